@@ -1,0 +1,53 @@
+/**
+ * Every failure that can reach a user carries one of these stable codes. A code never changes its meaning; the sentence
+ * that goes with it may be improved at any time.
+ */
+export const ERROR_CODES = {
+  'bad-request': 'The request is not of the expected form',
+  'bad-profile': 'The device profile is not valid',
+  'bad-token': 'The invite token is not one of Marram or is damaged',
+  'not-found': 'What was asked for is not there',
+  'not-permitted': 'The author or client has no right to do this',
+  'not-enrolled': 'This gateway is not a member of the mesh yet',
+  'already-exists': 'It is there already and would be overwritten',
+  'no-identity': 'The data directory holds no identity',
+  'in-use': 'Another process uses the data directory',
+  'port-in-use': 'Another process listens on the port',
+  'not-running': 'No gateway runs on this data directory',
+  'storage-full': 'The disk is full; nothing was written',
+  'storage-io': 'The disk returned an error',
+  'storage-damaged': 'What is stored does not pass its checks',
+  'too-large': 'A value, document, message or batch is over its limit',
+  'kind-mismatch': 'The collection is of another kind here',
+  'not-supported': 'This build does not do that',
+  overloaded: 'A bounded queue is full; try again later',
+  closed: 'The gateway is stopping or has stopped',
+} as const
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** The one error class of Marram: `code` is stable, `message` tells an owner what to do, `cause` is kept. */
+export class MarramError extends Error {
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'MarramError'
+    this.code = code
+  }
+}
+
+/** A bug in Marram, never the answer to anything that a peer, a device or a file sent. */
+export function assert(condition: unknown, what: string): asserts condition {
+  if (!condition) throw new Error(`Assertion failed: ${what}`)
+}
+
+/** The error as a sentence, whatever was thrown. */
+export function sentenceOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** The stable code of any thrown value; what is not a MarramError counts as an I/O error of the store. */
+export function codeOf(error: unknown): ErrorCode {
+  return error instanceof MarramError ? error.code : 'storage-io'
+}

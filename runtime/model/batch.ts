@@ -1,0 +1,96 @@
+import type { Hlc } from './stamp.ts'
+import type { Value } from './value.ts'
+
+/** Operations of these numbers are understood; greater ones are stored and forwarded, and change nothing here. */
+export const OP_PUT = 0
+export const OP_DELETE = 2
+
+/** What an operation writes: its kind and the field paths its values belong to. Shared by all operations of that form. */
+export interface Shape {
+  readonly kind: number
+  readonly paths: readonly string[]
+}
+
+/**
+ * The operations of a batch in columns. Operation i works on `docs[opDocs[i]]` with `shapes[opShapes[i]]`; its values
+ * (one per path of the shape, null = remove the field) follow those of operation i - 1 in `values`.
+ */
+export interface Ops {
+  readonly docs: readonly string[]
+  readonly shapes: readonly Shape[]
+  readonly opDocs: readonly number[]
+  readonly opShapes: readonly number[]
+  readonly values: readonly Value[]
+}
+
+export const FEED_KIND_STATE = 0
+export const FEED_KIND_SERIES = 1
+
+/**
+ * The unit of everything: one signer, one hash chain, one sequence, one interest decision; never filtered inside. Its id
+ * is a hash of this descriptor, so whoever supplies it can't lie about it.
+ */
+export interface FeedDescriptor {
+  /** Ed25519 public key of the author, 32 bytes. */
+  readonly publicKey: Uint8Array
+  /** 8 random bytes made with every new database, so a lost or restored one never uses a sequence number again. */
+  readonly incarnation: Uint8Array
+  readonly collection: string
+  readonly partition: string
+  readonly kind: number
+  readonly encrypted: boolean
+}
+
+/** A feed as all rooms refer to it; one object per feed and process, so it is compared by identity within a room. */
+export interface Feed {
+  /** 16 bytes. */
+  readonly id: Uint8Array
+  /** `latin1(id)`: the key of maps. */
+  readonly key: string
+  readonly descriptor: FeedDescriptor
+  /** Peer id of the author. */
+  readonly origin: string
+}
+
+/** The signed header of a batch (protocol D11). */
+export interface BatchHeader {
+  readonly feedId: Uint8Array
+  /** From 1. */
+  readonly seq: number
+  /** Header hash of the batch before, 32 zero bytes for the first. */
+  readonly prev: Uint8Array
+  /** Strictly increasing along the feed. */
+  readonly hlc: Hlc
+  /** SHA-256 of the body as transmitted. */
+  readonly bodyHash: Uint8Array
+  readonly bodyLength: number
+  readonly flags: number
+  readonly minReader: number
+}
+
+/** A batch whose shape was checked and whose signature was not. */
+export interface Batch {
+  readonly header: BatchHeader
+  /** SHA-256 of the header's bytes: the batch's id. */
+  readonly hash: Uint8Array
+  /** The whole batch as transmitted: stored and forwarded byte for byte. */
+  readonly bytes: Uint8Array
+  /** What the signature covers (COSE Sig_structure), and the signature. */
+  readonly signed: Uint8Array
+  readonly signature: Uint8Array
+  /** The body as transmitted; a view of `bytes`. */
+  readonly body: Uint8Array
+}
+
+/** Where a feed stands in a store. */
+export interface FeedHead {
+  readonly feed: Feed
+  /** Every batch up to this one is stored. */
+  readonly seq: number
+  readonly hash: Uint8Array
+  readonly hlc: Hlc
+  /** Number of the last batch in the order in which this store took them: grows by one with every batch of any feed. */
+  readonly lsn: number
+  /** Bytes of all batches of the feed up to its head. */
+  readonly bytes: number
+}

@@ -1,0 +1,10 @@
+/** How far the system's clock may be believed: 2 synchronised, 1 agreed with neighbours, 0 not at all (protocol D14). */
+export type ClockClass = 0 | 1 | 2
+
+export interface Clock {
+  /** Unix milliseconds as the system has them: may be 1970, may jump. */
+  wallMs(): number
+  /** Milliseconds that never go back; the zero is arbitrary. */
+  monotonicMs(): number
+  trust(): ClockClass
+}

@@ -1,0 +1,142 @@
+import type { Fields, Value } from '../model/value.ts'
+import type { ClockClass } from './clock.ts'
+import type { StorageStatus } from './store.ts'
+
+/**
+ * What a gateway does for its users, whichever door they come through: command line, MQTT, HTTP, library. Every failure
+ * is a MarramError. Shapes are those that users see as JSON.
+ */
+
+export interface Receipt {
+  readonly key: string
+  readonly stamp: string
+}
+
+export interface DocumentView {
+  readonly key: string
+  readonly value: Fields
+}
+
+export interface Provenance {
+  readonly author: string
+  readonly stamp: string
+  /** Feed id in hexadecimal. */
+  readonly feed: string
+  readonly sequence: number
+  /** Whether the stored batch's hash and signature verify, checked now. */
+  readonly valid: boolean
+}
+
+export interface Query {
+  readonly prefix?: string
+  /** `field op value` joined by and/or: see runtime/model/query.ts. */
+  readonly where?: string
+  /** A field to sort by, `-field` for descending; without it by key. */
+  readonly order?: string
+  readonly limit?: number
+  /** Begin after this key (pages); only without `order`. */
+  readonly after?: string
+}
+
+export interface PutOptions {
+  /** Removes the fields that are not named. */
+  readonly replace?: boolean
+}
+
+export interface WatchOptions {
+  readonly prefix?: string
+  readonly where?: string
+  /** A cursor of an earlier event: only what changed after it. Without it current matches come first as `enter`. */
+  readonly since?: string
+  readonly signal?: AbortSignal
+}
+
+export interface WatchEvent {
+  readonly change: 'enter' | 'change' | 'leave'
+  readonly key: string
+  readonly value: Fields
+  readonly cursor: string
+}
+
+export interface Documents {
+  /** Merges the fields, null removes one; resolves when it is on the disk. */
+  put(collection: string, key: string, fields: { readonly [path: string]: Value }, options?: PutOptions): Promise<Receipt>
+  /** Resolves when it is on the disk. `not-found` when there is no such document. */
+  delete(collection: string, key: string): Promise<Receipt>
+  get(collection: string, key: string): DocumentView | undefined
+  provenance(collection: string, key: string): { readonly [path: string]: Provenance } | undefined
+  /** Lazy: documents are read in slices as the iterator is pulled, no read transaction is held in between. */
+  list(collection: string, query?: Query): Iterable<DocumentView>
+  count(collection: string, query?: Query): number
+  watch(collection: string, options?: WatchOptions): AsyncIterable<WatchEvent>
+  /** Digests in hexadecimal by collection, names sorted, empty collections left out. */
+  digest(collection?: string): { readonly collections: { readonly [name: string]: string } }
+}
+
+export interface LagView {
+  readonly batches: number
+  readonly bytes: number
+  readonly seconds: number
+}
+
+export interface PeerView {
+  readonly peerId: string
+  readonly name: string
+  readonly cell: string | null
+  /** `up`: linked; `known`: a member that is not linked now. */
+  readonly state: 'up' | 'known'
+  readonly latencyMs: number | null
+  /** What this gateway holds and the peer has not confirmed to have on its disk; null when that isn't known. */
+  readonly lag: LagView | null
+  /** ISO 8601, or null when never. */
+  readonly lastContact: string | null
+  readonly version: string | null
+  readonly link: { readonly bytesSent: number; readonly bytesReceived: number; readonly since: string } | null
+}
+
+export interface StatusView {
+  readonly peerId: string
+  readonly meshId: string
+  readonly mesh: string
+  readonly name: string
+  /** `running`, `storage-full` (reads and links go on), or `offline` (read from the store of a gateway that doesn't run). */
+  readonly state: 'running' | 'storage-full' | 'offline'
+  readonly enrolled: boolean
+  /** Why enrolment failed, or null. */
+  readonly enrolment: string | null
+  readonly version: string
+  /** Seconds. */
+  readonly uptime: number
+  readonly profile: { readonly id: string; readonly revision: number }
+  readonly listeners: readonly string[]
+  readonly collections: { readonly [name: string]: { readonly count: number; readonly digest: string } }
+  /** Links that are up, and bytes over links since start. */
+  readonly links: { readonly up: number; readonly bytesSent: number; readonly bytesReceived: number }
+  /** The greatest lag of any linked peer. */
+  readonly lag: LagView
+  /** Local writes not yet on the disk; messages queued for absent MQTT clients. */
+  readonly queue: { readonly writes: number; readonly messages: number; readonly messageBytes: number }
+  readonly clock: { readonly class: ClockClass; readonly aheadMs: number }
+  readonly storage: StorageStatus
+  readonly memory: { readonly rss: number }
+  readonly warnings: readonly string[]
+}
+
+export interface InviteOptions {
+  readonly role?: string
+  /** Milliseconds from now. */
+  readonly expiresMs?: number
+  readonly uses?: number
+}
+
+export interface Administration {
+  status(): StatusView
+  peers(): readonly PeerView[]
+  invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }>
+  /** The profile in force, as JSON with its defaults filled in. */
+  profile(): unknown
+  /** Validates, stores and applies a profile; `restart` names the keys that only a restart applies. */
+  setProfile(profile: unknown): Promise<{ readonly revision: number; readonly restart: readonly string[] }>
+}
+
+export interface Operations extends Documents, Administration {}

@@ -1,0 +1,109 @@
+import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
+import type { Document } from '../model/document.ts'
+
+/**
+ * What a gateway keeps. One append may carry batches and small key-value records (cursors, broker sessions): they become
+ * durable together, in order, with one flush. Reads are synchronous, see everything whose append has resolved, and
+ * nothing whose append has not.
+ */
+
+/** A verified batch on its way to the disk. */
+export interface AppendBatch {
+  readonly feed: Feed
+  readonly batch: Batch
+  /** The decoded body to merge; null stores and forwards it without showing it (unknown version or kind). */
+  readonly ops: Ops | null
+}
+
+/** A null value removes the key. Keys are `room/…`, at most 1,000 bytes. */
+export interface KeyValue {
+  readonly key: string
+  readonly value: Uint8Array | null
+}
+
+export interface Append {
+  readonly batches: readonly AppendBatch[]
+  readonly records: readonly KeyValue[]
+}
+
+export interface Log {
+  /**
+   * Resolves when the disk has flushed all of it and reads include it. Appends take effect in the order of their calls.
+   * Batches of a feed must follow its head without a gap: anything else is a bug of the caller. Rejects with a
+   * MarramError: `storage-full` (nothing of it was written, reads go on), `storage-io` (the store is of no more use),
+   * `closed`.
+   */
+  append(append: Append): Promise<void>
+  /** Every feed with at least one batch. */
+  heads(): Iterable<FeedHead>
+  head(feedKey: string): FeedHead | undefined
+  /**
+   * Batches of a feed from `fromSeq` on, as stored, until `bytesMax` is passed (at least one when there is one). A copy,
+   * so it stays valid.
+   */
+  batches(feedKey: string, fromSeq: number, bytesMax: number): Uint8Array[]
+}
+
+export interface DocumentEntry {
+  readonly key: string
+  readonly document: Document
+}
+
+/** A collection and one of its partitions: documents are unique within it. */
+export interface Space {
+  readonly collection: string
+  readonly partition: string
+}
+
+export interface Change extends Space {
+  readonly key: string
+  /** As it is now; to be read at once, not kept. */
+  readonly document: Document
+}
+
+export interface Documents {
+  /** Undefined when nothing was ever written under the key; a deleted document is a Document without cells. */
+  get(space: Space, key: string): Document | undefined
+  /**
+   * Up to `limit` entries in the order of their keys' UTF-8 bytes, tombstones included, from the first key that is
+   * at least `start` (exclusively, when `isAfter`) and begins with `prefix`. Never holds a read transaction afterwards.
+   */
+  scan(space: Space, range: ScanRange): DocumentEntry[]
+  /** Every space in which something was written, in order. */
+  spaces(): Space[]
+  /** Live documents, and the digest of their content: 32 bytes, zero when there is none, the same in whatever order things arrived. */
+  summary(space: Space): { readonly count: number; readonly digest: Uint8Array }
+  /** Called after an append's flush for every document it changed, before the append resolves. Returns how to stop. */
+  subscribe(listener: (change: Change) => void): () => void
+}
+
+export interface ScanRange {
+  readonly prefix?: string
+  readonly start?: string
+  readonly isAfter?: boolean
+  readonly limit: number
+}
+
+export interface Records {
+  getRecord(key: string): Uint8Array | undefined
+  /** All records whose key begins with `prefix`, in order of their keys. */
+  scanRecords(prefix: string): KeyValue[]
+}
+
+export interface StorageStatus {
+  readonly path: string
+  /** Bytes this store takes on the disk, and bytes free there (null in memory). */
+  readonly bytes: number
+  readonly freeBytes: number | null
+  readonly isFull: boolean
+  /** Bytes written and flushes since start. */
+  readonly written: number
+  readonly flushes: number
+  readonly tableBytes: number
+}
+
+export interface Store extends Log, Documents, Records {
+  status(): StorageStatus
+  /** Sweeps what is in memory and releases the directory. */
+  close(): Promise<void>
+}
