@@ -28,9 +28,9 @@ export function checkDocumentKey(key: string): Result<string> {
   return why ? fail('bad-request', `Cannot use "${abridge(key)}" as a document key: ${why}`) : ok(key)
 }
 
-/** 1 to 256 bytes of UTF-8 without control characters. */
+/** 1 to 256 bytes of UTF-8 without control characters; not `__proto__`, which JavaScript objects can't hold as a field. */
 export function checkFieldPath(path: string): Result<string> {
-  const why = textFault(path, PROTOCOL_LIMITS.fieldPathBytesMax)
+  const why = fieldPathFault(path)
   return why ? fail('bad-request', `Cannot use "${abridge(path)}" as a field name: ${why}`) : ok(path)
 }
 
@@ -39,7 +39,11 @@ export function isDocumentKey(key: string): boolean {
 }
 
 export function isFieldPath(path: string): boolean {
-  return textFault(path, PROTOCOL_LIMITS.fieldPathBytesMax) === null
+  return fieldPathFault(path) === null
+}
+
+function fieldPathFault(path: string): string | null {
+  return path === '__proto__' ? 'it is reserved' : textFault(path, PROTOCOL_LIMITS.fieldPathBytesMax)
 }
 
 /** At most 64 bytes of UTF-8 without control characters; the empty partition is the usual one. */

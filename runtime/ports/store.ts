@@ -37,6 +37,8 @@ export interface Log {
   /** Every feed with at least one batch. */
   heads(): Iterable<FeedHead>
   head(feedKey: string): FeedHead | undefined
+  /** The number of the last batch of all, 0 when there is none. */
+  lastLsn(): number
   /**
    * Batches of a feed from `fromSeq` on, as stored, until `bytesMax` is passed (at least one when there is one). A copy,
    * so it stays valid.

@@ -1,0 +1,198 @@
+import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
+import type { Stamp } from '../model/stamp.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
+import type { Log } from '../ports/log.ts'
+import type { Store } from '../ports/store.ts'
+import type { Writer, WriteOp } from '../ports/writer.ts'
+import { Engine, type EngineView } from '../sync/engine.ts'
+import type { Authority, EngineEvent, EngineOptions, Input, Output } from '../sync/types.ts'
+
+/** What a local write is answered through. */
+interface Waiting {
+  resolve(stamp: Stamp): void
+  reject(error: MarramError): void
+}
+
+export interface DriverOptions {
+  readonly engine: EngineOptions
+  readonly store: Store
+  readonly clock: Clock
+  readonly authority: Authority
+  readonly sign: (message: Uint8Array) => Uint8Array
+  readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+  readonly log: Log
+  readonly onEvent: (name: EngineEvent, fields: { readonly [name: string]: unknown }) => void
+}
+
+const TIMER_MS_MAX = 60_000
+
+/**
+ * The loop between the engine and the world: inputs are gathered for one turn of the event loop, then outputs are done.
+ * Holds the engine's only timer.
+ */
+export class Driver implements LinkHandler, Writer {
+  readonly #options: DriverOptions
+  readonly #engine: Engine<Waiting>
+  #links: Links | null = null
+  #timer: NodeJS.Timeout | null = null
+  #isPumpPlanned = false
+  #isClosed = false
+  #commits = 0
+
+  constructor(options: DriverOptions) {
+    this.#options = options
+    const { store, authority, sign } = options
+    this.#engine = new Engine(options.engine, {
+      heads: () => store.heads(),
+      batches: (feedKey, fromSeq, bytesMax) => store.batches(feedKey, fromSeq, bytesMax),
+      getRecord: (key) => store.getRecord(key),
+      authority,
+      sign,
+    })
+  }
+
+  /** Links come after the driver, since their adapter needs it as its handler. */
+  start(links: Links): void {
+    this.#links = links
+    this.#planPump()
+  }
+
+  get view(): EngineView {
+    return this.#engine.view
+  }
+
+  write(collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp> {
+    if (this.#isClosed) return Promise.reject(new MarramError('closed', 'Cannot write: the gateway is stopping'))
+    return new Promise((resolve, reject) => {
+      this.#handle({ type: 'write', write: { collection, partition, ops, token: { resolve, reject } } })
+    })
+  }
+
+  up(link: number, peer: LinkPeer): void {
+    this.#handle({ type: 'link-up', link, peerId: peer.peerId })
+  }
+
+  frame(link: number, bytes: Uint8Array): void {
+    this.#handle({ type: 'frame', link, bytes })
+  }
+
+  down(link: number): void {
+    this.#handle({ type: 'link-down', link })
+  }
+
+  /** Capabilities were learned. */
+  authorityChanged(): void {
+    this.#handle({ type: 'authority-changed' })
+  }
+
+  /** Takes no more writes; resolves when what is on its way is on the disk. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#pump()
+    this.#isClosed = true
+    while (this.#commits > 0 || this.#engine.view.waitingWrites > 0) {
+      await new Promise((resolve) => setImmediate(resolve))
+      this.#pump()
+    }
+    if (this.#timer) clearTimeout(this.#timer)
+  }
+
+  #handle(input: Input<Waiting>): void {
+    this.#engine.handle(this.#now(), input)
+    this.#planPump()
+  }
+
+  #now(): { wallMs: number; trust: 0 | 1 | 2; monotonicMs: number } {
+    const { clock } = this.#options
+    return { wallMs: clock.wallMs(), trust: clock.trust(), monotonicMs: clock.monotonicMs() }
+  }
+
+  /** At the end of this turn, so that everything that arrives in it shares batches, commits and frames. */
+  #planPump(): void {
+    if (this.#isPumpPlanned) return
+    this.#isPumpPlanned = true
+    setImmediate(() => {
+      this.#isPumpPlanned = false
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    for (;;) {
+      const outputs = this.#drain()
+      if (outputs.length === 0) break
+      for (const output of outputs) this.#do(output)
+    }
+    this.#setTimer()
+  }
+
+  #drain(): Output<Waiting>[] {
+    const outputs: Output<Waiting>[] = []
+    for (let output = this.#engine.poll(); output; output = this.#engine.poll()) outputs.push(output)
+    return outputs
+  }
+
+  #do(output: Output<Waiting>): void {
+    switch (output.type) {
+      case 'send':
+        this.#links?.send(output.link, output.bytes)
+        return
+      case 'close':
+        this.#links?.close(output.link, output.reason)
+        return
+      case 'verify':
+        return this.#verify(output)
+      case 'commit':
+        return this.#commit(output)
+      case 'written':
+        output.tokens.forEach((token, i) => token.resolve(output.stamps[i] as Stamp))
+        return
+      case 'write-failed':
+        return this.#fail(output.tokens, output.code)
+      case 'event':
+        return this.#options.onEvent(output.name, output.fields)
+    }
+  }
+
+  #verify({ ticket, feed, batch }: Extract<Output<Waiting>, { type: 'verify' }>): void {
+    const isValid = this.#options.verify(feed.descriptor.publicKey, batch.signed, batch.signature)
+    this.#engine.handle(this.#now(), { type: 'verified', ticket, isValid })
+  }
+
+  #commit({ ticket, batches, records }: Extract<Output<Waiting>, { type: 'commit' }>): void {
+    this.#commits += 1
+    this.#options.store.append({ batches, records }).then(
+      () => {
+        this.#commits -= 1
+        this.#handle({ type: 'committed', ticket })
+      },
+      (error: unknown) => {
+        this.#commits -= 1
+        this.#options.log.error('commit-failed', { code: codeOf(error), message: sentenceOf(error) })
+        this.#handle({ type: 'commit-failed', ticket, code: codeOf(error) })
+      },
+    )
+  }
+
+  #fail(tokens: readonly Waiting[], code: ErrorCode): void {
+    const error = new MarramError(code, WRITE_FAILED[code] ?? `Cannot write: ${code}`)
+    for (const token of tokens) token.reject(error)
+  }
+
+  #setTimer(): void {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+    if (this.#isClosed) return
+    const wait = Math.min(Math.max(0, this.#engine.deadline - this.#options.clock.monotonicMs()), TIMER_MS_MAX)
+    this.#timer = setTimeout(() => this.#handle({ type: 'time' }), wait)
+  }
+}
+
+const WRITE_FAILED: { readonly [code in ErrorCode]?: string } = {
+  'storage-full': 'Cannot write: the disk is full, free space or raise storage.maxBytes',
+  'storage-io': 'Cannot write: the disk returned an error, see the log',
+  'too-large': 'Cannot write: it is over 48 KiB when encoded, larger things are to be kept as files',
+  overloaded: 'Cannot write: too many writes are waiting for the disk, try again later',
+  closed: 'Cannot write: the gateway is stopping',
+}

@@ -1,0 +1,92 @@
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { MarramError, sentenceOf } from '../base/errors.ts'
+
+/** Held while a process uses a data directory. */
+export interface Lock {
+  release(): void
+}
+
+/**
+ * One process a directory: `DIR/lock` names its holder. A holder that is gone (killed, or before a restart of the
+ * machine) is replaced. Throws `in-use` when the holder is alive.
+ */
+export function takeLock(dir: string): Lock {
+  const path = join(dir, 'lock')
+  const self = holderText(process.pid) ?? `${process.pid}`
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    for (;;) {
+      if (create(path, self)) return { release: () => releaseOwn(path, self) }
+      removeIfStale(path, dir)
+    }
+  } catch (cause) {
+    if (cause instanceof MarramError) throw cause
+    throw new MarramError('storage-io', `Cannot lock "${dir}": ${sentenceOf(cause)}`, { cause })
+  }
+}
+
+function create(path: string, content: string): boolean {
+  try {
+    writeFileSync(path, content, { flag: 'wx', mode: 0o600 })
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+function removeIfStale(path: string, dir: string): void {
+  const holder = readIfThere(path)
+  if (holder === null) return
+  const pid = Number(holder.split(' ')[0])
+  if (pid > 0 && holderText(pid) === holder) {
+    throw new MarramError('in-use', `Cannot use "${dir}": the process ${pid} uses it, stop that one first`)
+  }
+  // Two processes may find the same stale lock: whoever moves it away looks whether it is still the one it judged.
+  const aside = `${path}.${process.pid}`
+  try {
+    renameSync(path, aside)
+    if (readIfThere(aside) !== holder) linkSync(aside, path)
+    rmSync(aside, { force: true })
+  } catch (error) {
+    if (!['ENOENT', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  }
+}
+
+function releaseOwn(path: string, self: string): void {
+  if (readIfThere(path) === self) rmSync(path, { force: true })
+}
+
+function readIfThere(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
+
+/** `pid start-time boot-id`: a process number alone may be given again. Null when no such process runs. */
+function holderText(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The name in parentheses may hold spaces: fields are counted from behind it, the start time is the 22nd of all.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    if (fields[0] === 'Z') return null
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    return `${pid} ${fields[19]} ${boot}`
+  } catch {
+    return isAlive(pid) ? `${pid}` : null
+  }
+}
+
+/** Where there is no /proc. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return process.platform !== 'linux'
+  } catch {
+    return false
+  }
+}

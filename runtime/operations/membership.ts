@@ -1,0 +1,168 @@
+import { timingSafeEqual } from 'node:crypto'
+import { equal, hex } from '../base/bytes.ts'
+import { MarramError } from '../base/errors.ts'
+import { grantsOf, roleNames } from '../access/roles.ts'
+import { peerIdOf, randomBytes } from '../crypto/identity.ts'
+import { sha256 } from '../crypto/hash.ts'
+import { RIGHT_ADMIN, type Capability } from '../model/capability.ts'
+import { fieldsOf } from '../model/document.ts'
+import { MESH_COLLECTION } from '../model/names.ts'
+import { HLC_MAX, type Hlc } from '../model/stamp.ts'
+import type { Fields } from '../model/value.ts'
+import type { InviteOptions } from '../ports/operations.ts'
+import type { Documents, Space } from '../ports/store.ts'
+import type { Writer } from '../ports/writer.ts'
+import { encodeCapability } from '../wire/capability.ts'
+import { encodeInvite } from '../wire/invite.ts'
+import { entriesOf } from './reading.ts'
+
+/**
+ * Who belongs, as documents of the members' collection (protocol D4, D6): `member/<peer id>` holds what proves a member,
+ * `invite/<id>` what an invite allows. They travel and merge like all documents; only administrators' feeds may hold them.
+ */
+
+export interface JoinRequest {
+  readonly inviteId: Uint8Array
+  readonly secret: Uint8Array
+  readonly publicKey: Uint8Array
+  readonly linkKey: Uint8Array
+  readonly name: string
+}
+
+export type Admission =
+  | { readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
+  | { readonly refusal: 'used' | 'expired' | 'unknown' | 'cannot-enrol' }
+
+export interface MembershipSurroundings {
+  readonly store: Documents
+  readonly writer: Writer
+  readonly meshId: Uint8Array
+  readonly meshName: string
+  readonly rootPublicKey: Uint8Array
+  /** This gateway's own chain, leaf first; empty when it isn't admitted. */
+  readonly chain: () => readonly Uint8Array[]
+  readonly capability: () => Capability | null
+  readonly publicKey: Uint8Array
+  readonly sign: (message: Uint8Array) => Uint8Array
+  readonly wallMs: () => number
+  /** The stamp of now: a new member's batches begin after it. */
+  readonly hlc: () => Hlc
+  /** Where newcomers and members reach this gateway, as `mqtt://host:port`. */
+  readonly addresses: () => readonly string[]
+}
+
+const SPACE: Space = { collection: MESH_COLLECTION, partition: '' }
+const INVITE_MS = 3_600_000
+const SECRET_BYTES = 16
+const INVITE_ID_BYTES = 8
+
+export class Membership {
+  readonly #with: MembershipSurroundings
+  /** Admissions run one after the other, so that an invite's uses are counted right. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(surroundings: MembershipSurroundings) {
+    this.#with = surroundings
+  }
+
+  /** True when this gateway may admit others. */
+  get isAdmin(): boolean {
+    const grants = this.#with.capability()?.grants ?? []
+    return grants.some((grant) => grant.pattern === MESH_COLLECTION && (grant.rights & RIGHT_ADMIN) !== 0)
+  }
+
+  /** Chains of every member in the store, to be verified by the caller. */
+  *chains(): Generator<readonly Uint8Array[]> {
+    for (const { document } of entriesOf(this.#with.store, SPACE, 'member/')) {
+      const chain = chainOf(fieldsOf(document))
+      if (chain) yield chain
+    }
+  }
+
+  /** Stores what the founder's membership rests on, so that it reaches every member. */
+  async publishOwn(name: string): Promise<void> {
+    const key = `member/${peerIdOf(this.#with.publicKey)}`
+    if (this.#with.store.get(SPACE, key) || !this.isAdmin) return
+    await this.#put(key, { chain: this.#with.chain(), name })
+  }
+
+  async invite(options: InviteOptions = {}): Promise<{ token: string; expires: string }> {
+    if (!this.isAdmin) throw new MarramError('not-permitted', 'Cannot invite: this gateway is no administrator of the mesh')
+    const role = options.role ?? 'gateway'
+    if (!grantsOf(role)) throw new MarramError('bad-request', `Cannot invite as "${role}": it must be one of ${roleNames().join(', ')}`)
+    const uses = options.uses ?? 1
+    if (!Number.isInteger(uses) || uses < 1 || uses > 1_000) throw new MarramError('bad-request', `Cannot invite ${uses} times: it must be 1 to 1000`)
+    const expiry = this.#with.wallMs() + (options.expiresMs ?? INVITE_MS)
+    const inviteId = randomBytes(INVITE_ID_BYTES)
+    const secret = randomBytes(SECRET_BYTES)
+    await this.#put(`invite/${hex(inviteId)}`, { hash: sha256(secret), role, uses, expiry })
+    const { meshId, meshName, rootPublicKey } = this.#with
+    const token = encodeInvite({ meshId, meshName, rootPublicKey, addresses: this.#with.addresses(), inviteId, secret, expiry })
+    return { token, expires: new Date(expiry).toISOString() }
+  }
+
+  /**
+   * Admits the owner of a key that knows an invite's secret. Resolves when the new capability is on the disk; the same
+   * key gets the same capability again.
+   */
+  admit(request: JoinRequest): Promise<Admission> {
+    const admission = this.#turn.then(() => this.#admit(request))
+    this.#turn = admission.catch(() => {})
+    return admission
+  }
+
+  async #admit(request: JoinRequest): Promise<Admission> {
+    if (!this.isAdmin) return { refusal: 'cannot-enrol' }
+    const invite = this.#fields(`invite/${hex(request.inviteId)}`)
+    const hash = invite?.['hash']
+    if (!invite || !(hash instanceof Uint8Array) || !timingSafeEqual(hash, sha256(request.secret))) return { refusal: 'unknown' }
+    const key = `member/${peerIdOf(request.publicKey)}`
+    const known = chainOf(this.#fields(key) ?? {})
+    if (known) return { chain: known, addresses: this.#with.addresses() }
+    if (this.#with.wallMs() >= Number(invite['expiry'])) return { refusal: 'expired' }
+    if (this.#usesOf(request.inviteId) >= Number(invite['uses'])) return { refusal: 'used' }
+    const chain = [this.#issue(request, String(invite['role'])), ...this.#with.chain()]
+    await this.#put(key, { chain, name: request.name, invite: request.inviteId })
+    return { chain, addresses: this.#with.addresses() }
+  }
+
+  #issue(request: JoinRequest, role: string): Uint8Array {
+    const capability: Capability = {
+      issuer: this.#with.publicKey,
+      subject: request.publicKey,
+      linkKey: request.linkKey,
+      notBefore: this.#with.hlc(),
+      expires: HLC_MAX,
+      id: randomBytes(16),
+      grants: grantsOf(role) ?? [],
+      roles: [role],
+      name: request.name,
+      invite: request.inviteId,
+    }
+    return encodeCapability(capability, this.#with.meshId, this.#with.sign)
+  }
+
+  #usesOf(inviteId: Uint8Array): number {
+    let uses = 0
+    for (const { document } of entriesOf(this.#with.store, SPACE, 'member/')) {
+      const invite = fieldsOf(document)['invite']
+      if (invite instanceof Uint8Array && equal(invite, inviteId)) uses += 1
+    }
+    return uses
+  }
+
+  #fields(key: string): Fields | null {
+    const document = this.#with.store.get(SPACE, key)
+    return document ? fieldsOf(document) : null
+  }
+
+  async #put(key: string, fields: Fields): Promise<void> {
+    await this.#with.writer.write(MESH_COLLECTION, '', [{ kind: 'put', key, fields }])
+  }
+}
+
+function chainOf(fields: Fields): readonly Uint8Array[] | null {
+  const chain = fields['chain']
+  if (!Array.isArray(chain) || chain.length === 0) return null
+  return chain.every((link) => link instanceof Uint8Array) ? (chain as Uint8Array[]) : null
+}

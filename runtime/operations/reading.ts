@@ -1,0 +1,90 @@
+import { MarramError } from '../base/errors.ts'
+import { fieldsOf, isLive, type Document } from '../model/document.ts'
+import { isCollectionName } from '../model/names.ts'
+import { parseOrder, parseWhere } from '../model/query.ts'
+import type { Fields } from '../model/value.ts'
+import type { DocumentView, Query } from '../ports/operations.ts'
+import type { Documents, Space } from '../ports/store.ts'
+
+const SLICE = 256
+
+export type Filter = (fields: Fields) => boolean
+
+export function checkCollection(collection: string): void {
+  if (isCollectionName(collection)) return
+  throw new MarramError(
+    'bad-request',
+    `Cannot use "${collection.slice(0, 60)}" as a collection: it must be 1 to 63 of a-z, 0-9 and "-"`,
+  )
+}
+
+export function filterOf(where: string | undefined): Filter | null {
+  if (where === undefined) return null
+  const parsed = parseWhere(where)
+  if (!parsed.ok) throw new MarramError(parsed.error.code, parsed.error.message)
+  return parsed.value
+}
+
+/** Live documents of all partitions of a collection, read in slices; no read transaction is held in between. */
+export function* readDocuments(store: Documents, collection: string, query: Query = {}): Generator<DocumentView> {
+  checkCollection(collection)
+  const filter = filterOf(query.where)
+  const limit = query.limit ?? Number.POSITIVE_INFINITY
+  if (query.order !== undefined) {
+    yield* ordered(store, collection, query, filter).slice(0, query.limit)
+    return
+  }
+  let given = 0
+  for (const view of matching(store, collection, query, filter)) {
+    if (given++ >= limit) return
+    yield view
+  }
+}
+
+export function countDocuments(store: Documents, collection: string, query: Query = {}): number {
+  checkCollection(collection)
+  if (query.where === undefined && query.prefix === undefined && query.after === undefined) {
+    return spacesOf(store, collection).reduce((sum, space) => sum + store.summary(space).count, 0)
+  }
+  const filter = filterOf(query.where)
+  let count = 0
+  for (const _ of matching(store, collection, query, filter)) count += 1
+  return count
+}
+
+export function spacesOf(store: Documents, collection: string): Space[] {
+  return store.spaces().filter((space) => space.collection === collection)
+}
+
+/** Every entry of a space, deleted ones too, in the order of keys. */
+export function* entriesOf(
+  store: Documents,
+  space: Space,
+  prefix?: string,
+  after?: string,
+): Generator<{ key: string; document: Document }> {
+  let range = { ...(prefix !== undefined && { prefix }), ...(after !== undefined && { start: after, isAfter: true }), limit: SLICE }
+  for (;;) {
+    const entries = store.scan(space, range)
+    yield* entries
+    const last = entries.at(-1)
+    if (entries.length < SLICE || !last) return
+    range = { ...range, start: last.key, isAfter: true }
+  }
+}
+
+function* matching(store: Documents, collection: string, query: Query, filter: Filter | null): Generator<DocumentView> {
+  for (const space of spacesOf(store, collection)) {
+    for (const { key, document } of entriesOf(store, space, query.prefix, query.after)) {
+      if (!isLive(document)) continue
+      const value = fieldsOf(document)
+      if (filter === null || filter(value)) yield { key, value }
+    }
+  }
+}
+
+function ordered(store: Documents, collection: string, query: Query, filter: Filter | null): DocumentView[] {
+  const compare = parseOrder(query.order as string)
+  if (!compare.ok) throw new MarramError(compare.error.code, compare.error.message)
+  return [...matching(store, collection, query, filter)].sort((a, b) => compare.value(a.value, b.value))
+}

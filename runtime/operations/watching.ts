@@ -1,0 +1,170 @@
+import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { MarramError } from '../base/errors.ts'
+import { fieldsOf, isLive, type Document } from '../model/document.ts'
+import type { WatchEvent, WatchOptions } from '../ports/operations.ts'
+import type { Documents, Space } from '../ports/store.ts'
+import { checkCollection, entriesOf, filterOf, spacesOf, type Filter } from './reading.ts'
+
+/**
+ * Live queries: what matches now, then every change of what matches. A slow reader costs no memory: changes are kept as
+ * keys, a document that changes often is told once with its latest state, and when too many keys wait, everything that
+ * changed since the last cursor is read again. So events may be told twice after a resume, and are never missed.
+ */
+
+export interface WatchedStore {
+  readonly store: Documents
+  /** The database's incarnation in hexadecimal: cursors of another one begin from the start. */
+  readonly incarnation: string
+  /** The store's number of its last batch. */
+  lastLsn(): number
+}
+
+export async function* watchDocuments(
+  watched: WatchedStore,
+  collection: string,
+  options: WatchOptions = {},
+): AsyncGenerator<WatchEvent> {
+  checkCollection(collection)
+  const watcher = new Watcher(watched, collection, options)
+  try {
+    yield* watcher.events()
+  } finally {
+    watcher.stop()
+  }
+}
+
+class Watcher {
+  readonly #watched: WatchedStore
+  readonly #collection: string
+  readonly #prefix: string | undefined
+  readonly #filter: Filter | null
+  readonly #signal: AbortSignal | undefined
+  /** After a resume we can't know what the reader had: what doesn't match and changed is told to leave. */
+  readonly #isResumed: boolean
+  readonly #matched = new Set<string>()
+  /** Changed documents with the number of their first change that was not told, in order of those numbers. */
+  readonly #changed = new Map<string, { space: Space; key: string; lsn: number }>()
+  readonly #unsubscribe: () => void
+  /** Everything that changed up to this number of the store has been told. */
+  #toldLsn: number
+  #mustReadAgain = true
+  #wake: (() => void) | null = null
+
+  constructor(watched: WatchedStore, collection: string, options: WatchOptions) {
+    this.#watched = watched
+    this.#collection = collection
+    this.#prefix = options.prefix
+    this.#filter = filterOf(options.where)
+    this.#signal = options.signal
+    this.#isResumed = options.since !== undefined
+    this.#toldLsn = lsnOf(options.since, watched.incarnation)
+    this.#signal?.addEventListener('abort', () => this.#wake?.())
+    this.#unsubscribe = watched.store.subscribe((change) => {
+      if (change.collection === collection) this.#note(change, change.key, change.document.lsn)
+    })
+  }
+
+  stop(): void {
+    this.#unsubscribe()
+  }
+
+  async *events(): AsyncGenerator<WatchEvent> {
+    while (!this.#signal?.aborted) {
+      if (this.#mustReadAgain) {
+        this.#mustReadAgain = false
+        yield* this.#read()
+      }
+      yield* this.#changes()
+      await this.#sleep()
+    }
+  }
+
+  /** Everything that changed since `toldLsn`. The last event carries the cursor from which nothing of this is read again. */
+  *#read(): Generator<WatchEvent> {
+    const startedAt = this.#watched.lastLsn()
+    const since = this.#toldLsn
+    let held: WatchEvent | null = null
+    for (const space of spacesOf(this.#watched.store, this.#collection)) {
+      for (const { key, document } of entriesOf(this.#watched.store, space, this.#prefix)) {
+        if (this.#signal?.aborted) return
+        const name = nameOf(space, key)
+        const event = document.lsn > since ? this.#eventOf(name, key, document) : this.#remember(name, document)
+        if (event && held) yield held
+        held = event ?? held
+      }
+    }
+    this.#toldLsn = startedAt
+    if (held) yield { ...held, cursor: this.#cursor() }
+  }
+
+  *#changes(): Generator<WatchEvent> {
+    for (const [name, { space, key }] of this.#changed) {
+      this.#changed.delete(name)
+      const [next] = this.#changed.values()
+      this.#toldLsn = next ? next.lsn - 1 : this.#watched.lastLsn()
+      const event = this.#eventOf(name, key, this.#watched.store.get(space, key))
+      if (event) yield event
+      if (this.#signal?.aborted || this.#mustReadAgain) return
+    }
+  }
+
+  /** Not told again, but known to match, so that its end will be told. */
+  #remember(name: string, document: Document): null {
+    if (this.#matches(document)) this.#matched.add(name)
+    return null
+  }
+
+  #eventOf(name: string, key: string, document: Document | undefined): WatchEvent | null {
+    const isMatch = document !== undefined && this.#matches(document)
+    const wasMatch = this.#matched.has(name)
+    if (!isMatch && !wasMatch && !this.#isResumed) return null
+    if (isMatch) this.#matched.add(name)
+    else this.#matched.delete(name)
+    const change = isMatch ? (wasMatch ? 'change' : 'enter') : 'leave'
+    return { change, key, value: document ? fieldsOf(document) : {}, cursor: this.#cursor() }
+  }
+
+  #matches(document: Document): boolean {
+    return isLive(document) && (this.#filter === null || this.#filter(fieldsOf(document)))
+  }
+
+  #note(space: Space, key: string, lsn: number): void {
+    if (this.#prefix !== undefined && !key.startsWith(this.#prefix)) return
+    const name = nameOf(space, key)
+    if (!this.#changed.has(name)) this.#changed.set(name, { space, key, lsn })
+    if (this.#changed.size > GATEWAY_LIMITS.watcherQueueMax) this.#forgetChanges()
+    this.#wake?.()
+  }
+
+  /** Too many wait: they are found again by reading everything that changed since the first of them. */
+  #forgetChanges(): void {
+    const [first] = this.#changed.values()
+    if (first) this.#toldLsn = Math.min(this.#toldLsn, first.lsn - 1)
+    this.#changed.clear()
+    this.#mustReadAgain = true
+  }
+
+  async #sleep(): Promise<void> {
+    if (this.#changed.size > 0 || this.#mustReadAgain || this.#signal?.aborted) return
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+    })
+    this.#wake = null
+  }
+
+  #cursor(): string {
+    return `${this.#watched.incarnation}.${this.#toldLsn}`
+  }
+}
+
+/** A cursor is `<incarnation>.<lsn>`; that of another database begins from the start. */
+function lsnOf(since: string | undefined, incarnation: string): number {
+  if (since === undefined) return 0
+  const match = /^([0-9a-f]{16})\.(\d{1,15})$/.exec(since)
+  if (!match) throw new MarramError('bad-request', `Cannot resume at "${since.slice(0, 60)}": it is no cursor of watch`)
+  return match[1] === incarnation ? Number(match[2]) : 0
+}
+
+function nameOf(space: Space, key: string): string {
+  return `${space.partition}\0${key}`
+}

@@ -1,0 +1,222 @@
+import { equal } from '../base/bytes.ts'
+import { Core, type Committed } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import { LinkState } from './link.ts'
+import { pingIfDue } from './pinging.ts'
+import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
+import { opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
+import { send } from './sending.ts'
+import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
+import { addWrite, cutBatches, stampsOf, tokensOf, writeDeadline } from './writing.ts'
+
+/**
+ * The sync engine, without I/O: `handle` an input, `poll` outputs until there is none, call `handle` with `time` at
+ * `deadline`. The same inputs give the same outputs, byte for byte. SPEC.md says what it promises.
+ */
+export class Engine<Token> {
+  readonly #core: Core<Token>
+  #isDecided = true
+
+  constructor(options: EngineOptions, surroundings: Surroundings) {
+    this.#core = new Core(
+      options,
+      surroundings,
+      (publicKey, incarnation) => equal(publicKey, options.publicKey) && equal(incarnation, options.incarnation),
+    )
+  }
+
+  handle(now: Now, input: Input<Token>): void {
+    this.#core.now = now
+    this.#isDecided = false
+    this.#change(input)
+  }
+
+  /** The next output, or undefined when everything is said. */
+  poll(): Output<Token> | undefined {
+    if (!this.#isDecided) {
+      this.#isDecided = true
+      this.#decide()
+    }
+    return this.#core.outputs.shift()
+  }
+
+  /** Monotonic milliseconds at which `handle` wants a `time` input; Infinity when never. */
+  get deadline(): number {
+    const core = this.#core
+    let deadline = Math.min(writeDeadline(core), retryDeadline(core))
+    for (const link of core.links.values()) deadline = Math.min(deadline, link.greetAt, link.tellAt, pingDeadline(link))
+    return deadline
+  }
+
+  /** Figures for `status` and `peers`; reading them changes nothing. */
+  get view(): EngineView {
+    return viewOf(this.#core)
+  }
+
+  #change(input: Input<Token>): void {
+    const core = this.#core
+    switch (input.type) {
+      case 'link-up':
+        core.links.set(input.link, new LinkState(input.link, input.peerId, core.now.monotonicMs))
+        return
+      case 'link-down':
+        return linkDown(core, input.link)
+      case 'frame': {
+        const link = core.links.get(input.link)
+        if (link) receiveFrame(core, link, input.bytes)
+        return
+      }
+      case 'write':
+        return addWrite(core, input.write)
+      case 'verified':
+        return receiveVerdict(core, input.ticket, input.isValid)
+      case 'committed':
+        return committed(core, input.ticket)
+      case 'commit-failed':
+        return commitFailed(core, input)
+      case 'authority-changed':
+        return considerRefused(core)
+      case 'time':
+        return
+    }
+  }
+
+  #decide(): void {
+    const core = this.#core
+    retryBehind(core)
+    for (const link of core.links.values()) pingIfDue(core, link)
+    cutBatches(core)
+    commitArrivals(core)
+    send(core)
+  }
+}
+
+/** Everything verified goes to the disk with one commit. */
+function commitArrivals<Token>(core: Core<Token>): void {
+  const records = core.dueCursors(core.verified.length > 0)
+  if (core.verified.length === 0 && records.length === 0) return
+  const arrivals = core.verified
+  core.verified = []
+  const batches: CommitBatch[] = arrivals.map((arrival) => ({
+    feed: arrival.state.feed,
+    batch: arrival.batch,
+    ops: opsOf(arrival),
+  }))
+  const ticket = core.nextTicket()
+  core.committing.set(ticket, { arrivals, own: null })
+  core.outputs.push({ type: 'commit', ticket, batches, records })
+}
+
+function committed<Token>(core: Core<Token>, ticket: number): void {
+  const commit = core.committing.get(ticket)
+  if (!commit) return
+  core.committing.delete(ticket)
+  for (const { link, state, batch } of commit.arrivals) {
+    core.feeds.advance(state, { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc })
+    link.notePeerHead(state, batch.header.seq)
+    link.consumedBytes += batch.bytes.length
+    link.owed.add(state)
+    link.isAckDue = true
+    spread(core, state)
+  }
+  if (commit.own) ownCommitted(core, commit.own)
+}
+
+function ownCommitted<Token>(core: Core<Token>, own: NonNullable<Committed<Token>['own']>): void {
+  const { state, batch, draft, queue } = own
+  queue.settled()
+  core.feeds.advance(state, { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc })
+  const stamps = stampsOf(draft, batch.header.hlc, core.options.peerId)
+  core.outputs.push({ type: 'written', tokens: tokensOf(draft), stamps })
+  spread(core, state)
+}
+
+/** A head moved: every link may have to be told or sent it, or be told that we hold what it told us. */
+function spread<Token>(core: Core<Token>, state: FeedState): void {
+  for (const link of core.links.values()) {
+    link.pending.add(state)
+    if (link.marker?.waiting.has(state) || link.peerHead(state) >= state.head.seq) {
+      link.owed.add(state)
+      link.isAckDue = true
+    }
+  }
+}
+
+/** Nothing of it was written: writers are told, received batches are asked for again later. */
+function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { type: 'commit-failed' }>): void {
+  const commit = core.committing.get(input.ticket)
+  if (!commit) return
+  core.committing.delete(input.ticket)
+  for (const { link, state, batch } of commit.arrivals) {
+    link.consumedBytes += batch.bytes.length
+    link.isAckDue = true
+    state.rewindToHead()
+    state.parent = null
+    core.behind.add(state)
+  }
+  if (!commit.own) return
+  const { state, draft, queue } = commit.own
+  queue.settled()
+  state.rewindToHead()
+  const tokens = [...tokensOf(draft), ...queue.drain().map((write) => write.token)]
+  core.outputs.push({ type: 'write-failed', tokens, code: input.code })
+}
+
+function linkDown<Token>(core: Core<Token>, id: number): void {
+  const link = core.links.get(id)
+  if (!link) return
+  core.links.delete(id)
+  core.outbox.delete(link)
+  core.keepCursor(link)
+  replaceParent(core, link)
+  if (link.isGreeted) core.emit('peer-down', { peerId: link.peerId, name: link.name })
+}
+
+function pingDeadline(link: LinkState): number {
+  return link.isGreeted ? link.pingAt : Number.POSITIVE_INFINITY
+}
+
+/** What the engine knows of a linked neighbour. */
+export interface LinkView {
+  readonly link: number
+  readonly peerId: string
+  readonly name: string
+  readonly version: string
+  readonly isGreeted: boolean
+  readonly latencyMs: number | null
+  readonly upAt: number
+  readonly lastHeardAt: number
+  /** Feeds of which the neighbour has not confirmed everything: it holds up to `held`, we up to `head`. */
+  readonly lag: readonly { readonly feedKey: string; readonly held: number; readonly head: number }[]
+}
+
+export interface EngineView {
+  readonly feeds: number
+  readonly lsn: number
+  readonly clock: number
+  readonly waitingWrites: number
+  readonly links: readonly LinkView[]
+}
+
+function viewOf<Token>(core: Core<Token>): EngineView {
+  let waitingWrites = 0
+  for (const queue of core.queues.values()) waitingWrites += queue.waitingOps
+  return {
+    feeds: core.feeds.size,
+    lsn: core.feeds.lsn,
+    clock: core.clock.last,
+    waitingWrites,
+    links: [...core.links.values()].map((link) => linkViewOf(core, link)),
+  }
+}
+
+function linkViewOf<Token>(core: Core<Token>, link: LinkState): LinkView {
+  const lag: { feedKey: string; held: number; head: number }[] = []
+  for (const state of core.feeds.values()) {
+    if (state.lsn <= link.confirmedLsn || !core.surroundings.authority.isShared(state.feed)) continue
+    const held = link.peerHead(state)
+    if (held < state.head.seq) lag.push({ feedKey: state.feed.key, held, head: state.head.seq })
+  }
+  const { peerId, name, version, isGreeted, latencyMs, upAt, lastHeardAt } = link
+  return { link: link.link, peerId, name, version, isGreeted, latencyMs, upAt, lastHeardAt, lag }
+}

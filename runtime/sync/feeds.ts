@@ -1,0 +1,107 @@
+import { latin1 } from '../base/bytes.ts'
+import type { Feed, FeedHead } from '../model/batch.ts'
+import type { Hlc } from '../model/stamp.ts'
+import type { LinkState } from './link.ts'
+
+/** A place in a feed's hash chain. */
+export interface Position {
+  readonly seq: number
+  readonly hash: Uint8Array
+  readonly hlc: Hlc
+}
+
+const BEGINNING: Position = { seq: 0, hash: new Uint8Array(32), hlc: 0 }
+
+/**
+ * One feed as the engine sees it. Three positions move along its chain: `tip` (shape and chain checked, signature
+ * asked for), `verified` (handed to the disk) and `head` (on the disk: only this is told to anyone).
+ */
+export class FeedState {
+  readonly feed: Feed
+  readonly isOwn: boolean
+  head: Position = BEGINNING
+  verified: Position = BEGINNING
+  tip: Position = BEGINNING
+  /** The store's number of the head's batch. */
+  lsn = 0
+  /** The link that was asked to push this feed; others only tell their heads. */
+  parent: LinkState | null = null
+  /** Monotonic time of the last request or progress, and requests since the last progress. */
+  touchedAt = 0
+  attempts = 0
+  /** Set while its next batch may not be taken: no capability covers it yet, or it forked. */
+  isRefused = false
+  /** Physical time before which the next batch is from the future; 0 when it isn't. */
+  deferredUntilMs = 0
+
+  constructor(feed: Feed, isOwn: boolean) {
+    this.feed = feed
+    this.isOwn = isOwn
+  }
+
+  /** Forgets what was under way: the next batch wanted is the one after the verified position. */
+  rewindTip(): void {
+    this.tip = this.verified
+  }
+
+  /** The disk refused what was under way. */
+  rewindToHead(): void {
+    this.verified = this.head
+    this.tip = this.head
+  }
+}
+
+/** Every feed the engine knows, stored or only heard of. */
+export class FeedTable {
+  readonly #byKey = new Map<string, FeedState>()
+  readonly #isOwn: (feed: Feed) => boolean
+  /** The store's number of the last batch of all. */
+  lsn = 0
+  /** Grows with every change of any head: what digests are cached by. */
+  version = 0
+
+  constructor(isOwn: (feed: Feed) => boolean, heads: Iterable<FeedHead>) {
+    this.#isOwn = isOwn
+    for (const head of heads) this.#load(head)
+  }
+
+  get size(): number {
+    return this.#byKey.size
+  }
+
+  values(): IterableIterator<FeedState> {
+    return this.#byKey.values()
+  }
+
+  get(key: string): FeedState | undefined {
+    return this.#byKey.get(key)
+  }
+
+  getById(id: Uint8Array): FeedState | undefined {
+    return this.#byKey.get(latin1(id))
+  }
+
+  getOrAdd(feed: Feed): FeedState {
+    let state = this.#byKey.get(feed.key)
+    if (!state) {
+      state = new FeedState(feed, this.#isOwn(feed))
+      this.#byKey.set(feed.key, state)
+    }
+    return state
+  }
+
+  /** A batch is on the disk; the store numbers batches in the order in which it took them. */
+  advance(state: FeedState, head: Position): void {
+    state.head = head
+    state.lsn = ++this.lsn
+    this.version += 1
+  }
+
+  #load(head: FeedHead): void {
+    const state = this.getOrAdd(head.feed)
+    state.head = { seq: head.seq, hash: head.hash, hlc: head.hlc }
+    state.rewindToHead()
+    state.lsn = head.lsn
+    if (head.lsn > this.lsn) this.lsn = head.lsn
+  }
+}

@@ -1,0 +1,95 @@
+import { concat, equal } from '../base/bytes.ts'
+import { sha256 } from '../crypto/hash.ts'
+import type { Message } from '../wire/message.ts'
+import { TIMES, type Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import type { LinkState } from './link.ts'
+
+/**
+ * Life signs. A ping also carries what makes lost frames harmless: how many bytes of batches were sent (credit of lost
+ * ones is given back) and a digest of all heads (if it differs while nothing moves, heads are told all over again).
+ */
+
+const RESYNC_WAIT_MAX = 64
+
+export function pingIfDue<Token>(core: Core<Token>, link: LinkState): void {
+  if (!link.isGreeted || core.now.monotonicMs < link.pingAt) return
+  if (!link.isPingAnswered) link.missedPings += 1
+  if (link.missedPings >= TIMES.pingsMissedMax) return core.close(link, 'it does not answer')
+  link.pingAt = core.now.monotonicMs + TIMES.pingMs
+  link.pingSentAt = core.now.monotonicMs
+  link.pingNonce += 1
+  link.isPingAnswered = false
+  core.say(link, ping(core, link, link.pingNonce, false))
+}
+
+export function answerPing<Token>(core: Core<Token>, link: LinkState, message: Extract<Message, { type: 'ping' }>): void {
+  noteLost(link, message.sentBytes)
+  if (message.isReply) {
+    if (message.nonce !== link.pingNonce) return
+    link.isPingAnswered = true
+    link.missedPings = 0
+    link.latencyMs = core.now.monotonicMs - link.pingSentAt
+    return
+  }
+  core.say(link, ping(core, link, message.nonce, true))
+  resyncIfDifferent(core, link, message.digest)
+}
+
+/** Bytes that were sent and never came will not come any more: they no longer count against the credit. */
+function noteLost(link: LinkState, sentBytes: number): void {
+  const lost = sentBytes - link.receivedBytes
+  if (lost <= 0) return
+  link.receivedBytes += lost
+  link.consumedBytes += lost
+  link.isAckDue = true
+}
+
+function resyncIfDifferent<Token>(core: Core<Token>, link: LinkState, digest: Uint8Array): void {
+  const mark = `${link.sentBytes} ${link.receivedBytes} ${core.feeds.version}`
+  const isQuiet = mark === link.quietMark
+  link.quietMark = mark
+  if (equal(digest, headsDigest(core))) {
+    link.resyncWait = 1
+    link.pingsSinceResync = 0
+    return
+  }
+  link.pingsSinceResync += 1
+  if (!isQuiet || link.pingsSinceResync < link.resyncWait) return
+  link.pingsSinceResync = 0
+  link.resyncWait = Math.min(link.resyncWait * 2, RESYNC_WAIT_MAX)
+  tellAll(core, link)
+  core.emit('resync', { peerId: link.peerId })
+}
+
+/** Every head is told again; what the neighbour lacks it will ask for, what it holds it will confirm. */
+function tellAll<Token>(core: Core<Token>, link: LinkState): void {
+  link.told.clear()
+  link.peerHeads.clear()
+  for (const state of core.feeds.values()) link.pending.add(state)
+}
+
+function ping<Token>(core: Core<Token>, link: LinkState, nonce: number, isReply: boolean): Message {
+  return { type: 'ping', nonce, isReply, digest: headsDigest(core), sentBytes: link.sentBytes }
+}
+
+/** SHA-256 over (feed id, sequence, 8 bytes of head hash) of every shared feed that has a batch, in order of ids; 8 bytes. */
+export function headsDigest<Token>(core: Core<Token>): Uint8Array {
+  if (core.headsDigest?.version === core.feeds.version) return core.headsDigest.digest
+  const states: FeedState[] = []
+  for (const state of core.feeds.values()) {
+    if (state.head.seq > 0 && core.surroundings.authority.isShared(state.feed)) states.push(state)
+  }
+  states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
+  const digest = sha256(concat(...states.map(headBytes))).slice(0, 8)
+  core.headsDigest = { version: core.feeds.version, digest }
+  return digest
+}
+
+function headBytes(state: FeedState): Uint8Array {
+  const bytes = new Uint8Array(32)
+  bytes.set(state.feed.id)
+  new DataView(bytes.buffer).setFloat64(16, state.head.seq)
+  bytes.set(state.head.hash.subarray(0, 8), 24)
+  return bytes
+}

@@ -1,0 +1,115 @@
+import { TIMES, type Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import type { LinkState } from './link.ts'
+
+/**
+ * Whom to ask for which feed: each feed has at most one parent, the link that pushes it; the others only tell their
+ * heads (protocol D26, after Plumtree and EBT). So every batch comes about once however many links there are.
+ */
+
+/** A link told its head of a feed, or something about asking changed. */
+export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
+  if (state.isOwn || state.isRefused) return
+  if (!core.surroundings.authority.isKnown(state.feed)) return refuseUnknown(core, state)
+  if (isAheadElsewhere(core, state)) core.behind.add(state)
+  else core.behind.delete(state)
+  if (state.parent === null && !isDeferred(core, state)) askBest(core, state)
+}
+
+/** Its author isn't known as a member yet: nothing is asked for, and no cursor passes it. */
+function refuseUnknown<Token>(core: Core<Token>, state: FeedState): void {
+  state.isRefused = true
+  for (const link of core.links.values()) if (link.theirAliases.has(state)) link.isCursorFrozen = true
+}
+
+/** Capabilities were learned: what was refused may be allowed now. */
+export function considerRefused<Token>(core: Core<Token>): void {
+  for (const state of core.feeds.values()) {
+    if (!state.isRefused) continue
+    state.isRefused = false
+    considerFeed(core, state)
+  }
+}
+
+/** A link went down: its feeds need another parent. */
+export function replaceParent<Token>(core: Core<Token>, gone: LinkState): void {
+  for (const state of core.feeds.values()) {
+    if (state.parent !== gone) continue
+    state.parent = null
+    state.rewindTip()
+    considerFeed(core, state)
+  }
+}
+
+/** Asks again, or somebody else, for feeds that are behind and don't move. */
+export function retryBehind<Token>(core: Core<Token>): void {
+  for (const state of core.behind) {
+    if (!isAheadElsewhere(core, state)) {
+      core.behind.delete(state)
+      continue
+    }
+    if (isDeferred(core, state) || core.now.monotonicMs < retryAt(state)) continue
+    const old = state.parent
+    if (askBest(core, state, old) && old && old !== state.parent) prune(core, old, state)
+  }
+}
+
+export function retryDeadline<Token>(core: Core<Token>): number {
+  let deadline = Number.POSITIVE_INFINITY
+  for (const state of core.behind) {
+    const wait = state.deferredUntilMs > 0 ? Math.max(0, state.deferredUntilMs - core.now.wallMs) : 0
+    deadline = Math.min(deadline, Math.max(retryAt(state), core.now.monotonicMs + Math.min(wait, TIMES.askMsMax)))
+  }
+  return deadline
+}
+
+function retryAt(state: FeedState): number {
+  return state.touchedAt + Math.min(TIMES.askMs * 2 ** state.attempts, TIMES.askMsMax)
+}
+
+/** Sends WANT to the link that holds the most of the feed, preferring another than `avoid` when it holds as much. */
+function askBest<Token>(core: Core<Token>, state: FeedState, avoid: LinkState | null = null): boolean {
+  let best: LinkState | null = null
+  let bestHead = -1
+  for (const link of core.links.values()) {
+    if (!link.isGreeted || !link.theirAliases.has(state)) continue
+    const head = Math.max(link.peerHead(state) - state.tip.seq, 0)
+    if (head > bestHead || (head === bestHead && best === avoid)) {
+      best = link
+      bestHead = head
+    }
+  }
+  if (!best) return false
+  ask(core, best, state)
+  return true
+}
+
+/** Makes `link` the parent of the feed and asks for everything after what is held or on its way to the disk. */
+export function ask<Token>(core: Core<Token>, link: LinkState, state: FeedState): void {
+  const alias = link.theirAliases.get(state)
+  if (alias === undefined) return
+  const isRepeat = state.parent === link && core.now.monotonicMs - state.touchedAt < TIMES.askMs && state.attempts > 0
+  if (isRepeat) return
+  state.parent = link
+  state.touchedAt = core.now.monotonicMs
+  state.attempts += 1
+  core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 1]] })
+}
+
+/** Tells a link that pushes what another pushes already to tell its heads only. */
+export function prune<Token>(core: Core<Token>, link: LinkState, state: FeedState): void {
+  const alias = link.theirAliases.get(state)
+  if (alias !== undefined && state.parent !== null) core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 2]] })
+}
+
+function isAheadElsewhere<Token>(core: Core<Token>, state: FeedState): boolean {
+  for (const link of core.links.values()) if (link.peerHead(state) > state.tip.seq) return true
+  return false
+}
+
+function isDeferred<Token>(core: Core<Token>, state: FeedState): boolean {
+  if (state.deferredUntilMs === 0) return false
+  if (core.now.trust > 0 && core.now.wallMs < state.deferredUntilMs) return true
+  state.deferredUntilMs = 0
+  return false
+}

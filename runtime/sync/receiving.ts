@@ -1,0 +1,288 @@
+import { equal, hex } from '../base/bytes.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { FEED_KIND_STATE, type Batch, type Ops } from '../model/batch.ts'
+import { msOfHlc } from '../model/stamp.ts'
+import { decodeBatch } from '../wire/batch.ts'
+import { decodeBody } from '../wire/body.ts'
+import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
+import { decodeMessages, type Message } from '../wire/message.ts'
+import { TIMES, type Arrival, type Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import type { LinkState } from './link.ts'
+import { answerPing } from './pinging.ts'
+import { ask, considerFeed, considerRefused, prune } from './pulling.ts'
+
+/** Highest `minReader` that this version may fold; later batches are stored and forwarded, and change nothing here. */
+const READER_VERSION = 1
+
+type Of<T extends Message['type']> = Extract<Message, { type: T }>
+
+/** What each message does (SPEC, "Messages"). Nothing that a frame holds makes this throw. */
+export function receiveFrame<Token>(core: Core<Token>, link: LinkState, bytes: Uint8Array): void {
+  const messages = decodeMessages(bytes)
+  if (!messages.ok) return core.close(link, `malformed frame: ${messages.error.message}`)
+  link.receivedFrames += 1
+  link.lastHeardAt = core.now.monotonicMs
+  for (const message of messages.value) {
+    if (message.type === 'hello') receiveHello(core, link, message)
+    else if (link.isGreeted) receiveMessage(core, link, message)
+  }
+}
+
+function receiveMessage<Token>(core: Core<Token>, link: LinkState, message: Message): void {
+  switch (message.type) {
+    case 'feed':
+      return receiveFeed(core, link, message)
+    case 'have':
+      return receiveHave(core, link, message)
+    case 'want':
+      return receiveWant(core, link, message)
+    case 'data':
+      for (const bytes of message.batches) receiveBatch(core, link, bytes)
+      return
+    case 'ack':
+      return receiveAck(core, link, message)
+    case 'nack':
+      return receiveNack(core, link, message)
+    case 'ping':
+      return answerPing(core, link, message)
+    case 'bye':
+      return core.close(link, `the neighbour said goodbye: ${message.reason}`)
+    case 'hello':
+    case 'join':
+    case 'grant':
+      return
+  }
+}
+
+function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'hello'>): void {
+  if (message.versions[0] > 1) return core.close(link, `it speaks protocol ${message.versions[0]} and up, this is 1`)
+  link.creditLimit = Math.max(link.creditLimit, message.credit)
+  if (link.isGreeted) {
+    // It repeats its greeting because ours was lost.
+    if (!message.features.includes('heard')) link.greetAt = 0
+    return
+  }
+  link.isGreeted = true
+  link.name = message.name
+  link.version = message.version
+  link.instance = message.instance
+  link.greetAt = 0
+  resumeCursors(core, link, message)
+  for (const state of core.feeds.values()) if (state.lsn > link.confirmedLsn) link.pending.add(state)
+  core.emit('peer-up', { peerId: link.peerId, name: link.name })
+}
+
+/** Both sides go on where their cursors stand; one beyond what its owner holds belongs to a store that was put back. */
+function resumeCursors<Token>(core: Core<Token>, link: LinkState, message: Of<'hello'>): void {
+  const theirs = message.cursor
+  const isOfUs = theirs !== null && equal(theirs.instance, core.options.incarnation) && theirs.lsn <= core.feeds.lsn
+  link.confirmedLsn = isOfUs ? theirs.lsn : 0
+  const ours = core.cursorOf(link.peerId)
+  if (!ours || !equal(ours.instance, message.instance) || ours.lsn > message.lsn) return
+  link.cursorLsn = ours.lsn
+  link.savedCursorLsn = ours.lsn
+}
+
+/** FEED gives a feed a number on this link; its descriptor proves itself by its hash. */
+function receiveFeed<Token>(core: Core<Token>, link: LinkState, message: Of<'feed'>): void {
+  const descriptor = decodeDescriptor(message.descriptor)
+  if (!descriptor.ok) return core.close(link, `malformed feed descriptor: ${descriptor.error.message}`)
+  const feed = feedOf(core.options.meshId, descriptor.value)
+  if (!core.feeds.get(feed.key) && core.feeds.size >= GATEWAY_LIMITS.feedsMax) {
+    return core.emit('batch-refused', { feed: hex(feed.id), why: 'too many feeds' })
+  }
+  const state = core.feeds.getOrAdd(feed)
+  link.theirAliases.set(state, message.alias)
+  link.feedsByTheirAlias.set(message.alias, state)
+  if (message.chain.length > 0 && core.surroundings.authority.learn(message.chain)) considerRefused(core)
+}
+
+/** HAVE tells what the neighbour has on its disk; with a marker, that we were told everything up to its `lsn`. */
+function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'have'>): void {
+  for (const [alias, seq, hash8] of message.entries) {
+    const state = link.feedsByTheirAlias.get(alias)
+    if (!state) {
+      core.say(link, { type: 'nack', alias, seq: 0, code: 'alias', retryAfterMs: 0 })
+      continue
+    }
+    link.notePeerHead(state, seq)
+    link.notePromise(state, seq)
+    if (seq === state.head.seq && !equal(hash8, state.head.hash.subarray(0, 8))) noteFork(core, link, state, seq)
+    if (state.isOwn) noteOwnHead(core, link, state, seq)
+    link.owed.add(state)
+    considerFeed(core, state)
+  }
+  link.isAckDue = true
+  // After a lost frame we can't know what we were told: the cursor stays, and the next link tells it again.
+  if (message.marker === null || message.marker.frames !== link.receivedFrames) return
+  link.nextMarkerLsn = Math.max(link.nextMarkerLsn, message.marker.lsn)
+}
+
+/** A neighbour holds more of our own feed than we do: the store was put back to an earlier state. */
+function noteOwnHead<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
+  if (seq <= state.tip.seq) return
+  core.emit('rollback', { feed: hex(state.feed.id), peerId: link.peerId, held: state.head.seq, there: seq })
+}
+
+function noteFork<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
+  core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, peerId: link.peerId })
+}
+
+/** WANT asks for a feed from a sequence on: once, as it grows, news only, or not at all. */
+function receiveWant<Token>(core: Core<Token>, link: LinkState, message: Of<'want'>): void {
+  for (const [alias, from, mode] of message.entries) {
+    const state = link.feedsByOurAlias[alias]
+    if (!state || !core.surroundings.authority.isShared(state.feed)) continue
+    if (mode === 0 || mode === 1) link.subscriptions.set(state, { next: Math.max(1, from), isEager: mode === 1 })
+    else link.subscriptions.delete(state)
+    link.pending.add(state)
+  }
+}
+
+/** ACK tells what is on the neighbour's disk and how many more bytes of batches it will take. */
+function receiveAck<Token>(core: Core<Token>, link: LinkState, message: Of<'ack'>): void {
+  link.creditLimit = Math.max(link.creditLimit, message.credit)
+  for (const [alias, seq] of message.entries) {
+    const state = link.feedsByOurAlias[alias]
+    if (state) link.notePeerHead(state, Math.min(seq, state.head.seq))
+  }
+  if (message.lsn !== null) link.confirmedLsn = Math.max(link.confirmedLsn, Math.min(message.lsn, core.feeds.lsn))
+  if (message.entries.length > 0) core.emit('confirmed', { peerId: link.peerId })
+}
+
+/** NACK refuses batches of a feed: it is sent no more until the neighbour asks again. */
+function receiveNack<Token>(core: Core<Token>, link: LinkState, message: Of<'nack'>): void {
+  const state = link.feedsByOurAlias[message.alias]
+  if (!state) return
+  if (message.code === 'alias') {
+    link.ourAliases.delete(state)
+    link.told.delete(state)
+    link.pending.add(state)
+    return
+  }
+  link.subscriptions.delete(state)
+  core.emit('batch-refused', {
+    feed: hex(state.feed.id),
+    by: link.peerId,
+    seq: message.seq,
+    why: message.code,
+    retryAfterMs: message.retryAfterMs,
+  })
+}
+
+/** Takes one batch as far as its signature (protocol D12, steps 1 to 7). */
+export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: Uint8Array): void {
+  link.receivedBytes += bytes.length
+  const decoded = decodeBatch(core.options.meshId, bytes)
+  if (!decoded.ok) return core.close(link, `malformed batch: ${decoded.error.message}`)
+  const batch = decoded.value
+  const state = core.feeds.getById(batch.header.feedId)
+  const why = state ? refusal(core, link, state, batch) : 'unknown feed'
+  if (why !== null || !state) {
+    link.consumedBytes += bytes.length
+    link.isAckDue = true
+    return
+  }
+  const arrival: Arrival = { link, state, batch }
+  const ticket = core.nextTicket()
+  state.tip = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
+  state.touchedAt = core.now.monotonicMs
+  state.attempts = 0
+  core.verifying.set(ticket, arrival)
+  core.outputs.push({ type: 'verify', ticket, feed: state.feed, batch })
+}
+
+/** Why a batch isn't taken now, or null; says what the sender should know. */
+function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): string | null {
+  const { header } = batch
+  link.owed.add(state)
+  link.notePromise(state, header.seq)
+  if (header.seq <= state.tip.seq) {
+    if (state.parent !== link) prune(core, link, state)
+    return 'held already'
+  }
+  if (state.isOwn) return 'own feed'
+  if (header.seq > state.tip.seq + 1) {
+    if (state.parent === link) ask(core, link, state)
+    return 'gap'
+  }
+  if (!equal(header.prev, state.tip.hash) || header.hlc <= state.tip.hlc) {
+    noteFork(core, link, state, header.seq)
+    return refuse(core, link, state, header.seq, 'fork')
+  }
+  if (!core.surroundings.authority.permits(state.feed, header.hlc)) {
+    return refuse(core, link, state, header.seq, 'not-permitted')
+  }
+  return isFuture(core, header.hlc) ? defer(core, link, state, batch) : null
+}
+
+function refuse<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number, code: 'fork' | 'not-permitted'): string {
+  state.isRefused = true
+  state.parent = null
+  link.isCursorFrozen = true
+  core.behind.delete(state)
+  nack(core, link, state, seq, code, 0)
+  core.emit('batch-refused', { feed: hex(state.feed.id), origin: state.feed.origin, seq, why: code })
+  return code
+}
+
+/** Only a gateway that may believe its clock can tell the future (protocol D15). */
+function isFuture<Token>(core: Core<Token>, hlc: number): boolean {
+  return core.now.trust > 0 && msOfHlc(hlc) > core.now.wallMs + TIMES.futureMs
+}
+
+/** Not rejected: the feed waits here until the batch's time has come, so all gateways end in the same state. */
+function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): string {
+  state.deferredUntilMs = msOfHlc(batch.header.hlc) - TIMES.futureMs
+  state.parent = null
+  const retryAfterMs = state.deferredUntilMs - core.now.wallMs
+  nack(core, link, state, batch.header.seq, 'future', retryAfterMs)
+  core.emit('batch-deferred', { feed: hex(state.feed.id), origin: state.feed.origin, seq: batch.header.seq, retryAfterMs })
+  return 'future'
+}
+
+function nack<Token>(
+  core: Core<Token>,
+  link: LinkState,
+  state: FeedState,
+  seq: number,
+  code: 'fork' | 'not-permitted' | 'future',
+  retryAfterMs: number,
+): void {
+  const alias = link.theirAliases.get(state)
+  if (alias !== undefined) core.say(link, { type: 'nack', alias, seq, code, retryAfterMs })
+}
+
+/** The answer to a `verify`: a batch that follows the last verified one may go to the disk. */
+export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid: boolean): void {
+  const arrival = core.verifying.get(ticket)
+  if (!arrival) return
+  core.verifying.delete(ticket)
+  const { link, state, batch } = arrival
+  const { header } = batch
+  // An earlier batch of the feed was invalid or the disk refused it: this one is asked for again.
+  const isNext = header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
+  if (isValid && isNext) {
+    state.verified = { seq: header.seq, hash: batch.hash, hlc: header.hlc }
+    core.clock.observe(header.hlc)
+    core.verified.push(arrival)
+    return
+  }
+  link.consumedBytes += batch.bytes.length
+  link.isAckDue = true
+  if (isValid) return
+  state.rewindTip()
+  if (state.parent === link) state.parent = null
+  core.emit('batch-refused', { feed: hex(state.feed.id), origin: state.feed.origin, seq: header.seq, why: 'signature' })
+  core.close(link, 'it sent a batch with a bad signature')
+}
+
+/** What a batch changes; null stores and forwards it without showing it. A malformed body changes nothing, everywhere. */
+export function opsOf(arrival: Arrival): Ops | null {
+  const { header, body } = arrival.batch
+  if (header.minReader > READER_VERSION || arrival.state.feed.descriptor.kind !== FEED_KIND_STATE) return null
+  if (arrival.state.feed.descriptor.encrypted) return null
+  const ops = decodeBody(header, body)
+  return ops.ok ? ops.value : null
+}

@@ -1,0 +1,232 @@
+import { GATEWAY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
+import { encodeDescriptor } from '../wire/descriptor.ts'
+import { encodeMessages, type Message } from '../wire/message.ts'
+import { MESH_COLLECTION } from '../model/names.ts'
+import { TIMES, type Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import type { LinkState, Subscription } from './link.ts'
+
+/**
+ * The one decision what to send (SPEC, "Sending"): for each link, greetings and answers first, then batches that were
+ * asked for, within the credit, then news of heads, then what we confirm. Runs after every change of state.
+ */
+
+/** Room left in a frame for what goes along with batches; messages are cut so that each frame stays under the limit. */
+const FRAME_BYTES = PROTOCOL_LIMITS.frameBytesMax - 4_096
+const ENTRIES_PER_MESSAGE = 1_000
+
+export function send<Token>(core: Core<Token>): void {
+  for (const link of core.links.values()) {
+    greetIfDue(core, link)
+    if (link.isGreeted) {
+      sendBatches(core, link)
+      tellHeads(core, link)
+      confirm(core, link)
+    }
+    flush(core, link)
+  }
+}
+
+function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
+  if (core.now.monotonicMs < link.greetAt) return
+  link.greetAt = link.isGreeted ? Number.POSITIVE_INFINITY : core.now.monotonicMs + TIMES.greetMs
+  const { options } = core
+  link.grantedBytes = Math.max(link.grantedBytes, GATEWAY_LIMITS.creditBytes)
+  core.say(link, {
+    type: 'hello',
+    versions: [1, 1],
+    features: link.isGreeted ? ['heard'] : [],
+    instance: options.incarnation,
+    lsn: core.feeds.lsn,
+    cursor: core.cursorOf(link.peerId),
+    interest: ['*'],
+    clock: { class: core.now.trust, hlc: core.clock.last },
+    credit: link.grantedBytes,
+    name: options.name,
+    version: options.version,
+  })
+}
+
+/** DATA for every subscription that has something and while credit lasts; the members' collection goes first. */
+function sendBatches<Token>(core: Core<Token>, link: LinkState): void {
+  if (link.pending.size === 0 || link.subscriptions.size === 0) return
+  for (const state of inOrder(link.pending)) {
+    const subscription = link.subscriptions.get(state)
+    if (subscription && !sendFeed(core, link, state, subscription)) return
+  }
+}
+
+/** False when the credit is used up. */
+function sendFeed<Token>(core: Core<Token>, link: LinkState, state: FeedState, subscription: Subscription): boolean {
+  while (subscription.next <= state.head.seq) {
+    const room = Math.min(FRAME_BYTES, link.creditLimit - link.sentBytes)
+    if (room <= 0) return false
+    const batches: Uint8Array[] = []
+    let bytes = 0
+    for (const batch of core.surroundings.batches(state.feed.key, subscription.next, room)) {
+      if (bytes + batch.length > room) break
+      batches.push(batch)
+      bytes += batch.length
+    }
+    if (batches.length === 0) return false
+    subscription.next += batches.length
+    link.sentBytes += bytes
+    core.say(link, { type: 'data', batches })
+  }
+  link.told.set(state, subscription.next - 1)
+  if (!subscription.isEager) link.subscriptions.delete(state)
+  return true
+}
+
+function inOrder(states: ReadonlySet<FeedState>): FeedState[] {
+  const ours: FeedState[] = []
+  const others: FeedState[] = []
+  for (const state of states) (state.feed.descriptor.collection === MESH_COLLECTION ? ours : others).push(state)
+  return [...ours, ...others]
+}
+
+/** HAVE (and FEED before the first mention) for feeds that the neighbour doesn't take eagerly and may not hold. */
+function tellHeads<Token>(core: Core<Token>, link: LinkState): void {
+  if (link.pending.size === 0) return
+  const isTime = core.now.monotonicMs >= link.tellAt
+  let isWaiting = false
+  const entries: [number, number, Uint8Array][] = []
+  for (const state of inOrder(link.pending)) {
+    if (link.subscriptions.has(state)) {
+      if (isSent(link, state)) link.pending.delete(state)
+      continue
+    }
+    if (!isNews(core, link, state)) {
+      link.pending.delete(state)
+      continue
+    }
+    // A feed that the neighbour never heard of is told at once; others are collected.
+    if (link.told.has(state) && !isTime) {
+      isWaiting = true
+      continue
+    }
+    entries.push([aliasOf(core, link, state), state.head.seq, state.head.hash.subarray(0, 8)])
+    link.told.set(state, state.head.seq)
+    link.pending.delete(state)
+  }
+  for (let i = 0; i < entries.length; i += ENTRIES_PER_MESSAGE) {
+    core.say(link, { type: 'have', entries: entries.slice(i, i + ENTRIES_PER_MESSAGE), marker: null })
+  }
+  if (!isWaiting) link.tellAt = Number.POSITIVE_INFINITY
+  else if (isTime || link.tellAt === Number.POSITIVE_INFINITY) link.tellAt = core.now.monotonicMs + TIMES.tellMs
+}
+
+function isSent(link: LinkState, state: FeedState): boolean {
+  return (link.subscriptions.get(state)?.next ?? 0) > state.head.seq
+}
+
+function isNews<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
+  const { seq } = state.head
+  if (seq === 0 || !core.surroundings.authority.isShared(state.feed)) return false
+  return (link.told.get(state) ?? 0) < seq && link.peerHead(state) < seq
+}
+
+function aliasOf<Token>(core: Core<Token>, link: LinkState, state: FeedState): number {
+  const known = link.ourAliases.get(state)
+  if (known !== undefined) return known
+  const alias = link.feedsByOurAlias.length
+  link.feedsByOurAlias.push(state)
+  link.ourAliases.set(state, alias)
+  const { feed } = state
+  // Members' feeds prove their authors along the way, so that a newcomer can begin with them.
+  const chain = feed.descriptor.collection === MESH_COLLECTION ? core.surroundings.authority.chainOf(feed.origin) : []
+  core.say(link, { type: 'feed', alias, descriptor: encodeDescriptor(feed.descriptor), chain })
+  return alias
+}
+
+/** "You were told of everything up to here": said only when nothing is left to tell or send. */
+function isMarkerDue<Token>(core: Core<Token>, link: LinkState): boolean {
+  return link.isGreeted && link.pending.size === 0 && link.markedLsn < core.feeds.lsn
+}
+
+/** ACK: what came over this link and is on our disk, the cursor, and credit for what was dealt with. */
+function confirm<Token>(core: Core<Token>, link: LinkState): void {
+  moveCursor(link)
+  if (!link.isAckDue) return
+  link.isAckDue = false
+  const entries: [number, number][] = []
+  for (const state of link.owed) {
+    const alias = link.theirAliases.get(state)
+    if (alias !== undefined) entries.push([alias, state.head.seq])
+  }
+  link.owed.clear()
+  link.grantedBytes = Math.max(link.grantedBytes, link.consumedBytes + GATEWAY_LIMITS.creditBytes)
+  for (let i = 0; i === 0 || i < entries.length; i += ENTRIES_PER_MESSAGE) {
+    const part = entries.slice(i, i + ENTRIES_PER_MESSAGE)
+    core.say(link, { type: 'ack', lsn: link.cursorLsn, credit: link.grantedBytes, entries: part })
+  }
+}
+
+/** The cursor passes a marker when all that was lacking at the marker's arrival is on our disk. */
+function moveCursor(link: LinkState): void {
+  for (;;) {
+    if (!link.marker) {
+      if (link.nextMarkerLsn <= link.cursorLsn) return
+      link.marker = { lsn: link.nextMarkerLsn, waiting: lacking(link) }
+    }
+    for (const [state, seq] of link.marker.waiting) {
+      if (state.isRefused || state.isOwn || state.head.seq >= seq) link.marker.waiting.delete(state)
+    }
+    if (link.marker.waiting.size > 0) return
+    link.cursorLsn = Math.max(link.cursorLsn, link.marker.lsn)
+    link.marker = null
+    link.isAckDue = true
+  }
+}
+
+function lacking(link: LinkState): Map<FeedState, number> {
+  const waiting = new Map<FeedState, number>()
+  for (const [state, seq] of link.promised) if (state.head.seq < seq) waiting.set(state, seq)
+  link.promised.clear()
+  return waiting
+}
+
+/** Packs what there is to say into frames. */
+function flush<Token>(core: Core<Token>, link: LinkState): void {
+  const messages = core.outbox.get(link) ?? []
+  core.outbox.delete(link)
+  let frame: Message[] = []
+  let room = FRAME_BYTES
+  for (const message of messages) {
+    const size = sizeOf(message)
+    if (size > room && frame.length > 0) {
+      sendFrame(core, link, frame)
+      frame = []
+      room = FRAME_BYTES
+    }
+    frame.push(message)
+    room -= size
+  }
+  if (isMarkerDue(core, link)) {
+    link.markedLsn = core.feeds.lsn
+    frame.push({ type: 'have', entries: [], marker: { lsn: core.feeds.lsn, frames: link.sentFrames + 1 } })
+  }
+  if (frame.length > 0) sendFrame(core, link, frame)
+}
+
+function sendFrame<Token>(core: Core<Token>, link: LinkState, messages: readonly Message[]): void {
+  link.sentFrames += 1
+  core.outputs.push({ type: 'send', link: link.link, bytes: encodeMessages(messages) })
+}
+
+/** At most what the message takes in a frame, roughly. */
+function sizeOf(message: Message): number {
+  switch (message.type) {
+    case 'data':
+      return message.batches.reduce((sum, batch) => sum + batch.length + 5, 8)
+    case 'have':
+      return 16 + message.entries.length * 24
+    case 'ack':
+    case 'want':
+      return 32 + message.entries.length * 16
+    case 'feed':
+      return message.chain.reduce((sum, link) => sum + link.length + 5, 300)
+    default:
+      return 512
+  }
+}

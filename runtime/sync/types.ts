@@ -1,0 +1,103 @@
+import type { ErrorCode } from '../base/errors.ts'
+import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
+import type { Stamp } from '../model/stamp.ts'
+import type { WriteOp } from '../ports/writer.ts'
+
+/** Time as the engine is told it: physical Unix milliseconds and how far to believe them, and a clock that never goes back. */
+export interface Now {
+  readonly wallMs: number
+  readonly trust: 0 | 1 | 2
+  readonly monotonicMs: number
+}
+
+/** A token is the caller's own: it comes back when the write is on the disk or has failed. */
+export interface LocalWrite<Token> {
+  readonly collection: string
+  readonly partition: string
+  readonly ops: readonly WriteOp[]
+  readonly token: Token
+}
+
+/** `ticket` numbers come from the engine's outputs and are answered once each, in their order. */
+export type Input<Token> =
+  | { readonly type: 'link-up'; readonly link: number; readonly peerId: string }
+  | { readonly type: 'link-down'; readonly link: number }
+  | { readonly type: 'frame'; readonly link: number; readonly bytes: Uint8Array }
+  | { readonly type: 'write'; readonly write: LocalWrite<Token> }
+  | { readonly type: 'verified'; readonly ticket: number; readonly isValid: boolean }
+  | { readonly type: 'committed'; readonly ticket: number }
+  | { readonly type: 'commit-failed'; readonly ticket: number; readonly code: ErrorCode }
+  /** Capabilities were learned: what was refused for want of one may be asked for again. */
+  | { readonly type: 'authority-changed' }
+  | { readonly type: 'time' }
+
+export interface CommitBatch {
+  readonly feed: Feed
+  readonly batch: Batch
+  readonly ops: Ops | null
+}
+
+export type Output<Token> =
+  | { readonly type: 'send'; readonly link: number; readonly bytes: Uint8Array }
+  | { readonly type: 'close'; readonly link: number; readonly reason: string }
+  | { readonly type: 'verify'; readonly ticket: number; readonly feed: Feed; readonly batch: Batch }
+  | {
+      readonly type: 'commit'
+      readonly ticket: number
+      readonly batches: readonly CommitBatch[]
+      readonly records: readonly { readonly key: string; readonly value: Uint8Array | null }[]
+    }
+  /** `stamps[i]` is that of the last operation of the write that `tokens[i]` stands for. */
+  | { readonly type: 'written'; readonly tokens: readonly Token[]; readonly stamps: readonly Stamp[] }
+  | { readonly type: 'write-failed'; readonly tokens: readonly Token[]; readonly code: ErrorCode }
+  | { readonly type: 'event'; readonly name: EngineEvent; readonly fields: { readonly [name: string]: unknown } }
+
+export type EngineEvent =
+  | 'peer-up'
+  | 'peer-down'
+  | 'fork'
+  | 'rollback'
+  | 'batch-refused'
+  | 'batch-deferred'
+  | 'resync'
+  | 'confirmed'
+
+/** The synchronous reads and pure functions that the engine is given. */
+export interface Surroundings {
+  heads(): Iterable<FeedHead>
+  /** See ports/store.ts Log.batches. */
+  batches(feedKey: string, fromSeq: number, bytesMax: number): Uint8Array[]
+  getRecord(key: string): Uint8Array | undefined
+  readonly authority: Authority
+  /** Ed25519 with the device's key. */
+  sign(message: Uint8Array): Uint8Array
+}
+
+/** Who may write, from signed data alone. */
+export interface Authority {
+  /** Whether the author has ever been given the right to write there. */
+  isKnown(feed: Feed): boolean
+  /** Whether it has that right for a batch stamped `hlc`. */
+  permits(feed: Feed, hlc: number): boolean
+  /** Verifies and remembers a chain that came with a feed; true when something new was learned. */
+  learn(chain: readonly Uint8Array[]): boolean
+  /** What proves that the author may write; empty when it isn't known. */
+  chainOf(origin: string): readonly Uint8Array[]
+  /** False for feeds that stay at home: what was written before this gateway was admitted. */
+  isShared(feed: Feed): boolean
+}
+
+export interface EngineOptions {
+  readonly meshId: Uint8Array
+  readonly peerId: string
+  readonly publicKey: Uint8Array
+  /** This database's incarnation, 8 bytes: own feeds and cursors belong to it. */
+  readonly incarnation: Uint8Array
+  /** The greatest stamp this author may have used before. */
+  readonly clockFloor: number
+  readonly name: string
+  readonly version: string
+  /** Milliseconds that a write may wait for others to share its batch; 0 sends it at once. */
+  readonly batchDelayMs: number
+  readonly batchOpsMax: number
+}

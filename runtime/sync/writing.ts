@@ -1,0 +1,95 @@
+import { FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
+import type { Stamp } from '../model/stamp.ts'
+import { encodeBatch } from '../wire/batch.ts'
+import { feedOf } from '../wire/descriptor.ts'
+import { halves, WriteQueue, type Draft } from './author.ts'
+import type { Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import type { LocalWrite } from './types.ts'
+
+/** Local writes on their way into batches of this gateway's own feeds. */
+
+export function addWrite<Token>(core: Core<Token>, write: LocalWrite<Token>): void {
+  const isAdded = queueOf(core, write.collection, write.partition).add(write, core.now.monotonicMs)
+  if (!isAdded) core.outputs.push({ type: 'write-failed', tokens: [write.token], code: 'overloaded' })
+}
+
+/** Cuts and signs what is due, each batch a commit of its own; the next waits for the disk unless it is full. */
+export function cutBatches<Token>(core: Core<Token>): void {
+  for (const [state, queue] of core.queues) {
+    for (let draft = queue.cut(core.now.monotonicMs); draft !== null; draft = queue.cut(core.now.monotonicMs)) {
+      writeDraft(core, state, queue, draft)
+    }
+  }
+}
+
+export function writeDeadline<Token>(core: Core<Token>): number {
+  let deadline = Number.POSITIVE_INFINITY
+  for (const queue of core.queues.values()) deadline = Math.min(deadline, queue.deadline)
+  return deadline
+}
+
+/** The stamps of a batch's writes, once it is on the disk. */
+export function stampsOf<Token>(draft: Draft<Token>, hlc: number, origin: string): Stamp[] {
+  return draft.lastIndexes.map((index) => ({ hlc, index, origin }))
+}
+
+export function tokensOf<Token>(draft: Draft<Token>): Token[] {
+  return draft.writes.map((write) => write.token)
+}
+
+function writeDraft<Token>(core: Core<Token>, state: FeedState, queue: WriteQueue<Token>, draft: Draft<Token>): void {
+  const encoded = encodeBatch({
+    meshId: core.options.meshId,
+    feed: state.feed,
+    seq: state.tip.seq + 1,
+    prev: state.tip.hash,
+    hlc: core.clock.next(core.now.wallMs),
+    ops: draft.ops,
+    clockClass: core.now.trust,
+    sign: (message) => core.surroundings.sign(message),
+  })
+  if (!encoded.ok) return split(core, state, queue, draft)
+  const batch = encoded.value
+  state.verified = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
+  state.tip = state.verified
+  const ticket = core.nextTicket()
+  core.committing.set(ticket, { arrivals: [], own: { state, batch, draft, queue } })
+  core.outputs.push({
+    type: 'commit',
+    ticket,
+    batches: [{ feed: state.feed, batch, ops: draft.ops }],
+    records: [],
+  })
+}
+
+/** A batch over the transmitted maximum is made two; a single write that large is refused. */
+function split<Token>(core: Core<Token>, state: FeedState, queue: WriteQueue<Token>, draft: Draft<Token>): void {
+  const parts = halves(draft)
+  if (!parts) {
+    queue.settled()
+    core.outputs.push({ type: 'write-failed', tokens: tokensOf(draft), code: 'too-large' })
+    return
+  }
+  queue.started()
+  for (const part of parts) writeDraft(core, state, queue, part)
+}
+
+function queueOf<Token>(core: Core<Token>, collection: string, partition: string): WriteQueue<Token> {
+  const name = `${collection}/${partition}`
+  const known = core.queuesByPlace.get(name)
+  if (known) return known
+  const { options } = core
+  const descriptor: FeedDescriptor = {
+    publicKey: options.publicKey,
+    incarnation: options.incarnation,
+    collection,
+    partition,
+    kind: FEED_KIND_STATE,
+    encrypted: false,
+  }
+  const queue = new WriteQueue<Token>(options.batchOpsMax, options.batchDelayMs)
+  core.queuesByPlace.set(name, queue)
+  core.queues.set(core.feeds.getOrAdd(feedOf(options.meshId, descriptor)), queue)
+  return queue
+}

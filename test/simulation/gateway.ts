@@ -1,0 +1,201 @@
+import { createHash } from 'node:crypto'
+import { concat } from '../../runtime/base/bytes.ts'
+import { randomInteger, type Random } from '../../runtime/base/random.ts'
+import { Engine } from '../../runtime/sync/engine.ts'
+import type { WriteOp } from '../../runtime/ports/writer.ts'
+import type { Authority, Now, Output } from '../../runtime/sync/types.ts'
+import type { Stamp } from '../../runtime/model/stamp.ts'
+import { SimulatedDisk } from './disk.ts'
+import type { Schedule } from './schedule.ts'
+
+/** A cheap stand-in for Ed25519: only the holder of the secret (here: the test) makes it, everyone can check it. */
+export function fakeSignature(publicKey: Uint8Array, message: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha512').update(publicKey).update(message).digest())
+}
+
+export interface Acknowledged {
+  readonly gateway: number
+  readonly collection: string
+  readonly op: WriteOp
+  readonly stamp: Stamp
+}
+
+/** What a gateway asks of the simulated world. */
+export interface World {
+  readonly meshId: Uint8Array
+  readonly random: Random
+  readonly schedule: Schedule
+  readonly authority: Authority
+  peerIdOf(index: number): string
+  send(from: number, link: number, bytes: Uint8Array): void
+  closeLink(from: number, link: number, reason: string): void
+  acknowledged(write: Acknowledged): void
+  event(from: number, name: string, fields: object): void
+}
+
+interface Pending {
+  readonly collection: string
+  readonly op: WriteOp
+}
+
+/** One gateway: the real engine over a simulated disk and clock. */
+export class SimulatedGateway {
+  readonly index: number
+  readonly publicKey: Uint8Array
+  readonly disk = new SimulatedDisk()
+  engine: Engine<Pending> | null = null
+  /** Physical clock: Unix milliseconds at virtual time 0, and how far it is believed. */
+  clockBaseMs: number
+  trust: 0 | 1 | 2
+  flushMsMax = 20
+  isDiskFull = false
+  readonly #world: World
+  #boot = 0
+  #wakeAt = Number.POSITIVE_INFINITY
+
+  constructor(world: World, index: number, publicKey: Uint8Array, clockBaseMs: number, trust: 0 | 1 | 2) {
+    this.#world = world
+    this.index = index
+    this.publicKey = publicKey
+    this.clockBaseMs = clockBaseMs
+    this.trust = trust
+  }
+
+  get isUp(): boolean {
+    return this.engine !== null
+  }
+
+  get peerId(): string {
+    return this.#world.peerIdOf(this.index)
+  }
+
+  start(): void {
+    this.#boot += 1
+    const floor = Math.max(0, ...this.disk.heads().map((head) => head.hlc))
+    this.engine = new Engine<Pending>(
+      {
+        meshId: this.#world.meshId,
+        peerId: this.peerId,
+        publicKey: this.publicKey,
+        incarnation: this.publicKey.slice(0, 8),
+        clockFloor: floor,
+        name: `gateway ${this.index}`,
+        version: 'simulated',
+        batchDelayMs: 0,
+        batchOpsMax: 64,
+      },
+      {
+        heads: () => this.disk.heads(),
+        batches: (key, from, bytesMax) => this.disk.batches(key, from, bytesMax),
+        getRecord: (key) => this.disk.getRecord(key),
+        authority: this.#world.authority,
+        sign: (message) => fakeSignature(this.publicKey, message),
+      },
+    )
+    this.#pump()
+  }
+
+  /** Power is cut: of what the disk had not flushed, a random part survives. */
+  crash(): void {
+    this.engine = null
+    this.#wakeAt = Number.POSITIVE_INFINITY
+    this.disk.powerCut(randomInteger(this.#world.random, 0, this.disk.cached))
+  }
+
+  write(collection: string, op: WriteOp): void {
+    this.engine?.handle(this.now(), { type: 'write', write: { collection, partition: '', ops: [op], token: { collection, op } } })
+    this.#pump()
+  }
+
+  linkUp(link: number, peer: number): void {
+    this.engine?.handle(this.now(), { type: 'link-up', link, peerId: this.#world.peerIdOf(peer) })
+    this.#pump()
+  }
+
+  linkDown(link: number): void {
+    this.engine?.handle(this.now(), { type: 'link-down', link })
+    this.#pump()
+  }
+
+  frame(link: number, bytes: Uint8Array): void {
+    this.engine?.handle(this.now(), { type: 'frame', link, bytes })
+    this.#pump()
+  }
+
+  now(): Now {
+    const { now } = this.#world.schedule
+    return { wallMs: this.clockBaseMs + now, trust: this.trust, monotonicMs: now }
+  }
+
+  #pump(): void {
+    if (!this.engine) return
+    for (let output = this.engine.poll(); output; output = this.engine.poll()) this.#do(output)
+    this.#sleep()
+  }
+
+  #do(output: Output<Pending>): void {
+    const world = this.#world
+    switch (output.type) {
+      case 'send':
+        return world.send(this.index, output.link, output.bytes)
+      case 'close':
+        return world.closeLink(this.index, output.link, output.reason)
+      case 'verify': {
+        const expected = fakeSignature(output.feed.descriptor.publicKey, output.batch.signed)
+        const isValid = Buffer.from(expected).equals(output.batch.signature)
+        this.engine?.handle(this.now(), { type: 'verified', ticket: output.ticket, isValid })
+        return
+      }
+      case 'commit':
+        return this.#commit(output)
+      case 'written':
+        output.tokens.forEach(({ collection, op }, i) => {
+          world.acknowledged({ gateway: this.index, collection, op, stamp: output.stamps[i] as Stamp })
+        })
+        return
+      case 'write-failed':
+        return
+      case 'event':
+        return world.event(this.index, output.name, output.fields)
+    }
+  }
+
+  #commit(commit: Extract<Output<Pending>, { type: 'commit' }>): void {
+    const { schedule, random } = this.#world
+    const boot = this.#boot
+    const answer = (act: () => void): void => {
+      if (this.engine && this.#boot === boot) act()
+      this.#pump()
+    }
+    if (this.isDiskFull) {
+      schedule.in(1, () =>
+        answer(() => this.engine?.handle(this.now(), { type: 'commit-failed', ticket: commit.ticket, code: 'storage-full' })),
+      )
+      return
+    }
+    this.disk.append(commit)
+    schedule.in(randomInteger(random, 1, this.flushMsMax) + this.disk.cached * this.flushMsMax, () =>
+      answer(() => {
+        this.disk.flushOne()
+        this.engine?.handle(this.now(), { type: 'committed', ticket: commit.ticket })
+      }),
+    )
+  }
+
+  #sleep(): void {
+    const deadline = this.engine?.deadline ?? Number.POSITIVE_INFINITY
+    if (deadline >= this.#wakeAt || deadline === Number.POSITIVE_INFINITY) return
+    const boot = this.#boot
+    this.#wakeAt = deadline
+    this.#world.schedule.at(Math.max(deadline, this.#world.schedule.now + 1), () => {
+      if (this.#boot !== boot || !this.engine) return
+      this.#wakeAt = Number.POSITIVE_INFINITY
+      this.engine.handle(this.now(), { type: 'time' })
+      this.#pump()
+    })
+  }
+}
+
+export function fakeKey(seed: number, index: number): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(concat(new Uint8Array([seed & 255, (seed >> 8) & 255, (seed >> 16) & 255]), new Uint8Array([index]))).digest())
+}

@@ -1,0 +1,307 @@
+import { createHash } from 'node:crypto'
+import { base32 } from '../../runtime/base/bytes.ts'
+import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
+import type { Feed } from '../../runtime/model/batch.ts'
+import type { WriteOp } from '../../runtime/ports/writer.ts'
+import type { Authority } from '../../runtime/sync/types.ts'
+import { checkFrame } from './checks.ts'
+import { fakeKey, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
+import { Schedule } from './schedule.ts'
+
+/**
+ * A whole mesh in one process on a virtual clock: the real engine, model and wire over simulated disks, clocks and links.
+ * Everything that happens is drawn from one seed, so the same seed gives the same run, byte for byte (`traceHash`).
+ */
+export interface Scenario {
+  readonly seed: number
+  readonly gateways: number
+  /** Virtual minutes of faults, before everything is healed and must converge. */
+  readonly minutes: number
+}
+
+/** Rare things that seeds of the gate must reach, so that no test passes for want of trouble. */
+export type Sometimes =
+  | 'link cut'
+  | 'half-open link'
+  | 'frame lost'
+  | 'frames reordered'
+  | 'power cut with unflushed appends'
+  | 'partition'
+  | 'disk full'
+  | 'clock jump'
+  | 'batch deferred'
+  | 'resync'
+  | 'forwarded batch'
+
+interface Pipe {
+  readonly a: number
+  readonly b: number
+  readonly linkA: number
+  readonly linkB: number
+  isAUp: boolean
+  isBUp: boolean
+  lossRate: number
+  jitterMs: number
+  delayMs: number
+  lastArrivalAtA: number
+  lastArrivalAtB: number
+}
+
+const START_MS = Date.UTC(2026, 0, 1)
+const COLLECTIONS = ['climate', 'plugs']
+const CONVERGENCE_MINUTES = 20
+
+export class Simulation implements World {
+  readonly scenario: Scenario
+  readonly random: Random
+  readonly schedule = new Schedule()
+  readonly meshId = new Uint8Array(16).fill(7)
+  readonly gateways: SimulatedGateway[] = []
+  readonly acknowledgements: Acknowledged[] = []
+  readonly sometimes = new Map<Sometimes, number>()
+  readonly authority: Authority
+  /** Violations seen while it runs. */
+  readonly faults: string[] = []
+  framesSent = 0
+  bytesSent = 0
+  readonly #trace = createHash('sha256')
+  readonly #pipes = new Map<number, Pipe>()
+  readonly #edges: [number, number][] = []
+  readonly #peerIds: string[] = []
+  #links = 0
+  #side: number[] = []
+  #isFaulty = true
+
+  constructor(scenario: Scenario) {
+    this.scenario = scenario
+    this.random = seededRandom(scenario.seed)
+    this.authority = {
+      isKnown: () => true,
+      permits: () => true,
+      learn: () => false,
+      chainOf: () => [],
+      isShared: (_feed: Feed) => true,
+    }
+    for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
+    this.#drawEdges()
+  }
+
+  run(): void {
+    for (const gateway of this.gateways) gateway.start()
+    for (const [a, b] of this.#edges) this.#dial(a, b)
+    this.#planWrites()
+    this.#planFaults()
+    this.schedule.runUntil(this.scenario.minutes * 60_000)
+    this.#heal()
+    this.schedule.runUntil((this.scenario.minutes + CONVERGENCE_MINUTES) * 60_000)
+  }
+
+  get traceHash(): string {
+    return this.#trace.copy().digest('hex')
+  }
+
+  peerIdOf(index: number): string {
+    return this.#peerIds[index] as string
+  }
+
+  send(from: number, link: number, bytes: Uint8Array): void {
+    const pipe = this.#pipes.get(link)
+    if (!pipe) return
+    this.framesSent += 1
+    this.bytesSent += bytes.length
+    this.#trace.update(`${this.schedule.now} ${from} ${link} `).update(bytes)
+    if (this.faults.length < 10) this.faults.push(...checkFrame(this, this.#gateway(from), bytes))
+    const isFromA = from === pipe.a
+    if (this.random() < pipe.lossRate) return this.note('frame lost')
+    const last = isFromA ? pipe.lastArrivalAtB : pipe.lastArrivalAtA
+    let at = this.schedule.now + pipe.delayMs + Math.floor(this.random() * pipe.jitterMs)
+    if (at < last && pipe.jitterMs > 0 && this.#isFaulty) this.note('frames reordered')
+    else at = Math.max(at, last)
+    if (isFromA) pipe.lastArrivalAtB = Math.max(at, last)
+    else pipe.lastArrivalAtA = Math.max(at, last)
+    const [to, linkThere] = isFromA ? [pipe.b, pipe.linkB] : [pipe.a, pipe.linkA]
+    this.schedule.at(at, () => {
+      if (isFromA ? pipe.isBUp : pipe.isAUp) this.#gateway(to).frame(linkThere, bytes)
+    })
+  }
+
+  closeLink(_from: number, link: number, _reason: string): void {
+    const pipe = this.#pipes.get(link)
+    if (pipe) this.schedule.in(0, () => this.#cut(pipe))
+  }
+
+  acknowledged(write: Acknowledged): void {
+    this.acknowledgements.push(write)
+  }
+
+  event(from: number, name: string, fields: object): void {
+    this.#trace.update(`${this.schedule.now} ${from} ${name} ${JSON.stringify(fields)}`)
+    if (name === 'batch-deferred') this.note('batch deferred')
+    if (name === 'resync') this.note('resync')
+  }
+
+  note(what: Sometimes): void {
+    this.sometimes.set(what, (this.sometimes.get(what) ?? 0) + 1)
+  }
+
+  #addGateway(index: number): void {
+    const key = fakeKey(this.scenario.seed, index)
+    this.#peerIds.push(base32(key.subarray(0, 14)))
+    // Most clocks are right; some boards boot in 1970 and don't believe themselves.
+    const isRight = this.random() < 0.8
+    const offset = isRight ? randomInteger(this.random, -2_000, 2_000) : -START_MS
+    this.gateways.push(new SimulatedGateway(this, index, key, START_MS + offset, isRight ? 2 : 0))
+    this.#side.push(0)
+  }
+
+  /** A line keeps everyone connected; chords make several ways. */
+  #drawEdges(): void {
+    const count = this.scenario.gateways
+    for (let i = 1; i < count; i++) this.#edges.push([randomInteger(this.random, Math.max(0, i - 2), i - 1), i])
+    for (let i = 0; i < count; i++) {
+      const a = randomInteger(this.random, 0, count - 1)
+      const b = randomInteger(this.random, 0, count - 1)
+      if (a !== b && !this.#edges.some(([x, y]) => (x === a && y === b) || (x === b && y === a))) this.#edges.push([a, b])
+    }
+  }
+
+  #dial(a: number, b: number): void {
+    const isPossible = this.#gateway(a).isUp && this.#gateway(b).isUp && this.#side[a] === this.#side[b]
+    const isLinked = [...this.#pipes.values()].some((pipe) => pipe.a === a && pipe.b === b)
+    if (!isPossible || isLinked) {
+      if (!isLinked) this.schedule.in(randomInteger(this.random, 500, 5_000), () => this.#dial(a, b))
+      return
+    }
+    const linkA = ++this.#links
+    const linkB = ++this.#links
+    const isLossy = this.#isFaulty && this.random() < 0.3
+    const pipe: Pipe = {
+      a,
+      b,
+      linkA,
+      linkB,
+      isAUp: true,
+      isBUp: true,
+      lossRate: isLossy ? this.random() * 0.1 : 0,
+      jitterMs: isLossy ? randomInteger(this.random, 0, 200) : 2,
+      delayMs: randomInteger(this.random, 1, 40),
+      lastArrivalAtA: 0,
+      lastArrivalAtB: 0,
+    }
+    this.#pipes.set(linkA, pipe)
+    this.#pipes.set(linkB, pipe)
+    this.#gateway(a).linkUp(linkA, b)
+    this.#gateway(b).linkUp(linkB, a)
+  }
+
+  /** Both ends learn of it, not always at the same time. */
+  #cut(pipe: Pipe): void {
+    if (!this.#pipes.delete(pipe.linkA)) return
+    this.#pipes.delete(pipe.linkB)
+    this.note('link cut')
+    const isHalfOpen = this.random() < 0.3
+    if (isHalfOpen) this.note('half-open link')
+    const late = isHalfOpen ? randomInteger(this.random, 100, 20_000) : 0
+    pipe.isAUp = false
+    this.#gateway(pipe.a).linkDown(pipe.linkA)
+    this.schedule.in(late, () => {
+      pipe.isBUp = false
+      this.#gateway(pipe.b).linkDown(pipe.linkB)
+      this.schedule.in(randomInteger(this.random, 200, 3_000), () => this.#dial(pipe.a, pipe.b))
+    })
+  }
+
+  #planWrites(): void {
+    const end = this.scenario.minutes * 60_000
+    for (const gateway of this.gateways) {
+      const count = randomInteger(this.random, 5, 60)
+      for (let i = 0; i < count; i++) {
+        this.schedule.at(randomInteger(this.random, 0, end), () => this.#write(gateway))
+      }
+    }
+  }
+
+  #write(gateway: SimulatedGateway): void {
+    const burst = this.random() < 0.1 ? randomInteger(this.random, 50, 150) : 1
+    for (let i = 0; i < burst; i++) gateway.write(this.#pick(COLLECTIONS), this.#drawOp())
+  }
+
+  #drawOp(): WriteOp {
+    const key = `sensor-${randomInteger(this.random, 1, 12)}`
+    if (this.random() < 0.1) return { kind: 'delete', key }
+    const fields: { [path: string]: number | null } = {}
+    for (const path of ['temperature', 'humidity', 'battery']) {
+      if (this.random() < 0.5) fields[path] = this.random() < 0.1 ? null : randomInteger(this.random, 0, 1_000)
+    }
+    return { kind: 'put', key, fields: Object.keys(fields).length > 0 ? fields : { temperature: 1 } }
+  }
+
+  #planFaults(): void {
+    const end = this.scenario.minutes * 60_000
+    const faults = [() => this.#cutSome(), () => this.#crashSome(), () => this.#partition(), () => this.#fillDisk(), () => this.#jumpClock()]
+    const count = randomInteger(this.random, 3, 10) + this.scenario.gateways
+    for (let i = 0; i < count; i++) {
+      this.schedule.at(randomInteger(this.random, 0, end), () => this.#pick(faults)())
+    }
+  }
+
+  #cutSome(): void {
+    const pipes = [...this.#pipes.values()]
+    if (pipes.length > 0) this.#cut(this.#pick(pipes))
+  }
+
+  #crashSome(): void {
+    const gateway = this.#pick(this.gateways)
+    if (!gateway.isUp) return
+    if (gateway.disk.cached > 0) this.note('power cut with unflushed appends')
+    gateway.crash()
+    for (const pipe of new Set(this.#pipes.values())) {
+      if (pipe.a === gateway.index || pipe.b === gateway.index) this.#cut(pipe)
+    }
+    this.schedule.in(randomInteger(this.random, 100, 30_000), () => {
+      if (!gateway.isUp) gateway.start()
+    })
+  }
+
+  #partition(): void {
+    this.note('partition')
+    this.#side = this.#side.map(() => (this.random() < 0.5 ? 0 : 1))
+    for (const pipe of new Set(this.#pipes.values())) {
+      if (this.#side[pipe.a] !== this.#side[pipe.b]) this.#cut(pipe)
+    }
+    this.schedule.in(randomInteger(this.random, 1_000, 60_000), () => this.#side.fill(0))
+  }
+
+  #fillDisk(): void {
+    this.note('disk full')
+    const gateway = this.#pick(this.gateways)
+    gateway.isDiskFull = true
+    this.schedule.in(randomInteger(this.random, 100, 20_000), () => {
+      gateway.isDiskFull = false
+    })
+  }
+
+  /** Forward by at most ten minutes, so that a deferred batch's time comes within the run. */
+  #jumpClock(): void {
+    this.note('clock jump')
+    this.#pick(this.gateways).clockBaseMs += randomInteger(this.random, -3_600_000, 600_000)
+  }
+
+  #heal(): void {
+    this.#isFaulty = false
+    this.#side.fill(0)
+    for (const gateway of this.gateways) {
+      gateway.isDiskFull = false
+      if (!gateway.isUp) gateway.start()
+    }
+    for (const pipe of this.#pipes.values()) pipe.lossRate = 0
+  }
+
+  #gateway(index: number): SimulatedGateway {
+    return this.gateways[index] as SimulatedGateway
+  }
+
+  #pick<T>(items: readonly T[]): T {
+    return items[randomInteger(this.random, 0, items.length - 1)] as T
+  }
+}
