@@ -51,19 +51,19 @@ export class Core<Token> {
   readonly surroundings: Surroundings
   readonly clock: HybridClock
   readonly feeds: FeedTable
-  readonly links = new Map<number, LinkState>()
+  readonly links: Map<number, LinkState> = new Map<number, LinkState>()
   readonly outputs: Output<Token>[] = []
-  readonly queues = new Map<FeedState, WriteQueue<Token>>()
-  readonly queuesByPlace = new Map<string, WriteQueue<Token>>()
+  readonly queues: Map<FeedState, WriteQueue<Token>> = new Map<FeedState, WriteQueue<Token>>()
+  readonly queuesByPlace: Map<string, WriteQueue<Token>> = new Map<string, WriteQueue<Token>>()
   /** Batches whose signature was asked for, by ticket. */
-  readonly verifying = new Map<number, Arrival>()
+  readonly verifying: Map<number, Arrival> = new Map<number, Arrival>()
   /** Batches that may go to the disk. */
   verified: Arrival[] = []
-  readonly committing = new Map<number, Committed<Token>>()
+  readonly committing: Map<number, Committed<Token>> = new Map<number, Committed<Token>>()
   /** Feeds that are known to be ahead of us elsewhere. */
-  readonly behind = new Set<FeedState>()
+  readonly behind: Set<FeedState> = new Set<FeedState>()
   /** Control messages to each link, sent before anything else. */
-  readonly outbox = new Map<LinkState, Message[]>()
+  readonly outbox: Map<LinkState, Message[]> = new Map<LinkState, Message[]>()
   /** Cache of pinging.ts, valid for one version of the feed table. */
   headsDigest: { readonly version: number; readonly digest: Uint8Array } | null = null
   now: Now = { wallMs: 0, trust: 0, monotonicMs: 0 }

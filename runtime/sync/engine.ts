@@ -103,6 +103,7 @@ function commitArrivals<Token>(core: Core<Token>): void {
     ops: opsOf(arrival),
   }))
   const ticket = core.nextTicket()
+  for (const { state } of arrivals) state.committing()
   core.committing.set(ticket, { arrivals, own: null })
   core.outputs.push({ type: 'commit', ticket, batches, records })
 }
@@ -113,7 +114,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   core.committing.delete(ticket)
   for (const { link, state, batch } of commit.arrivals) {
     core.feeds.advance(state, { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc })
-    link.notePeerHead(state, batch.header.seq)
+    state.answered(true)
     link.consumedBytes += batch.bytes.length
     link.owed.add(state)
     link.isAckDue = true
@@ -126,6 +127,7 @@ function ownCommitted<Token>(core: Core<Token>, own: NonNullable<Committed<Token
   const { state, batch, draft, queue } = own
   queue.settled()
   core.feeds.advance(state, { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc })
+  state.answered(true)
   const stamps = stampsOf(draft, batch.header.hlc, core.options.peerId)
   core.outputs.push({ type: 'written', tokens: tokensOf(draft), stamps })
   spread(core, state)
@@ -150,14 +152,14 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   for (const { link, state, batch } of commit.arrivals) {
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true
-    state.rewindToHead()
+    state.answered(false)
     state.parent = null
     core.behind.add(state)
   }
   if (!commit.own) return
   const { state, draft, queue } = commit.own
   queue.settled()
-  state.rewindToHead()
+  state.answered(false)
   const tokens = [...tokensOf(draft), ...queue.drain().map((write) => write.token)]
   core.outputs.push({ type: 'write-failed', tokens, code: input.code })
 }

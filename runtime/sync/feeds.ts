@@ -34,6 +34,10 @@ export class FeedState {
   /** Physical time before which the next batch is from the future; 0 when it isn't. */
   deferredUntilMs = 0
 
+  /** The disk refused a batch and others are still on their way: no batch is taken or made until they are answered. */
+  isRewinding = false
+  #commits = 0
+
   constructor(feed: Feed, isOwn: boolean) {
     this.feed = feed
     this.isOwn = isOwn
@@ -44,8 +48,20 @@ export class FeedState {
     this.tip = this.verified
   }
 
-  /** The disk refused what was under way. */
-  rewindToHead(): void {
+  /** Batches are on their way to the disk with one more commit. */
+  committing(): void {
+    this.#commits += 1
+  }
+
+  /**
+   * A commit was answered. When the disk refused one, nothing more is taken until all are answered, for those before it
+   * may still succeed; then the feed goes on from its head.
+   */
+  answered(isCommitted: boolean): void {
+    this.#commits -= 1
+    if (!isCommitted) this.isRewinding = true
+    if (!this.isRewinding || this.#commits > 0) return
+    this.isRewinding = false
     this.verified = this.head
     this.tip = this.head
   }
@@ -100,7 +116,8 @@ export class FeedTable {
   #load(head: FeedHead): void {
     const state = this.getOrAdd(head.feed)
     state.head = { seq: head.seq, hash: head.hash, hlc: head.hlc }
-    state.rewindToHead()
+    state.verified = state.head
+    state.tip = state.head
     state.lsn = head.lsn
     if (head.lsn > this.lsn) this.lsn = head.lsn
   }

@@ -25,26 +25,26 @@ export class LinkState {
   instance: Uint8Array | null = null
 
   // Names of feeds on this link: numbers that each side gives to the feeds it speaks of.
-  readonly ourAliases = new Map<FeedState, number>()
+  readonly ourAliases: Map<FeedState, number> = new Map<FeedState, number>()
   readonly feedsByOurAlias: FeedState[] = []
-  readonly theirAliases = new Map<FeedState, number>()
-  readonly feedsByTheirAlias = new Map<number, FeedState>()
+  readonly theirAliases: Map<FeedState, number> = new Map<FeedState, number>()
+  readonly feedsByTheirAlias: Map<number, FeedState> = new Map<number, FeedState>()
 
   // Sending.
-  readonly subscriptions = new Map<FeedState, Subscription>()
+  readonly subscriptions: Map<FeedState, Subscription> = new Map<FeedState, Subscription>()
   /** Highest sequence the neighbour was told of or sent, per feed. */
-  readonly told = new Map<FeedState, number>()
+  readonly told: Map<FeedState, number> = new Map<FeedState, number>()
   /** Highest sequence that is on the neighbour's disk, by its own word. */
-  readonly peerHeads = new Map<FeedState, number>()
+  readonly peerHeads: Map<FeedState, number> = new Map<FeedState, number>()
   /** Feeds that may have something to tell or send. */
-  readonly pending = new Set<FeedState>()
+  readonly pending: Set<FeedState> = new Set<FeedState>()
   sentBytes = 0
   creditLimit = 0
   /** The `lsn` last claimed to the neighbour, and the one it confirmed. */
   markedLsn = -1
   confirmedLsn = 0
   /** When collected news of heads goes out; Infinity when there is none. */
-  tellAt = Number.POSITIVE_INFINITY
+  tellAt: number = Number.POSITIVE_INFINITY
 
   // Receiving.
   /** Bytes of batches that came, and of those that are dealt with: on the disk, held already or refused. */
@@ -52,11 +52,11 @@ export class LinkState {
   consumedBytes = 0
   grantedBytes = 0
   /** What it told of or sent since the last marker, and frames that came: a marker counts only when none was lost. */
-  readonly promised = new Map<FeedState, number>()
+  readonly promised: Map<FeedState, number> = new Map<FeedState, number>()
   receivedFrames = 0
   sentFrames = 0
   /** Feeds whose head we owe the neighbour a confirmation of. */
-  readonly owed = new Set<FeedState>()
+  readonly owed: Set<FeedState> = new Set<FeedState>()
   isAckDue = false
   marker: Marker | null = null
   nextMarkerLsn = -1

@@ -4,6 +4,7 @@ import type { Message } from '../wire/message.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
+import { tellAllHeads } from './sending.ts'
 
 /**
  * Life signs. A ping also carries what makes lost frames harmless: how many bytes of batches were sent (credit of lost
@@ -58,15 +59,8 @@ function resyncIfDifferent<Token>(core: Core<Token>, link: LinkState, digest: Ui
   if (!isQuiet || link.pingsSinceResync < link.resyncWait) return
   link.pingsSinceResync = 0
   link.resyncWait = Math.min(link.resyncWait * 2, RESYNC_WAIT_MAX)
-  tellAll(core, link)
+  tellAllHeads(core, link)
   core.emit('resync', { peerId: link.peerId })
-}
-
-/** Every head is told again; what the neighbour lacks it will ask for, what it holds it will confirm. */
-function tellAll<Token>(core: Core<Token>, link: LinkState): void {
-  link.told.clear()
-  link.peerHeads.clear()
-  for (const state of core.feeds.values()) link.pending.add(state)
 }
 
 function ping<Token>(core: Core<Token>, link: LinkState, nonce: number, isReply: boolean): Message {

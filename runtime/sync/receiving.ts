@@ -198,11 +198,13 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
   const { header } = batch
   link.owed.add(state)
   link.notePromise(state, header.seq)
+  link.notePeerHead(state, header.seq)
   if (header.seq <= state.tip.seq) {
     if (state.parent !== link) prune(core, link, state)
     return 'held already'
   }
   if (state.isOwn) return 'own feed'
+  if (state.isRewinding) return 'the disk refused the one before'
   if (header.seq > state.tip.seq + 1) {
     if (state.parent === link) ask(core, link, state)
     return 'gap'
@@ -262,7 +264,7 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   const { link, state, batch } = arrival
   const { header } = batch
   // An earlier batch of the feed was invalid or the disk refused it: this one is asked for again.
-  const isNext = header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
+  const isNext = !state.isRewinding && header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
   if (isValid && isNext) {
     state.verified = { seq: header.seq, hash: batch.hash, hlc: header.hlc }
     core.clock.observe(header.hlc)

@@ -90,7 +90,7 @@ function tellHeads<Token>(core: Core<Token>, link: LinkState): void {
   if (link.pending.size === 0) return
   const isTime = core.now.monotonicMs >= link.tellAt
   let isWaiting = false
-  const entries: [number, number, Uint8Array][] = []
+  const entries: HaveEntry[] = []
   for (const state of inOrder(link.pending)) {
     if (link.subscriptions.has(state)) {
       if (isSent(link, state)) link.pending.delete(state)
@@ -105,15 +105,34 @@ function tellHeads<Token>(core: Core<Token>, link: LinkState): void {
       isWaiting = true
       continue
     }
-    entries.push([aliasOf(core, link, state), state.head.seq, state.head.hash.subarray(0, 8)])
-    link.told.set(state, state.head.seq)
+    entries.push(headEntry(core, link, state))
     link.pending.delete(state)
   }
+  sayHave(core, link, entries)
+  if (!isWaiting) link.tellAt = Number.POSITIVE_INFINITY
+  else if (isTime || link.tellAt === Number.POSITIVE_INFINITY) link.tellAt = core.now.monotonicMs + TIMES.tellMs
+}
+
+/** Every head, even of what was sent already: what of it got lost will be asked for again. */
+export function tellAllHeads<Token>(core: Core<Token>, link: LinkState): void {
+  const entries: HaveEntry[] = []
+  for (const state of core.feeds.values()) {
+    if (state.head.seq > 0 && core.surroundings.authority.isShared(state.feed)) entries.push(headEntry(core, link, state))
+  }
+  sayHave(core, link, entries)
+}
+
+type HaveEntry = [number, number, Uint8Array]
+
+function headEntry<Token>(core: Core<Token>, link: LinkState, state: FeedState): HaveEntry {
+  link.told.set(state, state.head.seq)
+  return [aliasOf(core, link, state), state.head.seq, state.head.hash.subarray(0, 8)]
+}
+
+function sayHave<Token>(core: Core<Token>, link: LinkState, entries: readonly HaveEntry[]): void {
   for (let i = 0; i < entries.length; i += ENTRIES_PER_MESSAGE) {
     core.say(link, { type: 'have', entries: entries.slice(i, i + ENTRIES_PER_MESSAGE), marker: null })
   }
-  if (!isWaiting) link.tellAt = Number.POSITIVE_INFINITY
-  else if (isTime || link.tellAt === Number.POSITIVE_INFINITY) link.tellAt = core.now.monotonicMs + TIMES.tellMs
 }
 
 function isSent(link: LinkState, state: FeedState): boolean {

@@ -17,6 +17,7 @@ export function addWrite<Token>(core: Core<Token>, write: LocalWrite<Token>): vo
 /** Cuts and signs what is due, each batch a commit of its own; the next waits for the disk unless it is full. */
 export function cutBatches<Token>(core: Core<Token>): void {
   for (const [state, queue] of core.queues) {
+    if (state.isRewinding) continue
     for (let draft = queue.cut(core.now.monotonicMs); draft !== null; draft = queue.cut(core.now.monotonicMs)) {
       writeDraft(core, state, queue, draft)
     }
@@ -53,6 +54,7 @@ function writeDraft<Token>(core: Core<Token>, state: FeedState, queue: WriteQueu
   const batch = encoded.value
   state.verified = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   state.tip = state.verified
+  state.committing()
   const ticket = core.nextTicket()
   core.committing.set(ticket, { arrivals: [], own: { state, batch, draft, queue } })
   core.outputs.push({

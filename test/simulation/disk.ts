@@ -9,8 +9,8 @@ export interface DiskAppend {
 
 /** A disk with a write cache: what was appended is only there for good once `flush` has taken it. */
 export class SimulatedDisk {
-  readonly batchesByFeed = new Map<string, Batch[]>()
-  readonly documents = new Map<string, Document>()
+  readonly batchesByFeed: Map<string, Batch[]> = new Map<string, Batch[]>()
+  readonly documents: Map<string, Document> = new Map<string, Document>()
   readonly #feeds = new Map<string, Feed>()
   readonly #lsnByFeed = new Map<string, number>()
   readonly #records = new Map<string, Uint8Array>()

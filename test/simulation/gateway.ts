@@ -42,15 +42,17 @@ interface Pending {
 export class SimulatedGateway {
   readonly index: number
   readonly publicKey: Uint8Array
-  readonly disk = new SimulatedDisk()
+  readonly disk: SimulatedDisk = new SimulatedDisk()
   engine: Engine<Pending> | null = null
   /** Physical clock: Unix milliseconds at virtual time 0, and how far it is believed. */
   clockBaseMs: number
+  readonly rightClockMs: number
   trust: 0 | 1 | 2
   flushMsMax = 20
   isDiskFull = false
   readonly #world: World
   #boot = 0
+  #flushedAt = 0
   #wakeAt = Number.POSITIVE_INFINITY
 
   constructor(world: World, index: number, publicKey: Uint8Array, clockBaseMs: number, trust: 0 | 1 | 2) {
@@ -58,6 +60,7 @@ export class SimulatedGateway {
     this.index = index
     this.publicKey = publicKey
     this.clockBaseMs = clockBaseMs
+    this.rightClockMs = clockBaseMs
     this.trust = trust
   }
 
@@ -168,13 +171,15 @@ export class SimulatedGateway {
       this.#pump()
     }
     if (this.isDiskFull) {
-      schedule.in(1, () =>
+      schedule.after(1, () =>
         answer(() => this.engine?.handle(this.now(), { type: 'commit-failed', ticket: commit.ticket, code: 'storage-full' })),
       )
       return
     }
     this.disk.append(commit)
-    schedule.in(randomInteger(random, 1, this.flushMsMax) + this.disk.cached * this.flushMsMax, () =>
+    // One flush after the other, so that answers come in the order of the appends.
+    this.#flushedAt = Math.max(this.#flushedAt, schedule.now) + randomInteger(random, 1, this.flushMsMax)
+    schedule.at(this.#flushedAt, () =>
       answer(() => {
         this.disk.flushOne()
         this.engine?.handle(this.now(), { type: 'committed', ticket: commit.ticket })

@@ -5,7 +5,7 @@ export class Schedule {
   now = 0
   events = 0
 
-  in(delayMs: number, run: () => void): void {
+  after(delayMs: number, run: () => void): void {
     this.at(this.now + delayMs, run)
   }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { base32 } from '../../runtime/base/bytes.ts'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
+import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
 import type { Authority } from '../../runtime/sync/types.ts'
@@ -54,11 +54,11 @@ const CONVERGENCE_MINUTES = 20
 export class Simulation implements World {
   readonly scenario: Scenario
   readonly random: Random
-  readonly schedule = new Schedule()
-  readonly meshId = new Uint8Array(16).fill(7)
+  readonly schedule: Schedule = new Schedule()
+  readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
   readonly gateways: SimulatedGateway[] = []
   readonly acknowledgements: Acknowledged[] = []
-  readonly sometimes = new Map<Sometimes, number>()
+  readonly sometimes: Map<Sometimes, number> = new Map<Sometimes, number>()
   readonly authority: Authority
   /** Violations seen while it runs. */
   readonly faults: string[] = []
@@ -127,7 +127,7 @@ export class Simulation implements World {
 
   closeLink(_from: number, link: number, _reason: string): void {
     const pipe = this.#pipes.get(link)
-    if (pipe) this.schedule.in(0, () => this.#cut(pipe))
+    if (pipe) this.schedule.after(0, () => this.#cut(pipe))
   }
 
   acknowledged(write: Acknowledged): void {
@@ -146,7 +146,7 @@ export class Simulation implements World {
 
   #addGateway(index: number): void {
     const key = fakeKey(this.scenario.seed, index)
-    this.#peerIds.push(base32(key.subarray(0, 14)))
+    this.#peerIds.push(peerIdOf(key))
     // Most clocks are right; some boards boot in 1970 and don't believe themselves.
     const isRight = this.random() < 0.8
     const offset = isRight ? randomInteger(this.random, -2_000, 2_000) : -START_MS
@@ -169,7 +169,7 @@ export class Simulation implements World {
     const isPossible = this.#gateway(a).isUp && this.#gateway(b).isUp && this.#side[a] === this.#side[b]
     const isLinked = [...this.#pipes.values()].some((pipe) => pipe.a === a && pipe.b === b)
     if (!isPossible || isLinked) {
-      if (!isLinked) this.schedule.in(randomInteger(this.random, 500, 5_000), () => this.#dial(a, b))
+      if (!isLinked) this.schedule.after(randomInteger(this.random, 500, 5_000), () => this.#dial(a, b))
       return
     }
     const linkA = ++this.#links
@@ -204,10 +204,10 @@ export class Simulation implements World {
     const late = isHalfOpen ? randomInteger(this.random, 100, 20_000) : 0
     pipe.isAUp = false
     this.#gateway(pipe.a).linkDown(pipe.linkA)
-    this.schedule.in(late, () => {
+    this.schedule.after(late, () => {
       pipe.isBUp = false
       this.#gateway(pipe.b).linkDown(pipe.linkB)
-      this.schedule.in(randomInteger(this.random, 200, 3_000), () => this.#dial(pipe.a, pipe.b))
+      this.schedule.after(randomInteger(this.random, 200, 3_000), () => this.#dial(pipe.a, pipe.b))
     })
   }
 
@@ -258,7 +258,7 @@ export class Simulation implements World {
     for (const pipe of new Set(this.#pipes.values())) {
       if (pipe.a === gateway.index || pipe.b === gateway.index) this.#cut(pipe)
     }
-    this.schedule.in(randomInteger(this.random, 100, 30_000), () => {
+    this.schedule.after(randomInteger(this.random, 100, 30_000), () => {
       if (!gateway.isUp) gateway.start()
     })
   }
@@ -269,14 +269,14 @@ export class Simulation implements World {
     for (const pipe of new Set(this.#pipes.values())) {
       if (this.#side[pipe.a] !== this.#side[pipe.b]) this.#cut(pipe)
     }
-    this.schedule.in(randomInteger(this.random, 1_000, 60_000), () => this.#side.fill(0))
+    this.schedule.after(randomInteger(this.random, 1_000, 60_000), () => this.#side.fill(0))
   }
 
   #fillDisk(): void {
     this.note('disk full')
     const gateway = this.#pick(this.gateways)
     gateway.isDiskFull = true
-    this.schedule.in(randomInteger(this.random, 100, 20_000), () => {
+    this.schedule.after(randomInteger(this.random, 100, 20_000), () => {
       gateway.isDiskFull = false
     })
   }
@@ -284,7 +284,8 @@ export class Simulation implements World {
   /** Forward by at most ten minutes, so that a deferred batch's time comes within the run. */
   #jumpClock(): void {
     this.note('clock jump')
-    this.#pick(this.gateways).clockBaseMs += randomInteger(this.random, -3_600_000, 600_000)
+    const gateway = this.#pick(this.gateways)
+    gateway.clockBaseMs = gateway.rightClockMs + randomInteger(this.random, -3_600_000, 600_000)
   }
 
   #heal(): void {
@@ -292,6 +293,7 @@ export class Simulation implements World {
     this.#side.fill(0)
     for (const gateway of this.gateways) {
       gateway.isDiskFull = false
+      gateway.clockBaseMs = gateway.rightClockMs
       if (!gateway.isUp) gateway.start()
     }
     for (const pipe of this.#pipes.values()) pipe.lossRate = 0

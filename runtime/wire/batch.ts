@@ -1,0 +1,113 @@
+import { concat, utf8 } from '../base/bytes.ts'
+import { PROTOCOL_LIMITS } from '../base/limits.ts'
+import { fail, ok, type Result } from '../base/result.ts'
+import { sha256 } from '../crypto/hash.ts'
+import type { Batch, BatchHeader, Feed, Ops } from '../model/batch.ts'
+import { encodeBody } from './body.ts'
+import { decodeDeterministic, encodeDeterministic, type Item } from './deterministic.ts'
+
+/**
+ * A batch as transmitted (protocol D11): `[[protected, {}, header, signature], body]`, deterministic CBOR; the first
+ * element is a COSE_Sign1 (RFC 9052 4.2), untagged, whose payload is the header and whose external data bind the mesh.
+ */
+const PROTECTED = Uint8Array.of(0xa1, 0x01, 0x32) // {1: -19}, Ed25519 by RFC 9864
+const ZEROS = new Uint8Array(32)
+
+export interface NewBatch {
+  readonly meshId: Uint8Array
+  readonly feed: Feed
+  readonly seq: number
+  readonly prev: Uint8Array
+  readonly hlc: number
+  readonly ops: Ops
+  readonly clockClass: 0 | 1 | 2
+  readonly sign: (message: Uint8Array) => Uint8Array
+}
+
+/** Fails with `too-large` when the batch would be over the transmitted maximum. */
+export function encodeBatch(options: NewBatch): Result<Batch> {
+  const { body, flags } = encodeBody(options.ops)
+  const header: BatchHeader = {
+    feedId: options.feed.id,
+    seq: options.seq,
+    prev: options.seq === 1 ? ZEROS : options.prev,
+    hlc: options.hlc,
+    bodyHash: sha256(body),
+    bodyLength: body.length,
+    flags: flags | (options.clockClass << 4),
+    minReader: 1,
+  }
+  const headerBytes = encodeHeader(header)
+  const signed = signedBytes(options.meshId, headerBytes)
+  const signature = options.sign(signed)
+  const bytes = encodeDeterministic([[PROTECTED, new Map(), headerBytes, signature], body])
+  if (bytes.length > PROTOCOL_LIMITS.batchBytesMax) return fail('too-large', `the batch has ${bytes.length} bytes`)
+  return ok({ header, hash: sha256(headerBytes), bytes, signed, signature, body })
+}
+
+/** Checks the shape of every byte, not the signature. The result holds views of `bytes`, which must not change. */
+export function decodeBatch(meshId: Uint8Array, bytes: Uint8Array): Result<Batch> {
+  if (bytes.length > PROTOCOL_LIMITS.batchBytesMax) return fail('too-large', `the batch has ${bytes.length} bytes`)
+  const item = decodeDeterministic(bytes)
+  if (!item.ok) return item
+  const [envelope, body] = Array.isArray(item.value) && item.value.length === 2 ? (item.value as Item[]) : []
+  if (!Array.isArray(envelope) || envelope.length !== 4 || !(body instanceof Uint8Array)) return malformed('envelope')
+  const [protectedHeader, unprotected, headerBytes, signature] = envelope as Item[]
+  if (!(protectedHeader instanceof Uint8Array) || Buffer.compare(protectedHeader, PROTECTED) !== 0) return malformed('algorithm')
+  if (!(unprotected instanceof Map) || unprotected.size > 0) return malformed('unprotected header')
+  if (!(headerBytes instanceof Uint8Array) || !(signature instanceof Uint8Array) || signature.length !== 64) return malformed('signature')
+  const header = decodeHeader(headerBytes)
+  if (!header.ok) return header
+  if (header.value.bodyLength !== body.length) return malformed('body length')
+  return ok({
+    header: header.value,
+    hash: sha256(headerBytes),
+    bytes,
+    signed: signedBytes(meshId, headerBytes),
+    signature,
+    body,
+  })
+}
+
+/** RFC 9052 4.4: Sig_structure of a COSE_Sign1. */
+export function signedBytes(meshId: Uint8Array, payload: Uint8Array): Uint8Array {
+  return encodeDeterministic(['Signature1', PROTECTED, concat(utf8('marram1'), meshId), payload])
+}
+
+function encodeHeader(header: BatchHeader): Uint8Array {
+  const map = new Map<number, Item>([
+    [1, header.feedId],
+    [2, header.seq],
+    [3, header.prev],
+    [4, header.hlc],
+    [5, header.bodyHash],
+    [6, header.bodyLength],
+    [7, header.flags],
+  ])
+  if (header.minReader !== 1) map.set(10, header.minReader)
+  return encodeDeterministic(map)
+}
+
+function decodeHeader(bytes: Uint8Array): Result<BatchHeader> {
+  const item = decodeDeterministic(bytes)
+  if (!item.ok) return item
+  if (!(item.value instanceof Map)) return malformed('header')
+  const map = item.value as ReadonlyMap<number, Item>
+  const [feedId, seq, prev, hlc] = [map.get(1), map.get(2), map.get(3), map.get(4)]
+  const [bodyHash, bodyLength, flags, minReader] = [map.get(5), map.get(6), map.get(7), map.get(10) ?? 1]
+  if (!isBytes(feedId, 16) || !isBytes(prev, 32) || !isBytes(bodyHash, 32)) return malformed('header')
+  if (!isCount(seq) || seq < 1 || !isCount(hlc) || !isCount(bodyLength) || !isCount(flags) || !isCount(minReader)) return malformed('header')
+  return ok({ feedId, seq, prev, hlc, bodyHash, bodyLength, flags, minReader })
+}
+
+function isBytes(item: Item | undefined, length: number): item is Uint8Array {
+  return item instanceof Uint8Array && item.length === length
+}
+
+function isCount(item: Item | undefined): item is number {
+  return typeof item === 'number' && item >= 0
+}
+
+function malformed(what: string): Result<never> {
+  return fail('bad-request', `the batch's ${what} is malformed`)
+}

@@ -1,0 +1,229 @@
+import { fail, ok, type Result } from '../base/result.ts'
+import { PROTOCOL_LIMITS } from '../base/limits.ts'
+import { decodeSequence, encodeValue } from './cbor.ts'
+
+/**
+ * What gateways say on a link (protocol D23). A frame is a CBOR sequence (RFC 8742) of arrays whose first element is the
+ * type. Unknown types and elements beyond the known ones are passed over, so neighbours of the next version are understood.
+ *
+ *   hello = [0, [min, max], [feature...], instance, lsn, [instance, lsn] / null, [interest...], [class, hlc], credit, name, version]
+ *   feed  = [1, alias, descriptor, [capability...]]
+ *   have  = [2, [[alias, seq, hash8]...], [lsn, frames] / null]
+ *   want  = [3, [[alias, from, mode]...]]
+ *   data  = [4, [batch...]]
+ *   ack   = [5, lsn, credit, [[alias, seq]...]]
+ *   nack  = [6, alias, seq, code, retry-after-ms]
+ *   ping  = [8, nonce, is-reply, digest, sent-bytes]
+ *   bye   = [11, reason, retry-after-ms]
+ *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
+ *   grant = [13, [capability...], [address...]]
+ */
+export type Message =
+  | Hello
+  | {
+      readonly type: 'feed'
+      readonly alias: number
+      readonly descriptor: Uint8Array
+      /** What proves the author's membership, leaf first; may be empty. */
+      readonly chain: readonly Uint8Array[]
+    }
+  | {
+      readonly type: 'have'
+      /** The sender's alias, its head's sequence and the first 8 bytes of the head's hash. */
+      readonly entries: readonly (readonly [number, number, Uint8Array])[]
+      /** "Everything up to my `lsn` was told to you", valid when this is the sender's frame number `frames` and none was lost. */
+      readonly marker: { readonly lsn: number; readonly frames: number } | null
+    }
+  | {
+      readonly type: 'want'
+      /** The receiver's alias, first sequence, and mode: 0 once, 1 as it grows, 2 tell heads only. */
+      readonly entries: readonly (readonly [number, number, number])[]
+    }
+  | { readonly type: 'data'; readonly batches: readonly Uint8Array[] }
+  | {
+      readonly type: 'ack'
+      /** Everything up to the receiver's `lsn` is on the sender's disk. */
+      readonly lsn: number
+      /** Bytes of batches that may be sent in all since the link came up. */
+      readonly credit: number
+      /** The receiver's alias and the sequence up to which its feed is on the sender's disk. */
+      readonly entries: readonly (readonly [number, number])[]
+    }
+  | { readonly type: 'nack'; readonly alias: number; readonly seq: number; readonly code: NackCode; readonly retryAfterMs: number }
+  | {
+      readonly type: 'ping'
+      readonly nonce: number
+      readonly isReply: boolean
+      /** 8 bytes over the heads of all feeds that the sender shares. */
+      readonly digest: Uint8Array
+      /** Bytes of batches sent on this link so far. */
+      readonly sentBytes: number
+    }
+  | { readonly type: 'bye'; readonly reason: string; readonly retryAfterMs: number }
+  | {
+      readonly type: 'join'
+      readonly inviteId: Uint8Array
+      readonly secret: Uint8Array
+      readonly publicKey: Uint8Array
+      readonly linkKey: Uint8Array
+      readonly name: string
+      /** By `publicKey` over the handshake's hash. */
+      readonly signature: Uint8Array
+    }
+  | { readonly type: 'grant'; readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
+
+export interface Hello {
+  readonly type: 'hello'
+  readonly versions: readonly [number, number]
+  readonly features: readonly string[]
+  /** The sender's database incarnation, 8 bytes, and its number of the last batch. */
+  readonly instance: Uint8Array
+  readonly lsn: number
+  /** How far the sender holds what the receiver has, and of which database of it. */
+  readonly cursor: { readonly instance: Uint8Array; readonly lsn: number } | null
+  readonly interest: readonly string[]
+  readonly clock: { readonly class: 0 | 1 | 2; readonly hlc: number }
+  readonly credit: number
+  readonly name: string
+  readonly version: string
+}
+
+/** `alias`: the number is unknown, tell the feed again. The others refuse batches of a feed from `seq` on. */
+export type NackCode = 'alias' | 'future' | 'not-permitted' | 'sealed' | 'fork' | 'quota' | 'shape'
+
+const NACK_CODES: readonly NackCode[] = ['alias', 'future', 'not-permitted', 'sealed', 'fork', 'quota', 'shape']
+const TEXT_MAX = 256
+
+export function encodeMessages(messages: readonly Message[]): Uint8Array {
+  const parts = messages.map((message) => encodeValue(elementsOf(message)))
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let offset = 0
+  for (const part of parts) {
+    bytes.set(part, offset)
+    offset += part.length
+  }
+  return bytes
+}
+
+/** Byte strings in the result are views of `frame`. */
+export function decodeMessages(frame: Uint8Array): Result<Message[]> {
+  if (frame.length > PROTOCOL_LIMITS.frameBytesMax) return fail('bad-request', `the frame has ${frame.length} bytes`)
+  const items = decodeSequence(frame)
+  if (!items.ok) return items
+  const messages: Message[] = []
+  for (const item of items.value) {
+    if (!Array.isArray(item) || !isCount(item[0])) return fail('bad-request', 'a message must be an array that begins with its type')
+    const decode = DECODERS[item[0]]
+    if (!decode) continue
+    const message = decode(item)
+    if (!message) return fail('bad-request', `a message of type ${item[0]} is malformed`)
+    messages.push(message)
+  }
+  return ok(messages)
+}
+
+function elementsOf(message: Message): unknown[] {
+  switch (message.type) {
+    case 'hello': {
+      const { versions, features, instance, lsn, cursor, interest, clock, credit, name, version } = message
+      const held = cursor && [cursor.instance, cursor.lsn]
+      return [0, versions, features, instance, lsn, held, interest, [clock.class, clock.hlc], credit, name, version]
+    }
+    case 'feed':
+      return [1, message.alias, message.descriptor, message.chain]
+    case 'have':
+      return [2, message.entries, message.marker && [message.marker.lsn, message.marker.frames]]
+    case 'want':
+      return [3, message.entries]
+    case 'data':
+      return [4, message.batches]
+    case 'ack':
+      return [5, message.lsn, message.credit, message.entries]
+    case 'nack':
+      return [6, message.alias, message.seq, message.code, message.retryAfterMs]
+    case 'ping':
+      return [8, message.nonce, message.isReply, message.digest, message.sentBytes]
+    case 'bye':
+      return [11, message.reason, message.retryAfterMs]
+    case 'join': {
+      const { inviteId, secret, publicKey, linkKey, name, signature } = message
+      return [12, inviteId, secret, publicKey, linkKey, name, signature]
+    }
+    case 'grant':
+      return [13, message.chain, message.addresses]
+  }
+}
+
+type Decoder = (item: readonly unknown[]) => Message | null
+
+const DECODERS: { readonly [type: number]: Decoder } = {
+  0: ([, versions, features, instance, lsn, cursor, interest, clock, credit, name, version]) => {
+    const [min, max] = isList(versions, isCount) ? versions : []
+    const [trust, hlc] = isList(clock, isCount) ? clock : []
+    const held = cursor === null ? null : cursorOf(cursor)
+    const isWhole =
+      isList(features, isText) && isBytes(instance, 8) && isCount(lsn) && isList(interest, isText) && isCount(credit) && isText(name) && isText(version)
+    if (!isWhole || held === undefined || min === undefined || max === undefined || hlc === undefined) return null
+    if (trust !== 0 && trust !== 1 && trust !== 2) return null
+    const clockOf = { class: trust, hlc } as const
+    return { type: 'hello', versions: [min, max], features, instance, lsn, cursor: held, interest, clock: clockOf, credit, name, version }
+  },
+  1: ([, alias, descriptor, chain]) =>
+    isCount(alias) && isBytes(descriptor) && isList(chain, isBytes) ? { type: 'feed', alias, descriptor, chain } : null,
+  2: ([, entries, marker]) => {
+    const isEntry = (entry: unknown): entry is [number, number, Uint8Array] =>
+      Array.isArray(entry) && isCount(entry[0]) && isCount(entry[1]) && isBytes(entry[2], 8)
+    if (!isList(entries, isEntry)) return null
+    if (marker === null) return { type: 'have', entries, marker }
+    if (!isList(marker, isCount)) return null
+    const [lsn, frames] = marker
+    return lsn === undefined || frames === undefined ? null : { type: 'have', entries, marker: { lsn, frames } }
+  },
+  3: ([, entries]) => {
+    const isEntry = (entry: unknown): entry is [number, number, number] => isList(entry, isCount) && entry.length >= 3
+    return isList(entries, isEntry) ? { type: 'want', entries } : null
+  },
+  4: ([, batches]) => (isList(batches, isBytes) ? { type: 'data', batches } : null),
+  5: ([, lsn, credit, entries]) => {
+    const isEntry = (entry: unknown): entry is [number, number] => isList(entry, isCount) && entry.length >= 2
+    return isCount(lsn) && isCount(credit) && isList(entries, isEntry) ? { type: 'ack', lsn, credit, entries } : null
+  },
+  6: ([, alias, seq, code, retryAfterMs]) => {
+    // A code of a later version refuses as well.
+    const known = NACK_CODES.find((name) => name === code) ?? 'shape'
+    return isCount(alias) && isCount(seq) && isText(code) && isCount(retryAfterMs)
+      ? { type: 'nack', alias, seq, code: known, retryAfterMs }
+      : null
+  },
+  8: ([, nonce, isReply, digest, sentBytes]) =>
+    isCount(nonce) && typeof isReply === 'boolean' && isBytes(digest, 8) && isCount(sentBytes)
+      ? { type: 'ping', nonce, isReply, digest, sentBytes }
+      : null,
+  11: ([, reason, retryAfterMs]) => (isText(reason) && isCount(retryAfterMs) ? { type: 'bye', reason, retryAfterMs } : null),
+  12: ([, inviteId, secret, publicKey, linkKey, name, signature]) =>
+    isBytes(inviteId, 8) && isBytes(secret, 16) && isBytes(publicKey, 32) && isBytes(linkKey, 32) && isText(name) && isBytes(signature, 64)
+      ? { type: 'join', inviteId, secret, publicKey, linkKey, name, signature }
+      : null,
+  13: ([, chain, addresses]) => (isList(chain, isBytes) && isList(addresses, isText) ? { type: 'grant', chain, addresses } : null),
+}
+
+function cursorOf(value: unknown): Hello['cursor'] | undefined {
+  if (!Array.isArray(value) || !isBytes(value[0], 8) || !isCount(value[1])) return undefined
+  return { instance: value[0], lsn: value[1] }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= TEXT_MAX
+}
+
+function isBytes(value: unknown, length?: number): value is Uint8Array {
+  return value instanceof Uint8Array && (typeof length !== 'number' || value.length === length)
+}
+
+function isList<T>(value: unknown, isItem: (item: unknown) => item is T): value is T[] {
+  return Array.isArray(value) && value.every((item) => isItem(item))
+}
