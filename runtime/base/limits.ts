@@ -36,9 +36,44 @@ export const GATEWAY_LIMITS = {
   tableBytesMax: 16_777_216,
   ringSegments: 4,
   ringSegmentBytes: 8_388_608,
+  /** One flush gathers appends up to this many bytes; a single greater append goes alone. */
+  flushBytesMax: 262_144,
+  /** One append, in bytes; a greater one is refused with `too-large`. */
+  appendBytesMax: 1_048_576,
+  /** Small flushes a second that a steady trickle may cost the disk, and as many at once. */
+  flushesPerSecond: 100,
+  /** Flushes below this many bytes pay a token of the bucket; greater ones are bulk and are never held back. */
+  smallFlushBytes: 16_384,
+  /** Appends waiting for the disk, in bytes; further ones are refused with `overloaded`. */
+  appendQueueBytesMax: 33_554_432,
+  /** A sweep starts when this share of table or ring is full; when so many bytes wait and writers pause; or at the latest. */
+  sweepAtFill: 0.75,
+  idleSweepBytes: 1_048_576,
+  idleSweepMs: 400,
+  lateSweepMs: 180_000,
+  /** What one turn of the event loop encodes for a sweep, in bytes. */
+  sweepSliceBytes: 131_072,
+  /** Kept on the disk so that a store which filled it can be opened and swept again. */
+  ballastBytes: 16_777_216,
+  /** Bytes of the disk that the store leaves free unless the profile says otherwise. */
+  reserveFreeBytes: 67_108_864,
+  recordKeyBytesMax: 1_000,
   enrolmentsAtOnce: 4,
   enrolmentMs: 10_000,
   watchersMax: 256,
   watcherQueueMax: 4_096,
   quarantineEntriesMax: 1_000,
+} as const
+
+/** Limits of a device profile: what is over them is an error that says so. */
+export const PROFILE_LIMITS = {
+  /** One file, in UTF-16 units. */
+  textLengthMax: 1_048_576,
+  /** Objects and arrays within each other. */
+  depthMax: 32,
+  /** Files that one profile is merged from, and how far `extends` may lead. */
+  filesMax: 16,
+  extendsDepthMax: 8,
+  /** Errors that are reported, the first ones by line. */
+  errorsMax: 100,
 } as const

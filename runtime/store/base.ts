@@ -1,0 +1,35 @@
+import type { KeyValue } from '../ports/store.ts'
+
+/**
+ * What lies beneath the memory table: what sweeps took to LMDB, or nothing in a store that lives in memory. It deals in
+ * bytes and in this store's numbers for spaces and feeds. All bytes it returns are copies.
+ */
+export interface Base {
+  document(space: number, key: string): Uint8Array | undefined
+  /** Up to `limit` documents whose keys begin with `prefix`, from the first that is at least (or above) `start`. */
+  documents(space: number, range: KeyRange): BaseDocument[]
+  /** Batches `fromSeq` to `toSeq` of a feed until `bytesMax` is passed, each as StoredBatch. */
+  batches(feed: number, fromSeq: number, toSeq: number, bytesMax: number): Uint8Array[]
+  record(key: string): Uint8Array | undefined
+  records(prefix: string): KeyValue[]
+}
+
+export interface KeyRange {
+  readonly prefix: string
+  readonly start: string
+  readonly isAfter: boolean
+  readonly limit: number
+}
+
+export interface BaseDocument {
+  readonly key: string
+  readonly bytes: Uint8Array
+}
+
+export const NOTHING_BENEATH: Base = {
+  document: () => undefined,
+  documents: () => [],
+  batches: () => [],
+  record: () => undefined,
+  records: () => [],
+}

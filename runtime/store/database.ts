@@ -1,0 +1,209 @@
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { open, type Database as Table, type RootDatabase } from 'lmdb'
+import { MarramError, sentenceOf } from '../base/errors.ts'
+import type { KeyValue } from '../ports/store.ts'
+import type { Base, BaseDocument, KeyRange } from './base.ts'
+import { isNoSpace } from './file.ts'
+
+type Binary = Table<Uint8Array, Buffer>
+type Tables = { readonly [name in TableName]: Binary }
+
+const TABLES = ['documents', 'batches', 'feeds', 'heads', 'spaces', 'records', 'meta'] as const
+export type TableName = (typeof TABLES)[number]
+
+export const FORMAT_KEY: Buffer = Buffer.from('format')
+export const INSTANCE_KEY: Buffer = Buffer.from('instance')
+export const RING_KEY: Buffer = Buffer.from('ring')
+export const MARK_KEY: Buffer = Buffer.from('mark')
+
+/** No byte of UTF-8 is as great. */
+const AFTER_ANY_TEXT = Buffer.from([0xff])
+
+/**
+ * LMDB as the store uses it: reads of copied bytes, and puts that one turn of the event loop makes together in one
+ * transaction. LMDB always opens at the last transaction that it flushed, so what the mark says is true of the rest too.
+ */
+export class Database implements Base {
+  readonly #path: string
+  readonly #root: RootDatabase<Uint8Array, Buffer>
+  readonly #tables: Tables
+  #written = 0
+
+  constructor(dir: string, isReadOnly: boolean) {
+    this.#path = join(dir, 'data.mdb')
+    this.#root = openRoot(dir, isReadOnly)
+    const table = (name: TableName): Binary => this.#root.openDB({ name, encoding: 'binary', keyEncoding: 'binary' })
+    this.#tables = {
+      documents: table('documents'),
+      batches: table('batches'),
+      feeds: table('feeds'),
+      heads: table('heads'),
+      spaces: table('spaces'),
+      records: table('records'),
+      meta: table('meta'),
+    }
+  }
+
+  /** Bytes of keys and values put since it was opened. */
+  get written(): number {
+    return this.#written
+  }
+
+  /** Bytes of the file. */
+  get bytes(): number {
+    return statSync(this.#path).size
+  }
+
+  get(table: TableName, key: Buffer): Uint8Array | undefined {
+    return this.#tables[table].get(key)
+  }
+
+  /** Every value of a table of numbers, in their order. */
+  numbered(table: 'feeds' | 'heads' | 'spaces'): { readonly number: number; readonly bytes: Uint8Array }[] {
+    const found: { number: number; bytes: Uint8Array }[] = []
+    for (const { key, value } of this.#tables[table].getRange({})) {
+      found.push({ number: key.readUInt32BE(0), bytes: Uint8Array.from(value) })
+    }
+    return found
+  }
+
+  document(space: number, key: string): Uint8Array | undefined {
+    return this.get('documents', documentKey(space, key))
+  }
+
+  documents(space: number, { prefix, start, isAfter, limit }: KeyRange): BaseDocument[] {
+    const from = documentKey(space, start)
+    const end = Buffer.concat([documentKey(space, prefix), AFTER_ANY_TEXT])
+    const found: BaseDocument[] = []
+    // The key that follows `start` is `start` and a zero byte.
+    const range = { start: isAfter ? Buffer.concat([from, Buffer.alloc(1)]) : from, end, limit }
+    for (const { key, value } of this.#tables.documents.getRange(range)) {
+      found.push({ key: key.toString('utf8', 4), bytes: Uint8Array.from(value) })
+    }
+    return found
+  }
+
+  batches(feed: number, fromSeq: number, toSeq: number, bytesMax: number): Uint8Array[] {
+    const found: Uint8Array[] = []
+    let bytes = 0
+    const range = { start: batchKey(feed, fromSeq), end: batchKey(feed, toSeq + 1) }
+    for (const { value } of this.#tables.batches.getRange(range)) {
+      found.push(Uint8Array.from(value))
+      bytes += value.length - 1
+      if (bytes > bytesMax) break
+    }
+    return found
+  }
+
+  record(key: string): Uint8Array | undefined {
+    return this.get('records', Buffer.from(key))
+  }
+
+  records(prefix: string): KeyValue[] {
+    const start = Buffer.from(prefix)
+    const range = { ...(prefix === '' ? {} : { start }), end: Buffer.concat([start, AFTER_ANY_TEXT]) }
+    const found: KeyValue[] = []
+    for (const { key, value } of this.#tables.records.getRange(range)) {
+      found.push({ key: key.toString('utf8'), value: Uint8Array.from(value) })
+    }
+    return found
+  }
+
+  /** A transaction of everything that is put through it before this turn of the event loop ends. */
+  slice(): Slice {
+    return new Slice(this.#tables, (bytes) => {
+      this.#written += bytes
+    })
+  }
+
+  /** Resolves when the disk has flushed every transaction that has committed. */
+  async flushed(): Promise<void> {
+    await this.#root.flushed
+    this.#root.resetReadTxn()
+  }
+
+  close(): Promise<void> {
+    return this.#root.close()
+  }
+}
+
+/** Puts and removals that commit together; nobody else writes in the same turn. */
+export class Slice {
+  readonly #tables: Tables
+  readonly #count: (bytes: number) => void
+  /** lmdb answers all puts of a turn with one promise. */
+  readonly #puts = new Set<Promise<boolean>>()
+
+  constructor(tables: Tables, count: (bytes: number) => void) {
+    this.#tables = tables
+    this.#count = count
+  }
+
+  /** `value` must not change before it has committed. */
+  put(table: TableName, key: Buffer, value: Uint8Array): void {
+    this.#count(key.length + value.length)
+    this.#puts.add(this.#tables[table].put(key, value))
+  }
+
+  remove(table: TableName, key: Buffer): void {
+    this.#puts.add(this.#tables[table].remove(key))
+  }
+
+  /** Resolves when LMDB has committed; rejects when it could not: then it must not be written again. */
+  async commit(): Promise<void> {
+    await Promise.all(this.#puts)
+  }
+}
+
+export function numberKey(number: number): Buffer {
+  const key = Buffer.allocUnsafe(4)
+  key.writeUInt32BE(number)
+  return key
+}
+
+export function documentKey(space: number, key: string): Buffer {
+  const bytes = Buffer.allocUnsafe(4 + Buffer.byteLength(key))
+  bytes.writeUInt32BE(space)
+  bytes.write(key, 4, 'utf8')
+  return bytes
+}
+
+export function batchKey(feed: number, seq: number): Buffer {
+  const key = Buffer.allocUnsafe(10)
+  key.writeUInt32BE(feed)
+  key.writeUIntBE(seq, 4, 6)
+  return key
+}
+
+function openRoot(dir: string, isReadOnly: boolean): RootDatabase<Uint8Array, Buffer> {
+  const options = {
+    path: dir,
+    encoding: 'binary',
+    keyEncoding: 'binary',
+    maxDbs: TABLES.length,
+    readOnly: isReadOnly,
+    // Whatever the last stop was like: the ring before the mark may be overwritten as soon as the mark is flushed.
+    safeRestore: true,
+    // lmdb takes 32-bit ARM for a 64-bit machine, and there the map does not grow in place.
+    ...(process.arch === 'arm' ? { remapChunks: true } : {}),
+  } as const
+  try {
+    return open<Uint8Array, Buffer>(options)
+  } catch (cause) {
+    throw openError(dir, cause)
+  }
+}
+
+export function openError(dir: string, cause: unknown): MarramError {
+  if (cause instanceof MarramError) return cause
+  const what = sentenceOf(cause)
+  if (isNoSpace(cause)) {
+    return new MarramError('storage-full', `Cannot open "${dir}": the disk is full, it must have some room`, { cause })
+  }
+  if (/MDB_|corrupt|invalid/i.test(what)) {
+    const sentence = `Cannot open "${dir}": the store is damaged (${what}); run: marram verify --repair`
+    return new MarramError('storage-damaged', sentence, { cause })
+  }
+  return new MarramError('storage-io', `Cannot open "${dir}": ${what}`, { cause })
+}

@@ -1,0 +1,236 @@
+import { MarramError, sentenceOf } from '../base/errors.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
+import type { Change, StorageStatus } from '../ports/store.ts'
+import type { Log } from '../ports/log.ts'
+import { encodeDescriptor } from '../wire/descriptor.ts'
+import type { TokenBucket } from './bucket.ts'
+import type { Database } from './database.ts'
+import { dropBallast, freeBytesOf, fullness, type SpaceRules } from './disk-space.ts'
+import { RecordWriter } from './entries.ts'
+import { BATCH_HIDDEN, BATCH_SHOWN } from './feeds.ts'
+import { isNoSpace } from './file.ts'
+import { HEADER_BYTES, type Position } from './ring-record.ts'
+import type { Ring } from './ring.ts'
+import type { DurableBatch, State } from './state.ts'
+import { sweep } from './sweep.ts'
+import { SweepTimer } from './sweep-timer.ts'
+import { TableStore, type PendingAppend } from './table-store.ts'
+
+/** How often a disk that was full is looked at again. */
+const RECHECK_MS = 5_000
+
+export interface DiskParts {
+  readonly dir: string
+  readonly log: Log
+  readonly state: State
+  readonly database: Database
+  /** Null when the store is open for reading only. */
+  readonly ring: Ring | null
+  /** Where recovery ended. */
+  readonly position: Position
+  readonly instance: Uint8Array
+  readonly rules: SpaceRules
+  readonly bucket: TokenBucket | null
+  readonly recordBytesMax: number
+  readonly onFatal: (error: MarramError) => void
+}
+
+/** A store on a disk: appends go to the ring, sweeps take them on to LMDB. */
+export class DiskStore extends TableStore {
+  /** 8 random bytes made with the database: another one means other feeds and cursors. */
+  readonly instance: Uint8Array
+  readonly #parts: DiskParts
+  readonly #timer: SweepTimer
+  /** Up to here the ring has taken effect. */
+  #applied: Position
+  #sweep: Promise<void> | null = null
+  #recheck: NodeJS.Timeout | null = null
+  #isFull = false
+  /** LMDB or the ring has failed: neither is written again by this process. */
+  #isBroken = false
+  #closing: Promise<void> | null = null
+  #written = 0
+  #flushes = 0
+
+  constructor(parts: DiskParts) {
+    super(parts.state, parts.log, parts.bucket, parts.recordBytesMax)
+    this.instance = parts.instance
+    this.#parts = parts
+    this.#applied = parts.position
+    this.#timer = new SweepTimer(
+      () => parts.state.unsweptBytes >= GATEWAY_LIMITS.idleSweepBytes,
+      () => this.#startSweep(),
+    )
+    if (parts.ring === null) {
+      this.refuse(new MarramError('not-supported', `Cannot append to "${parts.dir}": it is open for reading only`))
+    } else if (parts.state.unsweptBytes > 0) this.#timer.touch()
+  }
+
+  status(): StorageStatus {
+    const { dir, database, ring, state } = this.#parts
+    return {
+      path: dir,
+      bytes: database.bytes + (ring?.capacityBytes ?? 0),
+      freeBytes: freeBytesOf(dir),
+      isFull: this.#isFull,
+      written: this.#written + database.written,
+      flushes: this.#flushes,
+      tableBytes: state.bytes,
+    }
+  }
+
+  /** Takes to LMDB what has taken effect by now. Resolves when that is done, or when the disk is too full for it. */
+  async sweep(): Promise<void> {
+    await this.#sweep
+    this.#startSweep()
+    await this.#sweep
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  protected hasRoom(bytes: number): boolean {
+    const { ring, state } = this.#parts
+    if (ring?.fits(HEADER_BYTES + bytes) === true && state.fill < 1) return true
+    // When no sweep can make room, waiting would be for ever: the queue has been turned away.
+    this.#startSweep()
+    return false
+  }
+
+  protected flush(appends: readonly PendingAppend[], done: () => void): void {
+    const ring = this.#parts.ring as Ring
+    const { record, batches } = encode(appends)
+    const after = ring.write(record, (error) => {
+      if (error !== null) this.#fail(error)
+      if (this.#isBroken && !this.#isFull) return this.#turnAway(appends)
+      this.#written += record.length
+      this.#flushes += 1
+      done()
+      this.#takeEffect(appends, batches, after)
+    })
+  }
+
+  #takeEffect(appends: readonly PendingAppend[], batches: readonly DurableBatch[], after: Position): void {
+    let changes: readonly Change[]
+    try {
+      for (const batch of batches) this.#parts.state.take(batch)
+      for (const { records } of appends) for (const { key, value } of records) this.state.records.set(key, value)
+      changes = this.state.settle()
+    } catch (error) {
+      this.#fail(error)
+      return this.#turnAway(appends)
+    }
+    this.#applied = after
+    this.announce(changes, appends)
+    if (Math.max(this.state.fill, this.#parts.ring?.fill ?? 0) >= GATEWAY_LIMITS.sweepAtFill) this.#startSweep()
+    else this.#timer.touch()
+  }
+
+  /** Starts a sweep unless one is under way, or the disk has no room for it: then appends are refused. */
+  #startSweep(): void {
+    const { dir, database, ring, rules, state } = this.#parts
+    if (this.#sweep !== null || ring === null) return
+    if (this.#isBroken) return this.rejectQueued(this.#fullError())
+    if (state.unsweptBytes === 0) return
+    const full = fullness(dir, this.status().bytes, rules)
+    if (full !== null) return this.#becomeFull(full)
+    this.#timer.reset()
+    const position = this.#applied
+    this.#sweep = sweep(database, state, position)
+      .then(
+        () => ring.release(position),
+        (error: unknown) => this.#sweepFailed(error),
+      )
+      .finally(() => {
+        this.#sweep = null
+        this.flusher.pump()
+      })
+  }
+
+  #becomeFull(error: MarramError): void {
+    if (!this.#isFull) this.log.error('storage-full', { error: error.message })
+    this.#isFull = true
+    this.refuse(error)
+    this.#recheck ??= setInterval(() => this.#checkAgain(), RECHECK_MS).unref()
+  }
+
+  #checkAgain(): void {
+    if (this.#isBroken || fullness(this.#parts.dir, this.status().bytes, this.#parts.rules) !== null) return
+    this.#stopChecking()
+    this.#isFull = false
+    this.refuse(null)
+    this.log.info('storage-has-room')
+    this.#startSweep()
+  }
+
+  #stopChecking(): void {
+    if (this.#recheck !== null) clearInterval(this.#recheck)
+    this.#recheck = null
+  }
+
+  /**
+   * LMDB must not be written again: going on after a commit found no space makes it abort the process. The ring holds all
+   * that it lacks, and the next start, helped by the ballast, sweeps it.
+   */
+  #sweepFailed(error: unknown): void {
+    if (!isNoSpace(error)) return this.#fail(error)
+    this.#isBroken = true
+    this.#isFull = true
+    this.#stopChecking()
+    dropBallast(this.#parts.dir)
+    this.log.error('storage-full', { error: sentenceOf(error) })
+    this.refuse(this.#fullError())
+  }
+
+  #fullError(): MarramError {
+    return new MarramError('storage-full', `Cannot write to "${this.#parts.dir}": the disk is full, it must have room`)
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#isBroken) return
+    this.#isBroken = true
+    this.#isFull = false
+    const { dir, onFatal } = this.#parts
+    const code = cause instanceof MarramError ? cause.code : 'storage-io'
+    const error = new MarramError(code, `Cannot go on with "${dir}": ${sentenceOf(cause)}`, { cause })
+    this.log.error('storage-failed', { error: error.message })
+    this.refuse(error)
+    onFatal(error)
+  }
+
+  #turnAway(appends: readonly PendingAppend[]): void {
+    const error = new MarramError('storage-io', `Cannot append to "${this.#parts.dir}": the disk has failed`)
+    for (const { reject } of appends) reject(error)
+  }
+
+  async #close(): Promise<void> {
+    const { dir, database, ring } = this.#parts
+    const closed = new MarramError('closed', `Cannot append to "${dir}": the store is closed`)
+    this.refuseNew(closed)
+    await this.flusher.idle()
+    await this.sweep()
+    this.#timer.reset()
+    this.#stopChecking()
+    this.refuse(closed)
+    ring?.close()
+    // Closing LMDB writes; after a failed commit it must not.
+    if (!this.#isBroken) await database.close()
+  }
+}
+
+/** One ring record of all appends. Feeds that the ring does not know yet stand before their first batch. */
+function encode(appends: readonly PendingAppend[]): { record: Uint8Array; batches: DurableBatch[] } {
+  const writer = new RecordWriter(appends.reduce((sum, { bytes }) => sum + bytes, 0))
+  const batches: DurableBatch[] = []
+  for (const append of appends) {
+    for (const { stored, batch, ops } of append.batches) {
+      if (!stored.isAnnounced) writer.feed(stored.number, encodeDescriptor(stored.feed.descriptor))
+      stored.isAnnounced = true
+      const bytes = writer.batch(stored.number, ops === null ? BATCH_HIDDEN : BATCH_SHOWN, batch.bytes)
+      batches.push({ stored, batch, ops, bytes })
+    }
+    for (const { key, value } of append.records) writer.record(key, value)
+  }
+  return { record: writer.finish(), batches }
+}

@@ -1,0 +1,223 @@
+import { MarramError } from '../base/errors.ts'
+import type { Feed, Ops } from '../model/batch.ts'
+import { emptyDocument, isLive, mergeOps, type Document, type Source } from '../model/document.ts'
+import type { DocumentEntry, ScanRange, Space } from '../ports/store.ts'
+import type { Base } from './base.ts'
+import { decodeDocument, type StoredDocument } from './layout.ts'
+import { scanKeys } from './scan.ts'
+import { memoryOf } from './size.ts'
+import { SpaceTable, type Entry, type Summary } from './space.ts'
+
+/**
+ * The merged documents: those that differ from LMDB, always; those that don't, as a cache that gives way. A document is
+ * loaded whole when an operation touches it first, so reads and merges ask one place.
+ */
+export class DocumentTable {
+  readonly #base: Base
+  readonly #feedOf: (number: number) => Feed | undefined
+  readonly #spaces = new Map<string, SpaceTable>()
+  #spaceNumber = 0
+  /** In the order in which they became so: the first are evicted first. */
+  readonly #clean = new Set<Entry>()
+  #cleanBytes = 0
+  #dirtyBytes = 0
+  #dirty: Entry[] = []
+  #merge = 0
+  #changed: Entry[] = []
+
+  constructor(base: Base, feedOf: (number: number) => Feed | undefined) {
+    this.#base = base
+    this.#feedOf = feedOf
+  }
+
+  get dirtyBytes(): number {
+    return this.#dirtyBytes
+  }
+
+  get bytes(): number {
+    return this.#dirtyBytes + this.#cleanBytes
+  }
+
+  space(space: Space): SpaceTable | undefined {
+    return this.#spaces.get(nameOf(space))
+  }
+
+  spaces(): SpaceTable[] {
+    const written = [...this.#spaces.values()].filter((space) => space.isWritten)
+    return written.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
+  }
+
+  /** A space that LMDB has. */
+  restoreSpace(space: Space, number: number, summary: Summary): void {
+    this.#spaces.set(nameOf(space), new SpaceTable(space, number, summary))
+    this.#spaceNumber = Math.max(this.#spaceNumber, number)
+  }
+
+  get(space: Space, key: string): Document | undefined {
+    const table = this.space(space)
+    if (table === undefined) return undefined
+    const entry = table.entries.get(key)
+    if (entry !== undefined) return isBlank(entry.document) ? undefined : entry.document
+    return this.#loadFromBase(table, key)?.document
+  }
+
+  scan(space: Space, range: ScanRange): DocumentEntry[] {
+    const table = this.space(space)
+    const found: DocumentEntry[] = []
+    if (table === undefined || range.limit < 1) return found
+    for (const { key, bytes } of scanKeys(table, this.#base, range)) {
+      const document = table.entries.get(key)?.document ?? this.#decode(table, key, bytes as Uint8Array).document
+      if (!isBlank(document)) found.push({ key, document })
+      if (found.length >= range.limit) break
+    }
+    return found
+  }
+
+  /** Merges a batch's operations. What they changed waits for `settle`. */
+  merge(space: Space, ops: Ops, source: Source): void {
+    const table = this.#spaceFor(space)
+    let entry: Entry
+    mergeOps(
+      ops,
+      source,
+      (key) => {
+        entry = table.entries.get(key) ?? this.#load(table, key)
+        return entry.document
+      },
+      // It is always the document that was found last.
+      () => this.#noteChange(entry),
+    )
+  }
+
+  /** Accounts for everything that merges have changed since the last call, and returns it, each document once. */
+  settle(): readonly Entry[] {
+    const changed = this.#changed
+    for (const entry of changed) this.#settleEntry(entry)
+    this.#changed = []
+    this.#merge += 1
+    return changed
+  }
+
+  /** Puts `document` in the place of what is stored under `key`; a blank one removes it. For repair only. */
+  replace(space: Space, key: string, document: Document): void {
+    const entry = this.#spaceFor(space).entries.get(key) ?? this.#load(this.#spaceFor(space), key)
+    Object.assign(entry.document, document)
+    this.#noteChange(entry)
+    this.settle()
+  }
+
+  /** Everything that differs from LMDB, for a sweep to write. Until `release` it stays where it is. */
+  takeDirty(): Entry[] {
+    const taken = this.#dirty
+    this.#dirty = []
+    for (const entry of taken) {
+      entry.isDirty = false
+      entry.isSweeping = true
+    }
+    return taken
+  }
+
+  /** LMDB has flushed the entries: those that have not changed again meanwhile are clean now. */
+  release(entries: readonly Entry[]): void {
+    const spaces = new Set<SpaceTable>()
+    for (const entry of entries) {
+      entry.isSweeping = false
+      entry.isInBase = true
+      spaces.add(entry.space)
+      if (entry.isDirty) continue
+      this.#dirtyBytes -= entry.bytes
+      if (isBlank(entry.document)) entry.space.entries.delete(entry.key)
+      else this.#addClean(entry)
+    }
+    for (const space of spaces) space.pruneFresh()
+  }
+
+  /** Lets go of the oldest clean entries until all take at most `bytesMax`, or none is left. */
+  evict(bytesMax: number): void {
+    for (const entry of this.#clean) {
+      if (this.bytes <= bytesMax) return
+      this.#clean.delete(entry)
+      this.#cleanBytes -= entry.bytes
+      entry.space.entries.delete(entry.key)
+    }
+  }
+
+  #spaceFor(space: Space): SpaceTable {
+    const known = this.space(space)
+    if (known !== undefined) return known
+    this.#spaceNumber += 1
+    const table = new SpaceTable(space, this.#spaceNumber, null)
+    this.#spaces.set(nameOf(space), table)
+    return table
+  }
+
+  #noteChange(entry: Entry): void {
+    if (entry.mergedIn === this.#merge) return
+    entry.mergedIn = this.#merge
+    this.#changed.push(entry)
+  }
+
+  #settleEntry(entry: Entry): void {
+    if (this.#clean.delete(entry)) {
+      this.#cleanBytes -= entry.bytes
+      if (!entry.isInBase) entry.space.addFresh(entry.key)
+    } else this.#dirtyBytes -= entry.bytes
+    entry.bytes = memoryOf(entry.key, entry.document)
+    this.#dirtyBytes += entry.bytes
+    if (!entry.isDirty) {
+      entry.isDirty = true
+      this.#dirty.push(entry)
+    }
+    entry.space.touch(entry, isLive(entry.document))
+  }
+
+  /** As a clean entry, so that it gives way unless it changes. */
+  #load(space: SpaceTable, key: string): Entry {
+    const stored = this.#loadFromBase(space, key)
+    const document = stored?.document ?? emptyDocument()
+    const contribution = stored?.contribution ?? 0n
+    const entry: Entry = {
+      space,
+      key,
+      document,
+      bytes: memoryOf(key, document),
+      contribution,
+      contributionInBase: contribution,
+      isCounted: contribution !== 0n,
+      isStale: false,
+      isDirty: false,
+      isSweeping: false,
+      isInBase: stored !== undefined,
+      mergedIn: -1,
+    }
+    space.entries.set(key, entry)
+    this.#addClean(entry)
+    return entry
+  }
+
+  #loadFromBase(space: SpaceTable, key: string): StoredDocument | undefined {
+    const bytes = space.isInBase ? this.#base.document(space.number, key) : undefined
+    return bytes === undefined ? undefined : this.#decode(space, key, bytes)
+  }
+
+  #decode(space: SpaceTable, key: string, bytes: Uint8Array): StoredDocument {
+    const stored = decodeDocument(bytes, this.#feedOf)
+    if (stored.ok) return stored.value
+    const sentence = `Cannot read the document "${key}" of ${space.collection}: ${stored.error.message}`
+    throw new MarramError(stored.error.code, `${sentence}; run: marram verify --repair`)
+  }
+
+  #addClean(entry: Entry): void {
+    this.#clean.add(entry)
+    this.#cleanBytes += entry.bytes
+  }
+}
+
+/** Nothing was ever written to it: a delete of what isn't there leaves its stamp, and is not blank. */
+export function isBlank(document: Document): boolean {
+  return document.deleted === null && document.paths.length === 0
+}
+
+function nameOf(space: Space): string {
+  return `${space.collection}\0${space.partition}`
+}

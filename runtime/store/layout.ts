@@ -1,0 +1,194 @@
+import { fail, ok, type Result } from '../base/result.ts'
+import { sentenceOf } from '../base/errors.ts'
+import type { Feed, FeedHead } from '../model/batch.ts'
+import type { Document, Write } from '../model/document.ts'
+import type { Value } from '../model/value.ts'
+import type { Space } from '../ports/store.ts'
+import { ByteReader, ByteWriter } from './codec.ts'
+import { bigintOf, bytesOf } from './digest.ts'
+import type { Position } from './ring-record.ts'
+import type { RingShape } from './ring.ts'
+import type { Summary } from './space.ts'
+
+/**
+ * The values that LMDB holds. Keys are built so that bytes sort as they should: numbers are big endian, texts are UTF-8.
+ *
+ *     documents  space u32, key                → document
+ *     batches    feed u32, seq u48             → shown u8, batch as transmitted
+ *     feeds      feed u32                      → descriptor
+ *     heads      feed u32                      → head
+ *     spaces     space u32                     → space
+ *     records    key                           → value
+ *     meta       "format"                      → u8
+ *                "instance"                    → 8 random bytes
+ *                "ring", "mark"                → ring, mark
+ */
+export const FORMAT = 1
+
+export interface StoredDocument {
+  readonly document: Document
+  /** Its part in the digest of its space; 0 when it isn't live. */
+  readonly contribution: bigint
+}
+
+export interface StoredSpace extends Space, Summary {}
+
+/** What LMDB includes: everything before this place in the ring. */
+export interface Mark {
+  readonly position: Position
+  /** Batches taken until then. */
+  readonly lsn: number
+}
+
+const IS_LIVE = 1
+const IS_DELETED = 2
+/** In the place of a feed's number: the write of the cell before. */
+const SAME_WRITE = 0
+
+/**
+ *     document = flags u8, lsn, [contribution 32 bytes], [write of the delete], number of cells, (write, path, value)…
+ *     write    = 0 for that of the cell before, or feed, seq, hlc, index
+ */
+export function encodeDocument(
+  writer: ByteWriter,
+  { document, contribution }: StoredDocument,
+  numberOf: (feed: Feed) => number,
+): void {
+  writer.u8((contribution === 0n ? 0 : IS_LIVE) | (document.deleted === null ? 0 : IS_DELETED))
+  writer.natural(document.lsn)
+  if (contribution !== 0n) writer.raw(bytesOf(contribution))
+  if (document.deleted !== null) encodeWrite(writer, document.deleted, numberOf)
+  writer.natural(document.values.length)
+  let last: Write | null = null
+  for (let i = 0; i < document.values.length; i++) {
+    const write = document.writes[i] as Write
+    if (write === last) writer.natural(SAME_WRITE)
+    else encodeWrite(writer, write, numberOf)
+    last = write
+    writer.text(document.paths[i] as string)
+    writer.value(document.values[i] as Value, false)
+  }
+}
+
+export function decodeDocument(
+  bytes: Uint8Array,
+  feedOf: (number: number) => Feed | undefined,
+): Result<StoredDocument> {
+  return decoding('document', bytes, (reader) => {
+    const flags = reader.u8()
+    const lsn = reader.natural()
+    const contribution = flags & IS_LIVE ? bigintOf(reader.raw(32)) : 0n
+    const deleted = flags & IS_DELETED ? decodeWrite(reader, null, feedOf) : null
+    const document = { deleted, lsn, paths: [] as string[], values: [] as Value[], writes: [] as Write[] }
+    let write: Write | null = null
+    for (let count = reader.natural(); count > 0; count--) {
+      write = decodeWrite(reader, write, feedOf)
+      document.writes.push(write)
+      document.paths.push(reader.text())
+      document.values.push(reader.value())
+    }
+    return { document, contribution }
+  })
+}
+
+function encodeWrite(writer: ByteWriter, write: Write, numberOf: (feed: Feed) => number): void {
+  writer.natural(numberOf(write.feed))
+  writer.natural(write.seq)
+  writer.natural(write.hlc)
+  writer.natural(write.index)
+}
+
+function decodeWrite(reader: ByteReader, last: Write | null, feedOf: (number: number) => Feed | undefined): Write {
+  const number = reader.natural()
+  if (number === SAME_WRITE) {
+    if (last === null) throw new RangeError('the first cell refers to the one before')
+    return last
+  }
+  const feed = feedOf(number)
+  if (feed === undefined) throw new RangeError(`it refers to feed ${number}, which is not there`)
+  return { feed, origin: feed.origin, seq: reader.natural(), hlc: reader.natural(), index: reader.natural() }
+}
+
+export function encodeHead(head: FeedHead): Uint8Array {
+  const writer = new ByteWriter(Buffer.allocUnsafe(80))
+  writer.natural(head.seq)
+  writer.raw(head.hash)
+  writer.natural(head.hlc)
+  writer.natural(head.lsn)
+  writer.natural(head.bytes)
+  return writer.view()
+}
+
+export function decodeHead(bytes: Uint8Array, feed: Feed): Result<FeedHead> {
+  return decoding('head', bytes, (reader) => ({
+    feed,
+    seq: reader.natural(),
+    hash: Uint8Array.from(reader.raw(32)),
+    hlc: reader.natural(),
+    lsn: reader.natural(),
+    bytes: reader.natural(),
+  }))
+}
+
+export function encodeSpace(space: StoredSpace): Uint8Array {
+  const writer = new ByteWriter(Buffer.allocUnsafe(256))
+  writer.text(space.collection)
+  writer.text(space.partition)
+  writer.natural(space.count)
+  writer.raw(bytesOf(space.digest))
+  return writer.view()
+}
+
+export function decodeSpace(bytes: Uint8Array): Result<StoredSpace> {
+  return decoding('space', bytes, (reader) => ({
+    collection: reader.text(),
+    partition: reader.text(),
+    count: reader.natural(),
+    digest: bigintOf(reader.raw(32)),
+  }))
+}
+
+export function encodeMark({ position, lsn }: Mark): Uint8Array {
+  const writer = new ByteWriter(Buffer.allocUnsafe(40))
+  writer.natural(position.number)
+  writer.natural(position.segment)
+  writer.natural(position.offset)
+  writer.u32(position.previous)
+  writer.natural(lsn)
+  return writer.view()
+}
+
+export function decodeMark(bytes: Uint8Array): Result<Mark> {
+  return decoding('mark', bytes, (reader) => {
+    const number = reader.natural()
+    const segment = reader.natural()
+    const offset = reader.natural()
+    return { position: { number, segment, offset, previous: reader.u32() }, lsn: reader.natural() }
+  })
+}
+
+export function encodeRingShape(shape: RingShape): Uint8Array {
+  const writer = new ByteWriter(Buffer.allocUnsafe(24))
+  writer.natural(shape.segments)
+  writer.natural(shape.segmentBytes)
+  writer.u32(shape.salt)
+  return writer.view()
+}
+
+export function decodeRingShape(bytes: Uint8Array): Result<RingShape> {
+  return decoding('ring', bytes, (reader) => ({
+    segments: reader.natural(),
+    segmentBytes: reader.natural(),
+    salt: reader.u32(),
+  }))
+}
+
+function decoding<T>(what: string, bytes: Uint8Array, decode: (reader: ByteReader) => T): Result<T> {
+  try {
+    const reader = new ByteReader(bytes)
+    const value = decode(reader)
+    return reader.isAtEnd ? ok(value) : fail('storage-damaged', `the stored ${what} has bytes too many`)
+  } catch (error) {
+    return fail('storage-damaged', `the stored ${what} does not decode: ${sentenceOf(error)}`)
+  }
+}

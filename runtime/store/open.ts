@@ -1,0 +1,218 @@
+import { existsSync, mkdirSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { MarramError } from '../base/errors.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
+import type { Result } from '../base/result.ts'
+import type { Log } from '../ports/log.ts'
+import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
+import { TokenBucket } from './bucket.ts'
+import { Database, FORMAT_KEY, INSTANCE_KEY, MARK_KEY, openError, RING_KEY, type Slice } from './database.ts'
+import { DEFAULT_SPACE_RULES, dropBallast, freeBytesOf, keepBallast, type SpaceRules } from './disk-space.ts'
+import { DiskStore } from './disk-store.ts'
+import { flushFolder } from './file.ts'
+import { decodeHead, decodeMark, decodeRingShape, decodeSpace, encodeMark, encodeRingShape, FORMAT } from './layout.ts'
+import { replay } from './replay.ts'
+import type { Position } from './ring-record.ts'
+import { recoverRing } from './ring-recovery.ts'
+import { createRing, Ring, type RingShape } from './ring.ts'
+import { State } from './state.ts'
+import { sweep } from './sweep.ts'
+
+export interface StoreOptions {
+  /** Holds LMDB's files and the ring; made when it isn't there. Nobody else may have it open for writing. */
+  readonly dir: string
+  /** 16 bytes; feeds' ids depend on it. */
+  readonly meshId: Uint8Array
+  readonly log: Log
+  /** The store has failed and is of no more use but for reading. */
+  readonly onFatal: (error: MarramError) => void
+  /** Small flushes a second that a steady trickle may cost. */
+  readonly flushesPerSecond?: number
+  readonly reserveFreeBytes?: number
+  readonly maxBytes?: number
+  readonly ballastBytes?: number
+  readonly tableBytesMax?: number
+  /** Taken when the store is made; a store keeps its ring for life. */
+  readonly ring?: { readonly segments: number; readonly segmentBytes: number }
+  /** Recovers the log in memory and writes nothing; appends are refused. */
+  readonly readOnly?: boolean
+  /** Opens a store whose log is damaged, for writing: what lies behind the damage is kept where it continues what came before. */
+  readonly isRepair?: boolean
+}
+
+/** What must be free to open a store for writing: less, and even the next sweep could not be done. */
+const OPEN_FREE_BYTES = 1_048_576
+
+/**
+ * Opens the store in `dir`, or makes it. Rejects with a MarramError: `storage-full`, `storage-damaged` (names the
+ * repair), `storage-io`, `not-supported` (made by a newer program), `not-found` (to be read, and not there).
+ */
+export async function openStore(options: StoreOptions): Promise<DiskStore> {
+  const { dir } = options
+  const isReadOnly = options.readOnly === true
+  if (isReadOnly && !existsSync(join(dir, 'data.mdb'))) throw notFound(dir)
+  try {
+    if (!isReadOnly) makeReady(options)
+    const database = new Database(dir, isReadOnly)
+    try {
+      return await openOn(database, options)
+    } catch (error) {
+      await database.close()
+      throw error
+    }
+  } catch (error) {
+    throw openError(dir, error)
+  }
+}
+
+async function openOn(database: Database, options: StoreOptions): Promise<DiskStore> {
+  const { dir, meshId, log, onFatal } = options
+  const isReadOnly = options.readOnly === true
+  await ensureMade(database, options)
+  const state = new State(database, options.tableBytesMax)
+  load(database, state, meshId)
+  const { shape, position, oldest } = await recover(database, state, options)
+  const rules = rulesOf(options)
+  if (!isReadOnly) keepBallast(dir, rules)
+  return new DiskStore({
+    dir,
+    log,
+    state,
+    database,
+    ring: isReadOnly ? null : new Ring(dir, shape, position, oldest),
+    position,
+    instance: required(database.get('meta', INSTANCE_KEY), 'its instance'),
+    rules,
+    bucket: new TokenBucket(options.flushesPerSecond ?? GATEWAY_LIMITS.flushesPerSecond, performance.now()),
+    recordBytesMax: shape.segmentBytes / 2,
+    onFatal,
+  })
+}
+
+/** A new store's ring is there before anything says so. */
+async function ensureMade(database: Database, { dir, ring, readOnly }: StoreOptions): Promise<void> {
+  const format = database.get('meta', FORMAT_KEY)
+  if (format !== undefined) return checkFormat(dir, format)
+  if (readOnly === true) throw notFound(dir)
+  const shape: RingShape = {
+    segments: ring?.segments ?? GATEWAY_LIMITS.ringSegments,
+    segmentBytes: ring?.segmentBytes ?? GATEWAY_LIMITS.ringSegmentBytes,
+    salt: newSalt(),
+  }
+  const position = createRing(dir, shape)
+  flushFolder(dir)
+  const slice = database.slice()
+  putMeta(slice, shape, position, 0)
+  slice.put('meta', INSTANCE_KEY, randomBytes(8))
+  slice.put('meta', FORMAT_KEY, Uint8Array.of(FORMAT))
+  await slice.commit()
+  await database.flushed()
+}
+
+function checkFormat(dir: string, format: Uint8Array): void {
+  if (format[0] === FORMAT) return
+  const sentence = `Cannot open "${dir}": its format is ${format[0]}, this program reads ${FORMAT}; use a newer marram`
+  throw new MarramError('not-supported', sentence)
+}
+
+function putMeta(slice: Slice, shape: RingShape, position: Position, lsn: number): void {
+  slice.put('meta', RING_KEY, encodeRingShape(shape))
+  slice.put('meta', MARK_KEY, encodeMark({ position, lsn }))
+}
+
+/** Feeds, heads and spaces as of the last sweep. */
+function load(database: Database, state: State, meshId: Uint8Array): void {
+  for (const { number, bytes } of database.numbered('feeds')) {
+    state.feeds.restore(feedOf(meshId, sound(decodeDescriptor(bytes))), number, true)
+  }
+  for (const { number, bytes } of database.numbered('heads')) {
+    const stored = required(state.feeds.byNumber(number), `feed ${number}`)
+    state.feeds.restoreHead(stored, sound(decodeHead(bytes, stored.feed)))
+  }
+  for (const { number, bytes } of database.numbered('spaces')) {
+    const space = sound(decodeSpace(bytes))
+    state.documents.restoreSpace(space, number, space)
+  }
+}
+
+interface RecoveredLog {
+  readonly shape: RingShape
+  readonly position: Position
+  /** The segment of the mark. */
+  readonly oldest: number
+}
+
+async function recover(database: Database, state: State, options: StoreOptions): Promise<RecoveredLog> {
+  const { dir, meshId, log } = options
+  const isRepair = options.isRepair === true
+  const shape = sound(decodeRingShape(required(database.get('meta', RING_KEY), 'the shape of its log')))
+  const mark = sound(decodeMark(required(database.get('meta', MARK_KEY), 'its mark')))
+  state.feeds.restoreLsn(mark.lsn)
+  const { payloads, stranded, next } = recoverRing(dir, shape, mark.position, isRepair)
+  if (stranded.length > 0 && !isRepair) {
+    const sentence = `Cannot open "${dir}": its log is damaged at record ${next.number}`
+    throw new MarramError('storage-damaged', `${sentence}; run: marram verify --repair`)
+  }
+  for (const payload of payloads) replay(state, meshId, payload, false)
+  for (const payload of stranded) replay(state, meshId, payload, true)
+  if (stranded.length > 0) log.warn('log-damaged', { record: next.number, salvaged: stranded.length })
+  if (isRepair) return renewRing(database, state, dir, shape, next)
+  return { shape, position: next, oldest: mark.position.segment }
+}
+
+/** Sweeps everything, then begins a new ring: under its new salt nothing in it is left of the old. */
+async function renewRing(
+  database: Database,
+  state: State,
+  dir: string,
+  old: RingShape,
+  end: Position,
+): Promise<RecoveredLog> {
+  await sweep(database, state, end)
+  const shape = { ...old, salt: newSalt() }
+  const position = createRing(dir, shape)
+  flushFolder(dir)
+  const slice = database.slice()
+  putMeta(slice, shape, position, state.feeds.lsn)
+  await slice.commit()
+  await database.flushed()
+  return { shape, position, oldest: 0 }
+}
+
+function newSalt(): number {
+  return randomBytes(4).readUInt32BE()
+}
+
+function makeReady(options: StoreOptions): void {
+  const { dir } = options
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const needed = Math.min(OPEN_FREE_BYTES, rulesOf(options).reserveFreeBytes)
+  if (freeBytesOf(dir) >= needed) return
+  dropBallast(dir)
+  const free = freeBytesOf(dir)
+  if (free >= needed) return
+  throw new MarramError('storage-full', `Cannot open "${dir}": its disk has ${free} bytes free, it must have ${needed}`)
+}
+
+function rulesOf(options: StoreOptions): SpaceRules {
+  return {
+    reserveFreeBytes: options.reserveFreeBytes ?? DEFAULT_SPACE_RULES.reserveFreeBytes,
+    maxBytes: options.maxBytes ?? DEFAULT_SPACE_RULES.maxBytes,
+    ballastBytes: options.ballastBytes ?? DEFAULT_SPACE_RULES.ballastBytes,
+  }
+}
+
+function sound<T>(result: Result<T>): T {
+  if (result.ok) return result.value
+  throw new MarramError('storage-damaged', `Cannot open the store: ${result.error.message}`)
+}
+
+function required<T>(value: T | undefined, what: string): T {
+  if (value !== undefined) return value
+  throw new MarramError('storage-damaged', `Cannot open the store: ${what} is missing; run: marram verify --repair`)
+}
+
+function notFound(dir: string): MarramError {
+  return new MarramError('not-found', `Cannot open "${dir}": there is no store, marram run makes one`)
+}

@@ -1,0 +1,56 @@
+import { MarramError, sentenceOf } from '../base/errors.ts'
+import { decodeBatch } from '../wire/batch.ts'
+import { decodeBody } from '../wire/body.ts'
+import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
+import { readEntries, type RingEntry } from './entries.ts'
+import { BATCH_SHOWN } from './feeds.ts'
+import type { State } from './state.ts'
+
+/**
+ * Lets a ring record take effect again, as it did after its flush. Signatures are not checked: everything was verified
+ * before it was written, and the record's check says that it is what was written. A body that does not decode is no
+ * operations, now as then. Rejects with `storage-damaged` what no marram has written.
+ *
+ * `isSalvage`: the record stands behind a damaged one; batches that continue nothing are left out, for peers to send again.
+ */
+export function replay(state: State, meshId: Uint8Array, payload: Uint8Array, isSalvage: boolean): void {
+  for (const entry of entriesOf(payload)) {
+    if (entry.type === 'record') state.records.set(entry.key, entry.value)
+    else if (entry.type === 'feed') replayFeed(state, meshId, entry.number, entry.descriptor)
+    else replayBatch(state, meshId, entry, isSalvage)
+  }
+  state.settle()
+}
+
+function entriesOf(payload: Uint8Array): RingEntry[] {
+  try {
+    return [...readEntries(payload)]
+  } catch (cause) {
+    throw damage(sentenceOf(cause), cause)
+  }
+}
+
+function replayFeed(state: State, meshId: Uint8Array, number: number, bytes: Uint8Array): void {
+  const descriptor = decodeDescriptor(Uint8Array.from(bytes))
+  if (!descriptor.ok) throw damage(descriptor.error.message)
+  state.feeds.restore(feedOf(meshId, descriptor.value), number, false)
+}
+
+function replayBatch(state: State, meshId: Uint8Array, entry: RingEntry & { type: 'batch' }, isSalvage: boolean): void {
+  const stored = state.feeds.byNumber(entry.feed)
+  // A copy: a view would keep a whole segment of the ring in memory.
+  const bytes = Uint8Array.from(entry.batch)
+  const batch = decodeBatch(meshId, bytes.subarray(1))
+  if (!batch.ok) throw damage(batch.error.message)
+  if (stored === undefined || batch.value.header.seq !== stored.tailSeq + 1) {
+    if (isSalvage) return
+    throw damage(`batch ${batch.value.header.seq} of feed ${entry.feed} does not follow what is stored`)
+  }
+  state.feeds.expect(stored, batch.value)
+  const ops = bytes[0] === BATCH_SHOWN ? decodeBody(batch.value.header, batch.value.body) : null
+  state.take({ stored, batch: batch.value, ops: ops?.ok === true ? ops.value : null, bytes })
+}
+
+function damage(what: string, cause?: unknown): MarramError {
+  return new MarramError('storage-damaged', `Cannot replay the log: ${what}; run: marram verify --repair`, { cause })
+}

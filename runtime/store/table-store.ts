@@ -1,0 +1,210 @@
+import { assert, MarramError } from '../base/errors.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
+import type { FeedHead } from '../model/batch.ts'
+import type { Document } from '../model/document.ts'
+import type { Log as Logger } from '../ports/log.ts'
+import type {
+  Append,
+  AppendBatch,
+  Change,
+  DocumentEntry,
+  KeyValue,
+  ScanRange,
+  Space,
+  StorageStatus,
+  Store,
+} from '../ports/store.ts'
+import type { TokenBucket } from './bucket.ts'
+import { bytesOf } from './digest.ts'
+import { entryBytesMax } from './entries.ts'
+import type { StoredFeed } from './feeds.ts'
+import { Flusher } from './flusher.ts'
+import type { State } from './state.ts'
+
+/** An append on its way. */
+export interface PendingAppend {
+  readonly bytes: number
+  readonly batches: readonly PendingBatch[]
+  readonly records: readonly KeyValue[]
+  readonly resolve: () => void
+  readonly reject: (error: MarramError) => void
+}
+
+export interface PendingBatch extends AppendBatch {
+  readonly stored: StoredFeed
+}
+
+/** More than the descriptor of any feed takes. */
+const DESCRIPTOR_BYTES_MAX = 512
+
+/**
+ * The part of a store that is the same on a disk and in memory: reads answered from the state, appends gathered into
+ * flushes, subscribers told. What a flush is, and when there is room for one, is the adapter's.
+ */
+export abstract class TableStore implements Store {
+  protected readonly state: State
+  protected readonly log: Logger
+  protected readonly flusher: Flusher<PendingAppend>
+  readonly #appendBytesMax: number
+  readonly #listeners = new Set<(change: Change) => void>()
+  /** Why no append is taken any more, or for now. */
+  #refusal: MarramError | null = null
+
+  /** `recordBytesMax`: what one flush can take at the very most. */
+  constructor(state: State, log: Logger, bucket: TokenBucket | null, recordBytesMax: number) {
+    this.state = state
+    this.log = log
+    this.#appendBytesMax = Math.min(GATEWAY_LIMITS.appendBytesMax, recordBytesMax)
+    this.flusher = new Flusher<PendingAppend>(
+      { hasRoom: (bytes) => this.hasRoom(bytes), flush: (appends, done) => this.flush(appends, done) },
+      bucket,
+      Math.min(GATEWAY_LIMITS.flushBytesMax, recordBytesMax),
+    )
+  }
+
+  protected abstract hasRoom(bytes: number): boolean
+  /** Makes the appends durable and lets them take effect; `done` as in FlushTarget. */
+  protected abstract flush(appends: readonly PendingAppend[], done: () => void): void
+  abstract status(): StorageStatus
+  abstract close(): Promise<void>
+
+  append(append: Append): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#refusal !== null) return reject(this.#refusal)
+      const bytes = this.#sizeOf(append)
+      const fault = this.#faultOf(bytes)
+      if (fault !== null) return reject(fault)
+      if (bytes === 0) return resolve()
+      const batches = this.#expect(append.batches)
+      this.flusher.add({ bytes, batches, records: append.records.map(copyOf), resolve, reject })
+    })
+  }
+
+  heads(): Iterable<FeedHead> {
+    return this.state.feeds.heads()
+  }
+
+  head(feedKey: string): FeedHead | undefined {
+    return this.state.feeds.get(feedKey)?.head ?? undefined
+  }
+
+  lastLsn(): number {
+    return this.state.feeds.lsn
+  }
+
+  batches(feedKey: string, fromSeq: number, bytesMax: number): Uint8Array[] {
+    return this.state.feeds.batches(feedKey, fromSeq, bytesMax).map((batch) => batch.subarray(1))
+  }
+
+  get(space: Space, key: string): Document | undefined {
+    return this.state.documents.get(space, key)
+  }
+
+  scan(space: Space, range: ScanRange): DocumentEntry[] {
+    return this.state.documents.scan(space, range)
+  }
+
+  spaces(): Space[] {
+    return this.state.documents.spaces().map(({ collection, partition }) => ({ collection, partition }))
+  }
+
+  summary(space: Space): { readonly count: number; readonly digest: Uint8Array } {
+    const table = this.state.documents.space(space)
+    return { count: table?.count ?? 0, digest: bytesOf(table?.digest ?? 0n) }
+  }
+
+  subscribe(listener: (change: Change) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  getRecord(key: string): Uint8Array | undefined {
+    return this.state.records.get(key)
+  }
+
+  scanRecords(prefix: string): KeyValue[] {
+    return this.state.records.scan(prefix)
+  }
+
+  /** Subscribers hear of what a flush has changed, then its appends resolve. */
+  protected announce(changes: readonly Change[], appends: readonly PendingAppend[]): void {
+    for (const change of changes) for (const listener of this.#listeners) this.#tell(listener, change)
+    for (const append of appends) append.resolve()
+  }
+
+  /** Appends are refused from now on; those that wait already go on. */
+  protected refuseNew(error: MarramError): void {
+    this.#refusal = error
+  }
+
+  /** Appends are refused from now on; those that no flush has begun with as well. Null: they are taken again. */
+  protected refuse(error: MarramError | null): void {
+    this.#refusal = error
+    if (error !== null) this.rejectQueued(error)
+  }
+
+  /** Nothing of them was written: what they would have continued is continued by the next. */
+  protected rejectQueued(error: MarramError): void {
+    const queued = this.flusher.withdraw()
+    for (const { batches } of queued.toReversed()) {
+      for (const { stored, batch } of batches.toReversed()) this.state.feeds.unexpect(stored, batch)
+    }
+    for (const { reject } of queued) reject(error)
+  }
+
+  #faultOf(bytes: number): MarramError | null {
+    if (bytes > this.#appendBytesMax) {
+      const sentence = `Cannot append ${bytes} bytes at once: at most ${this.#appendBytesMax} are taken`
+      return new MarramError('too-large', sentence)
+    }
+    if (bytes + this.flusher.queuedBytes > GATEWAY_LIMITS.appendQueueBytesMax) {
+      const sentence = `Cannot append: ${this.flusher.queuedBytes} bytes wait for the disk, it must catch up first`
+      return new MarramError('overloaded', sentence)
+    }
+    return null
+  }
+
+  /** An upper bound of what it takes in the ring. */
+  #sizeOf({ batches, records }: Append): number {
+    let bytes = 0
+    for (const { feed, batch } of batches) {
+      const isAnnounced = this.state.feeds.get(feed.key)?.isAnnounced === true
+      bytes += entryBytesMax(batch.bytes.length) + (isAnnounced ? 0 : entryBytesMax(DESCRIPTOR_BYTES_MAX))
+    }
+    for (const { key, value } of records) {
+      const keyBytes = Buffer.byteLength(key)
+      assert(keyBytes > 0 && keyBytes <= GATEWAY_LIMITS.recordKeyBytesMax, 'a record has a key of 1 to 1,000 bytes')
+      bytes += entryBytesMax(keyBytes + (value?.length ?? 0))
+    }
+    return bytes
+  }
+
+  /** All of them or, when one is out of order, none. */
+  #expect(batches: readonly AppendBatch[]): PendingBatch[] {
+    const expected: PendingBatch[] = []
+    try {
+      for (const { feed, batch, ops } of batches) {
+        const stored = this.state.feeds.adopt(feed)
+        this.state.feeds.expect(stored, batch)
+        expected.push({ feed, batch, ops, stored })
+      }
+    } catch (error) {
+      for (const { stored, batch } of expected.toReversed()) this.state.feeds.unexpect(stored, batch)
+      throw error
+    }
+    return expected
+  }
+
+  #tell(listener: (change: Change) => void, change: Change): void {
+    try {
+      listener(change)
+    } catch (error) {
+      // A watcher's mistake must not keep a writer from hearing that its write is durable.
+      this.log.error('watcher-failed', { collection: change.collection, key: change.key, error: String(error) })
+    }
+  }
+}
+
+function copyOf({ key, value }: KeyValue): KeyValue {
+  return { key, value: value === null ? null : Uint8Array.from(value) }
+}
