@@ -34,9 +34,9 @@ export class ByteWriter {
     return this.#length
   }
 
-  /** A view of what was written from `from` on; later writes may move the buffer but never change these bytes. */
+  /** A view (no Buffer, whose `slice` does not copy) of what was written from `from` on; later writes may move the buffer but never change these bytes. */
   view(from = 0): Uint8Array {
-    return this.#buffer.subarray(from, this.#length)
+    return new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset + from, this.#length - from)
   }
 
   u8(value: number): void {

@@ -97,7 +97,8 @@ export class Database implements Base {
   }
 
   record(key: string): Uint8Array | undefined {
-    return this.get('records', Buffer.from(key))
+    const value = this.get('records', Buffer.from(key))
+    return value === undefined ? undefined : Uint8Array.from(value)
   }
 
   records(prefix: string): KeyValue[] {
