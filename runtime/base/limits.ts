@@ -68,7 +68,7 @@ export const GATEWAY_LIMITS = {
 /** Limits of a device profile: what is over them is an error that says so. */
 export const PROFILE_LIMITS = {
   /** One file, in UTF-16 units. */
-  textLengthMax: 1_048_576,
+  textLengthMax: 262_144,
   /** Objects and arrays within each other. */
   depthMax: 32,
   /** Files that one profile is merged from, and how far `extends` may lead. */
@@ -76,4 +76,11 @@ export const PROFILE_LIMITS = {
   extendsDepthMax: 8,
   /** Errors that are reported, the first ones by line. */
   errorsMax: 100,
+} as const
+
+/** Limits of a query over documents; a longer or deeper one is refused with `bad-request`. */
+export const QUERY_LIMITS = {
+  textLengthMax: 4_096,
+  /** Parentheses and `not` within each other. */
+  depthMax: 32,
 } as const
