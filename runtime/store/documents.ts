@@ -98,9 +98,30 @@ export class DocumentTable {
     return changed
   }
 
-  /** Puts `document` in the place of what is stored under `key`; a blank one removes it. For repair only. */
+  /** As `scan`, but with what is known of each document, and null for one that does not decode. */
+  scanStored(space: Space, range: ScanRange): { readonly key: string; readonly stored: StoredDocument | null }[] {
+    const table = this.space(space)
+    const found: { key: string; stored: StoredDocument | null }[] = []
+    if (table === undefined) return found
+    for (const { key, bytes } of scanKeys(table, this.#base, range)) {
+      const entry = table.entries.get(key)
+      if (entry !== undefined) {
+        table.refresh(entry)
+        found.push({ key, stored: entry })
+      } else {
+        const stored = decodeDocument(bytes as Uint8Array, this.#feedOf)
+        found.push({ key, stored: stored.ok ? stored.value : null })
+      }
+      if (found.length >= range.limit) break
+    }
+    return found
+  }
+
+  /** Puts `document` in the place of whatever is stored under `key`; a blank one removes it. For repair only. */
   replace(space: Space, key: string, document: Document): void {
-    const entry = this.#spaceFor(space).entries.get(key) ?? this.#load(this.#spaceFor(space), key)
+    const table = this.#spaceFor(space)
+    const entry =
+      table.entries.get(key) ?? this.#addEntry(table, key, { document: emptyDocument(), contribution: 0n }, true)
     Object.assign(entry.document, document)
     this.#noteChange(entry)
     this.settle()
@@ -174,8 +195,11 @@ export class DocumentTable {
   /** As a clean entry, so that it gives way unless it changes. */
   #load(space: SpaceTable, key: string): Entry {
     const stored = this.#loadFromBase(space, key)
-    const document = stored?.document ?? emptyDocument()
-    const contribution = stored?.contribution ?? 0n
+    if (stored !== undefined) return this.#addEntry(space, key, stored, true)
+    return this.#addEntry(space, key, { document: emptyDocument(), contribution: 0n }, false)
+  }
+
+  #addEntry(space: SpaceTable, key: string, { document, contribution }: StoredDocument, isInBase: boolean): Entry {
     const entry: Entry = {
       space,
       key,
@@ -187,7 +211,7 @@ export class DocumentTable {
       isStale: false,
       isDirty: false,
       isSweeping: false,
-      isInBase: stored !== undefined,
+      isInBase,
       mergedIn: -1,
     }
     space.entries.set(key, entry)

@@ -103,6 +103,18 @@ export class SpaceTable implements Space {
     entry.contributionInBase = after
   }
 
+  /** What a rebuild has found to be true. LMDB's own summary is set so that the next sweep makes it true as well. */
+  restate(truth: Summary): void {
+    const summary = this.summaryInBase
+    Object.assign(this.#summary, truth)
+    Object.assign(summary, truth)
+    for (const entry of this.entries.values()) {
+      const { contribution: after, contributionInBase: before } = entry
+      summary.count -= (after === 0n ? 0 : 1) - (before === 0n ? 0 : 1)
+      summary.digest = exchange(summary.digest, after, before)
+    }
+  }
+
   addFresh(key: string): void {
     this.#isSorted &&= this.#freshKeys.length === 0 || compareUtf8(this.#freshKeys.at(-1) as string, key) < 0
     this.#freshKeys.push(key)

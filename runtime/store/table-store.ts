@@ -17,7 +17,8 @@ import type {
 import type { TokenBucket } from './bucket.ts'
 import { bytesOf } from './digest.ts'
 import { entryBytesMax } from './entries.ts'
-import type { StoredFeed } from './feeds.ts'
+import type { DocumentTable } from './documents.ts'
+import type { StoredBatch, StoredFeed } from './feeds.ts'
 import { Flusher } from './flusher.ts'
 import type { State } from './state.ts'
 
@@ -124,6 +125,16 @@ export abstract class TableStore implements Store {
 
   scanRecords(prefix: string): KeyValue[] {
     return this.state.records.scan(prefix)
+  }
+
+  /** For verification: batches with the byte in front that says whether they count. */
+  storedBatches(feedKey: string, fromSeq: number, bytesMax: number): StoredBatch[] {
+    return this.state.feeds.batches(feedKey, fromSeq, bytesMax)
+  }
+
+  /** For verification and repair. */
+  get documents(): DocumentTable {
+    return this.state.documents
   }
 
   /** Subscribers hear of what a flush has changed, then its appends resolve. */

@@ -7,6 +7,7 @@ import {
   OP_PUT,
   type Batch,
   type Feed,
+  type FeedHead,
   type Ops,
   type Shape,
 } from '../../runtime/model/batch.ts'
@@ -59,6 +60,14 @@ export class Author {
     this.#prev = made.value.hash
     this.#hlc = hlc
     return { feed: this.feed, batch: made.value, ops }
+  }
+
+  /** Goes on where a store stands. */
+  resume(head: FeedHead | undefined): void {
+    if (head === undefined) return
+    this.#seq = head.seq
+    this.#prev = head.hash
+    this.#hlc = head.hlc
   }
 
   /** The first `count` batches of the feed, each with one write. */

@@ -238,10 +238,13 @@ export function testStore(name: string, adapter: StoreAdapter): void {
           const document = store.get(author.space, 'k')!
           assert.equal(document.lsn, 2)
           const writes = document.paths.map((path, i) => [path, document.writes[i]!.seq, document.writes[i]!.index])
-          assert.deepEqual(writes.sort(), [
-            ['x', 2, 0],
-            ['y', 1, 1],
-          ])
+          assert.deepEqual(
+            writes.sort(([a], [b]) => (String(a) < String(b) ? -1 : 1)),
+            [
+              ['x', 2, 0],
+              ['y', 1, 1],
+            ],
+          )
           assert.equal(document.writes[0]!.origin, author.feed.origin)
           assert.equal(document.writes[0]!.feed, store.head(author.feed.key)?.feed)
         })

@@ -1,0 +1,243 @@
+import { crc32 } from 'node:zlib'
+import { equal, hex } from '../base/bytes.ts'
+import { sha256 } from '../crypto/hash.ts'
+import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
+import { emptyDocument, mergeOps, type Document } from '../model/document.ts'
+import { compareStamps } from '../model/stamp.ts'
+import type { Space } from '../ports/store.ts'
+import { decodeBatch } from '../wire/batch.ts'
+import { decodeBody } from '../wire/body.ts'
+import { contributionOf, exchange } from './digest.ts'
+import { isBlank } from './documents.ts'
+import { BATCH_SHOWN, type StoredBatch } from './feeds.ts'
+import type { StoredDocument } from './layout.ts'
+import type { Summary } from './space.ts'
+import type { TableStore } from './table-store.ts'
+
+export interface VerifyOptions {
+  readonly meshId: Uint8Array
+  /** The signature predicate. */
+  readonly verify: (feed: Feed, batch: Batch) => boolean
+  /** Puts what the batches say in the place of what is stored, where they differ. */
+  readonly isRepair?: boolean
+}
+
+export interface BadBatch {
+  /** Feed id in hexadecimal. */
+  readonly feed: string
+  readonly sequence: number
+  readonly why: string
+}
+
+export interface Verification {
+  readonly batches: number
+  readonly bad: readonly BadBatch[]
+  /** Cells that were compared, and documents (or summaries of a collection) that differed. */
+  readonly cells: number
+  readonly differences: number
+}
+
+const READ_BYTES = 262_144
+const PAGE = 256
+/** Greater collections are folded in several passes over their batches, so that memory stays bounded. */
+const DOCUMENTS_PER_PASS = 50_000
+
+/**
+ * Checks every stored batch (hash chain, signature, body) and that the stored documents are the fold of those that pass.
+ * Appends may go on: what changes meanwhile is left for the next time. Reads in slices and lets the event loop run.
+ */
+export async function verifyStore(store: TableStore, options: VerifyOptions): Promise<Verification> {
+  const run = new VerificationRun(store, options)
+  await run.checkBatches()
+  await run.checkDocuments()
+  return run.result()
+}
+
+class VerificationRun {
+  readonly #store: TableStore
+  readonly #options: VerifyOptions
+  readonly #heads: readonly FeedHead[]
+  readonly #lsn: number
+  readonly #bad: BadBatch[] = []
+  readonly #badNames = new Set<string>()
+  #batches = 0
+  #cells = 0
+  #differences = 0
+
+  constructor(store: TableStore, options: VerifyOptions) {
+    this.#store = store
+    this.#options = options
+    this.#heads = [...store.heads()]
+    this.#lsn = store.lastLsn()
+  }
+
+  result(): Verification {
+    return { batches: this.#batches, bad: this.#bad, cells: this.#cells, differences: this.#differences }
+  }
+
+  async checkBatches(): Promise<void> {
+    for (const head of this.#heads) {
+      let prev: Uint8Array = new Uint8Array(32)
+      let seq = 0
+      for await (const stored of this.#read(head)) {
+        seq += 1
+        this.#batches += 1
+        const batch = decodeBatch(this.#options.meshId, stored.subarray(1))
+        const why = batch.ok ? this.#faultOf(head.feed, batch.value, seq, prev) : batch.error.message
+        if (why !== null) this.#addBad(head.feed, seq, why)
+        if (batch.ok) prev = batch.value.hash
+      }
+      if (seq < head.seq) this.#addBad(head.feed, seq + 1, `it and what follows up to ${head.seq} is missing`)
+      else if (!equal(prev, head.hash)) this.#addBad(head.feed, seq, 'it is not the batch that the head names')
+    }
+  }
+
+  async checkDocuments(): Promise<void> {
+    for (const space of this.#spaces()) {
+      const passes = Math.max(1, Math.ceil(this.#store.summary(space).count / DOCUMENTS_PER_PASS))
+      for (let pass = 0; pass < passes; pass++) {
+        const isInPass = (key: string): boolean => crc32(key) % passes === pass
+        await this.#compare(space, await this.#fold(space, isInPass), isInPass)
+      }
+      await this.#checkSummary(space)
+    }
+  }
+
+  /** The batches of a feed up to the head that it had when the run began. */
+  async *#read({ feed, seq: last }: FeedHead): AsyncIterable<StoredBatch> {
+    for (let seq = 1; seq <= last;) {
+      const found = this.#store.storedBatches(feed.key, seq, READ_BYTES).slice(0, last - seq + 1)
+      if (found.length === 0) return
+      yield* found
+      seq += found.length
+      await turn()
+    }
+  }
+
+  #faultOf(feed: Feed, batch: Batch, seq: number, prev: Uint8Array): string | null {
+    const { header, body } = batch
+    if (!equal(header.feedId, feed.id)) return 'it belongs to another feed'
+    if (header.seq !== seq) return `its sequence number is ${header.seq}`
+    if (!equal(header.prev, prev)) return 'it does not continue the batch before'
+    if (!this.#options.verify(feed, batch)) return 'its signature does not verify'
+    // Whether it decodes is no matter: a body that means nothing counts as no operations, everywhere.
+    return equal(sha256(body), header.bodyHash) ? null : 'its body is not the one that was signed'
+  }
+
+  #addBad(feed: Feed, sequence: number, why: string): void {
+    this.#bad.push({ feed: hex(feed.id), sequence, why })
+    this.#badNames.add(`${feed.key} ${sequence}`)
+  }
+
+  /** Those of documents, and those that feeds would have made. */
+  #spaces(): Space[] {
+    const spaces = new Map<string, Space>()
+    for (const space of this.#store.spaces()) spaces.set(`${space.collection}\0${space.partition}`, space)
+    for (const { feed } of this.#heads) {
+      const { collection, partition } = feed.descriptor
+      spaces.set(`${collection}\0${partition}`, { collection, partition })
+    }
+    return [...spaces.values()]
+  }
+
+  async #fold(space: Space, isInPass: (key: string) => boolean): Promise<Map<string, Document>> {
+    const documents = new Map<string, Document>()
+    const find = (key: string): Document => {
+      if (!isInPass(key)) return emptyDocument()
+      const known = documents.get(key) ?? emptyDocument()
+      documents.set(key, known)
+      return known
+    }
+    for (const head of this.#heads) {
+      const { collection, partition } = head.feed.descriptor
+      if (collection !== space.collection || partition !== space.partition) continue
+      let seq = 0
+      for await (const stored of this.#read(head)) {
+        seq += 1
+        const found = this.#badNames.has(`${head.feed.key} ${seq}`) ? null : this.#opsOf(stored)
+        if (found !== null) mergeOps(found.ops, { feed: head.feed, seq, hlc: found.hlc, lsn: 0 }, find, () => {})
+      }
+    }
+    return documents
+  }
+
+  #opsOf(stored: StoredBatch): { ops: Ops; hlc: number } | null {
+    const batch = stored[0] === BATCH_SHOWN ? decodeBatch(this.#options.meshId, stored.subarray(1)) : null
+    if (batch?.ok !== true) return null
+    const ops = decodeBody(batch.value.header, batch.value.body)
+    return ops.ok ? { ops: ops.value, hlc: batch.value.header.hlc } : null
+  }
+
+  async #compare(space: Space, folded: Map<string, Document>, isInPass: (key: string) => boolean): Promise<void> {
+    for await (const { key, stored } of this.#scan(space)) {
+      if (!isInPass(key)) continue
+      const expected = folded.get(key) ?? emptyDocument()
+      folded.delete(key)
+      this.#cells += stored?.document.values.length ?? 0
+      const isNewer = stored !== null && stored.document.lsn > this.#lsn
+      if (!isNewer && !isSame(key, stored, expected)) this.#differ(space, key, expected)
+    }
+    for (const [key, expected] of folded) {
+      const isThere = isBlank(expected) || (this.#store.get(space, key)?.lsn ?? 0) > this.#lsn
+      if (!isThere) this.#differ(space, key, expected)
+    }
+  }
+
+  #differ(space: Space, key: string, expected: Document): void {
+    this.#differences += 1
+    if (this.#options.isRepair !== true) return
+    this.#store.documents.replace(space, key, { ...expected, lsn: isBlank(expected) ? 0 : this.#store.lastLsn() })
+  }
+
+  async *#scan(space: Space): AsyncIterable<{ readonly key: string; readonly stored: StoredDocument | null }> {
+    for (let start: string | undefined; ;) {
+      const range = { limit: PAGE, ...(start === undefined ? {} : { start, isAfter: true }) }
+      const page = this.#store.documents.scanStored(space, range)
+      yield* page
+      if (page.length < PAGE) return
+      start = page.at(-1)?.key
+      await turn()
+    }
+  }
+
+  /** Only when nothing was written meanwhile: then the summary must be that of the documents. */
+  async #checkSummary(space: Space): Promise<void> {
+    const before = this.#store.lastLsn()
+    const truth: Summary = { count: 0, digest: 0n }
+    for await (const { key, stored } of this.#scan(space)) {
+      const contribution = stored === null ? 0n : contributionOf(key, stored.document)
+      truth.count += contribution === 0n ? 0 : 1
+      truth.digest = exchange(truth.digest, 0n, contribution)
+    }
+    const table = this.#store.documents.space(space)
+    if (table === undefined || this.#store.lastLsn() !== before) return
+    if (table.digest === truth.digest && table.count === truth.count) return
+    this.#differences += 1
+    if (this.#options.isRepair !== true) return
+    // A sweep writes a summary beside the documents it is of.
+    const [first] = this.#store.scan(space, { limit: 1 })
+    if (first !== undefined) this.#store.documents.replace(space, first.key, { ...first.document })
+    table.restate(truth)
+  }
+}
+
+/** Same cells, same delete, and the contribution that the digest includes for it. */
+function isSame(key: string, stored: StoredDocument | null, expected: Document): boolean {
+  if (stored === null || stored.contribution !== contributionOf(key, expected)) return false
+  const { document } = stored
+  if (document.values.length !== expected.values.length) return false
+  if (!isSameWrite(document.deleted, expected.deleted)) return false
+  return expected.paths.every((path, i) => {
+    const at = document.paths.indexOf(path)
+    return at >= 0 && isSameWrite(document.writes[at] ?? null, expected.writes[i] ?? null)
+  })
+}
+
+function isSameWrite(a: Document['deleted'], b: Document['deleted']): boolean {
+  if (a === null || b === null) return a === b
+  return compareStamps(a, b) === 0 && a.seq === b.seq && a.feed.key === b.feed.key
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
