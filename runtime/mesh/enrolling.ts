@@ -1,0 +1,170 @@
+import { equal } from '../base/bytes.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { isAdmissibleKey, createSigner, createVerifier } from '../crypto/signature.ts'
+import { peerIdOf, randomClientId, type DeviceKeys } from '../crypto/identity.ts'
+import { verifyChain } from '../wire/capability.ts'
+import type { Invite } from '../wire/invite.ts'
+import { decodeMessages, encodeMessages } from '../wire/message.ts'
+import { parseAddress, type BrokerAddress } from './address.ts'
+import { Channel, isProvenBy, type RemoteProof } from './channel.ts'
+import { openConnection, type Connection } from './connection.ts'
+import { drawSession } from './session-number.ts'
+import { inboxFilter, inboxTopic, JOIN_USER } from './topics.ts'
+
+/** Enrolment (protocol D6): a joiner shows an invite's secret to a member that has proven itself first. */
+
+export interface JoinRequest {
+  readonly inviteId: Uint8Array
+  readonly secret: Uint8Array
+  readonly publicKey: Uint8Array
+  readonly linkKey: Uint8Array
+  readonly name: string
+}
+
+export type JoinRefusal = 'used' | 'expired' | 'unknown' | 'cannot-enrol'
+
+export type JoinAnswer =
+  | { readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
+  | { readonly refusal: JoinRefusal }
+
+/** Resolves when the new member is on the disk; the same key gets the same answer again. */
+export type Enroller = (request: JoinRequest) => Promise<JoinAnswer>
+
+/** The answering side: the reply to the one message a joiner may send, or null when it is no sound JOIN. */
+export async function answerJoin(
+  bytes: Uint8Array,
+  handshakeHash: Uint8Array,
+  source: string,
+  enroller: Enroller,
+): Promise<Uint8Array | null> {
+  const messages = decodeMessages(bytes)
+  const [join] = messages.ok ? messages.value : []
+  if (join?.type !== 'join' || peerIdOf(join.publicKey) !== source || !isAdmissibleKey(join.publicKey)) return null
+  if (!createVerifier(1).verify(join.publicKey, handshakeHash, join.signature)) return null
+  const answer = await enroller(join)
+  if ('refusal' in answer) return encodeMessages([{ type: 'bye', reason: answer.refusal, retryAfterMs: 0 }])
+  return encodeMessages([{ type: 'grant', chain: answer.chain, addresses: answer.addresses }])
+}
+
+export type JoinOutcome =
+  | { readonly type: 'admitted'; readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
+  /** Final: the mesh said no. */
+  | { readonly type: 'refused'; readonly reason: 'used' | 'expired' | 'unknown' }
+  /** Nobody who could admit us was reached; to be tried again. */
+  | { readonly type: 'unreachable'; readonly reason: string }
+
+export interface JoinOptions {
+  readonly invite: Invite
+  readonly keys: DeviceKeys
+  readonly name: string
+}
+
+/** Tries the invite's addresses one after the other. */
+export async function enrol(options: JoinOptions): Promise<JoinOutcome> {
+  let outcome: JoinOutcome = { type: 'unreachable', reason: 'the invite names no address that can be dialled' }
+  for (const text of options.invite.addresses) {
+    const address = parseAddress(text)
+    if (!address.ok) continue
+    outcome = await enrolAt(options, address.value)
+    if (outcome.type !== 'unreachable') return outcome
+  }
+  return outcome
+}
+
+function enrolAt(options: JoinOptions, address: BrokerAddress): Promise<JoinOutcome> {
+  return new Promise((resolve) => {
+    new Enrolment(options, address, resolve)
+  })
+}
+
+class Enrolment {
+  readonly #options: JoinOptions
+  readonly #resolve: (outcome: JoinOutcome) => void
+  readonly #channel: Channel
+  readonly #connection: Connection
+  readonly #deadline: NodeJS.Timeout
+
+  constructor(options: JoinOptions, address: BrokerAddress, resolve: (outcome: JoinOutcome) => void) {
+    this.#options = options
+    this.#resolve = resolve
+    const { keys, invite } = options
+    const peerId = peerIdOf(keys.publicKey)
+    this.#channel = new Channel({
+      role: 'initiator',
+      meshId: invite.meshId,
+      initiatorId: peerId,
+      linkKeys: { secretKey: keys.linkSecretKey, publicKey: keys.linkPublicKey },
+      chain: [],
+      judge: (remote) => this.#judge(remote),
+      session: drawSession(),
+    })
+    this.#deadline = setTimeout(() => this.#end({ type: 'unreachable', reason: 'no answer in time' }), GATEWAY_LIMITS.enrolmentMs)
+    this.#connection = openConnection({
+      address,
+      user: JOIN_USER,
+      password: invite.inviteId,
+      clientId: randomClientId(),
+      inbox: inboxFilter(invite.meshId, peerId),
+      outbox: inboxTopic(invite.meshId, 'broker', peerId),
+      onReady: () => this.#connection.send(this.#channel.open()),
+      onFrame: (payload) => this.#receive(payload),
+      onClosed: (reason) => this.#end({ type: 'unreachable', reason }),
+    })
+  }
+
+  /** Nothing of the invite leaves before the other side has proven to be a member of the invite's mesh. */
+  #judge(remote: RemoteProof): string | null {
+    const { meshId, rootPublicKey } = this.#options.invite
+    const capability = verifyChain(meshId, rootPublicKey, remote.chain, createVerifier(4))
+    if (!capability.ok) return `it is no member of the mesh: ${capability.error.message}`
+    return isProvenBy(capability.value.linkKey, remote) ? null : 'its capability belongs to another key'
+  }
+
+  #receive(payload: Uint8Array): void {
+    const event = this.#channel.receive(payload)
+    if (event.type === 'reply') {
+      this.#connection.send(event.frame)
+      if (event.isEstablished) this.#connection.send(this.#channel.seal(this.#request()))
+    } else if (event.type === 'failed') this.#end({ type: 'unreachable', reason: event.reason })
+    else if (event.type === 'plaintext') this.#answer(event.bytes)
+  }
+
+  #request(): Uint8Array {
+    const { keys, invite, name } = this.#options
+    return encodeMessages([
+      {
+        type: 'join',
+        inviteId: invite.inviteId,
+        secret: invite.secret,
+        publicKey: keys.publicKey,
+        linkKey: keys.linkPublicKey,
+        name,
+        signature: createSigner(keys.secretKey).sign(this.#channel.handshakeHash),
+      },
+    ])
+  }
+
+  #answer(bytes: Uint8Array): void {
+    const messages = decodeMessages(bytes)
+    const [message] = messages.ok ? messages.value : []
+    if (message?.type === 'grant') return this.#granted(message.chain, message.addresses)
+    if (message?.type !== 'bye') return this.#end({ type: 'unreachable', reason: 'it answered something else' })
+    const { reason } = message
+    if (reason === 'used' || reason === 'expired' || reason === 'unknown') return this.#end({ type: 'refused', reason })
+    this.#end({ type: 'unreachable', reason: 'it may not admit anyone' })
+  }
+
+  #granted(chain: readonly Uint8Array[], addresses: readonly string[]): void {
+    const { invite, keys } = this.#options
+    const capability = verifyChain(invite.meshId, invite.rootPublicKey, chain, createVerifier(4))
+    const isOurs = capability.ok && equal(capability.value.subject, keys.publicKey) && equal(capability.value.linkKey, keys.linkPublicKey)
+    if (isOurs) this.#end({ type: 'admitted', chain: chain.map((link) => link.slice()), addresses })
+    else this.#end({ type: 'unreachable', reason: 'what it granted is not for this gateway' })
+  }
+
+  #end(outcome: JoinOutcome): void {
+    clearTimeout(this.#deadline)
+    this.#connection.close()
+    this.#resolve(outcome)
+  }
+}

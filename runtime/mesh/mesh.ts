@@ -1,0 +1,333 @@
+import { GATEWAY_LIMITS } from '../base/limits.ts'
+import type { Random } from '../base/random.ts'
+import { peerIdOf, randomClientId, type DeviceKeys } from '../crypto/identity.ts'
+import { createSigner, createVerifier, type Signer } from '../crypto/signature.ts'
+import type { Capability } from '../model/capability.ts'
+import { isPeerId } from '../model/names.ts'
+import type { FrameGate, FramePeer } from '../ports/broker.ts'
+import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
+import type { Log } from '../ports/log.ts'
+import { parseAddress } from './address.ts'
+import { Channel, isProvenBy, type RemoteProof } from './channel.ts'
+import { Dialler } from './dialler.ts'
+import { answerJoin, type Enroller } from './enrolling.ts'
+import { JOIN_USER, knockMessage, knockPassword, readKnock } from './topics.ts'
+
+/** Links to other gateways: dialled through their brokers, and taken at ours. */
+export interface MeshOptions {
+  readonly keys: DeviceKeys
+  readonly peerId: string
+  readonly meshId: Uint8Array
+  /** Our own chain, leaf first; empty while we aren't admitted. */
+  readonly chain: () => readonly Uint8Array[]
+  /** The capability a chain proves, or null when it leads nowhere or is no longer good. Remembers what it learns. */
+  readonly admit: (chain: readonly Uint8Array[]) => Capability | null
+  readonly bootstrap: readonly string[]
+  readonly linksMax: number
+  readonly handler: LinkHandler
+  readonly enroller: Enroller
+  readonly log: Log
+  readonly random: Random
+  readonly monotonicMs: () => number
+}
+
+export interface LinkFigures {
+  readonly link: number
+  readonly peerId: string
+  readonly isDialled: boolean
+  readonly bytesSent: number
+  readonly bytesReceived: number
+  /** Unix milliseconds. */
+  readonly since: number
+}
+
+/** One side's end of an authenticated connection. */
+export interface Transport {
+  send(frame: Uint8Array): boolean
+  close(): void
+}
+
+interface Link {
+  readonly link: number
+  readonly peer: LinkPeer
+  readonly channel: Channel
+  readonly transport: Transport
+  readonly isDialled: boolean
+  readonly since: number
+  bytesSent: number
+  bytesReceived: number
+}
+
+export class Mesh implements Links {
+  readonly gate: FrameGate
+  readonly #options: MeshOptions
+  readonly #signer: Signer
+  readonly #links = new Map<number, Link>()
+  readonly #linkByPeer = new Map<string, Link>()
+  readonly #diallers = new Map<string, Dialler>()
+  #numbers = 0
+  #isClosed = false
+  #bytesSent = 0
+  #bytesReceived = 0
+
+  constructor(options: MeshOptions) {
+    this.#options = options
+    this.#signer = createSigner(options.keys.secretKey)
+    this.gate = new Gate(this, options)
+  }
+
+  start(): void {
+    this.setBootstrap(this.#options.bootstrap)
+  }
+
+  /** Addresses to keep links to; those that are gone from the list are dialled no more, their links stay. */
+  setBootstrap(addresses: readonly string[]): void {
+    for (const [address, dialler] of this.#diallers) {
+      if (addresses.includes(address)) continue
+      dialler.stop()
+      this.#diallers.delete(address)
+    }
+    for (const address of addresses) if (!this.#diallers.has(address)) this.#dial(address)
+  }
+
+  figures(): readonly LinkFigures[] {
+    return [...this.#links.values()].map(({ link, peer, isDialled, bytesSent, bytesReceived, since }) => ({
+      link,
+      peerId: peer.peerId,
+      isDialled,
+      bytesSent,
+      bytesReceived,
+      since,
+    }))
+  }
+
+  /** Bytes over all links since start, with their headers. */
+  totals(): { readonly bytesSent: number; readonly bytesReceived: number } {
+    return { bytesSent: this.#bytesSent, bytesReceived: this.#bytesReceived }
+  }
+
+  send(link: number, bytes: Uint8Array): boolean {
+    const entry = this.#links.get(link)
+    if (!entry) return false
+    const frame = entry.channel.seal(bytes)
+    if (!entry.transport.send(frame)) {
+      this.close(link, 'it takes no more bytes')
+      return false
+    }
+    entry.bytesSent += frame.length
+    this.#bytesSent += frame.length
+    return true
+  }
+
+  close(link: number, reason: string): void {
+    const entry = this.#links.get(link)
+    if (!entry) return
+    this.#options.log.info('link-closed', { peerId: entry.peer.peerId, reason })
+    this.#remove(entry, reason)
+    entry.transport.close()
+  }
+
+  closeAll(): void {
+    this.#isClosed = true
+    for (const dialler of this.#diallers.values()) dialler.stop()
+    for (const link of [...this.#links.keys()]) this.close(link, 'the gateway is stopping')
+  }
+
+  isLinkedTo(peerId: string): boolean {
+    return this.#linkByPeer.has(peerId)
+  }
+
+  /** A reason to refuse the proof of the other side, or the peer it proves. */
+  judge(remote: RemoteProof): LinkPeer | string {
+    const capability = this.#options.admit(remote.chain)
+    if (!capability) return 'it is no member of this mesh'
+    if (!isProvenBy(capability.linkKey, remote)) return 'its capability belongs to another key'
+    const peerId = peerIdOf(capability.subject)
+    if (peerId === this.#options.peerId) return 'it is this gateway itself'
+    return { peerId, publicKey: capability.subject, chain: remote.chain, capability, name: capability.name }
+  }
+
+  /**
+   * An authenticated connection becomes the link to its peer, or is refused because there is one already. Of two
+   * connections the one that the smaller peer id dialled stays; of two in the same direction the newer one.
+   */
+  established(peer: LinkPeer, channel: Channel, transport: Transport, isDialled: boolean): number | null {
+    if (this.#isClosed) return null
+    const other = this.#linkByPeer.get(peer.peerId)
+    if (other && other.isDialled !== isDialled && !this.#isPreferred(peer.peerId, isDialled)) return null
+    if (!other && this.#links.size >= this.#options.linksMax) {
+      this.#options.log.warn('link-refused', { peerId: peer.peerId, reason: `there are ${this.#links.size} links already` })
+      return null
+    }
+    if (other) this.close(other.link, 'another connection to the same gateway replaces it')
+    const entry: Link = { link: ++this.#numbers, peer, channel, transport, isDialled, since: Date.now(), bytesSent: 0, bytesReceived: 0 }
+    this.#links.set(entry.link, entry)
+    this.#linkByPeer.set(peer.peerId, entry)
+    this.#options.log.info('link-up', { peerId: peer.peerId, name: peer.name, dialled: isDialled })
+    this.#options.handler.up(entry.link, peer)
+    return entry.link
+  }
+
+  received(link: number, frameBytes: number, bytes: Uint8Array): void {
+    const entry = this.#links.get(link)
+    if (!entry) return
+    entry.bytesReceived += frameBytes
+    this.#bytesReceived += frameBytes
+    this.#options.handler.frame(link, bytes)
+  }
+
+  /** The connection under a link ended. */
+  lost(link: number, reason: string): void {
+    const entry = this.#links.get(link)
+    if (!entry) return
+    this.#options.log.info('link-down', { peerId: entry.peer.peerId, reason })
+    this.#remove(entry, reason)
+  }
+
+  #remove(entry: Link, reason: string): void {
+    this.#links.delete(entry.link)
+    if (this.#linkByPeer.get(entry.peer.peerId) === entry) this.#linkByPeer.delete(entry.peer.peerId)
+    this.#options.handler.down(entry.link, reason)
+  }
+
+  #isPreferred(peerId: string, isDialled: boolean): boolean {
+    const dialledBy = isDialled ? this.#options.peerId : peerId
+    const otherwise = isDialled ? peerId : this.#options.peerId
+    return dialledBy < otherwise
+  }
+
+  #dial(text: string): void {
+    const address = parseAddress(text)
+    if (!address.ok) {
+      this.#options.log.warn('address-refused', { message: address.error.message })
+      return
+    }
+    const { keys, meshId, peerId, random, log, monotonicMs } = this.#options
+    const login = (): { user: string; password: Uint8Array; clientId: string } => {
+      const clientId = randomClientId()
+      const signature = this.#signer.sign(knockMessage(meshId, clientId))
+      return { user: peerId, password: knockPassword(keys.publicKey, signature), clientId }
+    }
+    const linkKeys = { secretKey: keys.linkSecretKey, publicKey: keys.linkPublicKey }
+    const chain = this.#options.chain
+    const dialler = new Dialler({ mesh: this, address: address.value, text, meshId, peerId, linkKeys, chain, login, random, log, monotonicMs })
+    this.#diallers.set(text, dialler)
+    dialler.start()
+  }
+}
+
+/** The listening side: what neighbours send to our own broker. */
+class Gate implements FrameGate {
+  readonly #mesh: Mesh
+  readonly #options: MeshOptions
+  readonly #verifier = createVerifier(1_024)
+  readonly #guests = new Map<FramePeer, Guest>()
+
+  constructor(mesh: Mesh, options: MeshOptions) {
+    this.#mesh = mesh
+    this.#options = options
+  }
+
+  admit({ user, password, clientId }: { user: string; password: Uint8Array; clientId: string }): boolean {
+    if (this.#guests.size >= this.#options.linksMax + GATEWAY_LIMITS.enrolmentsAtOnce + GATEWAY_LIMITS.linksMax) return false
+    if (user === JOIN_USER) return password.length > 0
+    const knock = readKnock(password)
+    if (!knock || !isPeerId(user) || peerIdOf(knock.publicKey) !== user) return false
+    return this.#verifier.verify(knock.publicKey, knockMessage(this.#options.meshId, clientId), knock.signature)
+  }
+
+  receive(from: FramePeer, payload: Uint8Array): void {
+    let guest = this.#guests.get(from)
+    if (!guest) {
+      guest = new Guest(this.#mesh, this.#options, from)
+      this.#guests.set(from, guest)
+    }
+    guest.receive(payload)
+  }
+
+  gone(from: FramePeer): void {
+    this.#guests.get(from)?.end('the connection was closed')
+    this.#guests.delete(from)
+  }
+}
+
+/** One connection at our broker, from its first frame to its end. */
+class Guest {
+  readonly #mesh: Mesh
+  readonly #options: MeshOptions
+  readonly #from: FramePeer
+  readonly #timer: NodeJS.Timeout
+  readonly #channel: Channel
+  #peer: LinkPeer | null = null
+  #link: number | null = null
+
+  constructor(mesh: Mesh, options: MeshOptions, from: FramePeer) {
+    this.#mesh = mesh
+    this.#options = options
+    this.#from = from
+    this.#timer = setTimeout(() => this.#refuse('it did not finish its handshake in time'), GATEWAY_LIMITS.enrolmentMs)
+    this.#timer.unref()
+    this.#channel = new Channel({
+      role: 'responder',
+      meshId: options.meshId,
+      initiatorId: from.source,
+      linkKeys: { secretKey: options.keys.linkSecretKey, publicKey: options.keys.linkPublicKey },
+      chain: options.chain(),
+      judge: (remote) => this.#judge(remote),
+    })
+  }
+
+  receive(payload: Uint8Array): void {
+    const event = this.#channel.receive(payload)
+    switch (event.type) {
+      case 'reply':
+        this.#from.send(event.frame)
+        return
+      case 'established':
+        return this.#established()
+      case 'plaintext':
+        if (this.#link !== null) this.#mesh.received(this.#link, payload.length, event.bytes)
+        else if (this.#from.user === JOIN_USER) void this.#join(event.bytes)
+        return
+      case 'failed':
+        return this.#refuse(event.reason)
+      case 'ignored':
+        return
+    }
+  }
+
+  end(reason: string): void {
+    clearTimeout(this.#timer)
+    if (this.#link !== null) this.#mesh.lost(this.#link, reason)
+    this.#link = null
+  }
+
+  /** A joiner has nothing to show yet: it may say JOIN and nothing else. */
+  #judge(remote: RemoteProof): string | null {
+    if (this.#from.user === JOIN_USER) return remote.chain.length === 0 ? null : 'a joiner has no capability'
+    const peer = this.#mesh.judge(remote)
+    if (typeof peer === 'string') return peer
+    if (peer.peerId !== this.#from.source) return 'its capability belongs to another name'
+    this.#peer = peer
+    return null
+  }
+
+  #established(): void {
+    if (this.#from.user === JOIN_USER || !this.#peer) return
+    clearTimeout(this.#timer)
+    const transport: Transport = { send: (frame) => this.#from.send(frame), close: () => this.#from.disconnect() }
+    this.#link = this.#mesh.established(this.#peer, this.#channel, transport, false)
+    if (this.#link === null) this.#from.disconnect()
+  }
+
+  async #join(bytes: Uint8Array): Promise<void> {
+    const answer = await answerJoin(bytes, this.#channel.handshakeHash, this.#from.source, this.#options.enroller)
+    if (answer) this.#from.send(this.#channel.seal(answer))
+    else this.#refuse('its request to join is malformed')
+  }
+
+  #refuse(reason: string): void {
+    this.#options.log.warn('connection-refused', { source: this.#from.source, reason })
+    this.#from.disconnect()
+  }
+}
