@@ -35,7 +35,8 @@ class Loader {
     this.errors.push(...parsed.errors)
     if (parsed.root?.kind !== 'object') return parsed.root
     const { root, error } = migrate(parsed.root)
-    if (error) this.errors.push(error)
+    // The keys of a version that isn't known can't be judged.
+    if (error) return this.#refused(error)
     const references = referencesOf(root)
     // What is not a list of texts stays, so that the schema's check finds it.
     if (references === null) return root
@@ -51,7 +52,7 @@ class Loader {
   #base(node: ScalarNode, pointer: string, trail: readonly string[]): Node | null {
     const reference = String(node.value)
     const from = trail.at(-1) ?? ''
-    const path = from.slice(0, from.lastIndexOf('/') + 1) + reference
+    const path = from.slice(0, from.lastIndexOf('/') + 1) + reference.replace(/^(\.\/)+/, '')
     const text = this.#open(reference, path, trail)
     if (typeof text === 'string') {
       const base = this.load(text, [...trail, path])
@@ -59,7 +60,11 @@ class Loader {
     }
     const message = `Cannot extend "${reference}": ${text.is}, it must be ${text.must}`
     const found = JSON.stringify(reference)
-    this.errors.push({ ...node.at, pointer, message, found, allowed: [text.must], nearest: null })
+    return this.#refused({ ...node.at, pointer, message, found, allowed: [text.must], nearest: null })
+  }
+
+  #refused(error: ProfileError): null {
+    this.errors.push(error)
     return null
   }
 

@@ -88,9 +88,10 @@ class Reader {
       if (this.#text[this.#at] !== '"') this.#fail('a key in double quotes')
       const key = this.#string()
       this.#path.push(key)
-      this.#checkKey(key, keyAt, members)
+      const isTaken = this.#isTaken(key, keyAt, members)
       if (!this.#take(':')) this.#fail('":" after the key')
-      members.set(key, { keyAt, node: this.#value() })
+      const node = this.#value()
+      if (!isTaken) members.set(key, { keyAt, node })
       this.#path.pop()
     } while (this.#take(','))
     if (!this.#take('}')) this.#fail('"," or "}"')
@@ -110,14 +111,16 @@ class Reader {
     return items
   }
 
-  #checkKey(key: string, at: Place, members: ReadonlyMap<string, Member>): void {
+  #isTaken(key: string, at: Place, members: ReadonlyMap<string, Member>): boolean {
     const earlier = members.get(key)
     const why = earlier
       ? `it stands at line ${earlier.keyAt.line} already, it must stand once`
       : key === '__proto__' && 'it is reserved, it must have another name'
-    if (!why || this.errors.length >= PROFILE_LIMITS.errorsMax) return
+    if (!why) return false
+    if (this.errors.length >= PROFILE_LIMITS.errorsMax) return true
     const message = `Cannot use key "${key}": ${why}`
     this.errors.push({ ...at, pointer: pointerOf(this.#path), message, found: key, allowed: [], nearest: null })
+    return true
   }
 
   #string(): string {

@@ -98,24 +98,28 @@ function findingOf({ keyword, params }: Violation, value: Json, path: Path): Fin
         `it is ${kindOf(value)}`,
         [params['type']].flat().map((type) => article(String(type))),
       )
-    case 'enum':
-      return finding('it is none of the known values', (params['allowedValues'] as Json[]).map(shown))
+    case 'enum': {
+      const known = params['allowedValues'] as Json[]
+      return {
+        is: 'it is none of the known values',
+        must: `it must be ${oneOf(known.map(shown))}`,
+        allowed: known.map(String),
+      }
+    }
     case 'pattern':
       return finding('it is of another form', [schemaAt(path)?.['x-form'] ?? 'of another form'])
     case 'required':
-      return finding(`it has no key "${String(params['missingProperty'])}"`, [`an object with that key`])
+      return finding(`it has no key "${String(params['missingProperty'])}"`, ['an object with that key'])
     case 'minimum':
       return finding('it is too small', [`at least ${limit}`])
     case 'maximum':
       return finding('it is too great', [`at most ${limit}`])
     case 'uniqueItems':
-      return finding(`its items ${String(params['j'])} and ${String(params['i'])} are equal`, [
-        'a list without repetitions',
-      ])
-    default:
-      return finding(`it has ${sizeOf(value)}`, [
-        keyword.startsWith('min') ? `of at least ${limit}` : `of at most ${limit}`,
-      ])
+      return finding(`its items ${String(params['i'])} and ${String(params['j'])} are equal`, ['without repetitions'])
+    default: {
+      const allowed = `${keyword.startsWith('min') ? 'at least' : 'at most'} ${limit}`
+      return { is: `it has ${sizeOf(value)}`, must: `it must have ${allowed}`, allowed: [allowed] }
+    }
   }
 }
 

@@ -9,21 +9,20 @@ export function patternFault(pattern: string): string | null {
   const names = namesOf(pattern)
   for (const [i, level] of levels.entries()) {
     if (NAME.test(level) || (TAIL.test(level) && i === levels.length - 1)) continue
-    if (TAIL.test(level)) return `"${level}" is not its last level, it must be`
-    if (/[{}]/.test(level)) return `its level "${level}" is neither a name nor plain text, it must be like {name}`
-    if (/[+#]/.test(level)) return `its level "${level}" has an MQTT wildcard, it must be a name such as {name}`
+    if (TAIL.test(level)) return `"${level}" is not its last level`
+    if (/[{}]/.test(level)) return `its level "${level}" is neither plain text nor a name in braces`
+    if (/[+#]/.test(level)) return `its level "${level}" has an MQTT wildcard`
   }
-  if (new Set(names).size < names.length) return 'it has a name twice, each must be another'
-  return isReserved(pattern) ? 'it begins with marram or $, it must be a topic of devices' : controlFault(pattern)
+  if (new Set(names).size < names.length) return 'it has a name twice'
+  return isReserved(pattern) ? 'it begins with marram or $' : controlFault(pattern)
 }
 
 /** Null when `filter` is one (MQTT 3.1.1 4.7.1); else what is wrong. */
 export function filterFault(filter: string): string | null {
   const levels = filter.split('/')
   for (const [i, level] of levels.entries()) {
-    if (level === '#' && i < levels.length - 1) return 'its # is not the last level, it must be'
-    if (level.length > 1 && /[+#]/.test(level))
-      return `its level "${level}" mixes text and a wildcard, it must be one of them`
+    if (level === '#' && i < levels.length - 1) return 'its # is not the last level'
+    if (level.length > 1 && /[+#]/.test(level)) return `its level "${level}" mixes text and a wildcard`
   }
   return controlFault(filter)
 }
@@ -62,5 +61,5 @@ function isReserved(topic: string): boolean {
 
 function controlFault(topic: string): string | null {
   // eslint-disable-next-line no-control-regex
-  return /[\u0000-\u001f\u007f-\u009f]/.test(topic) ? 'it has a control character, it must have none' : null
+  return /[\u0000-\u001f\u007f-\u009f]/.test(topic) ? 'it has a control character' : null
 }
