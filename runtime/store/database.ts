@@ -7,7 +7,6 @@ import type { Base, BaseDocument, KeyRange } from './base.ts'
 import { isNoSpace } from './file.ts'
 
 type Binary = Table<Uint8Array, Buffer>
-type Tables = { readonly [name in TableName]: Binary }
 
 const TABLES = ['documents', 'batches', 'feeds', 'heads', 'spaces', 'records', 'meta'] as const
 export type TableName = (typeof TABLES)[number]
@@ -27,8 +26,9 @@ const AFTER_ANY_TEXT = Buffer.from([0xff])
 export class Database implements Base {
   readonly #path: string
   readonly #root: RootDatabase<Uint8Array, Buffer>
-  readonly #tables: Tables
+  readonly #tables: { readonly [name in TableName]: Binary }
   #written = 0
+  #hasFailed = false
 
   constructor(dir: string, isReadOnly: boolean) {
     this.#path = join(dir, 'data.mdb')
@@ -111,11 +111,17 @@ export class Database implements Base {
     return found
   }
 
-  /** A transaction of everything that is put through it before this turn of the event loop ends. */
-  slice(): Slice {
-    return new Slice(this.#tables, (bytes) => {
-      this.#written += bytes
-    })
+  /**
+   * Resolves when LMDB has committed the slice, in one transaction. Rejects when it could not: then nothing may be put any
+   * more.
+   */
+  async commit({ writes }: Slice): Promise<void> {
+    try {
+      await this.#root.batch(() => this.#write(writes))
+    } catch (error) {
+      this.#hasFailed = true
+      throw await causeOf(error)
+    }
   }
 
   /** Resolves when the disk has flushed every transaction that has committed. */
@@ -124,36 +130,42 @@ export class Database implements Base {
     this.#root.resetReadTxn()
   }
 
-  close(): Promise<void> {
-    return this.#root.close()
+  /** The promises of the single writes are those of the batch around them. */
+  #write(writes: Slice['writes']): void {
+    for (const { table, key, value } of writes) {
+      this.#written += key.length + (value?.length ?? 0)
+      if (value === null) void this.#tables[table].remove(key)
+      else void this.#tables[table].put(key, value)
+    }
+  }
+
+  /** Closing writes, and to write after a failed commit makes LMDB abort the process: then it is left as it is. */
+  async close(): Promise<void> {
+    if (!this.#hasFailed) await this.#root.close()
   }
 }
 
-/** Puts and removals that commit together; nobody else writes in the same turn. */
+/** Puts and removals that shall commit together, gathered before their transaction begins. */
 export class Slice {
-  readonly #tables: Tables
-  readonly #count: (bytes: number) => void
-  /** lmdb answers all puts of a turn with one promise. */
-  readonly #puts = new Set<Promise<boolean>>()
-
-  constructor(tables: Tables, count: (bytes: number) => void) {
-    this.#tables = tables
-    this.#count = count
-  }
+  readonly writes: { readonly table: TableName; readonly key: Buffer; readonly value: Uint8Array | null }[] = []
 
   /** `value` must not change before it has committed. */
   put(table: TableName, key: Buffer, value: Uint8Array): void {
-    this.#count(key.length + value.length)
-    this.#puts.add(this.#tables[table].put(key, value))
+    this.writes.push({ table, key, value })
   }
 
   remove(table: TableName, key: Buffer): void {
-    this.#puts.add(this.#tables[table].remove(key))
+    this.writes.push({ table, key, value: null })
   }
+}
 
-  /** Resolves when LMDB has committed; rejects when it could not: then it must not be written again. */
-  async commit(): Promise<void> {
-    await Promise.all(this.#puts)
+/** lmdb says that a commit has failed, and why in a promise of the error, which rejects with it. */
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error
+  try {
+    return await error.commitError
+  } catch (cause) {
+    return cause
   }
 }
 
@@ -184,6 +196,8 @@ function openRoot(dir: string, isReadOnly: boolean): RootDatabase<Uint8Array, Bu
     keyEncoding: 'binary',
     maxDbs: TABLES.length,
     readOnly: isReadOnly,
+    // Transactions are explicit; lmdb's own gathering makes promises that nobody can catch when a commit fails.
+    eventTurnBatching: false,
     // Whatever the last stop was like: the ring before the mark may be overwritten as soon as the mark is flushed.
     safeRestore: true,
     // lmdb takes 32-bit ARM for a 64-bit machine, and there the map does not grow in place.

@@ -214,8 +214,7 @@ export class DiskStore extends TableStore {
     this.#stopChecking()
     this.refuse(closed)
     ring?.close()
-    // Closing LMDB writes; after a failed commit it must not.
-    if (!this.#isBroken) await database.close()
+    await database.close()
   }
 }
 

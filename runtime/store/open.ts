@@ -7,7 +7,7 @@ import type { Result } from '../base/result.ts'
 import type { Log } from '../ports/log.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { TokenBucket } from './bucket.ts'
-import { Database, FORMAT_KEY, INSTANCE_KEY, MARK_KEY, openError, RING_KEY, type Slice } from './database.ts'
+import { Database, FORMAT_KEY, INSTANCE_KEY, MARK_KEY, openError, RING_KEY, Slice } from './database.ts'
 import { DEFAULT_SPACE_RULES, dropBallast, freeBytesOf, keepBallast, type SpaceRules } from './disk-space.ts'
 import { DiskStore } from './disk-store.ts'
 import { flushFolder } from './file.ts'
@@ -102,11 +102,11 @@ async function ensureMade(database: Database, { dir, ring, readOnly }: StoreOpti
   }
   const position = createRing(dir, shape)
   flushFolder(dir)
-  const slice = database.slice()
+  const slice = new Slice()
   putMeta(slice, shape, position, 0)
   slice.put('meta', INSTANCE_KEY, randomBytes(8))
   slice.put('meta', FORMAT_KEY, Uint8Array.of(FORMAT))
-  await slice.commit()
+  await database.commit(slice)
   await database.flushed()
 }
 
@@ -173,9 +173,9 @@ async function renewRing(
   const shape = { ...old, salt: newSalt() }
   const position = createRing(dir, shape)
   flushFolder(dir)
-  const slice = database.slice()
+  const slice = new Slice()
   putMeta(slice, shape, position, state.feeds.lsn)
-  await slice.commit()
+  await database.commit(slice)
   await database.flushed()
   return { shape, position, oldest: 0 }
 }

@@ -2,7 +2,7 @@ import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { FeedHead } from '../model/batch.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
 import { ByteWriter } from './codec.ts'
-import { batchKey, documentKey, MARK_KEY, numberKey, type Database, type Slice } from './database.ts'
+import { batchKey, documentKey, MARK_KEY, numberKey, Slice, type Database } from './database.ts'
 import { isBlank } from './documents.ts'
 import type { StoredBatch, StoredFeed } from './feeds.ts'
 import { encodeDocument, encodeHead, encodeMark, encodeSpace } from './layout.ts'
@@ -30,11 +30,11 @@ export async function sweep(database: Database, state: State, position: Position
   const records = state.records.recent()
   await putBatches(database, state, feeds)
   await putDocuments(database, state, documents)
-  const last = database.slice()
+  const last = new Slice()
   for (const { stored, head } of feeds) last.put('heads', numberKey(stored.number), encodeHead(head))
   for (const [key, value] of records) putRecord(last, Buffer.from(key), value)
   last.put('meta', MARK_KEY, mark)
-  await last.commit()
+  await database.commit(last)
   await database.flushed()
   for (const { stored, head } of feeds) state.feeds.release(stored, head.seq)
   state.documents.release(documents)
@@ -58,14 +58,14 @@ async function putBatches(database: Database, state: State, feeds: readonly Swep
     const from = stored.recentFrom
     const batches = stored.recent.slice(0, head.seq - from + 1)
     for (let i = 0; i < batches.length;) {
-      const slice = database.slice()
+      const slice = new Slice()
       putNewFeeds(slice, state)
       for (let bytes = 0; i < batches.length && bytes < GATEWAY_LIMITS.sweepSliceBytes; i++) {
         const batch = batches[i] as StoredBatch
         slice.put('batches', batchKey(stored.number, from + i), batch)
         bytes += batch.length
       }
-      await slice.commit()
+      await database.commit(slice)
     }
   }
 }
@@ -74,7 +74,7 @@ async function putBatches(database: Database, state: State, feeds: readonly Swep
 async function putDocuments(database: Database, state: State, documents: readonly Entry[]): Promise<void> {
   const sorted = documents.toSorted(byPlace)
   for (let i = 0; i < sorted.length;) {
-    const slice = database.slice()
+    const slice = new Slice()
     putNewFeeds(slice, state)
     const spaces = new Set<SpaceTable>()
     const writer = new ByteWriter(Buffer.allocUnsafeSlow(2 * GATEWAY_LIMITS.sweepSliceBytes))
@@ -84,7 +84,7 @@ async function putDocuments(database: Database, state: State, documents: readonl
       putDocument(slice, state, entry, writer)
     }
     for (const space of spaces) putSpace(slice, space)
-    await slice.commit()
+    await database.commit(slice)
   }
 }
 
