@@ -32,6 +32,8 @@ const KITCHEN: Fields = {
   color: { x: 0.3, mode: { name: 'xy' } },
   tags: ['a', 'b'],
   'air quality': 3,
+  'a.b': { c: 1 },
+  a: { 'b.c': 2, b: { d: 3 } },
   größe: 5,
 }
 
@@ -70,6 +72,8 @@ for (const [where, expected] of [
   ['ENERGY.Power = 40', true],
   ['ENERGY.Total.kWh = 7', true],
   ['color.x < 1', true],
+  ['a.b.c = 1', true],
+  ['a.b.d exists', false],
   ['color.mode.name = "xy"', true],
   ['color.mode exists', true],
   ['color.missing.name exists', false],

@@ -102,6 +102,7 @@ for (const [name, profile, pointer, message] of [
     '/sources/0/fields/a',
     /RFC 9535/,
   ],
+  ['a schemaVersion as a text', { schemaVersion: '1' }, '/schemaVersion', /it is a string, it must be a whole number$/],
   ['an unknown schemaVersion', { schemaVersion: 0 }, '/schemaVersion', /it must be 1$/],
   [
     'a profile of a later version, and nothing else of it',
