@@ -59,6 +59,8 @@ export const GATEWAY_LIMITS = {
   reserveFreeBytes: 67_108_864,
   recordKeyBytesMax: 1_000,
   enrolmentsAtOnce: 4,
+  /** An MQTT packet around a neighbour's frame, in bytes. */
+  neighbourPacketBytesMax: 73_728,
   enrolmentMs: 10_000,
   watchersMax: 256,
   watcherQueueMax: 4_096,
