@@ -3,7 +3,7 @@
  * build time only), its TypeScript types, and the schema and the default profile as modules. With `--readme` it also
  * brings the tables of device-profiles/README.md up to date.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { Ajv } from 'ajv'
 import standalone from 'ajv/dist/standalone/index.js'
@@ -16,8 +16,8 @@ const GATEWAY = new URL('device-profiles/gateway.json', ROOT)
 const README = new URL('device-profiles/README.md', ROOT)
 const OUT = new URL('runtime/profile/generated/', ROOT)
 const NOTICE = '// Made by scripts/generate-profile.mjs from device-profiles/: changes belong there.\n'
-/** Keywords of our own: they say how a key is applied, its unit, its range with units, and its form in words. */
-const VOCABULARY = ['x-applies', 'x-unit', 'x-minimum', 'x-maximum', 'x-form']
+/** Keywords for people and for our own code: they decide nothing about what is valid. */
+const NOTES = ['title', 'description', 'default', 'examples', 'x-applies', 'x-unit', 'x-minimum', 'x-maximum', 'x-form']
 
 /** Writes only what differs, so an unchanged schema makes no work for the compiler. */
 export async function generateProfile() {
@@ -41,11 +41,11 @@ function validatorOf(schema) {
   const ajv = new Ajv({
     allErrors: true,
     allowUnionTypes: true,
+    messages: false,
     code: { source: true, esm: true, lines: true },
   })
-  ajv.addVocabulary(VOCABULARY)
   const code = standalone
-    .default(ajv, ajv.compile(schema))
+    .default(ajv, ajv.compile(withoutNotes(schema)))
     .replace('"use strict";', '')
     .replace(/^export default \w+;$/m, '')
     .replace('export const validate =', "export const validate: import('../shape.ts').Validate =")
@@ -61,6 +61,11 @@ function typesOf(schema, name) {
   const options = { bannerComment: '', additionalProperties: false, ignoreMinAndMaxItems: true, format: false }
   const { $id: _id, ...rest } = withoutTitles(schema)
   return compile(rest, name, options)
+}
+
+/** The validator carries its schema along, so it gets no more than it needs. */
+function withoutNotes(schema) {
+  return mapSchema(schema, (part) => Object.fromEntries(Object.entries(part).filter(([key]) => !NOTES.includes(key))))
 }
 
 /** Titles would become names of types. */
@@ -83,9 +88,8 @@ function mapSchema(schema, change) {
     Object.fromEntries(Object.entries(parts).map(([key, part]) => [key, mapSchema(part, change)]))
   const mapped = { ...schema }
   for (const keyword of ['properties', 'definitions']) if (schema[keyword]) mapped[keyword] = mapAll(schema[keyword])
-  if (schema.items) mapped.items = mapSchema(schema.items, change)
-  if (typeof schema.additionalProperties === 'object') {
-    mapped.additionalProperties = mapSchema(schema.additionalProperties, change)
+  for (const keyword of ['items', 'additionalProperties', 'propertyNames']) {
+    if (typeof schema[keyword] === 'object') mapped[keyword] = mapSchema(schema[keyword], change)
   }
   return change(mapped)
 }
@@ -102,9 +106,13 @@ function writeModule(name, text) {
   return writeIfChanged(new URL(name, OUT), NOTICE + text)
 }
 
+/** By rename, so that builds at the same time never read half a file. */
 async function writeIfChanged(url, text) {
   const before = await readFile(url, 'utf8').catch(() => null)
-  if (before !== text) await writeFile(url, text)
+  if (before === text) return
+  const draft = new URL(`${url.href}.${process.pid}`)
+  await writeFile(draft, text)
+  await rename(draft, url)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -73,6 +73,8 @@ export const PROFILE_LIMITS = {
   textLengthMax: 262_144,
   /** Objects and arrays within each other. */
   depthMax: 32,
+  /** Values in one file, each item and member counted: the validator's time grows with the square of what is wrong. */
+  valuesMax: 8_192,
   /** Files that one profile is merged from, and how far `extends` may lead. */
   filesMax: 16,
   extendsDepthMax: 8,

@@ -48,6 +48,7 @@ class Reader {
   readonly #file: string
   readonly #path: string[] = []
   #at = 0
+  #values = 0
   #line = 1
   #lineStart = 0
 
@@ -67,6 +68,7 @@ class Reader {
   #value(): Node {
     this.#space()
     if (this.#path.length > PROFILE_LIMITS.depthMax) this.#fail(`at most ${PROFILE_LIMITS.depthMax} levels`)
+    if (++this.#values > PROFILE_LIMITS.valuesMax) this.#fail(`at most ${PROFILE_LIMITS.valuesMax} values`)
     const at = this.#place()
     const next = this.#text[this.#at]
     if (next === '{') return { kind: 'object', at, members: this.#members() }

@@ -130,11 +130,15 @@ test('what is not an object is refused at its place', () => {
   )
 })
 
-test('one error too many is not shown, and a file full of errors is judged quickly', () => {
+test('one error too many is not shown', () => {
   const keys = Array.from({ length: 5000 }, (_, i) => `"k${i}": 1`).join(',\n')
   assert.equal(errorsOf(`{${keys}}`).length, 100)
-  assert.equal(errorsOf(`{"interest": [${'1,'.repeat(100_000)}1]}`).length, 100)
-  assert.equal(errorsOf(`{"interest": [${'"a",'.repeat(50_000)}"a"]}`).length, 2)
+  assert.equal(errorsOf(`{"interest": [${'1,'.repeat(8000)}1]}`).length, 100)
+})
+
+test('a file of more values than any profile needs is refused before it is judged', () => {
+  const [error] = errorsOf(`{"interest": [${'"a",'.repeat(8190)}"a"]}`)
+  assert.match(error?.message ?? '', /^Cannot read "p.json": .+ at most 8192 values$/)
 })
 
 test('no JSON makes it throw, and every error has the shape of a sentence', () => {
