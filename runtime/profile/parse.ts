@@ -9,9 +9,12 @@ import { valueOf, type Node } from './tree.ts'
 import { warningsOf } from './warnings.ts'
 
 export interface ParseOptions {
-  /** Name of the file, for errors; what it extends is relative to it. */
+  /** Name of the file, for errors. */
   readonly path: string
-  /** Reads a file that is extended; throws when it can't. Without it, `extends` is an error. */
+  /**
+   * Reads a file that is extended; throws when it can't. It gets `path`'s folder and the reference put together
+   * (`etc/main.json` and `../base.json` give `etc/../base.json`). Without it, `extends` is an error.
+   */
   readonly readFile?: ReadFile
   /** `PATH=VALUE` of `run --set`, applied in order after everything is merged. */
   readonly set?: readonly string[]
