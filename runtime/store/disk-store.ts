@@ -8,6 +8,7 @@ import type { Database } from './database.ts'
 import { dropBallast, freeBytesOf, fullness, type SpaceRules } from './disk-space.ts'
 import { RecordWriter } from './entries.ts'
 import { BATCH_HIDDEN, BATCH_SHOWN } from './feeds.ts'
+import type { Flushable } from './flusher.ts'
 import { isNoSpace } from './file.ts'
 import { HEADER_BYTES, type Position } from './ring-record.ts'
 import type { Ring } from './ring.ts'
@@ -31,7 +32,8 @@ export interface DiskParts {
   readonly instance: Uint8Array
   readonly rules: SpaceRules
   readonly bucket: TokenBucket | null
-  readonly recordBytesMax: number
+  /** What one flush can take at the very most. */
+  readonly flushMax: Flushable
   readonly onFatal: (error: MarramError) => void
 }
 
@@ -53,7 +55,7 @@ export class DiskStore extends TableStore {
   #flushes = 0
 
   constructor(parts: DiskParts) {
-    super(parts.state, parts.log, parts.bucket, parts.recordBytesMax)
+    super(parts.state, parts.log, parts.bucket, parts.flushMax)
     this.instance = parts.instance
     this.#parts = parts
     this.#applied = parts.position
@@ -90,9 +92,9 @@ export class DiskStore extends TableStore {
     return (this.#closing ??= this.#close())
   }
 
-  protected hasRoom(bytes: number): boolean {
+  protected hasRoom({ bytes, memory }: Flushable): boolean {
     const { ring, state } = this.#parts
-    if (ring?.fits(HEADER_BYTES + bytes) === true && state.fill < 1) return true
+    if (ring?.fits(HEADER_BYTES + bytes) === true && state.hasRoom(memory)) return true
     // When no sweep can make room, waiting would be for ever: the queue has been turned away.
     this.#startSweep()
     return false
@@ -103,7 +105,10 @@ export class DiskStore extends TableStore {
     const { record, batches } = encode(appends)
     const after = ring.write(record, (error) => {
       if (error !== null) this.#fail(error)
-      if (this.#isBroken && !this.#isFull) return this.#turnAway(appends)
+      if (this.#isBroken && !this.#isFull) {
+        this.#turnAway(appends)
+        return done()
+      }
       this.#written += record.length
       this.#flushes += 1
       done()

@@ -120,8 +120,7 @@ export class DocumentTable {
   /** Puts `document` in the place of whatever is stored under `key`; a blank one removes it. For repair only. */
   replace(space: Space, key: string, document: Document): void {
     const table = this.#spaceFor(space)
-    const entry =
-      table.entries.get(key) ?? this.#addEntry(table, key, { document: emptyDocument(), contribution: 0n }, true)
+    const entry = table.entries.get(key) ?? this.#loadForRepair(table, key)
     Object.assign(entry.document, document)
     this.#noteChange(entry)
     this.settle()
@@ -197,6 +196,14 @@ export class DocumentTable {
     const stored = this.#loadFromBase(space, key)
     if (stored !== undefined) return this.#addEntry(space, key, stored, true)
     return this.#addEntry(space, key, { document: emptyDocument(), contribution: 0n }, false)
+  }
+
+  /** A document that does not decode is taken for an empty one. */
+  #loadForRepair(space: SpaceTable, key: string): Entry {
+    const bytes = this.#base.document(space.number, key)
+    const stored = bytes === undefined ? null : decodeDocument(bytes, this.#feedOf)
+    const found = stored?.ok === true ? stored.value : { document: emptyDocument(), contribution: 0n }
+    return this.#addEntry(space, key, found, bytes !== undefined)
   }
 
   #addEntry(space: SpaceTable, key: string, { document, contribution }: StoredDocument, isInBase: boolean): Entry {

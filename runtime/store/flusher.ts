@@ -2,12 +2,15 @@ import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { TokenBucket } from './bucket.ts'
 
 export interface Flushable {
+  /** At most so many in the log. */
   readonly bytes: number
+  /** About so many in memory when it has taken effect. */
+  readonly memory: number
 }
 
 export interface FlushTarget<Item extends Flushable> {
-  /** Whether log and table have room for one more flush of so many bytes. Who says no calls `pump` when they have. */
-  hasRoom(bytes: number): boolean
+  /** Whether log and table have room for one more flush of that size. Who says no calls `pump` when they have. */
+  hasRoom(size: Flushable): boolean
   /**
    * Makes the items durable, lets them take effect in their order, and calls `done`, which may start the next flush. A
    * target whose flushes take time calls it as soon as the items are durable, so that the disk works while they are merged.
@@ -23,7 +26,7 @@ export interface FlushTarget<Item extends Flushable> {
 export class Flusher<Item extends Flushable> {
   readonly #target: FlushTarget<Item>
   readonly #bucket: TokenBucket | null
-  readonly #flushBytesMax: number
+  readonly #flushMax: Flushable
   #queue: Item[] = []
   #queuedBytes = 0
   #isFlushing = false
@@ -31,11 +34,11 @@ export class Flusher<Item extends Flushable> {
   #timer: NodeJS.Timeout | null = null
   #idle: (() => void)[] = []
 
-  /** A flush gathers up to `flushBytesMax`; a single item that is greater goes alone. */
-  constructor(target: FlushTarget<Item>, bucket: TokenBucket | null, flushBytesMax: number) {
+  /** A flush gathers up to `flushMax`; a single item that is greater goes alone. */
+  constructor(target: FlushTarget<Item>, bucket: TokenBucket | null, flushMax: Flushable) {
     this.#target = target
     this.#bucket = bucket
-    this.#flushBytesMax = flushBytesMax
+    this.#flushMax = flushMax
   }
 
   get queuedBytes(): number {
@@ -62,8 +65,8 @@ export class Flusher<Item extends Flushable> {
   pump(): void {
     if (this.#isFlushing) return
     if (this.#queue.length === 0) return this.#becomeIdle()
-    const { count, bytes } = this.#nextFlush()
-    if (!this.#target.hasRoom(bytes) || !this.#pays(this.#queuedBytes)) return
+    const { count, bytes, memory } = this.#nextFlush()
+    if (!this.#target.hasRoom({ bytes, memory }) || !this.#pays(this.#queuedBytes)) return
     const items = this.#queue.splice(0, count)
     this.#queuedBytes -= bytes
     this.#isFlushing = true
@@ -88,15 +91,18 @@ export class Flusher<Item extends Flushable> {
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  #nextFlush(): { count: number; bytes: number } {
+  #nextFlush(): Flushable & { readonly count: number } {
     let count = 0
     let bytes = 0
+    let memory = 0
     for (const item of this.#queue) {
-      if (count > 0 && bytes + item.bytes > this.#flushBytesMax) break
+      const isOver = bytes + item.bytes > this.#flushMax.bytes || memory + item.memory > this.#flushMax.memory
+      if (count > 0 && isOver) break
       bytes += item.bytes
+      memory += item.memory
       count += 1
     }
-    return { count, bytes }
+    return { count, bytes, memory }
   }
 
   #pays(bytes: number): boolean {

@@ -30,7 +30,7 @@ export class MemoryStore extends TableStore {
   #flushes = 0
 
   constructor(state: State, options: MemoryStoreOptions) {
-    super(state, SILENT_LOG, null, GATEWAY_LIMITS.ringSegmentBytes)
+    super(state, SILENT_LOG, null, { bytes: GATEWAY_LIMITS.ringSegmentBytes, memory: Number.POSITIVE_INFINITY })
     this.#state = state
     this.#onFlush = options.onFlush ?? ((_, done) => queueMicrotask(done))
   }

@@ -85,7 +85,7 @@ async function openOn(database: Database, options: StoreOptions): Promise<DiskSt
     instance: required(database.get('meta', INSTANCE_KEY), 'its instance'),
     rules,
     bucket: new TokenBucket(options.flushesPerSecond ?? GATEWAY_LIMITS.flushesPerSecond, performance.now()),
-    recordBytesMax: shape.segmentBytes / 2,
+    flushMax: { bytes: shape.segmentBytes / 2, memory: (options.tableBytesMax ?? GATEWAY_LIMITS.tableBytesMax) / 8 },
     onFatal,
   })
 }

@@ -1,3 +1,4 @@
+import type { Ops } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import type { Value } from '../model/value.ts'
 
@@ -16,6 +17,13 @@ export function memoryOf(key: string, document: Document): number {
     if (write !== last) bytes += WRITE_BYTES
     last = write
   }
+  return bytes
+}
+
+/** What the documents of a batch's operations take at the most, each in a document of its own. */
+export function memoryOfOps(ops: Ops): number {
+  let bytes = ops.opDocs.length * (ENTRY_BYTES + WRITE_BYTES)
+  for (const value of ops.values) bytes += CELL_BYTES + memoryOfValue(value)
   return bytes
 }
 

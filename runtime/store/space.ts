@@ -105,6 +105,7 @@ export class SpaceTable implements Space {
 
   /** What a rebuild has found to be true. LMDB's own summary is set so that the next sweep makes it true as well. */
   restate(truth: Summary): void {
+    for (const entry of this.#stale) this.refresh(entry)
     const summary = this.summaryInBase
     Object.assign(this.#summary, truth)
     Object.assign(summary, truth)

@@ -37,6 +37,12 @@ export class State {
     return this.documents.bytes + this.feeds.recentBytes + this.records.recentBytes
   }
 
+  /** Whether so many bytes may come; an empty table takes whatever comes. */
+  hasRoom(bytes: number): boolean {
+    const unswept = this.unsweptBytes
+    return unswept === 0 || unswept + bytes <= this.#bytesMax
+  }
+
   /** Between 0 and 1 and sometimes a flush more: how much of the table is full of what must stay. */
   get fill(): number {
     return this.unsweptBytes / this.#bytesMax

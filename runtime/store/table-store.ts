@@ -19,12 +19,12 @@ import { bytesOf } from './digest.ts'
 import { entryBytesMax } from './entries.ts'
 import type { DocumentTable } from './documents.ts'
 import type { StoredBatch, StoredFeed } from './feeds.ts'
-import { Flusher } from './flusher.ts'
+import { Flusher, type Flushable } from './flusher.ts'
+import { memoryOfOps } from './size.ts'
 import type { State } from './state.ts'
 
 /** An append on its way. */
-export interface PendingAppend {
-  readonly bytes: number
+export interface PendingAppend extends Flushable {
   readonly batches: readonly PendingBatch[]
   readonly records: readonly KeyValue[]
   readonly resolve: () => void
@@ -51,19 +51,19 @@ export abstract class TableStore implements Store {
   /** Why no append is taken any more, or for now. */
   #refusal: MarramError | null = null
 
-  /** `recordBytesMax`: what one flush can take at the very most. */
-  constructor(state: State, log: Logger, bucket: TokenBucket | null, recordBytesMax: number) {
+  /** `flushMax`: what one flush can take at the very most. */
+  constructor(state: State, log: Logger, bucket: TokenBucket | null, flushMax: Flushable) {
     this.state = state
     this.log = log
-    this.#appendBytesMax = Math.min(GATEWAY_LIMITS.appendBytesMax, recordBytesMax)
+    this.#appendBytesMax = Math.min(GATEWAY_LIMITS.appendBytesMax, flushMax.bytes)
     this.flusher = new Flusher<PendingAppend>(
-      { hasRoom: (bytes) => this.hasRoom(bytes), flush: (appends, done) => this.flush(appends, done) },
+      { hasRoom: (size) => this.hasRoom(size), flush: (appends, done) => this.flush(appends, done) },
       bucket,
-      Math.min(GATEWAY_LIMITS.flushBytesMax, recordBytesMax),
+      { bytes: Math.min(GATEWAY_LIMITS.flushBytesMax, flushMax.bytes), memory: flushMax.memory },
     )
   }
 
-  protected abstract hasRoom(bytes: number): boolean
+  protected abstract hasRoom(size: Flushable): boolean
   /** Makes the appends durable and lets them take effect; `done` as in FlushTarget. */
   protected abstract flush(appends: readonly PendingAppend[], done: () => void): void
   abstract status(): StorageStatus
@@ -77,7 +77,8 @@ export abstract class TableStore implements Store {
       if (fault !== null) return reject(fault)
       if (bytes === 0) return resolve()
       const batches = this.#expect(append.batches)
-      this.flusher.add({ bytes, batches, records: append.records.map(copyOf), resolve, reject })
+      const memory = append.batches.reduce((sum, { ops }) => sum + (ops === null ? 0 : memoryOfOps(ops)), bytes)
+      this.flusher.add({ bytes, memory, batches, records: append.records.map(copyOf), resolve, reject })
     })
   }
 

@@ -221,10 +221,12 @@ class VerificationRun {
   }
 }
 
-/** Same cells, same delete, and the contribution that the digest includes for it. */
+/** Same cells, same delete, and the digest includes just that. */
 function isSame(key: string, stored: StoredDocument | null, expected: Document): boolean {
-  if (stored === null || stored.contribution !== contributionOf(key, expected)) return false
+  if (stored === null) return false
   const { document } = stored
+  const contribution = contributionOf(key, expected)
+  if (stored.contribution !== contribution || contributionOf(key, document) !== contribution) return false
   if (document.values.length !== expected.values.length) return false
   if (!isSameWrite(document.deleted, expected.deleted)) return false
   return expected.paths.every((path, i) => {
