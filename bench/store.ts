@@ -76,7 +76,9 @@ export async function benchStore(): Promise<object[]> {
 
 async function measure(workload: Workload): Promise<object> {
   const dir = mkdtempSync(join(tmpdir(), 'marram-bench-'))
-  const batches = makeBatches(workload)
+  // The last first: writers take from the end.
+  const batches = makeBatches(workload).toReversed()
+  const rssBefore = process.memoryUsage().rss
   const store = await open(dir, workload.flushesPerSecond)
   const begin = store.status()
   const latencies: number[] = []
@@ -109,7 +111,7 @@ async function measure(workload: Workload): Promise<object> {
     bytesPerOp: Math.round((end.written - begin.written) / ops),
     lastSweep: { tableBytes: waiting, ms: round(sweepMs), cpuMs: round((sweepCpu.user + sweepCpu.system) / 1000) },
     readMicroseconds: round(readMs),
-    rssMiB: Math.round(rss / 2 ** 20),
+    rssMiB: { batchesMade: Math.round(rssBefore / 2 ** 20), end: Math.round(rss / 2 ** 20) },
   }
 }
 
@@ -122,7 +124,7 @@ function open(dir: string, flushesPerSecond: number): Promise<DiskStore> {
 
 /** One writer: takes the next batch when its last append has resolved. */
 async function appendAll(store: DiskStore, batches: AppendBatch[], latencies: number[]): Promise<void> {
-  for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
+  for (let batch = batches.pop(); batch !== undefined; batch = batches.pop()) {
     const startMs = performance.now()
     await store.append({ batches: [batch], records: [] })
     latencies.push(performance.now() - startMs)

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { Result } from '../base/result.ts'
@@ -102,6 +102,7 @@ async function ensureMade(database: Database, { dir, ring, readOnly }: StoreOpti
   }
   const position = createRing(dir, shape)
   flushFolder(dir)
+  flushFolder(dirname(dir))
   const slice = new Slice()
   putMeta(slice, shape, position, 0)
   slice.put('meta', INSTANCE_KEY, randomBytes(8))

@@ -16,7 +16,7 @@ interface SweptFeed {
 }
 
 /**
- * Takes to LMDB what the ring holds before `position`: batches, documents, and at the end heads, records and the mark. It
+ * Takes to LMDB what the ring holds before `position`: batches, documents, records, and at the end heads and the mark. It
  * goes in slices of one transaction each, so that the event loop is never held up, and appends go on meanwhile. Replaying
  * the ring over a sweep that a crash cut short gives the same state, because merging is idempotent and because every
  * transaction leaves a space's summary equal to the documents that are there.
@@ -28,13 +28,15 @@ export async function sweep(database: Database, state: State, position: Position
   const feeds = takeFeeds(state)
   const documents = state.documents.takeDirty()
   const records = state.records.recent()
-  await putBatches(database, state, feeds)
-  await putDocuments(database, state, documents)
-  const last = new Slice()
-  for (const { stored, head } of feeds) last.put('heads', numberKey(stored.number), encodeHead(head))
-  for (const [key, value] of records) putRecord(last, Buffer.from(key), value)
-  last.put('meta', MARK_KEY, mark)
-  await database.commit(last)
+  const writer = new SweepWriter(database, state)
+  for (const feed of feeds) await putBatches(writer, feed)
+  // In key order, so that neighbours share LMDB's pages.
+  for (const entry of documents.toSorted(byPlace)) if (writer.document(entry)) await writer.commit()
+  for (const [key, value] of records) if (writer.record(key, value)) await writer.commit()
+  // With the mark, in one transaction: replay begins at the mark and must find the heads that belong to it.
+  for (const { stored, head } of feeds) writer.slice.put('heads', numberKey(stored.number), encodeHead(head))
+  writer.slice.put('meta', MARK_KEY, mark)
+  await writer.commit()
   await database.flushed()
   for (const { stored, head } of feeds) state.feeds.release(stored, head.seq)
   state.documents.release(documents)
@@ -53,68 +55,11 @@ function takeFeeds(state: State): SweptFeed[] {
   return feeds
 }
 
-async function putBatches(database: Database, state: State, feeds: readonly SweptFeed[]): Promise<void> {
-  for (const { stored, head } of feeds) {
-    const from = stored.recentFrom
-    const batches = stored.recent.slice(0, head.seq - from + 1)
-    for (let i = 0; i < batches.length;) {
-      const slice = new Slice()
-      putNewFeeds(slice, state)
-      for (let bytes = 0; i < batches.length && bytes < GATEWAY_LIMITS.sweepSliceBytes; i++) {
-        const batch = batches[i] as StoredBatch
-        slice.put('batches', batchKey(stored.number, from + i), batch)
-        bytes += batch.length
-      }
-      await database.commit(slice)
-    }
-  }
-}
-
-/** In key order, so that neighbours share LMDB's pages. */
-async function putDocuments(database: Database, state: State, documents: readonly Entry[]): Promise<void> {
-  const sorted = documents.toSorted(byPlace)
-  for (let i = 0; i < sorted.length;) {
-    const slice = new Slice()
-    putNewFeeds(slice, state)
-    const spaces = new Set<SpaceTable>()
-    const writer = new ByteWriter(Buffer.allocUnsafeSlow(2 * GATEWAY_LIMITS.sweepSliceBytes))
-    for (; i < sorted.length && writer.length < GATEWAY_LIMITS.sweepSliceBytes; i++) {
-      const entry = sorted[i] as Entry
-      spaces.add(entry.space)
-      putDocument(slice, state, entry, writer)
-    }
-    for (const space of spaces) putSpace(slice, space)
-    await database.commit(slice)
-  }
-}
-
-function putDocument(slice: Slice, state: State, entry: Entry, writer: ByteWriter): void {
-  const { space, key, document } = entry
-  space.refresh(entry)
-  space.settleInBase(entry)
-  const place = documentKey(space.number, key)
-  if (isBlank(document)) return slice.remove('documents', place)
-  const from = writer.length
-  const stored = { document, contribution: entry.contribution }
-  encodeDocument(writer, stored, (feed) => state.feeds.adopt(feed).number)
-  slice.put('documents', place, writer.view(from))
-}
-
-function putSpace(slice: Slice, space: SpaceTable): void {
-  const { collection, partition, summaryInBase } = space
-  space.isInBase = true
-  slice.put('spaces', numberKey(space.number), encodeSpace({ collection, partition, ...summaryInBase }))
-}
-
-function putRecord(slice: Slice, key: Buffer, value: Uint8Array | null): void {
-  if (value === null) slice.remove('records', key)
-  else slice.put('records', key, value)
-}
-
-/** Documents and batches name feeds by number, so a feed comes to LMDB with the first transaction that may name it. */
-function putNewFeeds(slice: Slice, state: State): void {
-  for (const stored of state.feeds.takeNew()) {
-    slice.put('feeds', numberKey(stored.number), encodeDescriptor(stored.feed.descriptor))
+async function putBatches(writer: SweepWriter, { stored, head }: SweptFeed): Promise<void> {
+  const from = stored.recentFrom
+  const batches = stored.recent.slice(0, head.seq - from + 1)
+  for (const [i, batch] of batches.entries()) {
+    if (writer.batch(stored.number, from + i, batch)) await writer.commit()
   }
 }
 
@@ -122,4 +67,83 @@ function byPlace(a: Entry, b: Entry): number {
   if (a.space !== b.space) return a.space.number - b.space.number
   // UTF-16 order, which is nearly LMDB's: it saves pages and need not be exact.
   return a.key < b.key ? -1 : 1
+}
+
+/** Gathers one transaction after the other. */
+class SweepWriter {
+  readonly #database: Database
+  readonly #state: State
+  #slice = new Slice()
+  #bytes = 0
+  #documents = newDocumentBuffer()
+  #spaces = new Set<SpaceTable>()
+
+  constructor(database: Database, state: State) {
+    this.#database = database
+    this.#state = state
+  }
+
+  /** The transaction that is being gathered. */
+  get slice(): Slice {
+    return this.#slice
+  }
+
+  /** True when the slice should be committed now. */
+  batch(feed: number, seq: number, batch: StoredBatch): boolean {
+    this.#slice.put('batches', batchKey(feed, seq), batch)
+    this.#bytes += batch.length
+    return this.#isFull()
+  }
+
+  /** True when the slice should be committed now. */
+  document(entry: Entry): boolean {
+    const { space, key, document } = entry
+    space.refresh(entry)
+    space.settleInBase(entry)
+    this.#spaces.add(space)
+    const place = documentKey(space.number, key)
+    if (isBlank(document)) this.#slice.remove('documents', place)
+    else this.#slice.put('documents', place, this.#encode(entry))
+    return this.#isFull()
+  }
+
+  /** True when the slice should be committed now. */
+  record(key: string, value: Uint8Array | null): boolean {
+    if (value === null) this.#slice.remove('records', Buffer.from(key))
+    else this.#slice.put('records', Buffer.from(key), value)
+    this.#bytes += key.length + (value?.length ?? 0)
+    return this.#isFull()
+  }
+
+  /** With the feeds and the summaries that belong to what was put: documents name feeds by number. */
+  async commit(): Promise<void> {
+    const slice = this.#slice
+    for (const stored of this.#state.feeds.takeNew()) {
+      slice.put('feeds', numberKey(stored.number), encodeDescriptor(stored.feed.descriptor))
+    }
+    for (const { collection, partition, number, summaryInBase } of this.#spaces) {
+      slice.put('spaces', numberKey(number), encodeSpace({ collection, partition, ...summaryInBase }))
+    }
+    const spaces = this.#spaces
+    this.#slice = new Slice()
+    this.#bytes = 0
+    this.#documents = newDocumentBuffer()
+    this.#spaces = new Set()
+    await this.#database.commit(slice)
+    for (const space of spaces) space.isInBase = true
+  }
+
+  #encode({ document, contribution }: Entry): Uint8Array {
+    const from = this.#documents.length
+    encodeDocument(this.#documents, { document, contribution }, (feed) => this.#state.feeds.adopt(feed).number)
+    return this.#documents.view(from)
+  }
+
+  #isFull(): boolean {
+    return this.#bytes + this.#documents.length >= GATEWAY_LIMITS.sweepSliceBytes
+  }
+}
+
+function newDocumentBuffer(): ByteWriter {
+  return new ByteWriter(Buffer.allocUnsafeSlow(GATEWAY_LIMITS.sweepSliceBytes))
 }
