@@ -12,6 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
@@ -132,6 +133,32 @@ describe('store on a disk', () => {
     assert.deepEqual(fieldsOf(again.get(author.space, 'k1')!)['value'], 'changed')
     assert.deepEqual((await verify(again)).differences, 0)
     await again.close()
+  })
+
+  test('what comes during a sweep overwrites nothing of the log that LMDB does not hold yet', async () => {
+    const author = new Author('a')
+    const other = new Author('b')
+    const store = await openTestStore(dir, { tableBytesMax: 16_777_216, ring: { segments: 3, segmentBytes: 65_536 } })
+    for (let i = 0; i < 8; i++) await store.append(append(author.batch(someWrites(i * 1000, 1000))))
+    let isDone = false
+    const sweep = store.sweep().then(() => {
+      isDone = true
+    })
+    const cuts: { readonly path: string; readonly acknowledged: number }[] = []
+    // Far more than the ring holds, unless the sweep ends before.
+    for (let seq = 1; !isDone && seq <= 60; seq++) {
+      await store.append(append(other.batch([['noise', { value: hex(randomBytes(5000)) }]])))
+      if (seq % 4 === 0) cuts.push({ path: powerCut(), acknowledged: seq })
+    }
+    await sweep
+    await store.close()
+    for (const { path, acknowledged } of cuts) {
+      const again = await openTestStore(path)
+      assert.equal(again.head(author.feed.key)?.seq, 8)
+      assert.ok((again.head(other.feed.key)?.seq ?? 0) >= acknowledged)
+      assert.equal(again.summary(author.space).count, 8001)
+      await again.close()
+    }
   })
 
   test('takes many times its ring and table, bounded in memory, when all writers write at once', async () => {
