@@ -57,6 +57,8 @@ export const GATEWAY_LIMITS = {
   ballastBytes: 16_777_216,
   /** Bytes of the disk that the store leaves free unless the profile says otherwise. */
   reserveFreeBytes: 67_108_864,
+  /** With fewer bytes free a disk counts as full: a store is not opened, and a failed write is put down to it. */
+  fullDiskBytes: 1_048_576,
   recordKeyBytesMax: 1_000,
   enrolmentsAtOnce: 4,
   /** An MQTT packet around a neighbour's frame, in bytes. */

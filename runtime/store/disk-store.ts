@@ -48,8 +48,10 @@ export class DiskStore extends TableStore {
   #sweep: Promise<void> | null = null
   #recheck: NodeJS.Timeout | null = null
   #isFull = false
-  /** LMDB or the ring has failed: neither is written again by this process. */
-  #isBroken = false
+  /** False once LMDB has failed to commit: it is not written again by this process. */
+  #isSweepable = true
+  /** Something has failed that the store cannot go on without. */
+  #failure: MarramError | null = null
   #closing: Promise<void> | null = null
   #written = 0
   #flushes = 0
@@ -105,7 +107,7 @@ export class DiskStore extends TableStore {
     const { record, batches } = encode(appends)
     const after = ring.write(record, (error) => {
       if (error !== null) this.#fail(error)
-      if (this.#isBroken && !this.#isFull) {
+      if (error !== null || this.#failure !== null) {
         this.#turnAway(appends)
         return done()
       }
@@ -136,7 +138,7 @@ export class DiskStore extends TableStore {
   #startSweep(): void {
     const { dir, database, ring, rules, state } = this.#parts
     if (this.#sweep !== null || ring === null) return
-    if (this.#isBroken) return this.rejectQueued(this.#fullError())
+    if (!this.#isSweepable) return this.rejectQueued(this.#failure ?? this.#fullError())
     if (state.unsweptBytes === 0) return
     const full = fullness(dir, this.status().bytes, rules)
     if (full !== null) return this.#becomeFull(full)
@@ -161,7 +163,8 @@ export class DiskStore extends TableStore {
   }
 
   #checkAgain(): void {
-    if (this.#isBroken || fullness(this.#parts.dir, this.status().bytes, this.#parts.rules) !== null) return
+    if (this.#closing !== null || !this.#isSweepable) return
+    if (fullness(this.#parts.dir, this.status().bytes, this.#parts.rules) !== null) return
     this.#stopChecking()
     this.#isFull = false
     this.refuse(null)
@@ -179,8 +182,10 @@ export class DiskStore extends TableStore {
    * that it lacks, and the next start, helped by the ballast, sweeps it.
    */
   #sweepFailed(error: unknown): void {
-    if (!isNoSpace(error)) return this.#fail(error)
-    this.#isBroken = true
+    // LMDB reports a write that found room for a part of it as an I/O error.
+    const isFull = isNoSpace(error) || freeBytesOf(this.#parts.dir) < GATEWAY_LIMITS.fullDiskBytes
+    if (!isFull) return this.#fail(error)
+    this.#isSweepable = false
     this.#isFull = true
     this.#stopChecking()
     dropBallast(this.#parts.dir)
@@ -193,15 +198,14 @@ export class DiskStore extends TableStore {
   }
 
   #fail(cause: unknown): void {
-    if (this.#isBroken) return
-    this.#isBroken = true
-    this.#isFull = false
+    if (this.#failure !== null) return
     const { dir, onFatal } = this.#parts
     const code = cause instanceof MarramError ? cause.code : 'storage-io'
-    const error = new MarramError(code, `Cannot go on with "${dir}": ${sentenceOf(cause)}`, { cause })
-    this.log.error('storage-failed', { error: error.message })
-    this.refuse(error)
-    onFatal(error)
+    this.#failure = new MarramError(code, `Cannot go on with "${dir}": ${sentenceOf(cause)}`, { cause })
+    this.#isSweepable = false
+    this.log.error('storage-failed', { error: this.#failure.message })
+    this.refuse(this.#failure)
+    onFatal(this.#failure)
   }
 
   #turnAway(appends: readonly PendingAppend[]): void {

@@ -41,9 +41,6 @@ export interface StoreOptions {
   readonly isRepair?: boolean
 }
 
-/** What must be free to open a store for writing: less, and even the next sweep could not be done. */
-const OPEN_FREE_BYTES = 1_048_576
-
 /**
  * Opens the store in `dir`, or makes it. Rejects with a MarramError: `storage-full`, `storage-damaged` (names the
  * repair), `storage-io`, `not-supported` (made by a newer program), `not-found` (to be read, and not there).
@@ -188,7 +185,7 @@ function newSalt(): number {
 function makeReady(options: StoreOptions): void {
   const { dir } = options
   mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const needed = Math.min(OPEN_FREE_BYTES, rulesOf(options).reserveFreeBytes)
+  const needed = Math.min(GATEWAY_LIMITS.fullDiskBytes, rulesOf(options).reserveFreeBytes)
   if (freeBytesOf(dir) >= needed) return
   dropBallast(dir)
   const free = freeBytesOf(dir)

@@ -139,7 +139,7 @@ describe('store on a disk', () => {
     const author = new Author('a')
     const other = new Author('b')
     const store = await openTestStore(dir, { tableBytesMax: 16_777_216, ring: { segments: 3, segmentBytes: 65_536 } })
-    for (let i = 0; i < 8; i++) await store.append(append(author.batch(someWrites(i * 1000, 1000))))
+    for (let i = 0; i < 16; i++) await store.append(append(author.batch(someWrites(i * 1000, 1000))))
     let isDone = false
     const sweep = store.sweep().then(() => {
       isDone = true
@@ -154,9 +154,9 @@ describe('store on a disk', () => {
     await store.close()
     for (const { path, acknowledged } of cuts) {
       const again = await openTestStore(path)
-      assert.equal(again.head(author.feed.key)?.seq, 8)
+      assert.equal(again.head(author.feed.key)?.seq, 16)
       assert.ok((again.head(other.feed.key)?.seq ?? 0) >= acknowledged)
-      assert.equal(again.summary(author.space).count, 8001)
+      assert.equal(again.summary(author.space).count, 16_001)
       await again.close()
     }
   })
