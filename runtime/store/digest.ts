@@ -2,7 +2,7 @@ import { hex } from '../base/bytes.ts'
 import { sha256 } from '../crypto/hash.ts'
 import type { Document } from '../model/document.ts'
 import type { Value } from '../model/value.ts'
-import { ByteWriter } from './codec.ts'
+import { ByteWriter } from './byte-writer.ts'
 
 /**
  * A space's digest is the sum modulo 2^256 of its live documents' contributions, so it follows every change without

@@ -1,5 +1,6 @@
 import { HEADER_BYTES } from './ring-record.ts'
-import { ByteReader, ByteWriter } from './codec.ts'
+import { ByteReader } from './byte-reader.ts'
+import { ByteWriter } from './byte-writer.ts'
 import type { StoredBatch } from './feeds.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { FeedHead } from '../model/batch.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
-import { ByteWriter } from './codec.ts'
+import { ByteWriter } from './byte-writer.ts'
 import { batchKey, documentKey, MARK_KEY, numberKey, Slice, type Database } from './database.ts'
 import { isBlank } from './documents.ts'
 import type { StoredBatch, StoredFeed } from './feeds.ts'
