@@ -43,7 +43,7 @@ export function initGateway(options: { readonly dir: string; readonly mesh: stri
       invite: null,
     }
     const chain = [encodeCapability(capability, meshId, (message) => root.sign(message))]
-    const membership = { meshId, name: mesh, rootPublicKey: root.publicKey, chain, invite: null, refusal: null }
+    const membership = { meshId, name: mesh, rootPublicKey: root.publicKey, chain, invite: null, refusal: null, addresses: [] }
     saveIdentity(dir, { keys, mesh: membership }, rootSecretKey)
     return { peerId: peerIdOf(keys.publicKey), meshId: hex(meshId) }
   })
@@ -59,7 +59,7 @@ export function joinGateway(options: { readonly dir: string; readonly token: str
   const { meshId, meshName, rootPublicKey } = invite.value
   return inEmptyDirectory(options.dir, () => {
     const keys = generateDeviceKeys()
-    const membership = { meshId, name: meshName, rootPublicKey, chain: null, invite: options.token, refusal: null }
+    const membership = { meshId, name: meshName, rootPublicKey, chain: null, invite: options.token, refusal: null, addresses: [] }
     saveIdentity(options.dir, { keys, mesh: membership }, null)
     return { peerId: peerIdOf(keys.publicKey), meshId: hex(meshId) }
   })

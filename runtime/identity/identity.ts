@@ -22,6 +22,8 @@ export interface MeshMembership {
   readonly invite: string | null
   /** Why the mesh refused it, or null. */
   readonly refusal: string | null
+  /** Where the gateway that admitted it was reached. */
+  readonly addresses: readonly string[]
 }
 
 const deviceFile = (dir: string): string => join(dir, 'identity', 'device.json')
@@ -51,6 +53,7 @@ export function loadIdentity(dir: string): Identity {
       chain: mesh.chain(),
       invite: mesh.optionalText('invite'),
       refusal: mesh.optionalText('refusal'),
+      addresses: mesh.texts('addresses'),
     },
   }
 }
@@ -64,7 +67,7 @@ export function saveIdentity(dir: string, identity: Identity, rootSecretKey: Uin
 }
 
 export function saveMembership(dir: string, mesh: MeshMembership): void {
-  const { meshId, name, rootPublicKey, chain, invite, refusal } = mesh
+  const { meshId, name, rootPublicKey, chain, invite, refusal, addresses } = mesh
   const content = {
     meshId: base64url(meshId),
     name,
@@ -72,6 +75,7 @@ export function saveMembership(dir: string, mesh: MeshMembership): void {
     chain: chain && chain.map(base64url),
     invite,
     refusal,
+    addresses,
   }
   writeDurably(meshFile(dir), json(content))
 }
@@ -100,6 +104,12 @@ class Fields {
 
   optionalText(name: string): string | null {
     return this.#fields[name] === null || this.#fields[name] === undefined ? null : this.text(name)
+  }
+
+  texts(name: string): readonly string[] {
+    const value = this.#fields[name] ?? []
+    if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) throw this.#damaged(name, 'a list of strings')
+    return value as string[]
   }
 
   bytes(name: string, length: number): Uint8Array {

@@ -1,0 +1,182 @@
+import { InvalidArgumentError, type Command } from 'commander'
+import { MarramError, sentenceOf } from '../../base/errors.ts'
+import type { DocumentView, Provenance, Receipt, WatchEvent } from '../../ports/operations.ts'
+import { ask, pathOf, queryText, run, type Context } from '../context.ts'
+
+interface QueryOptions {
+  readonly prefix?: string
+  readonly where?: string
+  readonly order?: string
+  readonly limit?: number
+}
+
+export function addDocumentCommands(program: Command): void {
+  program
+    .command('put')
+    .description('merge the fields of a JSON object into a document; null removes a field')
+    .argument('<collection>')
+    .argument('<key>')
+    .argument('<json>', 'a JSON object, or - to read it from standard input')
+    .option('--replace', 'remove the fields that are not named')
+    .option('--wait <what>', 'return once it is on the disk here (durable)', durable, 'durable')
+    .addHelpText('after', '\nExample:\n  marram put climate kitchen \'{"temperature":21.5}\'')
+    .action((collection: string, key: string, json: string, options: { replace?: boolean }, command: Command) =>
+      run(command, (context) => put(context, collection, key, json, options.replace === true)),
+    )
+  program
+    .command('get')
+    .description('print a document')
+    .argument('<collection>')
+    .argument('<key>')
+    .option('--provenance', 'who wrote each field, when, and whether the signature verifies')
+    .addHelpText('after', '\nExample:\n  marram get climate kitchen --provenance')
+    .action((collection: string, key: string, options: { provenance?: boolean }, command: Command) =>
+      run(command, (context) => get(context, collection, key, options.provenance === true)),
+    )
+  program
+    .command('delete')
+    .description('delete a document')
+    .argument('<collection>')
+    .argument('<key>')
+    .addHelpText('after', '\nExample:\n  marram delete climate kitchen')
+    .action((collection: string, key: string, _options: object, command: Command) =>
+      run(command, async (context) => {
+        const receipt = (await context.client.json('DELETE', pathOf('collections', collection, 'documents', key))) as Receipt
+        context.print(receipt, `${receipt.key} deleted ${receipt.stamp}`)
+      }),
+    )
+  withQuery(program.command('list'))
+    .description('print the documents of a collection')
+    .argument('<collection>')
+    .option('--order <field>', 'sort by a field, -field for descending')
+    .option('--limit <n>', 'at most so many', whole)
+    .addHelpText('after', '\nExample:\n  marram list climate --where \'temperature > 21 and room = "kitchen"\'')
+    .action((collection: string, options: QueryOptions, command: Command) => run(command, (context) => list(context, collection, options)))
+  withQuery(program.command('count'))
+    .description('count the documents of a collection')
+    .argument('<collection>')
+    .addHelpText('after', '\nExample:\n  marram count climate --prefix kitchen/')
+    .action((collection: string, options: QueryOptions, command: Command) =>
+      run(command, async (context) => {
+        const counted = await ask(
+          context,
+          () => context.client.json('GET', `${pathOf('collections', collection, 'count')}${queryText({ ...options })}`) as Promise<{ count: number }>,
+          ({ documents }) => ({ count: documents.count(collection, options) }),
+        )
+        context.print(counted, String(counted.count))
+      }),
+    )
+  withQuery(program.command('watch'))
+    .description('print what matches now, then every change, until interrupted')
+    .argument('<collection>')
+    .option('--since <cursor>', 'resume behind this cursor of an earlier event')
+    .addHelpText('after', '\nExample:\n  marram watch climate --where "temperature > 30" --json')
+    .action((collection: string, options: QueryOptions & { since?: string }, command: Command) =>
+      run(command, (context) => watch(context, collection, options)),
+    )
+  program
+    .command('digest')
+    .description('print the content digest of one or all collections; equal on gateways that have converged')
+    .argument('[collection]')
+    .addHelpText('after', '\nExample:\n  marram digest climate')
+    .action((collection: string | undefined, _options: object, command: Command) =>
+      run(command, async (context) => {
+        const digest = await ask(
+          context,
+          () => context.client.json('GET', `digest${queryText({ collection })}`) as Promise<{ collections: { [name: string]: string } }>,
+          ({ documents }) => documents.digest(collection),
+        )
+        context.print(digest, Object.entries(digest.collections).map(([name, hex]) => `${hex}  ${name}`).join('\n'))
+      }),
+    )
+}
+
+function withQuery(command: Command): Command {
+  return command
+    .option('--prefix <prefix>', 'only keys that begin so')
+    .option('--where <expr>', 'only documents for which this holds: field op value, joined by and/or')
+}
+
+async function put(context: Context, collection: string, key: string, json: string, isReplace: boolean): Promise<void> {
+  const text = json === '-' ? await readInput() : json
+  const fields = parse(text)
+  const path = pathOf('collections', collection, 'documents', key)
+  const receipt = (await context.client.json(isReplace ? 'PUT' : 'PATCH', path, fields)) as Receipt
+  context.print(receipt, `${receipt.key} ${receipt.stamp}`)
+}
+
+async function get(context: Context, collection: string, key: string, isProven: boolean): Promise<void> {
+  type Answer = DocumentView & { provenance?: { [path: string]: Provenance } }
+  const path = `${pathOf('collections', collection, 'documents', key)}${isProven ? '?provenance' : ''}`
+  const document = await ask<Answer>(
+    context,
+    () => context.client.json('GET', path) as Promise<Answer>,
+    ({ documents }) => {
+      const found = documents.get(collection, key)
+      if (!found) throw new MarramError('not-found', `Cannot get "${key}": there is no such document in "${collection}"`)
+      const provenance = documents.provenance(collection, key)
+      return isProven && provenance ? { ...found, provenance } : found
+    },
+  )
+  context.print(document, fieldLines(document, document.provenance))
+}
+
+function fieldLines({ value }: DocumentView, provenance: { [path: string]: Provenance } | undefined): string {
+  const width = Math.max(0, ...Object.keys(value).map((path) => path.length))
+  return Object.entries(value)
+    .map(([path, field]) => {
+      const proof = provenance?.[path]
+      const by = proof ? `  by ${proof.author} ${proof.stamp.split('+')[0]} sequence ${proof.sequence} ${proof.valid ? 'signature valid' : 'SIGNATURE INVALID'}` : ''
+      return `${path.padEnd(width)}  ${JSON.stringify(field)}${by}`
+    })
+    .join('\n')
+}
+
+async function list(context: Context, collection: string, options: QueryOptions): Promise<void> {
+  const show = (document: DocumentView): void => context.print(document, `${document.key}  ${JSON.stringify(document.value)}`)
+  const path = `${pathOf('collections', collection, 'export')}${queryText({ ...options })}`
+  await ask(
+    context,
+    async () => {
+      for await (const line of context.client.lines('GET', path)) show(JSON.parse(line) as DocumentView)
+    },
+    ({ documents }) => {
+      for (const document of documents.list(collection, options)) show(document)
+      return Promise.resolve()
+    },
+  )
+}
+
+async function watch(context: Context, collection: string, { prefix, where, since }: QueryOptions & { since?: string }): Promise<void> {
+  process.once('SIGINT', () => process.exit(0))
+  const path = `${pathOf('collections', collection, 'changes')}${queryText({ prefix, where, since })}`
+  for await (const line of context.client.lines('GET', path)) {
+    if (!line.startsWith('data: ')) continue
+    const event = JSON.parse(line.slice(6)) as WatchEvent
+    context.print(event, `${event.change.padEnd(6)}  ${event.key}  ${event.change === 'leave' ? '' : JSON.stringify(event.value)}`)
+  }
+}
+
+async function readInput(): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk)
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch (cause) {
+    throw new MarramError('bad-request', `Cannot read the document: ${sentenceOf(cause)}`, { cause })
+  }
+}
+
+function whole(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('it must be a whole number')
+}
+
+function durable(text: string): string {
+  if (text === 'durable') return text
+  throw new InvalidArgumentError('it must be "durable"; waiting for other gateways is not built yet')
+}

@@ -1,0 +1,55 @@
+import { InvalidArgumentError, type Command } from 'commander'
+import { keepProfile, readProfileFile } from '../../identity/profile-file.ts'
+import { parseDuration } from '../../profile/units.ts'
+import { initGateway, joinGateway, type NewIdentity } from '../../setup.ts'
+import { run, type Context } from '../context.ts'
+
+export function addIdentityCommands(program: Command): void {
+  program
+    .command('init')
+    .description('make a new identity and a new mesh')
+    .requiredOption('--mesh <name>', 'name of the mesh: a-z, 0-9 and "-"')
+    .option('--profile <file>', 'keep this device profile')
+    .addHelpText('after', '\nExample:\n  marram init --mesh greenhouse')
+    .action((options: { mesh: string; profile?: string }, command: Command) =>
+      run(command, async (context) => make(context, options.profile, () => initGateway({ dir: context.dir, mesh: options.mesh }))),
+    )
+  program
+    .command('join')
+    .description('make a new identity and keep the invite; "run" then enrols with the mesh')
+    .argument('<token>', 'what "marram invite" printed')
+    .option('--profile <file>', 'keep this device profile')
+    .addHelpText('after', '\nExample:\n  marram join marram1pwF…')
+    .action((token: string, options: { profile?: string }, command: Command) =>
+      run(command, async (context) => make(context, options.profile, () => joinGateway({ dir: context.dir, token }))),
+    )
+  program
+    .command('invite')
+    .description('print a token with which another gateway joins the mesh')
+    .option('--role <role>', 'what the newcomer may do', 'gateway')
+    .option('--expires <duration>', 'how long the token is good for, such as 1h or 7d', duration, 3_600_000)
+    .option('--uses <n>', 'how many gateways may join with it', Number, 1)
+    .addHelpText('after', '\nExample:\n  marram invite --expires 1d')
+    .action((options: { role: string; expires: number; uses: number }, command: Command) =>
+      run(command, async (context) => {
+        const request = { role: options.role, expiresMs: options.expires, uses: options.uses }
+        const invite = (await context.client.json('POST', 'invites', request)) as { token: string; expires: string }
+        context.print(invite, invite.token)
+        if (!context.isJson) process.stderr.write(`Good until ${invite.expires}. On the other gateway: marram join TOKEN, then marram run\n`)
+      }),
+    )
+}
+
+/** A profile that isn't valid changes nothing. */
+async function make(context: Context, profilePath: string | undefined, make: () => NewIdentity): Promise<void> {
+  const parsed = profilePath === undefined ? null : readProfileFile(profilePath)
+  const identity = make()
+  if (parsed) keepProfile(context.dir, parsed.profile)
+  context.print(identity, `Gateway ${identity.peerId} of mesh ${identity.meshId}, in ${context.dir}. Start it with: marram run --dir ${context.dir}`)
+}
+
+function duration(text: string): number {
+  const parsed = parseDuration(text)
+  if (!parsed.ok) throw new InvalidArgumentError(parsed.error.message)
+  return parsed.value
+}

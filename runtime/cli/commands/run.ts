@@ -1,0 +1,56 @@
+import type { Command } from 'commander'
+import { MarramError } from '../../base/errors.ts'
+import { openGateway } from '../../gateway.ts'
+import { hasIdentity } from '../../identity/identity.ts'
+import { loadProfile } from '../../identity/profile-file.ts'
+import { createLog } from '../../observe/log.ts'
+import { resolveProfile } from '../../profile/resolve.ts'
+import { run, type Context } from '../context.ts'
+import { EXIT, exitCodeOf } from '../exit-codes.ts'
+
+const STOP_MS = 5_000
+
+export function addRunCommand(program: Command): void {
+  program
+    .command('run')
+    .description('run the gateway in the foreground')
+    .option('--profile <file>', 'use this device profile, without keeping it')
+    .option('--set <path=value>', 'override one key of the profile for this run; may be repeated', collect, [])
+    .addHelpText('after', '\nExample:\n  marram run --set broker.listen=\'["mqtt://[::]:1884"]\'')
+    .action((options: { profile?: string; set: string[] }, command: Command) => run(command, (context) => runGateway(context, options)))
+}
+
+async function runGateway(context: Context, options: { profile?: string; set: string[] }): Promise<void> {
+  const choice = { dir: context.dir, set: options.set, ...(options.profile !== undefined && { path: options.profile }) }
+  // Without an identity the profile doesn't matter yet; the gateway itself says what is missing.
+  const level = hasIdentity(context.dir) ? resolveProfile(loadProfile(choice).profile).log.level : 'info'
+  const log = createLog({ level, fd: 1, isHuman: process.stdout.isTTY === true && !context.isJson })
+  const gateway = await openGateway({ dir: context.dir, set: options.set, log, ...(options.profile !== undefined && { profilePath: options.profile }) })
+  const stop = (): void => {
+    setTimeout(() => {
+      log.error('stop-took-too-long')
+      process.exit(EXIT.io)
+    }, STOP_MS).unref()
+    void gateway.close()
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  process.on('SIGHUP', () => void gateway.reload())
+  process.on('unhandledRejection', (reason) => {
+    log.error('unexpected', { message: reason instanceof Error ? reason.stack : String(reason) })
+    process.exitCode = EXIT.io
+    stop()
+  })
+  const ended = await gateway.closed
+  if (ended.code !== null) throw new MarramError(ended.code, ended.reason ?? 'the store failed')
+  log.info('stopped', {})
+  process.exit(process.exitCode ?? exitCodeOfEnd(ended.code))
+}
+
+function exitCodeOfEnd(code: 'storage-full' | 'storage-io' | null): number {
+  return code === null ? EXIT.done : exitCodeOf(code)
+}
+
+function collect(value: string, all: string[]): string[] {
+  return [...all, value]
+}

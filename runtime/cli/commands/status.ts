@@ -1,0 +1,60 @@
+import type { Command } from 'commander'
+import type { LagView, PeerView, StatusView } from '../../ports/operations.ts'
+import { formatSize } from '../../profile/units.ts'
+import { ask, run } from '../context.ts'
+import { table } from '../table.ts'
+
+export function addStatusCommands(program: Command): void {
+  program
+    .command('status')
+    .description('show how the gateway is')
+    .addHelpText('after', '\nExample:\n  marram status --json')
+    .action((_options: object, command: Command) =>
+      run(command, async (context) => {
+        const status = await ask(
+          context,
+          () => context.client.json('GET', 'status') as Promise<StatusView>,
+          (gateway) => gateway.status(),
+        )
+        context.print(status, statusText(status))
+      }),
+    )
+  program
+    .command('peers')
+    .description('show the other gateways, how they are linked and how far they are behind')
+    .addHelpText('after', '\nExample:\n  marram peers')
+    .action((_options: object, command: Command) =>
+      run(command, async (context) => {
+        const peers = (await context.client.json('GET', 'peers')) as PeerView[]
+        if (context.isJson) for (const peer of peers) context.print(peer, '')
+        else context.print(peers, peers.length === 0 ? 'no other gateway is known' : table(['NAME', 'PEER', 'STATE', 'LATENCY', 'LAG', 'LAST CONTACT'], peers.map(peerRow)))
+      }),
+    )
+}
+
+function statusText(status: StatusView): string {
+  const { queue, storage, clock } = status
+  const collections = Object.entries(status.collections).map(([name, { count, digest }]) => `  ${name}: ${count} documents, digest ${digest.slice(0, 16)}…`)
+  const lines = [
+    `${status.name || status.peerId} (${status.peerId}) in mesh ${status.mesh}: ${status.state}${status.enrolled ? '' : ', not enrolled'}`,
+    `profile ${status.profile.id} revision ${status.profile.revision}, version ${status.version}, up ${status.uptime} s`,
+    `listens on ${status.listeners.join(', ') || 'nothing'}`,
+    `links ${status.links.up} up, ${formatSize(status.links.bytesSent)} sent, ${formatSize(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
+    `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients`,
+    `clock class ${clock.class}${clock.aheadMs > 0 ? `, stamps ${clock.aheadMs} ms ahead` : ''}`,
+    `storage ${formatSize(storage.bytes)}${storage.freeBytes === null ? '' : `, ${formatSize(storage.freeBytes)} free`}; memory ${formatSize(status.memory.rss)}`,
+    collections.length === 0 ? 'no documents yet' : 'collections:',
+    ...collections,
+    ...status.warnings.map((warning) => `warning: ${warning}`),
+  ]
+  return lines.join('\n')
+}
+
+function peerRow(peer: PeerView): string[] {
+  const latency = peer.latencyMs === null ? '-' : `${peer.latencyMs} ms`
+  return [peer.name, peer.peerId, peer.state, latency, peer.lag ? lagText(peer.lag) : '-', peer.lastContact ?? 'never']
+}
+
+function lagText({ batches, bytes, seconds }: LagView): string {
+  return batches === 0 ? 'none' : `${batches} batches, ${formatSize(bytes)}, ${Math.round(seconds)} s`
+}

@@ -1,0 +1,81 @@
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { Command } from 'commander'
+import { MarramError, sentenceOf } from '../base/errors.ts'
+import { openOffline, type OfflineGateway } from '../offline.ts'
+import { clientOf, isRunning, type Client } from './client.ts'
+import { EXIT, exitCodeOf } from './exit-codes.ts'
+
+/** What every command works with. */
+export interface Context {
+  readonly dir: string
+  readonly isJson: boolean
+  readonly client: Client
+  /** Prints `value` as one line of JSON, or `text` for people. */
+  print(value: unknown, text: string): void
+}
+
+export function defaultDir(): string {
+  const isRoot = process.getuid?.() === 0
+  return process.env['MARRAM_DIR'] ?? (isRoot ? '/var/lib/marram' : join(homedir(), '.local/share/marram'))
+}
+
+export function contextOf(command: Command): Context {
+  const options = command.optsWithGlobals<{ dir?: string; json?: boolean }>()
+  const dir = resolve(options.dir ?? defaultDir())
+  const isJson = options.json === true
+  return {
+    dir,
+    isJson,
+    client: clientOf(dir),
+    print: (value, text) => {
+      process.stdout.write(isJson ? `${JSON.stringify(value)}\n` : text === '' ? '' : `${text}\n`)
+    },
+  }
+}
+
+/** Runs a command's work; errors become a sentence (or JSON) on stderr and the exit code of their kind. */
+export async function run(command: Command, work: (context: Context) => Promise<void>): Promise<void> {
+  const context = contextOf(command)
+  try {
+    await work(context)
+  } catch (error) {
+    fail(error, context.isJson)
+  }
+}
+
+export function fail(error: unknown, isJson: boolean): void {
+  const code = error instanceof MarramError ? error.code : 'failed'
+  process.stderr.write(isJson ? `${JSON.stringify({ error: { code, message: sentenceOf(error) } })}\n` : `marram: ${sentenceOf(error)}\n`)
+  process.exitCode = error instanceof MarramError ? exitCodeOf(error.code) : EXIT.failed
+}
+
+/** Asks the running gateway, or reads the store itself where none runs. */
+export async function ask<T>(context: Context, online: () => Promise<T>, offline: (gateway: OfflineGateway) => T): Promise<T> {
+  if (isRunning(context.dir)) {
+    try {
+      return await online()
+    } catch (error) {
+      // A socket that a killed gateway left behind.
+      if (!(error instanceof MarramError) || error.code !== 'not-running') throw error
+    }
+  }
+  const gateway = await openOffline(context.dir)
+  try {
+    return offline(gateway)
+  } finally {
+    await gateway.close()
+  }
+}
+
+export function pathOf(...segments: readonly string[]): string {
+  return segments.map(encodeURIComponent).join('/')
+}
+
+/** `?a=b` of the options that are there. */
+export function queryText(options: { readonly [name: string]: string | number | undefined }): string {
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(options)) if (value !== undefined) search.set(name, String(value))
+  const text = search.toString()
+  return text === '' ? '' : `?${text}`
+}

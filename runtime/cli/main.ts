@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+import { CommanderError } from 'commander'
+import { EXIT } from './exit-codes.ts'
+import { makeProgram } from './program.ts'
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Whoever read our output has had enough (`marram list … | head`).
+  if (error.code === 'EPIPE') process.exit(EXIT.done)
+  throw error
+})
+
+try {
+  await makeProgram().parseAsync()
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error
+  process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage
+}

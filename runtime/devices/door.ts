@@ -1,0 +1,239 @@
+import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
+import { fieldsOf, isLive } from '../model/document.ts'
+import type { Fields } from '../model/value.ts'
+import type { Broker, BrokerHandler, ClientMessage } from '../ports/broker.ts'
+import type { Log } from '../ports/log.ts'
+import type { Operations } from '../ports/operations.ts'
+import type { Change } from '../ports/store.ts'
+import { collectionOf } from '../profile/resolve.ts'
+import type { ResolvedProfile, ResolvedSource } from '../profile/resolved.ts'
+import { changedFields } from './changed.ts'
+import { decodeKey, encodeKey } from './keys.ts'
+import { answerRequest } from './requests.ts'
+import { compileSources, type Mapped, type Sources } from './sources.ts'
+
+/** The gateway's door to devices and other MQTT clients: what they say comes in here, what changes goes out. */
+export interface DeviceDoor extends BrokerHandler {
+  start(broker: Broker): Promise<void>
+  stop(): Promise<void>
+  reload(profile: ResolvedProfile): void
+  publishChange(change: Change): void
+  publishHealth(): Promise<void>
+  publishEvent(name: string, fields: object): void
+  /** Messages that could not be used, the latest last. */
+  readonly quarantine: readonly Quarantined[]
+}
+
+export interface Quarantined {
+  readonly topic: string
+  readonly source: string | null
+  readonly code: ErrorCode
+  readonly message: string
+  /** Unix milliseconds. */
+  readonly at: number
+}
+
+const DATA = 'marram/data/'
+const REQUEST = 'marram/request/'
+const ERRORS_PER_SECOND = 20
+const CHANGES_AT_ONCE = 64
+/** What may pass by itself: the device is not acknowledged and sends its message again. */
+const PASSING: readonly ErrorCode[] = ['storage-full', 'storage-io', 'overloaded', 'closed']
+
+export function createDeviceDoor(options: { profile: ResolvedProfile; operations: Operations; log: Log }): DeviceDoor {
+  return new Door(options)
+}
+
+class Door implements DeviceDoor {
+  readonly quarantine: Quarantined[] = []
+  readonly #operations: Operations
+  readonly #log: Log
+  #profile: ResolvedProfile
+  #sources: Sources
+  #broker: Broker | null = null
+  /** Changed documents that clients were not told of yet: the latest state is what they will be told. */
+  readonly #changes = new Map<string, { collection: string; key: string; fields: Fields | null }>()
+  #changesUnderWay = 0
+  #errorsSince = 0
+  #errors = 0
+
+  constructor({ profile, operations, log }: { profile: ResolvedProfile; operations: Operations; log: Log }) {
+    this.#operations = operations
+    this.#log = log
+    this.#profile = profile
+    this.#sources = compileSources(profile.sources)
+  }
+
+  async start(broker: Broker): Promise<void> {
+    this.#broker = broker
+    await broker.publish({ topic: 'marram/state', payload: '{"state":"online"}', qos: 1, retain: true })
+    await this.publishHealth()
+  }
+
+  async stop(): Promise<void> {
+    await this.#broker?.publish({ topic: 'marram/state', payload: '{"state":"offline"}', qos: 1, retain: true })
+    this.#broker = null
+  }
+
+  reload(profile: ResolvedProfile): void {
+    this.#profile = profile
+    this.#sources = compileSources(profile.sources)
+  }
+
+  async publish(message: ClientMessage): Promise<'forward' | 'consume'> {
+    if (message.topic.startsWith(DATA)) {
+      await this.#set(message)
+      return 'consume'
+    }
+    if (message.topic.startsWith(REQUEST)) {
+      await this.#answer(message.topic.slice(REQUEST.length), message.payload)
+      return 'consume'
+    }
+    if (message.payload.length === 0) return 'forward'
+    const mapped = this.#sources.map(message.topic, message.payload)
+    if (mapped.length === 1) await this.#store(message.topic, mapped[0] as Mapped)
+    else if (mapped.length > 1) await Promise.all(mapped.map((one) => this.#store(message.topic, one)))
+    return 'forward'
+  }
+
+  *retained(filter: string): Iterable<{ readonly topic: string; readonly payload: string }> {
+    const [, , collection, key, ...rest] = filter.split('/')
+    const isAnyCollection = collection === undefined || collection === '#' || collection === '+'
+    const names = isAnyCollection ? Object.keys(this.#operations.digest().collections) : [collection]
+    if (rest.length > 0 || (key === undefined && collection !== '#' && !filter.endsWith('#'))) return
+    const isOne = key !== undefined && key !== '+' && key !== '#'
+    for (const name of names) {
+      for (const document of isOne ? this.#one(name, key) : this.#operations.list(name)) {
+        yield { topic: topicOf(name, document.key), payload: JSON.stringify(document.value) }
+      }
+    }
+  }
+
+  publishChange(change: Change): void {
+    if (!this.#broker?.isWatched(change.collection)) return
+    const name = `${change.collection}/${change.key}`
+    const fields = isLive(change.document) ? fieldsOf(change.document) : null
+    this.#changes.set(name, { collection: change.collection, key: change.key, fields })
+    this.#tellChanges()
+  }
+
+  async publishHealth(): Promise<void> {
+    const { memory, queue, lag, links, clock, storage } = this.#operations.status()
+    await this.#say('marram/health', { rss: memory.rss, queue, lag, links, clock, storage }, true)
+  }
+
+  publishEvent(name: string, fields: object): void {
+    void this.#say('marram/event', { event: name, ...fields })
+  }
+
+  *#one(collection: string, level: string): Iterable<{ key: string; value: Fields }> {
+    const key = decodeKey(level)
+    const document = key === null ? undefined : this.#operations.get(collection, key)
+    if (document) yield document
+  }
+
+  /** Bounded: so many publishes at once, and of a document that changes again meanwhile only the latest state. */
+  #tellChanges(): void {
+    for (const [name, { collection, key, fields }] of this.#changes) {
+      if (this.#changesUnderWay >= CHANGES_AT_ONCE) return
+      this.#changes.delete(name)
+      this.#changesUnderWay += 1
+      const payload = fields === null ? '' : JSON.stringify(fields)
+      const told = this.#broker?.publish({ topic: topicOf(collection, key), payload, qos: 1, retain: false }) ?? Promise.resolve()
+      void told
+        .catch((error: unknown) => this.#log.warn('change-not-published', { collection, key, message: sentenceOf(error) }))
+        .finally(() => {
+          this.#changesUnderWay -= 1
+          this.#tellChanges()
+        })
+    }
+  }
+
+  /** `marram/data/<collection>/<key>/set`: a JSON object is merged, an empty payload deletes. */
+  async #set({ topic, payload }: ClientMessage): Promise<void> {
+    const [, , collection = '', level = '', verb, ...rest] = topic.split('/')
+    await this.#guarded(topic, null, async () => {
+      const key = decodeKey(level)
+      if (verb !== 'set' || rest.length > 0 || key === null) {
+        throw new MarramError('bad-request', `Cannot set "${topic}": the topic must be marram/data/<collection>/<key>/set`)
+      }
+      if (payload.length === 0) await this.#operations.delete(collection, key)
+      else await this.#operations.put(collection, key, objectOf(payload))
+    })
+  }
+
+  async #answer(operation: string, payload: Uint8Array): Promise<void> {
+    const response = await answerRequest(this.#operations, operation, payload)
+    await this.#broker?.publish({ topic: `marram/response/${operation}`, payload: response, qos: 1, retain: false })
+  }
+
+  async #store(topic: string, mapped: Mapped): Promise<void> {
+    const { source } = mapped
+    await this.#guarded(topic, source, async () => {
+      if ('refusal' in mapped) throw new MarramError('bad-request', `Cannot use the message on "${topic}": ${mapped.refusal}`)
+      const fields = this.#fieldsToWrite(source, mapped.key, mapped.fields)
+      if (Object.keys(fields).length > 0) await this.#operations.put(source.collection, mapped.key, fields)
+    })
+  }
+
+  #fieldsToWrite(source: ResolvedSource, key: string, fields: Fields): Fields {
+    if (!source.onlyOnChange && !Object.values(fields).includes(null)) return fields
+    const stored = this.#operations.get(source.collection, key)?.value
+    if (!source.onlyOnChange) return withoutIdleNulls(fields, stored)
+    const known = collectionOf(this.#profile, source.collection)?.fields
+    return changedFields(fields, stored, (field) => known?.get(field)?.deadband)
+  }
+
+  /** What can't be used is put aside and acknowledged, or the device would send it for ever; what may pass is not. */
+  async #guarded(topic: string, source: ResolvedSource | null, act: () => Promise<void>): Promise<void> {
+    try {
+      await act()
+    } catch (error) {
+      const code = codeOf(error)
+      if (!(error instanceof MarramError) || PASSING.includes(code)) throw error
+      if (source?.onError !== 'drop') this.#putAside({ topic, source: source?.id ?? null, code, message: error.message, at: Date.now() })
+    }
+  }
+
+  #putAside(entry: Quarantined): void {
+    this.quarantine.push(entry)
+    if (this.quarantine.length > GATEWAY_LIMITS.quarantineEntriesMax) this.quarantine.shift()
+    if (entry.at - this.#errorsSince >= 1_000) {
+      this.#errorsSince = entry.at
+      this.#errors = 0
+    }
+    if (++this.#errors > ERRORS_PER_SECOND) return
+    const { topic, source, code, message } = entry
+    this.#log.warn('message-refused', { topic, source, code, message })
+    void this.#say('marram/error', { topic, source, code, message })
+  }
+
+  async #say(topic: string, content: object, retain = false): Promise<void> {
+    try {
+      await this.#broker?.publish({ topic, payload: JSON.stringify(content), qos: 0, retain })
+    } catch (error) {
+      this.#log.debug('not-published', { topic, message: sentenceOf(error) })
+    }
+  }
+}
+
+function topicOf(collection: string, key: string): string {
+  return `${DATA}${collection}/${encodeKey(key)}`
+}
+
+/** Removing a field that isn't there would only be a write more. */
+function withoutIdleNulls(fields: Fields, stored: Fields | undefined): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([field, value]) => value !== null || (stored && Object.hasOwn(stored, field))))
+}
+
+function objectOf(payload: Uint8Array): Fields {
+  let value: unknown
+  try {
+    value = JSON.parse(Buffer.from(payload).toString('utf8'))
+  } catch (cause) {
+    throw new MarramError('bad-request', `Cannot read the payload: ${sentenceOf(cause)}`, { cause })
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields
+  throw new MarramError('bad-request', 'Cannot read the payload: it must be a JSON object')
+}

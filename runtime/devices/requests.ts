@@ -1,0 +1,82 @@
+import { MarramError, codeOf, sentenceOf } from '../base/errors.ts'
+import type { Fields } from '../model/value.ts'
+import type { Operations } from '../ports/operations.ts'
+
+/** Request and response over MQTT: `marram/request/<operation>` is answered on `marram/response/<operation>`. */
+
+const ITEMS_MAX = 1_000
+
+interface Request {
+  readonly [name: string]: unknown
+}
+
+type Handler = (operations: Operations, request: Request) => unknown
+
+const HANDLERS: { readonly [operation: string]: Handler } = {
+  put: (operations, request) =>
+    operations.put(text(request, 'collection'), text(request, 'key'), object(request, 'value'), { replace: request['replace'] === true }),
+  delete: (operations, request) => operations.delete(text(request, 'collection'), text(request, 'key')),
+  get: (operations, request) => {
+    const key = text(request, 'key')
+    const document = operations.get(text(request, 'collection'), key)
+    if (!document) throw new MarramError('not-found', `Cannot get "${key}": there is no such document`)
+    return document
+  },
+  list: (operations, request) => {
+    const limit = Math.min(typeof request['limit'] === 'number' ? request['limit'] : ITEMS_MAX, ITEMS_MAX)
+    return [...operations.list(text(request, 'collection'), { ...queryOf(request), limit })]
+  },
+  count: (operations, request) => ({ count: operations.count(text(request, 'collection'), queryOf(request)) }),
+  digest: (operations, request) => operations.digest(optionalText(request, 'collection')),
+  status: (operations) => operations.status(),
+  peers: (operations) => operations.peers(),
+}
+
+/** The response's payload; every failure is one too. */
+export async function answerRequest(operations: Operations, operation: string, payload: Uint8Array): Promise<string> {
+  let transaction: unknown
+  try {
+    const request = parse(payload)
+    transaction = request['transaction']
+    const handler = Object.hasOwn(HANDLERS, operation) ? HANDLERS[operation] : undefined
+    if (!handler) throw new MarramError('not-found', `Cannot do "${operation}": it must be one of ${Object.keys(HANDLERS).join(', ')}`)
+    return JSON.stringify({ transaction, status: 'ok', data: await handler(operations, request) })
+  } catch (error) {
+    return JSON.stringify({ transaction, status: 'error', error: { code: codeOf(error), message: sentenceOf(error) } })
+  }
+}
+
+function parse(payload: Uint8Array): Request {
+  const body = Buffer.from(payload).toString('utf8')
+  let request: unknown
+  try {
+    request = body === '' ? {} : JSON.parse(body)
+  } catch (cause) {
+    throw new MarramError('bad-request', `Cannot read the request: ${sentenceOf(cause)}`, { cause })
+  }
+  if (typeof request !== 'object' || request === null || Array.isArray(request)) {
+    throw new MarramError('bad-request', 'Cannot read the request: it must be a JSON object')
+  }
+  return request as Request
+}
+
+function queryOf(request: Request): { prefix?: string; where?: string; order?: string } {
+  const [prefix, where, order] = [optionalText(request, 'prefix'), optionalText(request, 'where'), optionalText(request, 'order')]
+  return { ...(prefix !== undefined && { prefix }), ...(where !== undefined && { where }), ...(order !== undefined && { order }) }
+}
+
+function text(request: Request, name: string): string {
+  const value = request[name]
+  if (typeof value === 'string') return value
+  throw new MarramError('bad-request', `Cannot answer the request: "${name}" must be a string`)
+}
+
+function optionalText(request: Request, name: string): string | undefined {
+  return request[name] === undefined ? undefined : text(request, name)
+}
+
+function object(request: Request, name: string): Fields {
+  const value = request[name]
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields
+  throw new MarramError('bad-request', `Cannot answer the request: "${name}" must be a JSON object`)
+}

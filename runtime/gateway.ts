@@ -1,0 +1,562 @@
+import { hostname, networkInterfaces } from 'node:os'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fromHex, hex, utf8 } from './base/bytes.ts'
+import { sentenceOf, type MarramError } from './base/errors.ts'
+import { createBroker } from './broker/broker.ts'
+import { parseUsers, type UserTable } from './broker/users.ts'
+import { peerIdOf } from './crypto/identity.ts'
+import { createSigner, createVerifier } from './crypto/signature.ts'
+import { createDeviceDoor, type DeviceDoor } from './devices/door.ts'
+import { MeshAuthority } from './driver/authority.ts'
+import { SystemClock } from './driver/clock.ts'
+import { Driver } from './driver/driver.ts'
+import { createControlServer } from './http/server.ts'
+import { loadIdentity, saveMembership, type Identity, type MeshMembership } from './identity/identity.ts'
+import { takeLock, type Lock } from './identity/lock.ts'
+import { chooseIncarnation, newIncarnation, readMark, writeMark } from './identity/mark.ts'
+import { checkedProfile, keepProfile, loadProfile } from './identity/profile-file.ts'
+import { enrol } from './mesh/enrolling.ts'
+import { Mesh } from './mesh/mesh.ts'
+import { mesh8 } from './mesh/topics.ts'
+import type { Feed } from './model/batch.ts'
+import type { Capability } from './model/capability.ts'
+import { fieldsOf } from './model/document.ts'
+import { isSystemName, MESH_COLLECTION } from './model/names.ts'
+import type { Value } from './model/value.ts'
+import { isBatchValid } from './operations/evidence.ts'
+import { Membership } from './operations/membership.ts'
+import { entriesOf } from './operations/reading.ts'
+import { kindWarnings, rulesOf } from './operations/rules.ts'
+import { OperationService } from './operations/service.ts'
+import { peersOf, statusOf, type Observed, type ObservedLink } from './operations/status.ts'
+import type { Broker } from './ports/broker.ts'
+import type { Log } from './ports/log.ts'
+import type { Operations } from './ports/operations.ts'
+import type { Store } from './ports/store.ts'
+import type { WriteOp } from './ports/writer.ts'
+import { formatAddress } from './profile/address.ts'
+import { fillDefaults, type DeviceProfile } from './profile/defaults.ts'
+import type { ParsedProfile } from './profile/parse.ts'
+import { describeReload } from './profile/reload.ts'
+import type { ResolvedProfile } from './profile/resolved.ts'
+import { resolveProfile } from './profile/resolve.ts'
+import { openStore } from './store/open.ts'
+import type { EngineEvent } from './sync/types.ts'
+import type { Stamp } from './model/stamp.ts'
+import { BUILT_MS, VERSION } from './version.ts'
+import { decodeInvite } from './wire/invite.ts'
+
+/** Builds a gateway from its rooms, starts them in order and stops them in the opposite one. */
+export interface GatewayOptions {
+  /** The data directory; it must hold an identity. */
+  readonly dir: string
+  /** Instead of the kept profile: a file, or a value. */
+  readonly profilePath?: string
+  readonly profile?: DeviceProfile
+  /** `PATH=VALUE`, each over one key of the profile for this run. */
+  readonly set?: readonly string[]
+  readonly log: Log
+}
+
+/** How a gateway ended by itself: see the exit codes of `run`. */
+export interface Ended {
+  readonly code: 'storage-full' | 'storage-io' | null
+  readonly reason: string | null
+}
+
+const HEALTH_MS = 60_000
+const MARK_MS = 3_600_000
+const ENROL_RETRY_MS = 5_000
+const INCARNATION_RECORD = 'gateway/incarnation'
+const DRAFT_RECORDS = 'gateway/draft/'
+const CONTACT_RECORDS = 'gateway/contact/'
+
+/**
+ * Opens the gateway in `dir`: everything serves when the promise resolves. Throws `no-identity`, `in-use`, `bad-profile`,
+ * `port-in-use`, `storage-damaged`, `storage-full`, `storage-io`.
+ */
+export async function openGateway(options: GatewayOptions): Promise<Gateway> {
+  const identity = loadIdentity(options.dir)
+  const lock = takeLock(options.dir)
+  try {
+    const parsed = options.profile ? checkedProfile(options.profile, 'profile') : loadProfile(choiceOf(options))
+    const gateway = new Gateway(options, identity, parsed, lock)
+    try {
+      await gateway.start()
+      return gateway
+    } catch (error) {
+      await gateway.close()
+      throw error
+    }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+function choiceOf({ dir, profilePath, set }: GatewayOptions): { dir: string; path?: string; set?: readonly string[] } {
+  return { dir, ...(profilePath !== undefined && { path: profilePath }), ...(set && { set }) }
+}
+
+export class Gateway {
+  /** Resolves when the gateway has stopped, by `close` or by itself. */
+  readonly closed: Promise<Ended>
+  readonly #options: GatewayOptions
+  readonly #log: Log
+  readonly #identity: Identity
+  readonly #lock: Lock
+  readonly #peerId: string
+  readonly #clock = new SystemClock(BUILT_MS)
+  readonly #verifier = createVerifier()
+  readonly #authority: MeshAuthority
+  readonly #drafts = new Set<string>()
+  readonly #lastContact = new Map<string, number>()
+  readonly #startedAt = Date.now()
+  readonly #timers: NodeJS.Timeout[] = []
+  readonly #writer = { write: (collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp> => this.#driver.write(collection, partition, ops) }
+  #parsed: ParsedProfile
+  #profile: ResolvedProfile
+  #membership: MeshMembership
+  #incarnation = ''
+  #clockFloor = 0
+  #store!: Store
+  #driver!: Driver
+  #operations!: OperationService
+  #members!: Membership
+  #door!: DeviceDoor
+  #mesh!: Mesh
+  #broker: Broker | null = null
+  #control: { close(): Promise<void> } | null = null
+  #closing: Promise<void> | null = null
+  #ended!: (ended: Ended) => void
+  #failure: Ended = { code: null, reason: null }
+  #listeners: readonly string[] = []
+
+  constructor(options: GatewayOptions, identity: Identity, parsed: ParsedProfile, lock: Lock) {
+    this.#options = options
+    this.#log = options.log
+    this.#identity = identity
+    this.#membership = identity.mesh
+    this.#lock = lock
+    this.#parsed = parsed
+    this.#profile = resolveProfile(parsed.profile)
+    this.#peerId = peerIdOf(identity.keys.publicKey)
+    this.#authority = new MeshAuthority(identity.mesh.meshId, identity.mesh.rootPublicKey, this.#verifier, (feed) => this.#isDraft(feed))
+    this.closed = new Promise((resolve) => {
+      this.#ended = resolve
+    })
+  }
+
+  get peerId(): string {
+    return this.#peerId
+  }
+
+  /** What the gateway does for its users. */
+  get operations(): Operations {
+    return this.#operations
+  }
+
+  async start(): Promise<void> {
+    await this.#openStore()
+    this.#chooseIncarnation()
+    await this.#storeIncarnation()
+    this.#admitKnownMembers()
+    this.#startDriver()
+    this.#makeServices()
+    await this.#openBroker()
+    this.#control = await createControlServer({ operations: this.#operations, dir: this.#options.dir, log: this.#log })
+    await this.#members.publishOwn(this.#name)
+    await this.#door.start(this.#broker as Broker)
+    this.#log.info('ready', { peerId: this.#peerId, listeners: this.#listeners, version: VERSION })
+    for (const warning of this.#warnings()) this.#log.warn('warning', { message: warning })
+    this.#every(HEALTH_MS, () => this.#door.publishHealth())
+    this.#every(MARK_MS, () => this.#writeMark())
+    if (this.#membership.chain) this.#mesh.start()
+    else void this.#enrol()
+  }
+
+  /** Reads the profile again and applies what can be applied while running; a broken one changes nothing. */
+  async reload(): Promise<void> {
+    try {
+      this.#apply(loadProfile(choiceOf(this.#options)))
+    } catch (error) {
+      this.#log.error('profile-refused', { message: sentenceOf(error) })
+    }
+  }
+
+  /** Stops in the opposite order; what was acknowledged is on the disk and swept. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer)
+    await this.#control?.close()
+    await this.#door?.stop()
+    this.#mesh?.closeAll()
+    await this.#driver?.close()
+    await this.#broker?.close()
+    if (this.#store) {
+      if (this.#incarnation !== '') this.#writeMark()
+      await this.#store.close()
+    }
+    this.#lock.release()
+    this.#ended(this.#failure)
+  }
+
+  async #openStore(): Promise<void> {
+    const { storage } = this.#profile
+    this.#store = await openStore({
+      dir: join(this.#options.dir, 'data'),
+      meshId: this.#identity.mesh.meshId,
+      log: this.#log,
+      flushesPerSecond: storage.flushesPerSecond,
+      reserveFreeBytes: storage.reserveFreeBytes,
+      maxBytes: storage.maxBytes,
+      onFatal: (error) => this.#fail(error),
+    })
+    for (const { key } of this.#store.scanRecords(DRAFT_RECORDS)) this.#drafts.add(key.slice(DRAFT_RECORDS.length))
+    for (const { key, value } of this.#store.scanRecords(CONTACT_RECORDS)) {
+      if (value) this.#lastContact.set(key.slice(CONTACT_RECORDS.length), Number(Buffer.from(value).toString()))
+    }
+  }
+
+  /** The store is of no more use: stop, and let whoever supervises the process start it anew. */
+  #fail(error: MarramError): void {
+    this.#log.error('store-failed', { code: error.code, message: error.message })
+    const code = error.code === 'storage-full' ? 'storage-full' : 'storage-io'
+    this.#failure = { code, reason: error.message }
+    void this.close()
+  }
+
+  #chooseIncarnation(): void {
+    const record = this.#store.getRecord(INCARNATION_RECORD)
+    const stored = { incarnation: record ? Buffer.from(record).toString() : null, lsn: this.#store.lastLsn() }
+    const mark = readMark(this.#options.dir)
+    const { incarnation, why } = chooseIncarnation(mark, stored)
+    if (why) this.#log.info('new-incarnation', { incarnation, why })
+    this.#incarnation = incarnation
+    this.#clockFloor = Math.max(mark?.hlc ?? 0, this.#ownNotBefore())
+  }
+
+  /** The mark first: a store that claims an incarnation its mark doesn't know would start another. */
+  async #storeIncarnation(): Promise<void> {
+    writeMark(this.#options.dir, { incarnation: this.#incarnation, lsn: this.#store.lastLsn(), hlc: this.#clockFloor })
+    const records = [{ key: INCARNATION_RECORD, value: utf8(this.#incarnation) }]
+    if (!this.#membership.chain) {
+      this.#drafts.add(this.#incarnation)
+      records.push({ key: DRAFT_RECORDS + this.#incarnation, value: utf8('1') })
+    }
+    await this.#store.append({ batches: [], records })
+  }
+
+  #writeMark(): void {
+    const hlc = Math.max(this.#driver?.view.clock ?? 0, this.#clockFloor)
+    writeMark(this.#options.dir, { incarnation: this.#incarnation, lsn: this.#store.lastLsn(), hlc })
+  }
+
+  /** Our batches must be stamped after our admission. */
+  #ownNotBefore(): number {
+    const admitted = this.#membership.chain && this.#authority.admit(this.#membership.chain)
+    return admitted ? admitted.capability.notBefore : 0
+  }
+
+  /** Of ours, written before we were admitted: nobody else would accept it. */
+  #isDraft(feed: Feed): boolean {
+    const { incarnation } = feed.descriptor
+    return this.#drafts.has(hex(incarnation)) && feed.origin === this.#peerId
+  }
+
+  #admitKnownMembers(): void {
+    const space = { collection: MESH_COLLECTION, partition: '' }
+    for (const { document } of entriesOf(this.#store, space, 'member/')) this.#learn(fieldsOf(document)['chain'])
+    this.#store.subscribe((change) => {
+      if (change.collection !== MESH_COLLECTION) return this.#door?.publishChange(change)
+      if (this.#learn(fieldsOf(change.document)['chain'])) this.#driver.authorityChanged()
+    })
+  }
+
+  #learn(chain: Value | undefined): boolean {
+    const isChain = Array.isArray(chain) && chain.every((link) => link instanceof Uint8Array)
+    return isChain && this.#authority.learn((chain as Uint8Array[]).map((link) => link.slice()))
+  }
+
+  #startDriver(): void {
+    const { keys, mesh } = this.#identity
+    const signer = createSigner(keys.secretKey)
+    const { batch } = this.#profile.sync
+    this.#driver = new Driver({
+      engine: {
+        meshId: mesh.meshId,
+        peerId: this.#peerId,
+        publicKey: keys.publicKey,
+        incarnation: fromHex(this.#incarnation) as Uint8Array,
+        clockFloor: this.#clockFloor,
+        name: this.#name,
+        version: VERSION,
+        batchDelayMs: batch.maxDelayMs,
+        batchOpsMax: batch.maxOps,
+      },
+      store: this.#store,
+      clock: this.#clock,
+      authority: this.#authority,
+      sign: (message) => signer.sign(message),
+      verify: (publicKey, message, signature) => this.#verifier.verify(publicKey, message, signature),
+      log: this.#log,
+      onEvent: (name, fields) => this.#onEvent(name, fields),
+    })
+    this.#mesh = new Mesh({
+      keys,
+      peerId: this.#peerId,
+      meshId: mesh.meshId,
+      chain: () => this.#membership.chain ?? [],
+      admit: (chain) => this.#admitLinked(chain),
+      bootstrap: this.#bootstrap(),
+      linksMax: this.#profile.mesh.links.max,
+      handler: this.#driver,
+      enroller: (request) => this.#members.admit(request),
+      log: this.#log,
+      random: Math.random,
+      monotonicMs: () => performance.now(),
+    })
+    this.#driver.start(this.#mesh)
+  }
+
+  #admitLinked(chain: readonly Uint8Array[]): Capability | null {
+    const admitted = this.#authority.admit(chain)
+    if (admitted?.isNew) this.#driver.authorityChanged()
+    return admitted?.capability ?? null
+  }
+
+  #makeServices(): void {
+    const { keys, mesh } = this.#identity
+    const signer = createSigner(keys.secretKey)
+    this.#members = new Membership({
+      store: this.#store,
+      writer: this.#writer,
+      meshId: mesh.meshId,
+      meshName: mesh.name,
+      rootPublicKey: mesh.rootPublicKey,
+      chain: () => this.#membership.chain ?? [],
+      capability: () => this.#authority.members.capabilitiesOf(keys.publicKey).at(-1) ?? null,
+      publicKey: keys.publicKey,
+      sign: (message) => signer.sign(message),
+      wallMs: () => this.#clock.wallMs(),
+      hlc: () => this.#driver.view.clock,
+      addresses: () => this.#reachableAddresses(),
+    })
+    this.#operations = new OperationService(
+      {
+        store: this.#store,
+        writer: this.#writer,
+        rules: () => rulesOf(this.#profile),
+        incarnation: this.#incarnation,
+        isValid: (feedKey, seq) => isBatchValid(this.#store, mesh.meshId, this.#verifier, feedKey, seq),
+      },
+      {
+        status: () => statusOf(this.#observe()),
+        peers: () => peersOf(this.#observe()),
+        invite: (options) => this.#members.invite(options),
+        profile: () => fillDefaults(this.#parsed.profile),
+        setProfile: (profile) => this.#setProfile(profile),
+      },
+    )
+    this.#door = createDeviceDoor({ profile: this.#profile, operations: this.#operations, log: this.#log })
+  }
+
+  async #openBroker(): Promise<void> {
+    const { listen, anonymous, maxPacketBytes, sessions } = this.#profile.broker
+    this.#broker = await createBroker({
+      listen,
+      mesh8: mesh8(this.#identity.mesh.meshId),
+      peerId: this.#peerId,
+      users: this.#usersReader(),
+      anonymous,
+      maxPacket: maxPacketBytes,
+      sessions,
+      store: this.#store,
+      handler: this.#door,
+      gate: this.#mesh.gate,
+      log: this.#log,
+    })
+    this.#listeners = this.#broker.listeners()
+  }
+
+  /** Asks to be admitted until the mesh has said yes or no; devices are served meanwhile. */
+  async #enrol(): Promise<void> {
+    const invite = this.#membership.invite === null ? null : decodeInvite(this.#membership.invite)
+    if (!invite?.ok || this.#membership.refusal !== null) return
+    const outcome = await enrol({ invite: invite.value, keys: this.#identity.keys, name: this.#name })
+    if (this.#closing) return
+    if (outcome.type === 'admitted') return this.#admitted(outcome.chain, outcome.addresses)
+    if (outcome.type === 'refused') {
+      this.#membership = { ...this.#membership, refusal: outcome.reason }
+      saveMembership(this.#options.dir, this.#membership)
+      this.#log.error('enrolment-refused', { reason: outcome.reason })
+      return
+    }
+    this.#log.warn('enrolment-retry', { reason: outcome.reason, retryMs: ENROL_RETRY_MS })
+    this.#timers.push(setTimeout(() => void this.#enrol(), ENROL_RETRY_MS).unref())
+  }
+
+  /**
+   * From now on we write as a member: in a new incarnation, stamped after our admission. What was written before is
+   * written again, so that the others get it; nobody would take the drafts themselves.
+   */
+  async #admitted(chain: readonly Uint8Array[], addresses: readonly string[]): Promise<void> {
+    await this.#driver.close()
+    this.#membership = { ...this.#membership, chain, addresses, invite: null }
+    this.#incarnation = newIncarnation()
+    this.#clockFloor = Math.max(this.#driver.view.clock, this.#ownNotBefore())
+    await this.#storeIncarnation()
+    saveMembership(this.#options.dir, this.#membership)
+    this.#startDriver()
+    this.#log.info('enrolled', { peerId: this.#peerId, mesh: this.#membership.name })
+    this.#mesh.start()
+    await this.#writeDraftsAgain()
+  }
+
+  /** Idempotent: what was written again already is no draft any more. */
+  async #writeDraftsAgain(): Promise<void> {
+    for (const space of this.#store.spaces()) {
+      if (isSystemName(space.collection)) continue
+      for (const { key, document } of entriesOf(this.#store, space)) {
+        const fields: { [path: string]: Value } = {}
+        document.paths.forEach((path, i) => {
+          const write = document.writes[i]
+          if (write && this.#isDraft(write.feed)) fields[path] = document.values[i] as Value
+        })
+        if (Object.keys(fields).length > 0) await this.#writer.write(space.collection, space.partition, [{ kind: 'put', key, fields }])
+      }
+    }
+  }
+
+  async #setProfile(profile: unknown): Promise<{ revision: number; restart: readonly string[] }> {
+    const parsed = checkedProfile(profile, 'profile')
+    keepProfile(this.#options.dir, parsed.profile)
+    return { revision: resolveProfile(parsed.profile).revision, restart: this.#apply(parsed) }
+  }
+
+  /** Applies what can be applied while running; returns the keys that need a restart. */
+  #apply(parsed: ParsedProfile): readonly string[] {
+    const plan = describeReload(this.#parsed.profile, parsed.profile)
+    this.#parsed = parsed
+    this.#profile = resolveProfile(parsed.profile)
+    this.#door.reload(this.#profile)
+    if (this.#membership.chain) this.#mesh.setBootstrap(this.#bootstrap())
+    this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
+    return plan.restart
+  }
+
+  #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
+    if (name === 'confirmed') return
+    const level = name === 'peer-up' || name === 'peer-down' || name === 'resync' ? 'info' : 'warn'
+    this.#log[level](name, fields)
+    if (name === 'peer-up' || name === 'peer-down') {
+      this.#noteContact(String(fields['peerId']))
+      this.#door?.publishEvent(name, fields)
+    }
+  }
+
+  #noteContact(peerId: string): void {
+    const now = this.#clock.wallMs()
+    this.#lastContact.set(peerId, now)
+    if (this.#closing) return
+    const records = [{ key: CONTACT_RECORDS + peerId, value: utf8(String(now)) }]
+    this.#store.append({ batches: [], records }).catch((error: unknown) => this.#log.debug('contact-not-kept', { message: sentenceOf(error) }))
+  }
+
+  #observe(): Observed {
+    const figures = new Map(this.#mesh.figures().map((figure) => [figure.link, figure]))
+    const view = this.#driver.view
+    const links: ObservedLink[] = view.links.flatMap((link) => {
+      const figure = figures.get(link.link)
+      return figure ? [{ ...link, name: link.name, since: figure.since, bytesSent: figure.bytesSent, bytesReceived: figure.bytesReceived }] : []
+    })
+    return {
+      peerId: this.#peerId,
+      meshId: hex(this.#identity.mesh.meshId),
+      meshIdBytes: this.#identity.mesh.meshId,
+      mesh: this.#identity.mesh.name,
+      name: this.#name,
+      version: VERSION,
+      isEnrolled: this.#membership.chain !== null,
+      enrolment: this.#membership.refusal,
+      startedAt: this.#startedAt,
+      wallMs: this.#clock.wallMs(),
+      profile: { id: this.#profile.id, revision: this.#profile.revision },
+      listeners: this.#listeners,
+      clock: { class: this.#clock.trust(), hlc: view.clock },
+      waitingWrites: view.waitingWrites,
+      broker: this.#broker?.status() ?? null,
+      store: this.#store,
+      links,
+      totals: this.#mesh.totals(),
+      members: this.#authority.members.all(),
+      lastContactByPeer: this.#lastContact,
+      warnings: this.#warnings(),
+    }
+  }
+
+  #warnings(): string[] {
+    const warnings = [...this.#parsed.warnings, ...kindWarnings(this.#profile, [...this.#store.heads()].map(({ feed }) => feed))]
+    if (this.#membership.refusal) warnings.push(`enrolment-refused: the mesh refused this gateway's invite (${this.#membership.refusal}); ask for a new one and join in a new directory`)
+    else if (!this.#membership.chain) warnings.push('not-enrolled: this gateway has not reached its mesh yet; it keeps what its devices say and goes on trying')
+    return warnings
+  }
+
+  get #name(): string {
+    return (this.#profile.node.name ?? hostname()).slice(0, 63)
+  }
+
+  #bootstrap(): string[] {
+    return [...new Set([...this.#profile.mesh.bootstrap.map(formatAddress), ...this.#membership.addresses])]
+  }
+
+  /** Our listeners with every address of this machine in place of the wildcard; loopback only when there is nothing else. */
+  #reachableAddresses(): string[] {
+    const addresses = this.#listeners.flatMap((text) => {
+      const url = new URL(text)
+      return url.hostname === '[::]' || url.hostname === '0.0.0.0' ? machineAddresses().map((host) => `mqtt://${host}:${url.port}`) : [text]
+    })
+    const outside = addresses.filter((text) => !/\/\/(127\.|\[::1\])/.test(text))
+    return outside.length > 0 ? [...outside, ...addresses.filter((text) => !outside.includes(text))] : addresses
+  }
+
+  /** Reads the users file again when it has changed. A broken file lets nobody new in and says so. */
+  #usersReader(): () => UserTable {
+    const { users } = this.#profile.broker
+    const folder = users.from === 'cred' ? (process.env['CREDENTIALS_DIRECTORY'] ?? '') : this.#options.dir
+    const path = resolve(folder, users.name)
+    let readAt = 0
+    let table: UserTable = new Map()
+    return () => {
+      const changedAt = existsSync(path) ? statSync(path).mtimeMs : 0
+      if (changedAt === readAt) return table
+      readAt = changedAt
+      const parsed = changedAt === 0 ? null : parseUsers(readFileSync(path, 'utf8'))
+      if (parsed && !parsed.ok) this.#log.error('users-refused', { path, message: parsed.error.message })
+      table = parsed?.ok ? parsed.value : new Map()
+      return table
+    }
+  }
+
+  #every(ms: number, act: () => void | Promise<void>): void {
+    const run = async (): Promise<void> => {
+      try {
+        await act()
+      } catch (error) {
+        this.#log.warn('periodic-task-failed', { message: sentenceOf(error) })
+      }
+    }
+    this.#timers.push(setInterval(() => void run(), ms).unref())
+  }
+}
+
+function machineAddresses(): string[] {
+  const addresses = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
+  const outside = addresses.filter(({ internal, family }) => !internal && family === 'IPv4').map(({ address }) => address)
+  return [...outside, '127.0.0.1']
+}

@@ -1,0 +1,94 @@
+import { Gateway as GatewayProcess, openGateway as open, type Ended } from './gateway.ts'
+import type { Fields } from './model/value.ts'
+import type { DocumentView, Operations, Provenance, PutOptions, Query, Receipt, StatusView, PeerView, WatchEvent, WatchOptions } from './ports/operations.ts'
+import { SILENT_LOG, type Log } from './ports/log.ts'
+import type { DeviceProfile } from './profile/defaults.ts'
+
+/** The public API: a gateway inside your own program. */
+
+export { MarramError, ERROR_CODES, type ErrorCode } from './base/errors.ts'
+export { initGateway, joinGateway, type NewIdentity } from './setup.ts'
+export type { DeviceProfile, DocumentView, Fields, Log, PeerView, Provenance, PutOptions, Query, Receipt, StatusView, WatchEvent, WatchOptions }
+
+export interface OpenOptions {
+  /** Data directory with an identity (see `initGateway`, `joinGateway`). */
+  readonly dir: string
+  /** Instead of the profile kept in `dir`. */
+  readonly profile?: DeviceProfile
+  /** Silent without it. */
+  readonly log?: Log
+}
+
+/** One collection of an open gateway. */
+export interface Collection {
+  /** Merges the fields into the document, null removes one; resolves when it is durable on this gateway. */
+  put(key: string, fields: Fields, options?: PutOptions): Promise<Receipt>
+  delete(key: string): Promise<Receipt>
+  get(key: string): Fields | undefined
+  provenance(key: string): { readonly [path: string]: Provenance } | undefined
+  list(query?: Query): Iterable<DocumentView>
+  count(query?: Query): number
+  /** Current matches, then changes; ends with `options.signal` or by leaving the loop. */
+  watch(options?: WatchOptions): AsyncIterable<WatchEvent>
+}
+
+/** A running gateway: broker, store and links. */
+export class Gateway {
+  readonly #process: GatewayProcess
+  readonly #operations: Operations
+
+  constructor(process: GatewayProcess) {
+    this.#process = process
+    this.#operations = process.operations
+  }
+
+  get peerId(): string {
+    return this.#process.peerId
+  }
+
+  /** Resolves when the gateway has stopped, by `close` or because its disk failed. */
+  get closed(): Promise<Ended> {
+    return this.#process.closed
+  }
+
+  collection(name: string): Collection {
+    const operations = this.#operations
+    return {
+      put: (key, fields, options) => operations.put(name, key, fields, options),
+      delete: (key) => operations.delete(name, key),
+      get: (key) => operations.get(name, key)?.value,
+      provenance: (key) => operations.provenance(name, key),
+      list: (query) => operations.list(name, query),
+      count: (query) => operations.count(name, query),
+      watch: (options) => operations.watch(name, options),
+    }
+  }
+
+  status(): StatusView {
+    return this.#operations.status()
+  }
+
+  peers(): readonly PeerView[] {
+    return this.#operations.peers()
+  }
+
+  /** One invite token for another gateway. */
+  invite(options?: Parameters<Operations['invite']>[0]): Promise<{ readonly token: string; readonly expires: string }> {
+    return this.#operations.invite(options)
+  }
+
+  /** Digests by collection, equal on every gateway that has converged. */
+  digest(collection?: string): { readonly collections: { readonly [name: string]: string } } {
+    return this.#operations.digest(collection)
+  }
+
+  close(): Promise<void> {
+    return this.#process.close()
+  }
+}
+
+/** Opens the gateway in `dir`: its broker, store and links serve when the promise resolves. Throws MarramError. */
+export async function openGateway(options: OpenOptions): Promise<Gateway> {
+  const { dir, profile, log = SILENT_LOG } = options
+  return new Gateway(await open({ dir, log, ...(profile && { profile }) }))
+}

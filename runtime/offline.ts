@@ -1,0 +1,77 @@
+import { join } from 'node:path'
+import { hex } from './base/bytes.ts'
+import { MarramError } from './base/errors.ts'
+import { peerIdOf } from './crypto/identity.ts'
+import { createVerifier } from './crypto/signature.ts'
+import { loadIdentity } from './identity/identity.ts'
+import { takeLock } from './identity/lock.ts'
+import { loadProfile } from './identity/profile-file.ts'
+import { DocumentService } from './operations/documents.ts'
+import { isBatchValid } from './operations/evidence.ts'
+import { rulesOf } from './operations/rules.ts'
+import { statusOf } from './operations/status.ts'
+import { SILENT_LOG } from './ports/log.ts'
+import type { Documents, StatusView } from './ports/operations.ts'
+import { resolveProfile } from './profile/resolve.ts'
+import { openStore } from './store/open.ts'
+import { VERSION } from './version.ts'
+
+/** What can be read of a gateway that doesn't run: nothing is written, and no gateway may start meanwhile. */
+export interface OfflineGateway {
+  readonly documents: Documents
+  status(): StatusView
+  close(): Promise<void>
+}
+
+/** Throws `no-identity`, `in-use`, `not-found` (nothing was ever stored), `storage-damaged`. */
+export async function openOffline(dir: string): Promise<OfflineGateway> {
+  const { keys, mesh } = loadIdentity(dir)
+  const lock = takeLock(dir)
+  try {
+    const parsed = loadProfile({ dir })
+    const profile = resolveProfile(parsed.profile)
+    const store = await openStore({ dir: join(dir, 'data'), meshId: mesh.meshId, log: SILENT_LOG, onFatal: () => {}, readOnly: true })
+    const verifier = createVerifier()
+    const documents = new DocumentService({
+      store,
+      writer: { write: () => Promise.reject(new MarramError('not-running', `Cannot write: no gateway runs on "${dir}"`)) },
+      rules: () => rulesOf(profile),
+      incarnation: '0000000000000000',
+      isValid: (feedKey, seq) => isBatchValid(store, mesh.meshId, verifier, feedKey, seq),
+    })
+    return {
+      documents,
+      status: () =>
+        statusOf({
+          peerId: peerIdOf(keys.publicKey),
+          meshId: hex(mesh.meshId),
+          meshIdBytes: mesh.meshId,
+          mesh: mesh.name,
+          name: profile.node.name ?? '',
+          version: VERSION,
+          isEnrolled: mesh.chain !== null,
+          enrolment: mesh.refusal,
+          startedAt: Date.now(),
+          wallMs: Date.now(),
+          profile: { id: profile.id, revision: profile.revision },
+          listeners: [],
+          clock: { class: 0, hlc: 0 },
+          waitingWrites: 0,
+          broker: null,
+          store,
+          links: [],
+          totals: { bytesSent: 0, bytesReceived: 0 },
+          members: [],
+          lastContactByPeer: new Map(),
+          warnings: parsed.warnings,
+        }),
+      close: async () => {
+        await store.close()
+        lock.release()
+      },
+    }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}

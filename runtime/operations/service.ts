@@ -1,0 +1,32 @@
+import type { Administration, InviteOptions, Operations, PeerView, StatusView } from '../ports/operations.ts'
+import { DocumentService, type DocumentSurroundings } from './documents.ts'
+
+/** Documents and administration together: what every door of a gateway opens onto. */
+export class OperationService extends DocumentService implements Operations {
+  readonly #administration: Administration
+
+  constructor(surroundings: DocumentSurroundings, administration: Administration) {
+    super(surroundings)
+    this.#administration = administration
+  }
+
+  status(): StatusView {
+    return this.#administration.status()
+  }
+
+  peers(): readonly PeerView[] {
+    return this.#administration.peers()
+  }
+
+  invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }> {
+    return this.#administration.invite(options)
+  }
+
+  profile(): unknown {
+    return this.#administration.profile()
+  }
+
+  setProfile(profile: unknown): Promise<{ readonly revision: number; readonly restart: readonly string[] }> {
+    return this.#administration.setProfile(profile)
+  }
+}
