@@ -164,7 +164,8 @@ class Enrolment {
 
   #end(outcome: JoinOutcome): void {
     clearTimeout(this.#deadline)
-    this.#connection.close()
+    // First: closing ends with an outcome of its own.
     this.#resolve(outcome)
+    this.#connection.close()
   }
 }
