@@ -378,7 +378,12 @@ export class Gateway {
       sessions,
       store: this.#store,
       handler: this.#door,
-      gate: this.#mesh.gate,
+      // Enrolment makes a new mesh behind the same broker.
+      gate: {
+        admit: (login) => this.#mesh.gate.admit(login),
+        receive: (from, payload) => this.#mesh.gate.receive(from, payload),
+        gone: (from) => this.#mesh.gate.gone(from),
+      },
       log: this.#log,
     })
     this.#listeners = this.#broker.listeners()
@@ -406,6 +411,7 @@ export class Gateway {
    * written again, so that the others get it; nobody would take the drafts themselves.
    */
   async #admitted(chain: readonly Uint8Array[], addresses: readonly string[]): Promise<void> {
+    this.#mesh.closeAll()
     await this.#driver.close()
     this.#membership = { ...this.#membership, chain, addresses, invite: null }
     this.#incarnation = newIncarnation()
@@ -511,8 +517,10 @@ export class Gateway {
     return (this.#profile.node.name ?? hostname()).slice(0, 63)
   }
 
-  #bootstrap(): string[] {
-    return [...new Set([...this.#profile.mesh.bootstrap.map(formatAddress), ...this.#membership.addresses])]
+  /** What the profile lists, and where it lists nothing, where we were admitted. */
+  #bootstrap(): readonly string[] {
+    const listed = this.#profile.mesh.bootstrap.map(formatAddress)
+    return listed.length > 0 ? listed : this.#membership.addresses
   }
 
   /** Our listeners with every address of this machine in place of the wildcard; loopback only when there is nothing else. */
