@@ -44,6 +44,8 @@ export const GATEWAY_LIMITS = {
   flushesPerSecond: 100,
   /** Flushes below this many bytes pay a token of the bucket; greater ones are bulk and are never held back. */
   smallFlushBytes: 16_384,
+  /** The same by what the flush's operations take in memory: a thousand of them compress to less than 16 KiB. */
+  smallFlushMemoryBytes: 65_536,
   /** Appends waiting for the disk, in bytes; further ones are refused with `overloaded`. */
   appendQueueBytesMax: 33_554_432,
   /** A sweep starts when this share of table or ring is full; when so many bytes wait and writers pause; or at the latest. */

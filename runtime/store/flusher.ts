@@ -29,6 +29,7 @@ export class Flusher<Item extends Flushable> {
   readonly #flushMax: Flushable
   #queue: Item[] = []
   #queuedBytes = 0
+  #queuedMemory = 0
   #isFlushing = false
   #isScheduled = false
   #timer: NodeJS.Timeout | null = null
@@ -52,6 +53,7 @@ export class Flusher<Item extends Flushable> {
   add(item: Item): void {
     this.#queue.push(item)
     this.#queuedBytes += item.bytes
+    this.#queuedMemory += item.memory
     if (this.#isFlushing || this.#isScheduled) return
     // At the end of this turn's synchronous part, so that writers of one turn share a flush.
     this.#isScheduled = true
@@ -66,9 +68,10 @@ export class Flusher<Item extends Flushable> {
     if (this.#isFlushing) return
     if (this.#queue.length === 0) return this.#becomeIdle()
     const { count, bytes, memory } = this.#nextFlush()
-    if (!this.#target.hasRoom({ bytes, memory }) || !this.#pays(this.#queuedBytes)) return
+    if (!this.#target.hasRoom({ bytes, memory }) || !this.#pays()) return
     const items = this.#queue.splice(0, count)
     this.#queuedBytes -= bytes
+    this.#queuedMemory -= memory
     this.#isFlushing = true
     this.#target.flush(items, () => {
       this.#isFlushing = false
@@ -81,6 +84,7 @@ export class Flusher<Item extends Flushable> {
     const items = this.#queue
     this.#queue = []
     this.#queuedBytes = 0
+    this.#queuedMemory = 0
     if (!this.#isFlushing) this.#becomeIdle()
     return items
   }
@@ -105,8 +109,11 @@ export class Flusher<Item extends Flushable> {
     return { count, bytes, memory }
   }
 
-  #pays(bytes: number): boolean {
-    if (this.#bucket === null || bytes >= GATEWAY_LIMITS.smallFlushBytes) {
+  /** Bulk is what takes much in the log or, since bodies are compressed, makes much of it. */
+  #pays(): boolean {
+    const { smallFlushBytes, smallFlushMemoryBytes } = GATEWAY_LIMITS
+    const isBulk = this.#queuedBytes >= smallFlushBytes || this.#queuedMemory >= smallFlushMemoryBytes
+    if (this.#bucket === null || isBulk) {
       this.#stopTimer()
       return true
     }
