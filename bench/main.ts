@@ -7,7 +7,8 @@ const figures: { [part: string]: unknown } = {}
 if (only === undefined || only === 'store') figures['store'] = await benchStore()
 if (only === undefined || only === 'replication') {
   const replication = await benchReplication()
-  for (const [name, value] of Object.entries(replication)) console.log(`${name.padEnd(46)} ${value >= 1_000 ? Math.round(value).toLocaleString('en') : value.toFixed(2)}`)
+  for (const [name, value] of Object.entries(replication))
+    console.log(`${name.padEnd(46)} ${value >= 1_000 ? Math.round(value).toLocaleString('en') : value.toFixed(2)}`)
   figures['replication'] = replication
 }
 console.log(JSON.stringify(figures))

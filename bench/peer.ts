@@ -33,7 +33,13 @@ async function answer(request: Request): Promise<void> {
       void watch(request.collection)
       return say({ type: 'watching' })
     case 'figures':
-      return say({ type: 'figures', digest: gateway?.digest().collections ?? {}, rss: process.memoryUsage.rss(), cpu: process.cpuUsage(), links: gateway?.status().links })
+      return say({
+        type: 'figures',
+        digest: gateway?.digest().collections ?? {},
+        rss: process.memoryUsage.rss(),
+        cpu: process.cpuUsage(),
+        links: gateway?.status().links,
+      })
     case 'close':
       await gateway?.close()
       gateway = null
@@ -42,7 +48,8 @@ async function answer(request: Request): Promise<void> {
 }
 
 async function watch(collection: string): Promise<void> {
-  for await (const event of gateway?.collection(collection).watch() ?? []) say({ type: 'seen', key: event.key, at: now() })
+  for await (const event of gateway?.collection(collection).watch() ?? [])
+    say({ type: 'seen', key: event.key, at: now() })
 }
 
 function say(message: object): void {

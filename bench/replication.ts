@@ -25,7 +25,10 @@ export async function benchReplication(): Promise<ReplicationFigures> {
   let gateway: Gateway | null = null
   try {
     initGateway({ dir: join(folder, 'a'), mesh: 'bench' })
-    gateway = await openGateway({ dir: join(folder, 'a'), profile: { schemaVersion: 1, id: 'bench', broker: { listen: ['mqtt://127.0.0.1:0'] } } })
+    gateway = await openGateway({
+      dir: join(folder, 'a'),
+      profile: { schemaVersion: 1, id: 'bench', broker: { listen: ['mqtt://127.0.0.1:0'] } },
+    })
     const address = gateway.status().listeners[0] as string
     joinGateway({ dir: join(folder, 'b'), token: (await gateway.invite()).token })
     const open = { type: 'open', dir: join(folder, 'b'), bootstrap: address }
@@ -117,7 +120,8 @@ function fieldsOf(i: number): { temperature: number; humidity: number; room: str
 
 function checkEqual(gateway: Gateway, theirs: unknown): void {
   const ours = gateway.digest().collections
-  if (JSON.stringify(ours) !== JSON.stringify(theirs)) throw new Error(`The gateways differ: ${JSON.stringify(ours)} and ${JSON.stringify(theirs)}`)
+  if (JSON.stringify(ours) !== JSON.stringify(theirs))
+    throw new Error(`The gateways differ: ${JSON.stringify(ours)} and ${JSON.stringify(theirs)}`)
 }
 
 async function linked(gateway: Gateway): Promise<void> {

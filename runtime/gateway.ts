@@ -114,7 +114,10 @@ export class Gateway {
   readonly #lastContact = new Map<string, number>()
   readonly #startedAt = Date.now()
   readonly #timers: NodeJS.Timeout[] = []
-  readonly #writer = { write: (collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp> => this.#driver.write(collection, partition, ops) }
+  readonly #writer = {
+    write: (collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp> =>
+      this.#driver.write(collection, partition, ops),
+  }
   #parsed: ParsedProfile
   #profile: ResolvedProfile
   #membership: MeshMembership
@@ -142,7 +145,9 @@ export class Gateway {
     this.#parsed = parsed
     this.#profile = resolveProfile(parsed.profile)
     this.#peerId = peerIdOf(identity.keys.publicKey)
-    this.#authority = new MeshAuthority(identity.mesh.meshId, identity.mesh.rootPublicKey, this.#verifier, (feed) => this.#isDraft(feed))
+    this.#authority = new MeshAuthority(identity.mesh.meshId, identity.mesh.rootPublicKey, this.#verifier, (feed) =>
+      this.#isDraft(feed),
+    )
     this.closed = new Promise((resolve) => {
       this.#ended = resolve
     })
@@ -434,7 +439,8 @@ export class Gateway {
           const write = document.writes[i]
           if (write && this.#isDraft(write.feed)) fields[path] = document.values[i] as Value
         })
-        if (Object.keys(fields).length > 0) await this.#writer.write(space.collection, space.partition, [{ kind: 'put', key, fields }])
+        if (Object.keys(fields).length > 0)
+          await this.#writer.write(space.collection, space.partition, [{ kind: 'put', key, fields }])
       }
     }
   }
@@ -471,7 +477,9 @@ export class Gateway {
     this.#lastContact.set(peerId, now)
     if (this.#closing) return
     const records = [{ key: CONTACT_RECORDS + peerId, value: utf8(String(now)) }]
-    this.#store.append({ batches: [], records }).catch((error: unknown) => this.#log.debug('contact-not-kept', { message: sentenceOf(error) }))
+    this.#store
+      .append({ batches: [], records })
+      .catch((error: unknown) => this.#log.debug('contact-not-kept', { message: sentenceOf(error) }))
   }
 
   #observe(): Observed {
@@ -479,7 +487,17 @@ export class Gateway {
     const view = this.#driver.view
     const links: ObservedLink[] = view.links.flatMap((link) => {
       const figure = figures.get(link.link)
-      return figure ? [{ ...link, name: link.name, since: figure.since, bytesSent: figure.bytesSent, bytesReceived: figure.bytesReceived }] : []
+      return figure
+        ? [
+            {
+              ...link,
+              name: link.name,
+              since: figure.since,
+              bytesSent: figure.bytesSent,
+              bytesReceived: figure.bytesReceived,
+            },
+          ]
+        : []
     })
     return {
       peerId: this.#peerId,
@@ -507,9 +525,21 @@ export class Gateway {
   }
 
   #warnings(): string[] {
-    const warnings = [...this.#parsed.warnings, ...kindWarnings(this.#profile, [...this.#store.heads()].map(({ feed }) => feed))]
-    if (this.#membership.refusal) warnings.push(`enrolment-refused: the mesh refused this gateway's invite (${this.#membership.refusal}); ask for a new one and join in a new directory`)
-    else if (!this.#membership.chain) warnings.push('not-enrolled: this gateway has not reached its mesh yet; it keeps what its devices say and goes on trying')
+    const warnings = [
+      ...this.#parsed.warnings,
+      ...kindWarnings(
+        this.#profile,
+        [...this.#store.heads()].map(({ feed }) => feed),
+      ),
+    ]
+    if (this.#membership.refusal)
+      warnings.push(
+        `enrolment-refused: the mesh refused this gateway's invite (${this.#membership.refusal}); ask for a new one and join in a new directory`,
+      )
+    else if (!this.#membership.chain)
+      warnings.push(
+        'not-enrolled: this gateway has not reached its mesh yet; it keeps what its devices say and goes on trying',
+      )
     return warnings
   }
 
@@ -527,7 +557,9 @@ export class Gateway {
   #reachableAddresses(): string[] {
     const addresses = this.#listeners.flatMap((text) => {
       const url = new URL(text)
-      return url.hostname === '[::]' || url.hostname === '0.0.0.0' ? machineAddresses().map((host) => `mqtt://${host}:${url.port}`) : [text]
+      return url.hostname === '[::]' || url.hostname === '0.0.0.0'
+        ? machineAddresses().map((host) => `mqtt://${host}:${url.port}`)
+        : [text]
     })
     const outside = addresses.filter((text) => !/\/\/(127\.|\[::1\])/.test(text))
     return outside.length > 0 ? [...outside, ...addresses.filter((text) => !outside.includes(text))] : addresses
@@ -565,6 +597,8 @@ export class Gateway {
 
 function machineAddresses(): string[] {
   const addresses = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
-  const outside = addresses.filter(({ internal, family }) => !internal && family === 'IPv4').map(({ address }) => address)
+  const outside = addresses
+    .filter(({ internal, family }) => !internal && family === 'IPv4')
+    .map(({ address }) => address)
   return [...outside, '127.0.0.1']
 }

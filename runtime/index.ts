@@ -1,6 +1,17 @@
 import { Gateway as GatewayProcess, openGateway as open, type Ended } from './gateway.ts'
 import type { Fields } from './model/value.ts'
-import type { DocumentView, Operations, Provenance, PutOptions, Query, Receipt, StatusView, PeerView, WatchEvent, WatchOptions } from './ports/operations.ts'
+import type {
+  DocumentView,
+  Operations,
+  Provenance,
+  PutOptions,
+  Query,
+  Receipt,
+  StatusView,
+  PeerView,
+  WatchEvent,
+  WatchOptions,
+} from './ports/operations.ts'
 import { SILENT_LOG, type Log } from './ports/log.ts'
 import type { DeviceProfile } from './profile/defaults.ts'
 
@@ -8,7 +19,20 @@ import type { DeviceProfile } from './profile/defaults.ts'
 
 export { MarramError, ERROR_CODES, type ErrorCode } from './base/errors.ts'
 export { initGateway, joinGateway, type NewIdentity } from './setup.ts'
-export type { DeviceProfile, DocumentView, Fields, Log, PeerView, Provenance, PutOptions, Query, Receipt, StatusView, WatchEvent, WatchOptions }
+export type {
+  DeviceProfile,
+  DocumentView,
+  Fields,
+  Log,
+  PeerView,
+  Provenance,
+  PutOptions,
+  Query,
+  Receipt,
+  StatusView,
+  WatchEvent,
+  WatchOptions,
+}
 
 export interface OpenOptions {
   /** Data directory with an identity (see `initGateway`, `joinGateway`). */

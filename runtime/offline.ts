@@ -30,11 +30,19 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
   try {
     const parsed = loadProfile({ dir })
     const profile = resolveProfile(parsed.profile)
-    const store = await openStore({ dir: join(dir, 'data'), meshId: mesh.meshId, log: SILENT_LOG, onFatal: () => {}, readOnly: true })
+    const store = await openStore({
+      dir: join(dir, 'data'),
+      meshId: mesh.meshId,
+      log: SILENT_LOG,
+      onFatal: () => {},
+      readOnly: true,
+    })
     const verifier = createVerifier()
     const documents = new DocumentService({
       store,
-      writer: { write: () => Promise.reject(new MarramError('not-running', `Cannot write: no gateway runs on "${dir}"`)) },
+      writer: {
+        write: () => Promise.reject(new MarramError('not-running', `Cannot write: no gateway runs on "${dir}"`)),
+      },
       rules: () => rulesOf(profile),
       incarnation: '0000000000000000',
       isValid: (feedKey, seq) => isBatchValid(store, mesh.meshId, verifier, feedKey, seq),

@@ -24,7 +24,8 @@ export interface NewIdentity {
  */
 export function initGateway(options: { readonly dir: string; readonly mesh: string }): NewIdentity {
   const { dir, mesh } = options
-  if (!isName(mesh)) throw new MarramError('bad-request', `Cannot name a mesh "${mesh}": it must be 1 to 63 of a-z, 0-9 and "-"`)
+  if (!isName(mesh))
+    throw new MarramError('bad-request', `Cannot name a mesh "${mesh}": it must be 1 to 63 of a-z, 0-9 and "-"`)
   return inEmptyDirectory(dir, () => {
     const rootSecretKey = randomBytes(32)
     const root = createSigner(rootSecretKey)
@@ -43,7 +44,15 @@ export function initGateway(options: { readonly dir: string; readonly mesh: stri
       invite: null,
     }
     const chain = [encodeCapability(capability, meshId, (message) => root.sign(message))]
-    const membership = { meshId, name: mesh, rootPublicKey: root.publicKey, chain, invite: null, refusal: null, addresses: [] }
+    const membership = {
+      meshId,
+      name: mesh,
+      rootPublicKey: root.publicKey,
+      chain,
+      invite: null,
+      refusal: null,
+      addresses: [],
+    }
     saveIdentity(dir, { keys, mesh: membership }, rootSecretKey)
     return { peerId: peerIdOf(keys.publicKey), meshId: hex(meshId) }
   })
@@ -59,7 +68,15 @@ export function joinGateway(options: { readonly dir: string; readonly token: str
   const { meshId, meshName, rootPublicKey } = invite.value
   return inEmptyDirectory(options.dir, () => {
     const keys = generateDeviceKeys()
-    const membership = { meshId, name: meshName, rootPublicKey, chain: null, invite: options.token, refusal: null, addresses: [] }
+    const membership = {
+      meshId,
+      name: meshName,
+      rootPublicKey,
+      chain: null,
+      invite: options.token,
+      refusal: null,
+      addresses: [],
+    }
     saveIdentity(options.dir, { keys, mesh: membership }, null)
     return { peerId: peerIdOf(keys.publicKey), meshId: hex(meshId) }
   })
@@ -67,7 +84,10 @@ export function joinGateway(options: { readonly dir: string; readonly token: str
 
 function inEmptyDirectory(dir: string, make: () => NewIdentity): NewIdentity {
   if (hasIdentity(dir)) {
-    throw new MarramError('already-exists', `Cannot make an identity in "${dir}": it has one already, choose another directory`)
+    throw new MarramError(
+      'already-exists',
+      `Cannot make an identity in "${dir}": it has one already, choose another directory`,
+    )
   }
   const lock = takeLock(dir)
   try {

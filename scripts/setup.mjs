@@ -11,7 +11,15 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const STAMP = join(ROOT, 'node_modules/.marram-setup')
 const BUILT = join(ROOT, 'dist/.built')
-const SOURCES = ['runtime', 'test', 'bench', 'device-profiles', 'scripts/generate-profile.mjs', 'tsconfig.json', 'package.json']
+const SOURCES = [
+  'runtime',
+  'test',
+  'bench',
+  'device-profiles',
+  'scripts/generate-profile.mjs',
+  'tsconfig.json',
+  'package.json',
+]
 const NODE_MIN = [20, 19]
 const PLATFORMS = ['linux-x64', 'linux-arm64', 'linux-arm', 'darwin-x64', 'darwin-arm64']
 const LOCK_STALE_MS = 600_000
@@ -31,26 +39,44 @@ export async function setup() {
 function checkMachine() {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major < NODE_MIN[0] || (major === NODE_MIN[0] && minor < NODE_MIN[1])) {
-    throw new Error(`Marram needs Node ${NODE_MIN.join('.')} or newer, this is ${process.versions.node}: install a newer one, 22 is recommended`)
+    throw new Error(
+      `Marram needs Node ${NODE_MIN.join('.')} or newer, this is ${process.versions.node}: install a newer one, 22 is recommended`,
+    )
   }
   const platform = `${process.platform}-${process.arch}`
-  if (!PLATFORMS.includes(platform)) throw new Error(`Marram does not run on ${platform}: it runs on ${PLATFORMS.join(', ')}`)
+  if (!PLATFORMS.includes(platform))
+    throw new Error(`Marram does not run on ${platform}: it runs on ${PLATFORMS.join(', ')}`)
 }
 
 function install() {
-  const wanted = createHash('sha256').update(readFileSync(join(ROOT, 'package-lock.json'))).update(process.versions.modules).digest('hex')
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(ROOT, 'package-lock.json')))
+    .update(process.versions.modules)
+    .digest('hex')
   if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === wanted) return
   console.error('Installing dependencies…')
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-  const { status, error, stderr } = spawnSync(npm, ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund'], {
-    cwd: ROOT,
-    encoding: 'utf8',
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
+  const { status, error, stderr } = spawnSync(
+    npm,
+    ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund'],
+    {
+      cwd: ROOT,
+      encoding: 'utf8',
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  )
   if (error) throw new Error(`npm can't be run (${error.message}): install it together with Node`)
   if (status !== 0) {
     const isOffline = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|network/i.test(stderr)
-    throw new Error(isOffline ? 'The dependencies can\'t be fetched: this machine does not reach the npm registry, connect it and try again' : `npm ci failed:\n${stderr.split('\n').filter((line) => line.startsWith('npm error')).slice(0, 8).join('\n')}`)
+    throw new Error(
+      isOffline
+        ? "The dependencies can't be fetched: this machine does not reach the npm registry, connect it and try again"
+        : `npm ci failed:\n${stderr
+            .split('\n')
+            .filter((line) => line.startsWith('npm error'))
+            .slice(0, 8)
+            .join('\n')}`,
+    )
   }
   writeFileSync(STAMP, wanted)
 }

@@ -42,7 +42,10 @@ function testFiles(root) {
   return readdirSync(root, { recursive: true })
     .map(String)
     .filter((file) => file.endsWith('.test.js'))
-    .filter((file) => relative('system', file).startsWith('..') !== values.system && file.split(sep).join('/').includes(values.only))
+    .filter(
+      (file) =>
+        relative('system', file).startsWith('..') !== values.system && file.split(sep).join('/').includes(values.only),
+    )
     .sort()
     .map((file) => join(root, file))
 }

@@ -1,11 +1,4 @@
-import {
-  RIGHT_ADMIN,
-  RIGHT_DELETE,
-  RIGHT_READ,
-  RIGHT_RELAY,
-  RIGHT_WRITE,
-  type Grant,
-} from '../model/capability.ts'
+import { RIGHT_ADMIN, RIGHT_DELETE, RIGHT_READ, RIGHT_RELAY, RIGHT_WRITE, type Grant } from '../model/capability.ts'
 import { MESH_COLLECTION } from '../model/names.ts'
 
 const ALL_DATA = RIGHT_READ | RIGHT_WRITE | RIGHT_DELETE | RIGHT_RELAY

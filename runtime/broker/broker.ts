@@ -9,7 +9,14 @@ import { PacketLengthGuard } from '../wire/packet-length.ts'
 import { forgetDuplicates, isLoopback, type BrokerClient, type Login } from './clients.ts'
 import { FrameConnection, type FrameRoom } from './frames.ts'
 import { DurablePersistence, type RecordStore, type SessionLimits } from './persistence.ts'
-import { isCovered, isReservedForForward, isReservedForPublish, isReservedForSubscribe, matches, overlap } from './topics.ts'
+import {
+  isCovered,
+  isReservedForForward,
+  isReservedForPublish,
+  isReservedForSubscribe,
+  matches,
+  overlap,
+} from './topics.ts'
 import { verifyPassword, type UserTable } from './users.ts'
 
 export interface ListenAddress {
@@ -81,9 +88,11 @@ class EmbeddedBroker implements Broker {
       connectTimeout: CONNECT_MS,
       drainTimeout: DRAIN_MS,
       preConnect: (client, packet, done) => done(null, this.#mayConnect(client as BrokerClient, packet)),
-      authenticate: (client, user, password, done) => void this.#authenticate(client as BrokerClient, user, password, done),
+      authenticate: (client, user, password, done) =>
+        void this.#authenticate(client as BrokerClient, user, password, done),
       authorizePublish: (client, packet, done) => this.#publishFrom(client as BrokerClient | null, packet, done),
-      authorizeSubscribe: (client, subscription, done) => done(null, this.#maySubscribe(client as BrokerClient, subscription) ? subscription : null),
+      authorizeSubscribe: (client, subscription, done) =>
+        done(null, this.#maySubscribe(client as BrokerClient, subscription) ? subscription : null),
       authorizeForward: (client, packet) => (this.#mayForward(client as BrokerClient, packet) ? packet : null),
     })
     this.#listenToEvents()
@@ -101,7 +110,14 @@ class EmbeddedBroker implements Broker {
 
   publish(message: OutgoingMessage): Promise<void> {
     const payload = Buffer.from(message.payload)
-    return this.#route({ cmd: 'publish', topic: message.topic, payload, qos: message.qos, retain: message.retain, dup: false })
+    return this.#route({
+      cmd: 'publish',
+      topic: message.topic,
+      payload,
+      qos: message.qos,
+      retain: message.retain,
+      dup: false,
+    })
   }
 
   isWatched(collection: string): boolean {
@@ -134,7 +150,10 @@ class EmbeddedBroker implements Broker {
 
   async #listen({ protocol, host, port }: ListenAddress): Promise<void> {
     if (protocol !== 'mqtt') {
-      throw new MarramError('not-supported', `Cannot listen on "${protocol}://${host}:${port}": TLS is not built yet, use mqtt://`)
+      throw new MarramError(
+        'not-supported',
+        `Cannot listen on "${protocol}://${host}:${port}": TLS is not built yet, use mqtt://`,
+      )
     }
     const server = createServer({ highWaterMark: BUFFERED_BYTES_MAX, noDelay: true }, (socket) => this.#accept(socket))
     server.maxConnections = CONNECTIONS_MAX
@@ -144,7 +163,11 @@ class EmbeddedBroker implements Broker {
     }).catch((cause: NodeJS.ErrnoException) => {
       const where = `mqtt://${host.includes(':') ? `[${host}]` : host}:${port}`
       if (cause.code === 'EADDRINUSE') {
-        throw new MarramError('port-in-use', `Cannot listen on "${where}": another process uses port ${port}, stop it or choose another port in broker.listen`, { cause })
+        throw new MarramError(
+          'port-in-use',
+          `Cannot listen on "${where}": another process uses port ${port}, stop it or choose another port in broker.listen`,
+          { cause },
+        )
       }
       throw new MarramError('port-in-use', `Cannot listen on "${where}": ${cause.message}`, { cause })
     })
@@ -193,12 +216,17 @@ class EmbeddedBroker implements Broker {
       return done(null, false)
     }
     client.login = login
-    lengthsOf(client.conn).bytesMax = login.kind === 'device' ? this.#options.maxPacket : GATEWAY_LIMITS.neighbourPacketBytesMax
+    lengthsOf(client.conn).bytesMax =
+      login.kind === 'device' ? this.#options.maxPacket : GATEWAY_LIMITS.neighbourPacketBytesMax
     if (login.kind !== 'device') this.#frames.set(client, new FrameConnection(this.#room, client, user ?? ''))
     done(null, true)
   }
 
-  async #login(client: BrokerClient, user: string | undefined, password: Readonly<Buffer> | undefined): Promise<Login | null> {
+  async #login(
+    client: BrokerClient,
+    user: string | undefined,
+    password: Readonly<Buffer> | undefined,
+  ): Promise<Login | null> {
     if (user === undefined) {
       const { anonymous } = this.#options
       const isAllowed = anonymous === 'all' || (anonymous === 'loopback' && isLoopback(client.conn.remoteAddress))
@@ -297,16 +325,24 @@ class EmbeddedBroker implements Broker {
       void this.#persistence.notePresence(client.id, true)
     })
     this.#aedes.on('subscribe', (subscriptions, client) => {
-      if (client) this.#watch(client.id, subscriptions.map(({ topic }) => topic))
+      if (client)
+        this.#watch(
+          client.id,
+          subscriptions.map(({ topic }) => topic),
+        )
     })
     this.#aedes.on('unsubscribe', (filters, client) => {
       for (const filter of filters) this.#watchers.get(client.id)?.delete(filter)
       this.#isWatched.clear()
     })
     this.#aedes.on('clientDisconnect', (client) => this.#gone(client as BrokerClient))
-    this.#aedes.on('clientError', (client, error) => log.debug('mqtt-client-error', { clientId: client.id, message: error.message }))
+    this.#aedes.on('clientError', (client, error) =>
+      log.debug('mqtt-client-error', { clientId: client.id, message: error.message }),
+    )
     this.#aedes.on('connectionError', (_, error) => log.debug('mqtt-connection-error', { message: error.message }))
-    ;(this.#aedes as NodeJS.EventEmitter).on('error', (error: Error) => log.error('broker-error', { message: error.message }))
+    ;(this.#aedes as NodeJS.EventEmitter).on('error', (error: Error) =>
+      log.error('broker-error', { message: error.message }),
+    )
   }
 
   #gone(client: BrokerClient): void {

@@ -47,7 +47,8 @@ export class FrameConnection implements FramePeer {
 
   mayReceive(filter: string): boolean {
     const [marram, sync, mesh, inbox, last, ...rest] = filter.split('/')
-    const isInbox = marram === 'marram' && sync === 'sync' && mesh === this.#room.mesh8 && last === '+' && rest.length === 0
+    const isInbox =
+      marram === 'marram' && sync === 'sync' && mesh === this.#room.mesh8 && last === '+' && rest.length === 0
     return isInbox && inbox !== undefined && this.#mayBe(inbox)
   }
 

@@ -83,7 +83,12 @@ export class DurablePersistence extends MemoryPersistence {
   #numbers = 0
   #dropped = 0
 
-  constructor(options: { store: RecordStore; limits: SessionLimits; handler: Pick<BrokerHandler, 'retained'>; log: Log }) {
+  constructor(options: {
+    store: RecordStore
+    limits: SessionLimits
+    handler: Pick<BrokerHandler, 'retained'>
+    log: Log
+  }) {
     super()
     this.#store = options.store
     this.#limits = options.limits
@@ -157,16 +162,24 @@ export class DurablePersistence extends MemoryPersistence {
       for (const pattern of patterns) {
         if (!mayMatchDocuments(pattern)) continue
         for (const { topic, payload } of handler.retained(pattern)) {
-          if (matches(pattern, topic)) yield { cmd: 'publish', topic, payload: Buffer.from(payload), qos: 0, retain: true }
+          if (matches(pattern, topic))
+            yield { cmd: 'publish', topic, payload: Buffer.from(payload), qos: 0, retain: true }
         }
       }
     }
     return Readable.from(all())
   }
 
-  override async addSubscriptions(client: { id: string; owner?: string }, subscriptions: { topic: string; qos: number }[]): Promise<void> {
+  override async addSubscriptions(
+    client: { id: string; owner?: string },
+    subscriptions: { topic: string; qos: number }[],
+  ): Promise<void> {
     await super.addSubscriptions(client, subscriptions)
-    const session = this.#sessions.get(client.id) ?? { subscriptions: new Map(), absentSince: null, owner: client.owner ?? '' }
+    const session = this.#sessions.get(client.id) ?? {
+      subscriptions: new Map(),
+      absentSince: null,
+      owner: client.owner ?? '',
+    }
     for (const { topic, qos } of subscriptions) session.subscriptions.set(topic, qos)
     this.#sessions.set(client.id, session)
     await this.#write([sessionRecord(client.id, session)])
@@ -183,7 +196,8 @@ export class DurablePersistence extends MemoryPersistence {
   override async cleanSubscriptions(client: { id: string }): Promise<void> {
     await super.cleanSubscriptions(client)
     const records: KeyValue[] = []
-    for await (const packet of super.outgoingStream(client)) await super.outgoingClearMessageId(client, packet as object)
+    for await (const packet of super.outgoingStream(client))
+      await super.outgoingClearMessageId(client, packet as object)
     for (const { number } of this.#queues.get(client.id)?.entries.values() ?? []) {
       records.push({ key: queueKey(client.id, number), value: null })
     }
@@ -264,7 +278,10 @@ export class DurablePersistence extends MemoryPersistence {
   async #loadSession(value: Uint8Array): Promise<void> {
     const { id, owner, subscriptions, absentSince } = JSON.parse(Buffer.from(value).toString()) as StoredSession
     this.#sessions.set(id, { subscriptions: new Map(subscriptions), absentSince: absentSince ?? Date.now(), owner })
-    await super.addSubscriptions({ id }, subscriptions.map(([topic, qos]) => ({ topic, qos })))
+    await super.addSubscriptions(
+      { id },
+      subscriptions.map(([topic, qos]) => ({ topic, qos })),
+    )
   }
 
   async #loadQueued(key: string, value: Uint8Array): Promise<void> {

@@ -26,14 +26,20 @@ export function parseUsers(text: string): Result<UserTable> {
     return fail('bad-request', `Cannot read the users file: ${(error as Error).message}`)
   }
   const users = (content as { users?: unknown } | null)?.users
-  if (typeof users !== 'object' || users === null) return fail('bad-request', 'Cannot read the users file: it must have an object "users"')
+  if (typeof users !== 'object' || users === null)
+    return fail('bad-request', 'Cannot read the users file: it must have an object "users"')
   const table = new Map<string, User>()
   for (const [name, user] of Object.entries(users as { [name: string]: Partial<User> })) {
-    const isSound = typeof user.password === 'string' && Array.isArray(user.topics) && user.topics.every((topic) => typeof topic === 'string')
+    const isSound =
+      typeof user.password === 'string' &&
+      Array.isArray(user.topics) &&
+      user.topics.every((topic) => typeof topic === 'string')
     if (!isSound) return fail('bad-request', `Cannot read the user "${name}": it must have "password" and "topics"`)
     table.set(name, { password: user.password as string, topics: user.topics as string[] })
   }
-  return table.size <= USERS_MAX ? ok(table) : fail('too-large', `Cannot read the users file: it has more than ${USERS_MAX} users`)
+  return table.size <= USERS_MAX
+    ? ok(table)
+    : fail('too-large', `Cannot read the users file: it has more than ${USERS_MAX} users`)
 }
 
 export function formatUsers(table: UserTable): string {
@@ -69,6 +75,8 @@ export async function verifyPassword(password: string, stored: string): Promise<
 
 function derive(password: string, salt: Buffer, cost: { N: number; r: number; p: number }): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    scrypt(password, salt, HASH_BYTES, { ...cost, maxmem: 268_435_456 }, (error, key) => (error ? reject(error) : resolve(key)))
+    scrypt(password, salt, HASH_BYTES, { ...cost, maxmem: 268_435_456 }, (error, key) =>
+      error ? reject(error) : resolve(key),
+    )
   })
 }

@@ -25,7 +25,8 @@ export function clientOf(dir: string): Client {
     lines: async function* (method, path, body) {
       const response = await send(dir, socketPath, method, path, body)
       for await (const line of readLines(response as AsyncIterable<Buffer>, ANSWER_BYTES_MAX)) {
-        if (line.startsWith('{"error":')) throw errorOf((JSON.parse(line) as { error: { code: string; message: string } }).error)
+        if (line.startsWith('{"error":'))
+          throw errorOf((JSON.parse(line) as { error: { code: string; message: string } }).error)
         yield line
       }
     },
@@ -36,9 +37,18 @@ export function isRunning(dir: string): boolean {
   return existsSync(socketPathOf(dir))
 }
 
-async function send(dir: string, socketPath: string, method: string, path: string, body: string | Readable | undefined): Promise<IncomingMessage> {
+async function send(
+  dir: string,
+  socketPath: string,
+  method: string,
+  path: string,
+  body: string | Readable | undefined,
+): Promise<IncomingMessage> {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const request = httpRequest({ socketPath, method, path: `/api/v1/${path}`, headers: { 'content-type': 'application/json' } }, resolve)
+    const request = httpRequest(
+      { socketPath, method, path: `/api/v1/${path}`, headers: { 'content-type': 'application/json' } },
+      resolve,
+    )
     request.on('error', (cause: NodeJS.ErrnoException) => reject(unreachable(dir, cause)))
     if (body === undefined || typeof body === 'string') request.end(body)
     else body.pipe(request)
@@ -50,8 +60,16 @@ async function send(dir: string, socketPath: string, method: string, path: strin
 
 function unreachable(dir: string, cause: NodeJS.ErrnoException): MarramError {
   const isAbsent = ['ENOENT', 'ECONNREFUSED'].includes(cause.code ?? '')
-  if (isAbsent) return new MarramError('not-running', `Cannot reach the gateway of "${dir}": none runs there, start it with "marram run --dir ${dir}"`, { cause })
-  if (cause.code === 'EACCES') return new MarramError('not-permitted', `Cannot reach the gateway of "${dir}": it belongs to another user`, { cause })
+  if (isAbsent)
+    return new MarramError(
+      'not-running',
+      `Cannot reach the gateway of "${dir}": none runs there, start it with "marram run --dir ${dir}"`,
+      { cause },
+    )
+  if (cause.code === 'EACCES')
+    return new MarramError('not-permitted', `Cannot reach the gateway of "${dir}": it belongs to another user`, {
+      cause,
+    })
   return new MarramError('closed', `The gateway of "${dir}" closed the connection: ${cause.message}`, { cause })
 }
 

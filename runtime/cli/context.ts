@@ -46,12 +46,18 @@ export async function run(command: Command, work: (context: Context) => Promise<
 
 export function fail(error: unknown, isJson: boolean): void {
   const code = error instanceof MarramError ? error.code : 'failed'
-  process.stderr.write(isJson ? `${JSON.stringify({ error: { code, message: sentenceOf(error) } })}\n` : `marram: ${sentenceOf(error)}\n`)
+  process.stderr.write(
+    isJson ? `${JSON.stringify({ error: { code, message: sentenceOf(error) } })}\n` : `marram: ${sentenceOf(error)}\n`,
+  )
   process.exitCode = error instanceof MarramError ? exitCodeOf(error.code) : EXIT.failed
 }
 
 /** Asks the running gateway, or reads the store itself where none runs. */
-export async function ask<T>(context: Context, online: () => Promise<T>, offline: (gateway: OfflineGateway) => T): Promise<T> {
+export async function ask<T>(
+  context: Context,
+  online: () => Promise<T>,
+  offline: (gateway: OfflineGateway) => T | Promise<T>,
+): Promise<T> {
   if (isRunning(context.dir)) {
     try {
       return await online()
@@ -62,7 +68,7 @@ export async function ask<T>(context: Context, online: () => Promise<T>, offline
   }
   const gateway = await openOffline(context.dir)
   try {
-    return offline(gateway)
+    return await offline(gateway)
   } finally {
     await gateway.close()
   }

@@ -30,7 +30,10 @@ export async function* csvOf(documents: () => AsyncIterable<DocumentView>): Asyn
   const header = ['key', ...[...names].sort()]
   yield line(header)
   for await (const { key, value } of documents()) {
-    yield line([key, ...header.slice(1).map((name) => (Object.hasOwn(value, name) ? cellOf(value[name] as Value) : ''))])
+    yield line([
+      key,
+      ...header.slice(1).map((name) => (Object.hasOwn(value, name) ? cellOf(value[name] as Value) : '')),
+    ])
   }
 }
 

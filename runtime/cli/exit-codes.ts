@@ -1,7 +1,17 @@
 import type { ErrorCode } from '../base/errors.ts'
 
 /** sysexits.h: what scripts and supervisors may rely on. */
-export const EXIT = { done: 0, failed: 1, usage: 2, notRunning: 69, cannotCreate: 73, io: 74, inUse: 75, notPermitted: 77, badProfile: 78 } as const
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  notRunning: 69,
+  cannotCreate: 73,
+  io: 74,
+  inUse: 75,
+  notPermitted: 77,
+  badProfile: 78,
+} as const
 
 const EXIT_BY_CODE: { readonly [code in ErrorCode]: number } = {
   'bad-request': EXIT.failed,

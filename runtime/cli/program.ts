@@ -28,7 +28,8 @@ export function makeProgram(): Command {
   for (const command of everyCommand(program)) {
     command.exitOverride()
     // The global options work behind the command's name as well.
-    if (command !== program && command.commands.length === 0) command.option('--dir <dir>', 'data directory').option('--json', 'print JSON')
+    if (command !== program && command.commands.length === 0)
+      command.option('--dir <dir>', 'data directory').option('--json', 'print JSON')
   }
   return program
 }

@@ -204,7 +204,12 @@ export function seal(key: Uint8Array, nonce: Uint8Array, associated: Uint8Array,
 }
 
 /** Null when the tag is wrong. */
-export function open(key: Uint8Array, nonce: Uint8Array, associated: Uint8Array, sealed: Uint8Array): Uint8Array | null {
+export function open(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  associated: Uint8Array,
+  sealed: Uint8Array,
+): Uint8Array | null {
   if (sealed.length < TAG) return null
   const decipher = createDecipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG })
   decipher.setAAD(associated, { plaintextLength: sealed.length - TAG })

@@ -18,7 +18,11 @@ const HEADER = 11
 const WINDOW = 64n
 const REKEY_SHIFT = 20
 
-export function createSession(options: { readonly id: number; readonly send: Uint8Array; readonly receive: Uint8Array }): Session {
+export function createSession(options: {
+  readonly id: number
+  readonly send: Uint8Array
+  readonly receive: Uint8Array
+}): Session {
   const sending = new KeySchedule(options.send)
   const receiving = new KeySchedule(options.receive)
   const window = new ReplayWindow()

@@ -140,9 +140,12 @@ class Door implements DeviceDoor {
       this.#changes.delete(name)
       this.#changesUnderWay += 1
       const payload = fields === null ? '' : JSON.stringify(fields)
-      const told = this.#broker?.publish({ topic: topicOf(collection, key), payload, qos: 1, retain: false }) ?? Promise.resolve()
+      const told =
+        this.#broker?.publish({ topic: topicOf(collection, key), payload, qos: 1, retain: false }) ?? Promise.resolve()
       void told
-        .catch((error: unknown) => this.#log.warn('change-not-published', { collection, key, message: sentenceOf(error) }))
+        .catch((error: unknown) =>
+          this.#log.warn('change-not-published', { collection, key, message: sentenceOf(error) }),
+        )
         .finally(() => {
           this.#changesUnderWay -= 1
           this.#tellChanges()
@@ -156,7 +159,10 @@ class Door implements DeviceDoor {
     await this.#guarded(topic, null, async () => {
       const key = decodeKey(level)
       if (verb !== 'set' || rest.length > 0 || key === null) {
-        throw new MarramError('bad-request', `Cannot set "${topic}": the topic must be marram/data/<collection>/<key>/set`)
+        throw new MarramError(
+          'bad-request',
+          `Cannot set "${topic}": the topic must be marram/data/<collection>/<key>/set`,
+        )
       }
       if (payload.length === 0) await this.#operations.delete(collection, key)
       else await this.#operations.put(collection, key, objectOf(payload))
@@ -171,7 +177,8 @@ class Door implements DeviceDoor {
   async #store(topic: string, mapped: Mapped): Promise<void> {
     const { source } = mapped
     await this.#guarded(topic, source, async () => {
-      if ('refusal' in mapped) throw new MarramError('bad-request', `Cannot use the message on "${topic}": ${mapped.refusal}`)
+      if ('refusal' in mapped)
+        throw new MarramError('bad-request', `Cannot use the message on "${topic}": ${mapped.refusal}`)
       const fields = this.#fieldsToWrite(source, mapped.key, mapped.fields)
       if (Object.keys(fields).length > 0) await this.#operations.put(source.collection, mapped.key, fields)
     })
@@ -192,7 +199,8 @@ class Door implements DeviceDoor {
     } catch (error) {
       const code = codeOf(error)
       if (!(error instanceof MarramError) || PASSING.includes(code)) throw error
-      if (source?.onError !== 'drop') this.#putAside({ topic, source: source?.id ?? null, code, message: error.message, at: Date.now() })
+      if (source?.onError !== 'drop')
+        this.#putAside({ topic, source: source?.id ?? null, code, message: error.message, at: Date.now() })
     }
   }
 
@@ -224,7 +232,9 @@ function topicOf(collection: string, key: string): string {
 
 /** Removing a field that isn't there would only be a write more. */
 function withoutIdleNulls(fields: Fields, stored: Fields | undefined): Fields {
-  return Object.fromEntries(Object.entries(fields).filter(([field, value]) => value !== null || (stored && Object.hasOwn(stored, field))))
+  return Object.fromEntries(
+    Object.entries(fields).filter(([field, value]) => value !== null || (stored && Object.hasOwn(stored, field))),
+  )
 }
 
 function objectOf(payload: Uint8Array): Fields {

@@ -1,7 +1,9 @@
 /** A document's key as one level of a topic: `/`, `+`, `#`, `%` and control characters are percent-encoded. */
 export function encodeKey(key: string): string {
-  // eslint-disable-next-line no-control-regex -- these are what must not occur in a topic
-  return key.replace(/[/+#%\u0000-\u001f\u007f]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`)
+  return key.replace(
+    /[/+#%\p{Cc}]/gu,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+  )
 }
 
 /** Null when the level is not well encoded. */

@@ -38,7 +38,7 @@ function compileFields(mappings: ReadonlyMap<string, FieldMapping>): Mapper {
 
 /** In this order: map, scale, offset, round. What isn't a number is left as it is by the last three. */
 function transform(value: Value, { map, scale, offset, round }: FieldMapping): Value {
-  const mapped = map?.get(String(value)) ?? value
+  const mapped = (typeof value === 'object' ? undefined : map?.get(String(value))) ?? value
   if (typeof mapped !== 'number') return mapped
   const scaled = mapped * scale + offset
   if (round === null) return scaled

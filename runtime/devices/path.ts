@@ -11,7 +11,11 @@ export function compilePath(path: string): Picker {
     for (const step of steps) {
       if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return undefined
       if (typeof step === 'number') value = Array.isArray(value) ? (value as readonly Value[]).at(step) : undefined
-      else value = !Array.isArray(value) && Object.hasOwn(value, step) ? (value as { readonly [key: string]: Value })[step] : undefined
+      else
+        value =
+          !Array.isArray(value) && Object.hasOwn(value, step)
+            ? (value as { readonly [key: string]: Value })[step]
+            : undefined
       if (value === undefined) return undefined
     }
     return value

@@ -52,7 +52,9 @@ function available(message: Value): Fields | string {
   const state = typeof message === 'object' && message !== null && 'state' in message ? message.state : message
   if (typeof state !== 'string') return 'it says neither "online" nor "offline"'
   const word = state.toLowerCase()
-  return word === 'online' || word === 'offline' ? { available: word === 'online' } : 'it says neither "online" nor "offline"'
+  return word === 'online' || word === 'offline'
+    ? { available: word === 'online' }
+    : 'it says neither "online" nor "offline"'
 }
 
 function dotted(message: Value): Fields | string {
@@ -73,11 +75,17 @@ function dotted(message: Value): Fields | string {
 /** A tail pattern whose topics end in one of `words`; the word is no part of the tail. */
 function withLast(pattern: string, ...words: readonly string[]): TopicPattern {
   const inner = compilePattern(pattern)
-  return { first: inner.first, match: (topic) => (words.includes(topic.at(-1) ?? '') ? inner.match(topic.slice(0, -1)) : null) }
+  return {
+    first: inner.first,
+    match: (topic) => (words.includes(topic.at(-1) ?? '') ? inner.match(topic.slice(0, -1)) : null),
+  }
 }
 
 /** `…/set/ATTRIBUTE` and `…/get/ATTRIBUTE`. */
 function withSecondLast(pattern: string, ...words: readonly string[]): TopicPattern {
   const inner = compilePattern(pattern)
-  return { first: inner.first, match: (topic) => (words.includes(topic.at(-2) ?? '') ? inner.match(topic.slice(0, -2)) : null) }
+  return {
+    first: inner.first,
+    match: (topic) => (words.includes(topic.at(-2) ?? '') ? inner.match(topic.slice(0, -2)) : null),
+  }
 }

@@ -14,7 +14,9 @@ type Handler = (operations: Operations, request: Request) => unknown
 
 const HANDLERS: { readonly [operation: string]: Handler } = {
   put: (operations, request) =>
-    operations.put(text(request, 'collection'), text(request, 'key'), object(request, 'value'), { replace: request['replace'] === true }),
+    operations.put(text(request, 'collection'), text(request, 'key'), object(request, 'value'), {
+      replace: request['replace'] === true,
+    }),
   delete: (operations, request) => operations.delete(text(request, 'collection'), text(request, 'key')),
   get: (operations, request) => {
     const key = text(request, 'key')
@@ -39,7 +41,11 @@ export async function answerRequest(operations: Operations, operation: string, p
     const request = parse(payload)
     transaction = request['transaction']
     const handler = Object.hasOwn(HANDLERS, operation) ? HANDLERS[operation] : undefined
-    if (!handler) throw new MarramError('not-found', `Cannot do "${operation}": it must be one of ${Object.keys(HANDLERS).join(', ')}`)
+    if (!handler)
+      throw new MarramError(
+        'not-found',
+        `Cannot do "${operation}": it must be one of ${Object.keys(HANDLERS).join(', ')}`,
+      )
     return JSON.stringify({ transaction, status: 'ok', data: await handler(operations, request) })
   } catch (error) {
     return JSON.stringify({ transaction, status: 'error', error: { code: codeOf(error), message: sentenceOf(error) } })
@@ -61,8 +67,16 @@ function parse(payload: Uint8Array): Request {
 }
 
 function queryOf(request: Request): { prefix?: string; where?: string; order?: string } {
-  const [prefix, where, order] = [optionalText(request, 'prefix'), optionalText(request, 'where'), optionalText(request, 'order')]
-  return { ...(prefix !== undefined && { prefix }), ...(where !== undefined && { where }), ...(order !== undefined && { order }) }
+  const [prefix, where, order] = [
+    optionalText(request, 'prefix'),
+    optionalText(request, 'where'),
+    optionalText(request, 'order'),
+  ]
+  return {
+    ...(prefix !== undefined && { prefix }),
+    ...(where !== undefined && { where }),
+    ...(order !== undefined && { order }),
+  }
 }
 
 function text(request: Request, name: string): string {

@@ -47,11 +47,16 @@ export function compileSources(sources: readonly ResolvedSource[]): Sources {
 }
 
 function startingWith(rules: readonly Rule[][], first: string | null): Rule[][] {
-  const kept = rules.map((ofSource) => ofSource.filter(({ pattern }) => pattern.first === null || pattern.first === first))
+  const kept = rules.map((ofSource) =>
+    ofSource.filter(({ pattern }) => pattern.first === null || pattern.first === first),
+  )
   return kept.filter((ofSource) => ofSource.length > 0)
 }
 
-function firstMatch(rules: readonly Rule[], levels: readonly string[]): { rule: Rule; values: ReadonlyMap<string, string> } | null {
+function firstMatch(
+  rules: readonly Rule[],
+  levels: readonly string[],
+): { rule: Rule; values: ReadonlyMap<string, string> } | null {
   for (const rule of rules) {
     const values = rule.pattern.match(levels)
     if (values) return { rule, values }
@@ -61,7 +66,9 @@ function firstMatch(rules: readonly Rule[], levels: readonly string[]): { rule: 
 
 function rulesOf(source: ResolvedSource): Rule[] {
   if (source.kind === 'topic') {
-    return [{ source, pattern: compilePattern(source.topic), keyOf: compileKey(source.key), map: compileMapping(source) }]
+    return [
+      { source, pattern: compilePattern(source.topic), keyOf: compileKey(source.key), map: compileMapping(source) },
+    ]
   }
   return (presetRules(source.preset, source.base) ?? []).map(({ pattern, key, map }) => ({
     source,
@@ -73,7 +80,11 @@ function rulesOf(source: ResolvedSource): Rule[] {
 
 function mapMessage({ source, map }: Rule, key: string, message: Value, payload: Uint8Array): Mapped {
   if (payload.length > PROTOCOL_LIMITS.valueBytesMax) {
-    return { source, key, refusal: `it has ${payload.length} bytes, at most ${PROTOCOL_LIMITS.valueBytesMax} are taken` }
+    return {
+      source,
+      key,
+      refusal: `it has ${payload.length} bytes, at most ${PROTOCOL_LIMITS.valueBytesMax} are taken`,
+    }
   }
   const fields = map(message)
   return typeof fields === 'string' ? { source, key, refusal: fields } : { source, key, fields }

@@ -56,15 +56,19 @@ export async function importDocuments({ operations, request, response }: Exchang
 
 /** What ends an import: going on would fail for every line. */
 function isPassing(error: unknown): boolean {
-  return ['storage-full', 'storage-io', 'closed', 'not-supported', 'not-permitted', 'overloaded'].includes(codeOf(error))
+  return ['storage-full', 'storage-io', 'closed', 'not-supported', 'not-permitted', 'overloaded'].includes(
+    codeOf(error),
+  )
 }
 
 function documentOf(line: string): { key: string; fields: Fields } {
   const value = parse(line)
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new MarramError('bad-request', 'the line must be a JSON object')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new MarramError('bad-request', 'the line must be a JSON object')
   const { key, value: inner, ...flat } = value as { key?: unknown; value?: unknown; [name: string]: unknown }
   if (typeof key !== 'string') throw new MarramError('bad-request', 'the line must have a "key"')
-  const isNested = typeof inner === 'object' && inner !== null && !Array.isArray(inner) && Object.keys(flat).length === 0
+  const isNested =
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner) && Object.keys(flat).length === 0
   if (isNested) return { key, fields: inner as Fields }
   return { key, fields: (inner === undefined ? flat : { value: inner as Value, ...flat }) as Fields }
 }

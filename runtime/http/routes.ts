@@ -32,21 +32,30 @@ export function routeOf(method: string, path: string): Route | null {
     case 'GET peers':
       return ({ operations, response }) => json(response, operations.peers())
     case 'GET digest':
-      return ({ operations, response, url }) => json(response, operations.digest(url.searchParams.get('collection') ?? undefined))
+      return ({ operations, response, url }) =>
+        json(response, operations.digest(url.searchParams.get('collection') ?? undefined))
     case 'GET collections':
       return ({ operations, response }) => json(response, operations.status().collections)
     case 'GET profile':
       return ({ operations, response }) => json(response, operations.profile())
     case 'PUT profile':
-      return async (exchange) => json(exchange.response, await exchange.operations.setProfile(await jsonBody(exchange.request)))
+      return async (exchange) =>
+        json(exchange.response, await exchange.operations.setProfile(await jsonBody(exchange.request)))
     case 'POST invites':
-      return async (exchange) => json(exchange.response, await exchange.operations.invite((await jsonBody(exchange.request)) as object))
+      return async (exchange) =>
+        json(exchange.response, await exchange.operations.invite((await jsonBody(exchange.request)) as object))
     default:
       return null
   }
 }
 
-function collectionRoute(method: string, collection: string, part: string | undefined, key: string | undefined, rest: string[]): Route | null {
+function collectionRoute(
+  method: string,
+  collection: string,
+  part: string | undefined,
+  key: string | undefined,
+  rest: string[],
+): Route | null {
   if (rest.length > 0) return null
   if (part === 'documents' && key !== undefined) return documentRoute(method, collection, key)
   if (key !== undefined) return null
@@ -71,8 +80,11 @@ function documentRoute(method: string, collection: string, key: string): Route |
     case 'GET':
       return ({ operations, response, url }) => {
         const document = operations.get(collection, key)
-        if (!document) throw new MarramError('not-found', `Cannot get "${key}": there is no such document in "${collection}"`)
-        const provenance = url.searchParams.has('provenance') ? { provenance: operations.provenance(collection, key) } : {}
+        if (!document)
+          throw new MarramError('not-found', `Cannot get "${key}": there is no such document in "${collection}"`)
+        const provenance = url.searchParams.has('provenance')
+          ? { provenance: operations.provenance(collection, key) }
+          : {}
         json(response, { ...document, ...provenance })
       }
     case 'PATCH':
@@ -111,7 +123,10 @@ async function exportDocuments({ operations, response, url, signal }: Exchange, 
 }
 
 /** Server-sent events; the event's id is the cursor to resume at. */
-async function streamChanges({ operations, request, response, url, signal }: Exchange, collection: string): Promise<void> {
+async function streamChanges(
+  { operations, request, response, url, signal }: Exchange,
+  collection: string,
+): Promise<void> {
   const since = url.searchParams.get('since') ?? request.headers['last-event-id']
   const { prefix, where } = queryOf(url)
   const events = operations.watch(collection, {
@@ -132,7 +147,8 @@ async function streamChanges({ operations, request, response, url, signal }: Exc
 function queryOf(url: URL): Query {
   const get = (name: string): string | undefined => url.searchParams.get(name) ?? undefined
   const [prefix, where, order, after, limit] = [get('prefix'), get('where'), get('order'), get('cursor'), get('limit')]
-  if (limit !== undefined && !/^\d{1,9}$/.test(limit)) throw new MarramError('bad-request', `Cannot use the limit "${limit}": it must be a whole number`)
+  if (limit !== undefined && !/^\d{1,9}$/.test(limit))
+    throw new MarramError('bad-request', `Cannot use the limit "${limit}": it must be a whole number`)
   return {
     ...(prefix !== undefined && { prefix }),
     ...(where !== undefined && { where }),
@@ -160,6 +176,8 @@ function decoded(segment: string): string {
   try {
     return decodeURIComponent(segment)
   } catch (cause) {
-    throw new MarramError('bad-request', `Cannot read "${segment.slice(0, 60)}": it is not well percent-encoded`, { cause })
+    throw new MarramError('bad-request', `Cannot read "${segment.slice(0, 60)}": it is not well percent-encoded`, {
+      cause,
+    })
   }
 }

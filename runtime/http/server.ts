@@ -14,7 +14,11 @@ export interface ControlServer {
   close(): Promise<void>
 }
 
-export async function createControlServer(options: { operations: Operations; dir: string; log: Log }): Promise<ControlServer> {
+export async function createControlServer(options: {
+  operations: Operations
+  dir: string
+  log: Log
+}): Promise<ControlServer> {
   const path = socketPathOf(options.dir)
   await removeStale(path)
   const server = createServer((request, response) => void answer(options.operations, options.log, request, response))
@@ -24,18 +28,25 @@ export async function createControlServer(options: { operations: Operations; dir
   return { close: () => closeServer(server) }
 }
 
-async function answer(operations: Operations, log: Log, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  operations: Operations,
+  log: Log,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const aborted = new AbortController()
   response.on('close', () => aborted.abort())
   try {
     const url = new URL(request.url ?? '/', 'http://gateway')
     const route = routeOf(request.method ?? 'GET', url.pathname)
-    if (!route) throw new MarramError('not-found', `Cannot ${request.method} "${url.pathname}": there is nothing at this address`)
+    if (!route)
+      throw new MarramError('not-found', `Cannot ${request.method} "${url.pathname}": there is nothing at this address`)
     await route({ operations, request, response, url, signal: aborted.signal })
   } catch (error) {
     if (aborted.signal.aborted) return
     const problem = problemOf(error)
-    if (problem.status >= 500) log.warn('request-failed', { path: request.url, code: problem.code, message: sentenceOf(error) })
+    if (problem.status >= 500)
+      log.warn('request-failed', { path: request.url, code: problem.code, message: sentenceOf(error) })
     if (response.headersSent) {
       // Too late for a status: the last line says what went wrong.
       response.end(`${JSON.stringify({ error: { code: problem.code, message: problem.detail } })}\n`)

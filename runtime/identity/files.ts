@@ -40,6 +40,8 @@ export function readJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as unknown
   } catch (cause) {
-    throw new MarramError('storage-damaged', `Cannot read "${path}": ${sentenceOf(cause)}; restore it from a copy`, { cause })
+    throw new MarramError('storage-damaged', `Cannot read "${path}": ${sentenceOf(cause)}; restore it from a copy`, {
+      cause,
+    })
   }
 }

@@ -108,7 +108,8 @@ class Fields {
 
   texts(name: string): readonly string[] {
     const value = this.#fields[name] ?? []
-    if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) throw this.#damaged(name, 'a list of strings')
+    if (!Array.isArray(value) || !value.every((item) => typeof item === 'string'))
+      throw this.#damaged(name, 'a list of strings')
     return value as string[]
   }
 
@@ -130,6 +131,9 @@ class Fields {
   }
 
   #damaged(name: string, expected: string): MarramError {
-    return new MarramError('storage-damaged', `Cannot read "${this.#path}": "${name}" must be ${expected}; restore the file from a copy`)
+    return new MarramError(
+      'storage-damaged',
+      `Cannot read "${this.#path}": "${name}" must be ${expected}; restore the file from a copy`,
+    )
   }
 }

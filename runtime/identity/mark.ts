@@ -29,7 +29,11 @@ export function readMark(dir: string): Mark | null {
     /^[0-9a-f]{16}$/.test(incarnation) &&
     Number.isSafeInteger(lsn) &&
     Number.isSafeInteger(hlc)
-  if (!isWhole) throw new MarramError('storage-damaged', `Cannot read "${markFile(dir)}": it must hold incarnation, lsn and hlc; delete it to go on as a new incarnation`)
+  if (!isWhole)
+    throw new MarramError(
+      'storage-damaged',
+      `Cannot read "${markFile(dir)}": it must hold incarnation, lsn and hlc; delete it to go on as a new incarnation`,
+    )
   return { incarnation, lsn: lsn as number, hlc: hlc as number }
 }
 
@@ -47,12 +51,19 @@ export function chooseIncarnation(
   stored: { readonly incarnation: string | null; readonly lsn: number },
 ): { readonly incarnation: string; readonly why: string | null } {
   if (stored.incarnation === null) {
-    return { incarnation: newIncarnation(), why: mark ? 'the store is new, an older one was used before' : 'this gateway is new' }
+    return {
+      incarnation: newIncarnation(),
+      why: mark ? 'the store is new, an older one was used before' : 'this gateway is new',
+    }
   }
   if (!mark) return { incarnation: newIncarnation(), why: 'the mark beside the key is missing' }
-  if (mark.incarnation !== stored.incarnation) return { incarnation: newIncarnation(), why: 'the store is another than was used last' }
+  if (mark.incarnation !== stored.incarnation)
+    return { incarnation: newIncarnation(), why: 'the store is another than was used last' }
   if (stored.lsn < mark.lsn) {
-    return { incarnation: newIncarnation(), why: `the store ends at ${stored.lsn}, it had come to ${mark.lsn}: it was put back from a copy` }
+    return {
+      incarnation: newIncarnation(),
+      why: `the store ends at ${stored.lsn}, it had come to ${mark.lsn}: it was put back from a copy`,
+    }
   }
   return { incarnation: stored.incarnation, why: null }
 }

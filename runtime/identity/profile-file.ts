@@ -20,7 +20,8 @@ export interface ProfileChoice {
 /** Throws `bad-profile` with every error on a line of its own; a broken profile never falls back to the default one. */
 export function loadProfile({ dir, path, set = [] }: ProfileChoice): ParsedProfile {
   const file = path ?? profileFile(dir)
-  if (path === undefined && !existsSync(file)) return accepted(checkProfile(DEFAULT_PROFILE, { path: 'default profile', set }))
+  if (path === undefined && !existsSync(file))
+    return accepted(checkProfile(DEFAULT_PROFILE, { path: 'default profile', set }))
   return accepted(parseProfile(read(file), { path: file, set, readFile: readText }))
 }
 

@@ -137,8 +137,10 @@ function decodeChain(payload: Uint8Array): Result<readonly Uint8Array[]> {
   const item = decodeDeterministic(payload)
   if (!item.ok) return item
   const links: unknown = item.value
-  if (!Array.isArray(links) || links.length > CHAIN_MAX) return fail('bad-request', 'a chain has at most two capabilities')
-  if (!links.every((link) => link instanceof Uint8Array)) return fail('bad-request', 'a capability must be a byte string')
+  if (!Array.isArray(links) || links.length > CHAIN_MAX)
+    return fail('bad-request', 'a chain has at most two capabilities')
+  if (!links.every((link) => link instanceof Uint8Array))
+    return fail('bad-request', 'a capability must be a byte string')
   return ok((links as Uint8Array[]).map((link) => link.slice()))
 }
 

@@ -13,7 +13,12 @@ import { inboxFilter, inboxTopic } from './topics.ts'
 /** What a dialler needs of the mesh it dials for. */
 export interface DiallerMesh {
   judge(remote: RemoteProof): LinkPeer | string
-  established(peer: LinkPeer, channel: Channel, transport: { send(frame: Uint8Array): boolean; close(): void }, isDialled: boolean): number | null
+  established(
+    peer: LinkPeer,
+    channel: Channel,
+    transport: { send(frame: Uint8Array): boolean; close(): void },
+    isDialled: boolean,
+  ): number | null
   received(link: number, frameBytes: number, bytes: Uint8Array): void
   lost(link: number, reason: string): void
   isLinkedTo(peerId: string): boolean
@@ -158,7 +163,10 @@ class Attempt {
   #established(): void {
     clearTimeout(this.#deadline)
     if (!this.#peer) return
-    const transport = { send: (frame: Uint8Array) => this.#connection.send(frame), close: () => this.#connection.close() }
+    const transport = {
+      send: (frame: Uint8Array) => this.#connection.send(frame),
+      close: () => this.#connection.close(),
+    }
     this.#link = this.#options.mesh.established(this.#peer, this.#channel, transport, true)
     this.#linkedAt = this.#options.monotonicMs()
     if (this.#link === null) this.close('there is a link to this gateway already')

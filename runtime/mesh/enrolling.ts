@@ -98,7 +98,10 @@ class Enrolment {
       judge: (remote) => this.#judge(remote),
       session: drawSession(),
     })
-    this.#deadline = setTimeout(() => this.#end({ type: 'unreachable', reason: 'no answer in time' }), GATEWAY_LIMITS.enrolmentMs)
+    this.#deadline = setTimeout(
+      () => this.#end({ type: 'unreachable', reason: 'no answer in time' }),
+      GATEWAY_LIMITS.enrolmentMs,
+    )
     this.#connection = openConnection({
       address,
       user: JOIN_USER,
@@ -157,7 +160,10 @@ class Enrolment {
   #granted(chain: readonly Uint8Array[], addresses: readonly string[]): void {
     const { invite, keys } = this.#options
     const capability = verifyChain(invite.meshId, invite.rootPublicKey, chain, createVerifier(4))
-    const isOurs = capability.ok && equal(capability.value.subject, keys.publicKey) && equal(capability.value.linkKey, keys.linkPublicKey)
+    const isOurs =
+      capability.ok &&
+      equal(capability.value.subject, keys.publicKey) &&
+      equal(capability.value.linkKey, keys.linkPublicKey)
     if (isOurs) this.#end({ type: 'admitted', chain: chain.map((link) => link.slice()), addresses })
     else this.#end({ type: 'unreachable', reason: 'what it granted is not for this gateway' })
   }

@@ -130,7 +130,7 @@ export class Mesh implements Links {
   closeAll(): void {
     this.#isClosed = true
     for (const dialler of this.#diallers.values()) dialler.stop()
-    for (const link of [...this.#links.keys()]) this.close(link, 'the gateway is stopping')
+    for (const link of this.#links.keys()) this.close(link, 'the gateway is stopping')
   }
 
   isLinkedTo(peerId: string): boolean {
@@ -156,11 +156,23 @@ export class Mesh implements Links {
     const other = this.#linkByPeer.get(peer.peerId)
     if (other && other.isDialled !== isDialled && !this.#isPreferred(peer.peerId, isDialled)) return null
     if (!other && this.#links.size >= this.#options.linksMax) {
-      this.#options.log.warn('link-refused', { peerId: peer.peerId, reason: `there are ${this.#links.size} links already` })
+      this.#options.log.warn('link-refused', {
+        peerId: peer.peerId,
+        reason: `there are ${this.#links.size} links already`,
+      })
       return null
     }
     if (other) this.close(other.link, 'another connection to the same gateway replaces it')
-    const entry: Link = { link: ++this.#numbers, peer, channel, transport, isDialled, since: Date.now(), bytesSent: 0, bytesReceived: 0 }
+    const entry: Link = {
+      link: ++this.#numbers,
+      peer,
+      channel,
+      transport,
+      isDialled,
+      since: Date.now(),
+      bytesSent: 0,
+      bytesReceived: 0,
+    }
     this.#links.set(entry.link, entry)
     this.#linkByPeer.set(peer.peerId, entry)
     this.#options.log.info('link-up', { peerId: peer.peerId, name: peer.name, dialled: isDialled })
@@ -210,7 +222,19 @@ export class Mesh implements Links {
     }
     const linkKeys = { secretKey: keys.linkSecretKey, publicKey: keys.linkPublicKey }
     const chain = this.#options.chain
-    const dialler = new Dialler({ mesh: this, address: address.value, text, meshId, peerId, linkKeys, chain, login, random, log, monotonicMs })
+    const dialler = new Dialler({
+      mesh: this,
+      address: address.value,
+      text,
+      meshId,
+      peerId,
+      linkKeys,
+      chain,
+      login,
+      random,
+      log,
+      monotonicMs,
+    })
     this.#diallers.set(text, dialler)
     dialler.start()
   }
@@ -229,7 +253,8 @@ class Gate implements FrameGate {
   }
 
   admit({ user, password, clientId }: { user: string; password: Uint8Array; clientId: string }): boolean {
-    if (this.#guests.size >= this.#options.linksMax + GATEWAY_LIMITS.enrolmentsAtOnce + GATEWAY_LIMITS.linksMax) return false
+    if (this.#guests.size >= this.#options.linksMax + GATEWAY_LIMITS.enrolmentsAtOnce + GATEWAY_LIMITS.linksMax)
+      return false
     if (user === JOIN_USER) return password.length > 0
     const knock = readKnock(password)
     if (!knock || !isPeerId(user) || peerIdOf(knock.publicKey) !== user) return false

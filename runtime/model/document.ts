@@ -71,9 +71,7 @@ export function mergeOps(
     const document = find(key)
     const write: Write = { hlc: source.hlc, index, origin: source.feed.origin, feed: source.feed, seq: source.seq }
     const isChange =
-      shape.kind === OP_PUT
-        ? mergePut(document, shape.paths, ops.values, from, write)
-        : mergeDelete(document, write)
+      shape.kind === OP_PUT ? mergePut(document, shape.paths, ops.values, from, write) : mergeDelete(document, write)
     if (!isChange) continue
     document.lsn = source.lsn
     changed(key, document)

@@ -11,10 +11,21 @@ export interface GatewayLog extends Log {
   setLevel(level: LogLevel): void
 }
 
-export function createLog(options: { readonly level: LogLevel; readonly fd: 1 | 2; readonly isHuman: boolean }): GatewayLog {
-  const destination = options.isHuman ? { write: (line: string) => writeHuman(options.fd, line) } : pino.destination({ fd: options.fd, sync: true })
+export function createLog(options: {
+  readonly level: LogLevel
+  readonly fd: 1 | 2
+  readonly isHuman: boolean
+}): GatewayLog {
+  const destination = options.isHuman
+    ? { write: (line: string) => writeHuman(options.fd, line) }
+    : pino.destination({ fd: options.fd, sync: true })
   const logger = pino(
-    { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (level) => ({ level }) } },
+    {
+      level: options.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+    },
     destination,
   )
   const write =
@@ -34,7 +45,9 @@ export function createLog(options: { readonly level: LogLevel; readonly fd: 1 | 
 
 function writeHuman(fd: 1 | 2, line: string): void {
   const { level, time, event, ...fields } = JSON.parse(line) as { [name: string]: unknown }
-  const shown = Object.entries(fields).map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+  const shown = Object.entries(fields).map(
+    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  )
   const stream = fd === 1 ? process.stdout : process.stderr
   stream.write(`${String(time).slice(11, 19)} ${String(level).padEnd(5)} ${String(event)} ${shown.join(' ')}\n`)
 }

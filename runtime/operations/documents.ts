@@ -55,7 +55,8 @@ export class DocumentService implements Documents {
 
   async delete(collection: string, key: string): Promise<Receipt> {
     this.#checkWrite(collection, key)
-    if (!this.get(collection, key)) throw new MarramError('not-found', `Cannot delete "${key}": there is no such document`)
+    if (!this.get(collection, key))
+      throw new MarramError('not-found', `Cannot delete "${key}": there is no such document`)
     return this.#write(collection, key, [{ kind: 'delete', key }])
   }
 
@@ -99,7 +100,10 @@ export class DocumentService implements Documents {
   #checkWrite(collection: string, key: string): void {
     checkCollection(collection)
     if (isSystemName(collection)) {
-      throw new MarramError('not-permitted', `Cannot write "${collection}": it is the system's, use the commands for members`)
+      throw new MarramError(
+        'not-permitted',
+        `Cannot write "${collection}": it is the system's, use the commands for members`,
+      )
     }
     const refusal = this.#with.rules().refusal(collection)
     if (refusal) throw new MarramError('not-supported', `Cannot write "${collection}": ${refusal}`)
@@ -141,7 +145,10 @@ export function summaries(store: StoredDocuments): Map<string, { count: number; 
     if (isSystemName(space.collection)) continue
     const { count, digest } = store.summary(space)
     const sum = sums.get(space.collection)
-    sums.set(space.collection, sum ? { count: sum.count + count, digest: added(sum.digest, digest) } : { count, digest })
+    sums.set(
+      space.collection,
+      sum ? { count: sum.count + count, digest: added(sum.digest, digest) } : { count, digest },
+    )
   }
   const sorted = [...sums].sort(([a], [b]) => (a < b ? -1 : 1))
   return new Map(sorted.map(([name, { count, digest }]) => [name, { count, digest: hex(digest) }]))
@@ -154,9 +161,13 @@ function added(a: Uint8Array, b: Uint8Array): Uint8Array {
 
 function checkFields(fields: Fields): void {
   const paths = Object.keys(fields)
-  if (paths.length === 0) throw new MarramError('bad-request', 'Cannot put an empty object: it must have at least one field')
+  if (paths.length === 0)
+    throw new MarramError('bad-request', 'Cannot put an empty object: it must have at least one field')
   if (paths.length > PROTOCOL_LIMITS.fieldsPerDocumentMax) {
-    throw new MarramError('too-large', `Cannot put ${paths.length} fields: a document has at most ${PROTOCOL_LIMITS.fieldsPerDocumentMax}`)
+    throw new MarramError(
+      'too-large',
+      `Cannot put ${paths.length} fields: a document has at most ${PROTOCOL_LIMITS.fieldsPerDocumentMax}`,
+    )
   }
   for (const path of paths) {
     const checked = checkFieldPath(path)
@@ -166,7 +177,8 @@ function checkFields(fields: Fields): void {
 }
 
 function checkValue(path: string, value: Value): void {
-  if (value instanceof Uint8Array) throw new MarramError('bad-request', `Cannot store the field "${path}": it must be JSON`)
+  if (value instanceof Uint8Array)
+    throw new MarramError('bad-request', `Cannot store the field "${path}": it must be JSON`)
   const fault = valueFault(value)
   if (fault) throw new MarramError('bad-request', `Cannot store the field "${path}": ${fault}`)
   const bytes = roughBytes(value)
@@ -179,6 +191,7 @@ function checkValue(path: string, value: Value): void {
 
 /** At least the encoded size for strings; JSON's size for the rest. */
 function roughBytes(value: Value): number {
-  if (typeof value === 'string') return value.length * 3 <= PROTOCOL_LIMITS.valueBytesMax ? value.length : Buffer.byteLength(value) + 5
+  if (typeof value === 'string')
+    return value.length * 3 <= PROTOCOL_LIMITS.valueBytesMax ? value.length : Buffer.byteLength(value) + 5
   return typeof value === 'object' && value !== null ? Buffer.byteLength(JSON.stringify(value)) : 9
 }

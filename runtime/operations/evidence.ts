@@ -10,7 +10,13 @@ import type { Verifier } from '../crypto/signature.ts'
 const LAG_READ_BYTES = 1_048_576
 
 /** Whether the stored batch is the one its author signed: place in its feed, body hash and signature, checked now. */
-export function isBatchValid(store: Log, meshId: Uint8Array, verifier: Verifier, feedKey: string, seq: number): boolean {
+export function isBatchValid(
+  store: Log,
+  meshId: Uint8Array,
+  verifier: Verifier,
+  feedKey: string,
+  seq: number,
+): boolean {
   const feed = store.head(feedKey)?.feed
   const [bytes] = store.batches(feedKey, seq, 1)
   if (!feed || !bytes) return false

@@ -87,17 +87,28 @@ export class Membership {
   }
 
   async invite(options: InviteOptions = {}): Promise<{ token: string; expires: string }> {
-    if (!this.isAdmin) throw new MarramError('not-permitted', 'Cannot invite: this gateway is no administrator of the mesh')
+    if (!this.isAdmin)
+      throw new MarramError('not-permitted', 'Cannot invite: this gateway is no administrator of the mesh')
     const role = options.role ?? 'gateway'
-    if (!grantsOf(role)) throw new MarramError('bad-request', `Cannot invite as "${role}": it must be one of ${roleNames().join(', ')}`)
+    if (!grantsOf(role))
+      throw new MarramError('bad-request', `Cannot invite as "${role}": it must be one of ${roleNames().join(', ')}`)
     const uses = options.uses ?? 1
-    if (!Number.isInteger(uses) || uses < 1 || uses > 1_000) throw new MarramError('bad-request', `Cannot invite ${uses} times: it must be 1 to 1000`)
+    if (!Number.isInteger(uses) || uses < 1 || uses > 1_000)
+      throw new MarramError('bad-request', `Cannot invite ${uses} times: it must be 1 to 1000`)
     const expiry = this.#with.wallMs() + (options.expiresMs ?? INVITE_MS)
     const inviteId = randomBytes(INVITE_ID_BYTES)
     const secret = randomBytes(SECRET_BYTES)
     await this.#put(`invite/${hex(inviteId)}`, { hash: sha256(secret), role, uses, expiry })
     const { meshId, meshName, rootPublicKey } = this.#with
-    const token = encodeInvite({ meshId, meshName, rootPublicKey, addresses: this.#with.addresses(), inviteId, secret, expiry })
+    const token = encodeInvite({
+      meshId,
+      meshName,
+      rootPublicKey,
+      addresses: this.#with.addresses(),
+      inviteId,
+      secret,
+      expiry,
+    })
     return { token, expires: new Date(expiry).toISOString() }
   }
 
@@ -115,13 +126,15 @@ export class Membership {
     if (!this.isAdmin) return { refusal: 'cannot-enrol' }
     const invite = this.#fields(`invite/${hex(request.inviteId)}`)
     const hash = invite?.['hash']
-    if (!invite || !(hash instanceof Uint8Array) || !timingSafeEqual(hash, sha256(request.secret))) return { refusal: 'unknown' }
+    if (!invite || !(hash instanceof Uint8Array) || !timingSafeEqual(hash, sha256(request.secret)))
+      return { refusal: 'unknown' }
     const key = `member/${peerIdOf(request.publicKey)}`
     const known = chainOf(this.#fields(key) ?? {})
     if (known) return { chain: known, addresses: this.#with.addresses() }
     if (this.#with.wallMs() >= Number(invite['expiry'])) return { refusal: 'expired' }
     if (this.#usesOf(request.inviteId) >= Number(invite['uses'])) return { refusal: 'used' }
-    const chain = [this.#issue(request, String(invite['role'])), ...this.#with.chain()]
+    const role = typeof invite['role'] === 'string' ? invite['role'] : ''
+    const chain = [this.#issue(request, role), ...this.#with.chain()]
     await this.#put(key, { chain, name: request.name, invite: request.inviteId })
     return { chain, addresses: this.#with.addresses() }
   }

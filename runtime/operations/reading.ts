@@ -63,7 +63,11 @@ export function* entriesOf(
   prefix?: string,
   after?: string,
 ): Generator<{ key: string; document: Document }> {
-  let range = { ...(prefix !== undefined && { prefix }), ...(after !== undefined && { start: after, isAfter: true }), limit: SLICE }
+  let range = {
+    ...(prefix !== undefined && { prefix }),
+    ...(after !== undefined && { start: after, isAfter: true }),
+    limit: SLICE,
+  }
   for (;;) {
     const entries = store.scan(space, range)
     yield* entries

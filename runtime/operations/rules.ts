@@ -24,5 +24,7 @@ export function kindWarnings(profile: ResolvedProfile, feeds: Iterable<Feed>): s
     const isOther = declared && (declared.kind === 'series') !== (descriptor.kind === 1)
     if (isOther) names.add(descriptor.collection)
   }
-  return [...names].map((name) => `kind-mismatch: other gateways write "${name}" as another kind than this profile declares`)
+  return [...names].map(
+    (name) => `kind-mismatch: other gateways write "${name}" as another kind than this profile declares`,
+  )
 }

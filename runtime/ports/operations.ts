@@ -60,7 +60,12 @@ export interface WatchEvent {
 
 export interface Documents {
   /** Merges the fields, null removes one; resolves when it is on the disk. */
-  put(collection: string, key: string, fields: { readonly [path: string]: Value }, options?: PutOptions): Promise<Receipt>
+  put(
+    collection: string,
+    key: string,
+    fields: { readonly [path: string]: Value },
+    options?: PutOptions,
+  ): Promise<Receipt>
   /** Resolves when it is on the disk. `not-found` when there is no such document. */
   delete(collection: string, key: string): Promise<Receipt>
   get(collection: string, key: string): DocumentView | undefined

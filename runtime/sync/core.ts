@@ -70,7 +70,11 @@ export class Core<Token> {
   readonly #cursors = new Map<string, Uint8Array>()
   #tickets = 0
 
-  constructor(options: EngineOptions, surroundings: Surroundings, isOwn: (publicKey: Uint8Array, incarnation: Uint8Array) => boolean) {
+  constructor(
+    options: EngineOptions,
+    surroundings: Surroundings,
+    isOwn: (publicKey: Uint8Array, incarnation: Uint8Array) => boolean,
+  ) {
     this.options = options
     this.surroundings = surroundings
     this.clock = new HybridClock(options.clockFloor)

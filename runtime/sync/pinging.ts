@@ -24,7 +24,11 @@ export function pingIfDue<Token>(core: Core<Token>, link: LinkState): void {
   core.say(link, ping(core, link, link.pingNonce, false))
 }
 
-export function answerPing<Token>(core: Core<Token>, link: LinkState, message: Extract<Message, { type: 'ping' }>): void {
+export function answerPing<Token>(
+  core: Core<Token>,
+  link: LinkState,
+  message: Extract<Message, { type: 'ping' }>,
+): void {
   noteLost(link, message.sentBytes)
   if (message.isReply) {
     if (message.nonce !== link.pingNonce) return

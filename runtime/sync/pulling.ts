@@ -99,7 +99,8 @@ export function ask<Token>(core: Core<Token>, link: LinkState, state: FeedState)
 /** Tells a link that pushes what another pushes already to tell its heads only. */
 export function prune<Token>(core: Core<Token>, link: LinkState, state: FeedState): void {
   const alias = link.theirAliases.get(state)
-  if (alias !== undefined && state.parent !== null) core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 2]] })
+  if (alias !== undefined && state.parent !== null)
+    core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 2]] })
 }
 
 function isAheadElsewhere<Token>(core: Core<Token>, state: FeedState): boolean {

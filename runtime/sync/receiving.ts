@@ -219,7 +219,13 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
   return isFuture(core, header.hlc) ? defer(core, link, state, batch) : null
 }
 
-function refuse<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number, code: 'fork' | 'not-permitted'): string {
+function refuse<Token>(
+  core: Core<Token>,
+  link: LinkState,
+  state: FeedState,
+  seq: number,
+  code: 'fork' | 'not-permitted',
+): string {
   state.isRefused = true
   state.parent = null
   link.isCursorFrozen = true
@@ -240,7 +246,12 @@ function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batc
   state.parent = null
   const retryAfterMs = state.deferredUntilMs - core.now.wallMs
   nack(core, link, state, batch.header.seq, 'future', retryAfterMs)
-  core.emit('batch-deferred', { feed: hex(state.feed.id), origin: state.feed.origin, seq: batch.header.seq, retryAfterMs })
+  core.emit('batch-deferred', {
+    feed: hex(state.feed.id),
+    origin: state.feed.origin,
+    seq: batch.header.seq,
+    retryAfterMs,
+  })
   return 'future'
 }
 

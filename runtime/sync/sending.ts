@@ -117,7 +117,8 @@ function tellHeads<Token>(core: Core<Token>, link: LinkState): void {
 export function tellAllHeads<Token>(core: Core<Token>, link: LinkState): void {
   const entries: HaveEntry[] = []
   for (const state of core.feeds.values()) {
-    if (state.head.seq > 0 && core.surroundings.authority.isShared(state.feed)) entries.push(headEntry(core, link, state))
+    if (state.head.seq > 0 && core.surroundings.authority.isShared(state.feed))
+      entries.push(headEntry(core, link, state))
   }
   sayHave(core, link, entries)
 }

@@ -53,9 +53,11 @@ export function decodeBatch(meshId: Uint8Array, bytes: Uint8Array): Result<Batch
   const [envelope, body] = Array.isArray(item.value) && item.value.length === 2 ? (item.value as Item[]) : []
   if (!Array.isArray(envelope) || envelope.length !== 4 || !(body instanceof Uint8Array)) return malformed('envelope')
   const [protectedHeader, unprotected, headerBytes, signature] = envelope as Item[]
-  if (!(protectedHeader instanceof Uint8Array) || Buffer.compare(protectedHeader, PROTECTED) !== 0) return malformed('algorithm')
+  if (!(protectedHeader instanceof Uint8Array) || Buffer.compare(protectedHeader, PROTECTED) !== 0)
+    return malformed('algorithm')
   if (!(unprotected instanceof Map) || unprotected.size > 0) return malformed('unprotected header')
-  if (!(headerBytes instanceof Uint8Array) || !(signature instanceof Uint8Array) || signature.length !== 64) return malformed('signature')
+  if (!(headerBytes instanceof Uint8Array) || !(signature instanceof Uint8Array) || signature.length !== 64)
+    return malformed('signature')
   const header = decodeHeader(headerBytes)
   if (!header.ok) return header
   if (header.value.bodyLength !== body.length) return malformed('body length')
@@ -96,7 +98,8 @@ function decodeHeader(bytes: Uint8Array): Result<BatchHeader> {
   const [feedId, seq, prev, hlc] = [map.get(1), map.get(2), map.get(3), map.get(4)]
   const [bodyHash, bodyLength, flags, minReader] = [map.get(5), map.get(6), map.get(7), map.get(10) ?? 1]
   if (!isBytes(feedId, 16) || !isBytes(prev, 32) || !isBytes(bodyHash, 32)) return malformed('header')
-  if (!isCount(seq) || seq < 1 || !isCount(hlc) || !isCount(bodyLength) || !isCount(flags) || !isCount(minReader)) return malformed('header')
+  if (!isCount(seq) || seq < 1 || !isCount(hlc) || !isCount(bodyLength) || !isCount(flags) || !isCount(minReader))
+    return malformed('header')
   return ok({ feedId, seq, prev, hlc, bodyHash, bodyLength, flags, minReader })
 }
 

@@ -14,7 +14,11 @@ const CAPABILITY_BYTES_MAX = 4_096
 const GRANTS_MAX = 64
 const CHAIN_MAX = 2
 
-export function encodeCapability(capability: Capability, meshId: Uint8Array, sign: (message: Uint8Array) => Uint8Array): Uint8Array {
+export function encodeCapability(
+  capability: Capability,
+  meshId: Uint8Array,
+  sign: (message: Uint8Array) => Uint8Array,
+): Uint8Array {
   const claims = new Map<number, Item>([
     [1, capability.issuer],
     [2, capability.subject],
@@ -41,7 +45,8 @@ export function verifyChain(
   chain: readonly Uint8Array[],
   verifier: Verifier,
 ): Result<Capability> {
-  if (chain.length < 1 || chain.length > CHAIN_MAX) return fail('not-permitted', `a chain has 1 or ${CHAIN_MAX} capabilities`)
+  if (chain.length < 1 || chain.length > CHAIN_MAX)
+    return fail('not-permitted', `a chain has 1 or ${CHAIN_MAX} capabilities`)
   let issuer = rootPublicKey
   let leaf: Capability | null = null
   for (const bytes of chain.toReversed()) {
@@ -59,7 +64,8 @@ function isAdministrator(capability: Capability): boolean {
 }
 
 function open(meshId: Uint8Array, bytes: Uint8Array, issuer: Uint8Array, verifier: Verifier): Result<Capability> {
-  if (bytes.length > CAPABILITY_BYTES_MAX) return fail('too-large', `a capability has at most ${CAPABILITY_BYTES_MAX} bytes`)
+  if (bytes.length > CAPABILITY_BYTES_MAX)
+    return fail('too-large', `a capability has at most ${CAPABILITY_BYTES_MAX} bytes`)
   const item = decodeDeterministic(bytes)
   if (!item.ok) return item
   if (!Array.isArray(item.value) || item.value.length !== 4) return malformed('envelope')
@@ -69,8 +75,10 @@ function open(meshId: Uint8Array, bytes: Uint8Array, issuer: Uint8Array, verifie
   if (!(payload instanceof Uint8Array) || !isBytes(signature, 64)) return malformed('signature')
   const capability = decodeClaims(payload)
   if (!capability.ok) return capability
-  if (Buffer.compare(capability.value.issuer, issuer) !== 0) return fail('not-permitted', 'it was issued by somebody else')
-  if (!verifier.verify(issuer, signedBytes(meshId, payload), signature)) return fail('not-permitted', 'its signature is wrong')
+  if (Buffer.compare(capability.value.issuer, issuer) !== 0)
+    return fail('not-permitted', 'it was issued by somebody else')
+  if (!verifier.verify(issuer, signedBytes(meshId, payload), signature))
+    return fail('not-permitted', 'its signature is wrong')
   return capability
 }
 
@@ -82,11 +90,13 @@ function decodeClaims(payload: Uint8Array): Result<Capability> {
   const [issuer, subject, linkKey, id] = [claims.get(1), claims.get(2), claims.get(8), claims.get(7)]
   const [expires, notBefore, name] = [claims.get(4), claims.get(5), claims.get(-70004)]
   const [grants, roles, invite] = [claims.get(-70001), claims.get(-70003), claims.get(-70005) ?? null]
-  if (!isBytes(issuer, 32) || !isBytes(subject, 32) || !isBytes(linkKey, 32) || !isBytes(id, 16)) return malformed('keys')
+  if (!isBytes(issuer, 32) || !isBytes(subject, 32) || !isBytes(linkKey, 32) || !isBytes(id, 16))
+    return malformed('keys')
   if (!isCount(expires) || !isCount(notBefore)) return malformed('times')
   if (typeof name !== 'string' || name.length > 63) return malformed('name')
   if (!Array.isArray(grants) || grants.length > GRANTS_MAX || !grants.every(isGrant)) return malformed('grants')
-  if (!Array.isArray(roles) || roles.length > GRANTS_MAX || !roles.every((role) => typeof role === 'string')) return malformed('roles')
+  if (!Array.isArray(roles) || roles.length > GRANTS_MAX || !roles.every((role) => typeof role === 'string'))
+    return malformed('roles')
   if (invite !== null && !isBytes(invite, 8)) return malformed('invite')
   return ok({
     issuer: issuer.slice(),

@@ -18,7 +18,9 @@ export function decodeDeterministic(bytes: Uint8Array): Result<Item> {
   try {
     const item = reader.item(0)
     if (reader.offset !== bytes.length) return fail('bad-request', 'there are bytes after the end')
-    return equal(encodeDeterministic(item), bytes) ? ok(item) : fail('bad-request', 'it is not in deterministic encoding')
+    return equal(encodeDeterministic(item), bytes)
+      ? ok(item)
+      : fail('bad-request', 'it is not in deterministic encoding')
   } catch (error) {
     if (error instanceof Malformed) return fail('bad-request', error.message)
     throw error

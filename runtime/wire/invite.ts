@@ -38,16 +38,23 @@ export function encodeInvite(invite: Invite): string {
 
 export function decodeInvite(token: string): Result<Invite> {
   const text = token.trim()
-  if (!text.startsWith(PREFIX)) return fail('bad-token', `Cannot join with "${text.slice(0, 20)}": a token begins with "${PREFIX}"`)
+  if (!text.startsWith(PREFIX))
+    return fail('bad-token', `Cannot join with "${text.slice(0, 20)}": a token begins with "${PREFIX}"`)
   const bytes = text.length <= TOKEN_CHARACTERS_MAX ? fromBase64url(text.slice(PREFIX.length)) : null
   const item = bytes && decodeDeterministic(bytes)
   if (!item?.ok || !(item.value instanceof Map)) return damaged()
   const map = item.value as ReadonlyMap<number, Item>
   const [meshId, rootPublicKey, addresses] = [map.get(1), map.get(2), map.get(3)]
   const [inviteId, secret, expiry, meshName] = [map.get(4), map.get(5), map.get(6), map.get(7)]
-  if (!isBytes(meshId, 16) || !isBytes(rootPublicKey, 32) || !isBytes(inviteId, 8) || !isBytes(secret, 16)) return damaged()
+  if (!isBytes(meshId, 16) || !isBytes(rootPublicKey, 32) || !isBytes(inviteId, 8) || !isBytes(secret, 16))
+    return damaged()
   if (typeof expiry !== 'number' || typeof meshName !== 'string' || !isName(meshName)) return damaged()
-  if (!Array.isArray(addresses) || addresses.length > ADDRESSES_MAX || !addresses.every((address) => typeof address === 'string')) return damaged()
+  if (
+    !Array.isArray(addresses) ||
+    addresses.length > ADDRESSES_MAX ||
+    !addresses.every((address) => typeof address === 'string')
+  )
+    return damaged()
   return ok({ meshId, rootPublicKey, addresses: addresses as string[], inviteId, secret, expiry, meshName })
 }
 

@@ -49,7 +49,13 @@ export type Message =
       /** The receiver's alias and the sequence up to which its feed is on the sender's disk. */
       readonly entries: readonly (readonly [number, number])[]
     }
-  | { readonly type: 'nack'; readonly alias: number; readonly seq: number; readonly code: NackCode; readonly retryAfterMs: number }
+  | {
+      readonly type: 'nack'
+      readonly alias: number
+      readonly seq: number
+      readonly code: NackCode
+      readonly retryAfterMs: number
+    }
   | {
       readonly type: 'ping'
       readonly nonce: number
@@ -112,7 +118,8 @@ export function decodeMessages(frame: Uint8Array): Result<Message[]> {
   if (!items.ok) return items
   const messages: Message[] = []
   for (const item of items.value) {
-    if (!Array.isArray(item) || !isCount(item[0])) return fail('bad-request', 'a message must be an array that begins with its type')
+    if (!Array.isArray(item) || !isCount(item[0]))
+      return fail('bad-request', 'a message must be an array that begins with its type')
     const decode = DECODERS[item[0]]
     if (!decode) continue
     const message = decode(item)
@@ -162,11 +169,29 @@ const DECODERS: { readonly [type: number]: Decoder } = {
     const [trust, hlc] = isList(clock, isCount) ? clock : []
     const held = cursor === null ? null : cursorOf(cursor)
     const isWhole =
-      isList(features, isText) && isBytes(instance, 8) && isCount(lsn) && isList(interest, isText) && isCount(credit) && isText(name) && isText(version)
+      isList(features, isText) &&
+      isBytes(instance, 8) &&
+      isCount(lsn) &&
+      isList(interest, isText) &&
+      isCount(credit) &&
+      isText(name) &&
+      isText(version)
     if (!isWhole || held === undefined || min === undefined || max === undefined || hlc === undefined) return null
     if (trust !== 0 && trust !== 1 && trust !== 2) return null
     const clockOf = { class: trust, hlc } as const
-    return { type: 'hello', versions: [min, max], features, instance, lsn, cursor: held, interest, clock: clockOf, credit, name, version }
+    return {
+      type: 'hello',
+      versions: [min, max],
+      features,
+      instance,
+      lsn,
+      cursor: held,
+      interest,
+      clock: clockOf,
+      credit,
+      name,
+      version,
+    }
   },
   1: ([, alias, descriptor, chain]) =>
     isCount(alias) && isBytes(descriptor) && isList(chain, isBytes) ? { type: 'feed', alias, descriptor, chain } : null,
@@ -199,12 +224,19 @@ const DECODERS: { readonly [type: number]: Decoder } = {
     isCount(nonce) && typeof isReply === 'boolean' && isBytes(digest, 8) && isCount(sentBytes)
       ? { type: 'ping', nonce, isReply, digest, sentBytes }
       : null,
-  11: ([, reason, retryAfterMs]) => (isText(reason) && isCount(retryAfterMs) ? { type: 'bye', reason, retryAfterMs } : null),
+  11: ([, reason, retryAfterMs]) =>
+    isText(reason) && isCount(retryAfterMs) ? { type: 'bye', reason, retryAfterMs } : null,
   12: ([, inviteId, secret, publicKey, linkKey, name, signature]) =>
-    isBytes(inviteId, 8) && isBytes(secret, 16) && isBytes(publicKey, 32) && isBytes(linkKey, 32) && isText(name) && isBytes(signature, 64)
+    isBytes(inviteId, 8) &&
+    isBytes(secret, 16) &&
+    isBytes(publicKey, 32) &&
+    isBytes(linkKey, 32) &&
+    isText(name) &&
+    isBytes(signature, 64)
       ? { type: 'join', inviteId, secret, publicKey, linkKey, name, signature }
       : null,
-  13: ([, chain, addresses]) => (isList(chain, isBytes) && isList(addresses, isText) ? { type: 'grant', chain, addresses } : null),
+  13: ([, chain, addresses]) =>
+    isList(chain, isBytes) && isList(addresses, isText) ? { type: 'grant', chain, addresses } : null,
 }
 
 function cursorOf(value: unknown): Hello['cursor'] | undefined {

@@ -34,7 +34,11 @@ test('a bit flipped anywhere in a frame makes it worthless, and the frame itself
 test('frames out of order open once each within the window, older ones never', () => {
   const random = seededRandom(5)
   const [alice, bob] = pair()
-  const frames = Array.from({ length: 500 }, (_, i) => ({ i, bytes: alice.seal(utf8(`${i}`)), at: i + randomInteger(random, 0, 40) }))
+  const frames = Array.from({ length: 500 }, (_, i) => ({
+    i,
+    bytes: alice.seal(utf8(`${i}`)),
+    at: i + randomInteger(random, 0, 40),
+  }))
   frames.sort((a, b) => a.at - b.at)
   for (const { i, bytes } of frames) {
     assert.deepEqual(bob.open(bytes), utf8(`${i}`))

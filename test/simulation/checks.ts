@@ -66,7 +66,8 @@ function stampText(stamp: { hlc: number; index: number; origin: string }): strin
 function lostWrites(simulation: Simulation, gateway: SimulatedGateway): string[] {
   const times = new Set<string>()
   for (const head of gateway.disk.heads()) {
-    for (const batch of gateway.disk.batchesByFeed.get(head.feed.key) ?? []) times.add(`${head.feed.origin} ${batch.header.hlc}`)
+    for (const batch of gateway.disk.batchesByFeed.get(head.feed.key) ?? [])
+      times.add(`${head.feed.origin} ${batch.header.hlc}`)
   }
   const lost = simulation.acknowledgements.filter(({ stamp }) => !times.has(`${stamp.origin} ${stamp.hlc}`))
   return lost.length === 0 ? [] : [`I5 gateway ${gateway.index} lacks ${lost.length} acknowledged writes`]
@@ -87,7 +88,8 @@ function naiveFold(gateway: SimulatedGateway): Map<string, string> {
       for (const cell of cells.keys()) if (cell.startsWith(`${name} `)) cells.delete(cell)
       cells.set(`${name} deleted`, stampText(stamp))
     }
-    if (kind === OP_PUT) for (const [path, value] of fields) cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
+    if (kind === OP_PUT)
+      for (const [path, value] of fields) cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
   }
   return cells
 }
@@ -100,12 +102,20 @@ function operationsOf(gateway: SimulatedGateway): Operation[] {
       if (!ops.ok) throw new Error(`Cannot decode a stored body: ${ops.error.message}`)
       let at = 0
       ops.value.opDocs.forEach((doc, index) => {
-        const shape = ops.value.shapes[ops.value.opShapes[index] as number] as { kind: number; paths: readonly string[] }
+        const shape = ops.value.shapes[ops.value.opShapes[index] as number] as {
+          kind: number
+          paths: readonly string[]
+        }
         const fields = shape.paths.map((path, i) => [path, ops.value.values[at + i] as Value] as const)
         at += shape.paths.length
         const { collection, partition } = feed.descriptor
         const name = `${collection}/${partition}/${ops.value.docs[doc]}`
-        operations.push({ name, kind: shape.kind, fields, stamp: { hlc: batch.header.hlc, index, origin: feed.origin } })
+        operations.push({
+          name,
+          kind: shape.kind,
+          fields,
+          stamp: { hlc: batch.header.hlc, index, origin: feed.origin },
+        })
       })
     }
   }

@@ -84,7 +84,12 @@ export class SimulatedDisk {
     if (!ops) return
     const { collection, partition } = feed.descriptor
     const source = { feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn: this.#lsn }
-    mergeOps(ops, source, (doc) => this.#document(`${collection}/${partition}/${doc}`), () => {})
+    mergeOps(
+      ops,
+      source,
+      (doc) => this.#document(`${collection}/${partition}/${doc}`),
+      () => {},
+    )
   }
 
   #document(name: string): Document {

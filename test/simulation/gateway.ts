@@ -106,7 +106,10 @@ export class SimulatedGateway {
   }
 
   write(collection: string, op: WriteOp): void {
-    this.engine?.handle(this.now(), { type: 'write', write: { collection, partition: '', ops: [op], token: { collection, op } } })
+    this.engine?.handle(this.now(), {
+      type: 'write',
+      write: { collection, partition: '', ops: [op], token: { collection, op } },
+    })
     this.#pump()
   }
 
@@ -172,7 +175,9 @@ export class SimulatedGateway {
     }
     if (this.isDiskFull) {
       schedule.after(1, () =>
-        answer(() => this.engine?.handle(this.now(), { type: 'commit-failed', ticket: commit.ticket, code: 'storage-full' })),
+        answer(() =>
+          this.engine?.handle(this.now(), { type: 'commit-failed', ticket: commit.ticket, code: 'storage-full' }),
+        ),
       )
       return
     }
@@ -202,5 +207,9 @@ export class SimulatedGateway {
 }
 
 export function fakeKey(seed: number, index: number): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(concat(new Uint8Array([seed & 255, (seed >> 8) & 255, (seed >> 16) & 255]), new Uint8Array([index]))).digest())
+  return new Uint8Array(
+    createHash('sha256')
+      .update(concat(new Uint8Array([seed & 255, (seed >> 8) & 255, (seed >> 16) & 255]), new Uint8Array([index])))
+      .digest(),
+  )
 }

@@ -161,7 +161,8 @@ export class Simulation implements World {
     for (let i = 0; i < count; i++) {
       const a = randomInteger(this.random, 0, count - 1)
       const b = randomInteger(this.random, 0, count - 1)
-      if (a !== b && !this.#edges.some(([x, y]) => (x === a && y === b) || (x === b && y === a))) this.#edges.push([a, b])
+      if (a !== b && !this.#edges.some(([x, y]) => (x === a && y === b) || (x === b && y === a)))
+        this.#edges.push([a, b])
     }
   }
 
@@ -238,7 +239,13 @@ export class Simulation implements World {
 
   #planFaults(): void {
     const end = this.scenario.minutes * 60_000
-    const faults = [() => this.#cutSome(), () => this.#crashSome(), () => this.#partition(), () => this.#fillDisk(), () => this.#jumpClock()]
+    const faults = [
+      () => this.#cutSome(),
+      () => this.#crashSome(),
+      () => this.#partition(),
+      () => this.#fillDisk(),
+      () => this.#jumpClock(),
+    ]
     const count = randomInteger(this.random, 3, 10) + this.scenario.gateways
     for (let i = 0; i < count; i++) {
       this.schedule.at(randomInteger(this.random, 0, end), () => this.#pick(faults)())

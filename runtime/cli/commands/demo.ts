@@ -14,15 +14,24 @@ const CONVERGENCE_MS = 20_000
 export function addDemoCommand(program: Command): void {
   program
     .command('demo')
-    .description('three gateways on this machine with simulated sensors: cuts a link, writes on both sides, heals, compares')
+    .description(
+      'three gateways on this machine with simulated sensors: cuts a link, writes on both sides, heals, compares',
+    )
     .option('--seconds <n>', 'end by itself after so many seconds', seconds)
     .addHelpText('after', '\nExample:\n  marram demo --seconds 20')
-    .action((options: { seconds?: number }, command: Command) => run(command, (context) => demonstrate(context, options.seconds)))
+    .action((options: { seconds?: number }, command: Command) =>
+      run(command, (context) => demonstrate(context, options.seconds)),
+    )
 }
 
 interface Outcome {
   readonly ok: boolean
-  readonly gateways: readonly { readonly peerId: string; readonly pid: number; readonly documents: number; readonly digest: string }[]
+  readonly gateways: readonly {
+    readonly peerId: string
+    readonly pid: number
+    readonly documents: number
+    readonly digest: string
+  }[]
   readonly acknowledged: number
   readonly lost: number
 }

@@ -41,7 +41,10 @@ export function addDocumentCommands(program: Command): void {
     .addHelpText('after', '\nExample:\n  marram delete climate kitchen')
     .action((collection: string, key: string, _options: object, command: Command) =>
       run(command, async (context) => {
-        const receipt = (await context.client.json('DELETE', pathOf('collections', collection, 'documents', key))) as Receipt
+        const receipt = (await context.client.json(
+          'DELETE',
+          pathOf('collections', collection, 'documents', key),
+        )) as Receipt
         context.print(receipt, `${receipt.key} deleted ${receipt.stamp}`)
       }),
     )
@@ -51,7 +54,9 @@ export function addDocumentCommands(program: Command): void {
     .option('--order <field>', 'sort by a field, -field for descending')
     .option('--limit <n>', 'at most so many', whole)
     .addHelpText('after', '\nExample:\n  marram list climate --where \'temperature > 21 and room = "kitchen"\'')
-    .action((collection: string, options: QueryOptions, command: Command) => run(command, (context) => list(context, collection, options)))
+    .action((collection: string, options: QueryOptions, command: Command) =>
+      run(command, (context) => list(context, collection, options)),
+    )
   withQuery(program.command('count'))
     .description('count the documents of a collection')
     .argument('<collection>')
@@ -60,7 +65,11 @@ export function addDocumentCommands(program: Command): void {
       run(command, async (context) => {
         const counted = await ask(
           context,
-          () => context.client.json('GET', `${pathOf('collections', collection, 'count')}${queryText({ ...options })}`) as Promise<{ count: number }>,
+          () =>
+            context.client.json(
+              'GET',
+              `${pathOf('collections', collection, 'count')}${queryText({ ...options })}`,
+            ) as Promise<{ count: number }>,
           ({ documents }) => ({ count: documents.count(collection, options) }),
         )
         context.print(counted, String(counted.count))
@@ -83,10 +92,18 @@ export function addDocumentCommands(program: Command): void {
       run(command, async (context) => {
         const digest = await ask(
           context,
-          () => context.client.json('GET', `digest${queryText({ collection })}`) as Promise<{ collections: { [name: string]: string } }>,
+          () =>
+            context.client.json('GET', `digest${queryText({ collection })}`) as Promise<{
+              collections: { [name: string]: string }
+            }>,
           ({ documents }) => documents.digest(collection),
         )
-        context.print(digest, Object.entries(digest.collections).map(([name, hex]) => `${hex}  ${name}`).join('\n'))
+        context.print(
+          digest,
+          Object.entries(digest.collections)
+            .map(([name, hex]) => `${hex}  ${name}`)
+            .join('\n'),
+        )
       }),
     )
 }
@@ -113,7 +130,8 @@ async function get(context: Context, collection: string, key: string, isProven: 
     () => context.client.json('GET', path) as Promise<Answer>,
     ({ documents }) => {
       const found = documents.get(collection, key)
-      if (!found) throw new MarramError('not-found', `Cannot get "${key}": there is no such document in "${collection}"`)
+      if (!found)
+        throw new MarramError('not-found', `Cannot get "${key}": there is no such document in "${collection}"`)
       const provenance = documents.provenance(collection, key)
       return isProven && provenance ? { ...found, provenance } : found
     },
@@ -126,34 +144,43 @@ function fieldLines({ value }: DocumentView, provenance: { [path: string]: Prove
   return Object.entries(value)
     .map(([path, field]) => {
       const proof = provenance?.[path]
-      const by = proof ? `  by ${proof.author} ${proof.stamp.split('+')[0]} sequence ${proof.sequence} ${proof.valid ? 'signature valid' : 'SIGNATURE INVALID'}` : ''
+      const by = proof
+        ? `  by ${proof.author} ${proof.stamp.split('+')[0]} sequence ${proof.sequence} ${proof.valid ? 'signature valid' : 'SIGNATURE INVALID'}`
+        : ''
       return `${path.padEnd(width)}  ${JSON.stringify(field)}${by}`
     })
     .join('\n')
 }
 
 async function list(context: Context, collection: string, options: QueryOptions): Promise<void> {
-  const show = (document: DocumentView): void => context.print(document, `${document.key}  ${JSON.stringify(document.value)}`)
+  const show = (document: DocumentView): void =>
+    context.print(document, `${document.key}  ${JSON.stringify(document.value)}`)
   const path = `${pathOf('collections', collection, 'export')}${queryText({ ...options })}`
   await ask(
     context,
     async () => {
       for await (const line of context.client.lines('GET', path)) show(JSON.parse(line) as DocumentView)
     },
-    ({ documents }) => {
+    async ({ documents }) => {
       for (const document of documents.list(collection, options)) show(document)
-      return Promise.resolve()
     },
   )
 }
 
-async function watch(context: Context, collection: string, { prefix, where, since }: QueryOptions & { since?: string }): Promise<void> {
+async function watch(
+  context: Context,
+  collection: string,
+  { prefix, where, since }: QueryOptions & { since?: string },
+): Promise<void> {
   process.once('SIGINT', () => process.exit(0))
   const path = `${pathOf('collections', collection, 'changes')}${queryText({ prefix, where, since })}`
   for await (const line of context.client.lines('GET', path)) {
     if (!line.startsWith('data: ')) continue
     const event = JSON.parse(line.slice(6)) as WatchEvent
-    context.print(event, `${event.change.padEnd(6)}  ${event.key}  ${event.change === 'leave' ? '' : JSON.stringify(event.value)}`)
+    context.print(
+      event,
+      `${event.change.padEnd(6)}  ${event.key}  ${event.change === 'leave' ? '' : JSON.stringify(event.value)}`,
+    )
   }
 }
 

@@ -12,7 +12,9 @@ export function addIdentityCommands(program: Command): void {
     .option('--profile <file>', 'keep this device profile')
     .addHelpText('after', '\nExample:\n  marram init --mesh greenhouse')
     .action((options: { mesh: string; profile?: string }, command: Command) =>
-      run(command, async (context) => make(context, options.profile, () => initGateway({ dir: context.dir, mesh: options.mesh }))),
+      run(command, async (context) =>
+        make(context, options.profile, () => initGateway({ dir: context.dir, mesh: options.mesh })),
+      ),
     )
   program
     .command('join')
@@ -35,7 +37,10 @@ export function addIdentityCommands(program: Command): void {
         const request = { role: options.role, expiresMs: options.expires, uses: options.uses }
         const invite = (await context.client.json('POST', 'invites', request)) as { token: string; expires: string }
         context.print(invite, invite.token)
-        if (!context.isJson) process.stderr.write(`Good until ${invite.expires}. On the other gateway: marram join TOKEN, then marram run\n`)
+        if (!context.isJson)
+          process.stderr.write(
+            `Good until ${invite.expires}. On the other gateway: marram join TOKEN, then marram run\n`,
+          )
       }),
     )
 }
@@ -45,7 +50,10 @@ async function make(context: Context, profilePath: string | undefined, make: () 
   const parsed = profilePath === undefined ? null : readProfileFile(profilePath)
   const identity = make()
   if (parsed) keepProfile(context.dir, parsed.profile)
-  context.print(identity, `Gateway ${identity.peerId} of mesh ${identity.meshId}, in ${context.dir}. Start it with: marram run --dir ${context.dir}`)
+  context.print(
+    identity,
+    `Gateway ${identity.peerId} of mesh ${identity.meshId}, in ${context.dir}. Start it with: marram run --dir ${context.dir}`,
+  )
 }
 
 function duration(text: string): number {

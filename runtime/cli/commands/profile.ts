@@ -15,7 +15,10 @@ export function addProfileCommands(program: Command): void {
     .action((file: string, _options: object, command: Command) =>
       run(command, async (context) => {
         const { warnings } = readProfileFile(file)
-        context.print({ valid: true, warnings }, [`"${file}" is valid`, ...warnings.map((warning) => `warning: ${warning}`)].join('\n'))
+        context.print(
+          { valid: true, warnings },
+          [`"${file}" is valid`, ...warnings.map((warning) => `warning: ${warning}`)].join('\n'),
+        )
       }),
     )
   profile
@@ -30,7 +33,10 @@ export function addProfileCommands(program: Command): void {
           keepProfile(context.dir, parsed.profile)
           return context.print({ kept: true, restart: [] }, 'kept; it counts when the gateway starts')
         }
-        const result = (await context.client.json('PUT', 'profile', parsed.profile)) as { revision: number; restart: string[] }
+        const result = (await context.client.json('PUT', 'profile', parsed.profile)) as {
+          revision: number
+          restart: string[]
+        }
         const restart = result.restart.length > 0 ? `; these keys need a restart: ${result.restart.join(', ')}` : ''
         context.print(result, `revision ${result.revision} is kept and applied${restart}`)
       }),

@@ -17,7 +17,9 @@ export function addRunCommand(program: Command): void {
     .option('--profile <file>', 'use this device profile, without keeping it')
     .option('--set <path=value>', 'override one key of the profile for this run; may be repeated', collect, [])
     .addHelpText('after', '\nExample:\n  marram run --set broker.listen=\'["mqtt://[::]:1884"]\'')
-    .action((options: { profile?: string; set: string[] }, command: Command) => run(command, (context) => runGateway(context, options)))
+    .action((options: { profile?: string; set: string[] }, command: Command) =>
+      run(command, (context) => runGateway(context, options)),
+    )
 }
 
 async function runGateway(context: Context, options: { profile?: string; set: string[] }): Promise<void> {
@@ -25,7 +27,12 @@ async function runGateway(context: Context, options: { profile?: string; set: st
   // Without an identity the profile doesn't matter yet; the gateway itself says what is missing.
   const level = hasIdentity(context.dir) ? resolveProfile(loadProfile(choice).profile).log.level : 'info'
   const log = createLog({ level, fd: 1, isHuman: process.stdout.isTTY === true && !context.isJson })
-  const gateway = await openGateway({ dir: context.dir, set: options.set, log, ...(options.profile !== undefined && { profilePath: options.profile }) })
+  const gateway = await openGateway({
+    dir: context.dir,
+    set: options.set,
+    log,
+    ...(options.profile !== undefined && { profilePath: options.profile }),
+  })
   const stop = (): void => {
     setTimeout(() => {
       log.error('stop-took-too-long')

@@ -27,14 +27,22 @@ export function addStatusCommands(program: Command): void {
       run(command, async (context) => {
         const peers = (await context.client.json('GET', 'peers')) as PeerView[]
         if (context.isJson) for (const peer of peers) context.print(peer, '')
-        else context.print(peers, peers.length === 0 ? 'no other gateway is known' : table(['NAME', 'PEER', 'STATE', 'LATENCY', 'LAG', 'LAST CONTACT'], peers.map(peerRow)))
+        else
+          context.print(
+            peers,
+            peers.length === 0
+              ? 'no other gateway is known'
+              : table(['NAME', 'PEER', 'STATE', 'LATENCY', 'LAG', 'LAST CONTACT'], peers.map(peerRow)),
+          )
       }),
     )
 }
 
 function statusText(status: StatusView): string {
   const { queue, storage, clock } = status
-  const collections = Object.entries(status.collections).map(([name, { count, digest }]) => `  ${name}: ${count} documents, digest ${digest.slice(0, 16)}…`)
+  const collections = Object.entries(status.collections).map(
+    ([name, { count, digest }]) => `  ${name}: ${count} documents, digest ${digest.slice(0, 16)}…`,
+  )
   const lines = [
     `${status.name || status.peerId} (${status.peerId}) in mesh ${status.mesh}: ${status.state}${status.enrolled ? '' : ', not enrolled'}`,
     `profile ${status.profile.id} revision ${status.profile.revision}, version ${status.version}, up ${status.uptime} s`,

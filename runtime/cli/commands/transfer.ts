@@ -15,7 +15,9 @@ const LINE_BYTES_MAX = 4_194_304
 export function addTransferCommands(program: Command): void {
   program
     .command('import')
-    .description('write the documents of an NDJSON or CSV file; a line that is wrong is named and skipped, running it again changes nothing twice')
+    .description(
+      'write the documents of an NDJSON or CSV file; a line that is wrong is named and skipped, running it again changes nothing twice',
+    )
     .argument('<collection>')
     .argument('<file>', 'NDJSON, or CSV with a column "key" (by its ending .csv); - reads NDJSON from standard input')
     .option('--skip <n>', 'pass over the first lines, to go on with an import that was cut short', Number, 0)
@@ -44,17 +46,22 @@ interface ImportLine {
 
 async function importFile(context: Context, collection: string, file: string, skip: number): Promise<void> {
   const isInput = file === '-'
-  if (!isInput && !existsSync(file)) throw new MarramError('not-found', `Cannot import "${file}": there is no such file`)
+  if (!isInput && !existsSync(file))
+    throw new MarramError('not-found', `Cannot import "${file}": there is no such file`)
   const progress = new Progress('importing', isInput ? null : statSync(file).size)
   const source = isInput ? process.stdin : createReadStream(file)
   source.on('data', (chunk: Buffer | string) => progress.addBytes(chunk.length))
-  const lines = skipping(file.endsWith('.csv') ? readCsv(source) : readLines(source as AsyncIterable<Buffer>, LINE_BYTES_MAX), skip)
+  const lines = skipping(
+    file.endsWith('.csv') ? readCsv(source) : readLines(source as AsyncIterable<Buffer>, LINE_BYTES_MAX),
+    skip,
+  )
   const body = Readable.from(lines, { objectMode: false })
   let result = { imported: 0, skipped: 0 }
   for await (const text of context.client.lines('POST', pathOf('collections', collection, 'import'), body)) {
     const line = JSON.parse(text) as ImportLine
     if (line.done !== undefined) progress.set(line.done)
-    if (line.line !== undefined) process.stderr.write(`marram: line ${line.line + skip} of "${file}" is skipped: ${line.error}\n`)
+    if (line.line !== undefined)
+      process.stderr.write(`marram: line ${line.line + skip} of "${file}" is skipped: ${line.error}\n`)
     if (line.imported !== undefined) result = { imported: line.imported, skipped: line.skipped ?? 0 }
   }
   const rate = progress.finish(result.imported)
@@ -79,7 +86,10 @@ async function exportFile(context: Context, collection: string, file: string | u
       progress.set(++count)
       if (!target.write(part)) await once(target, 'drain')
     }
-    if (file !== undefined) await new Promise<void>((resolve, reject) => target.end((error?: Error | null) => (error ? reject(error) : resolve())))
+    if (file !== undefined)
+      await new Promise<void>((resolve, reject) =>
+        target.end((error?: Error | null) => (error ? reject(error) : resolve())),
+      )
   } catch (cause) {
     if (cause instanceof MarramError) throw cause
     throw new MarramError('storage-io', `Cannot write "${file}": ${sentenceOf(cause)}`, { cause })
@@ -92,5 +102,6 @@ async function* withEnds(lines: AsyncIterable<string>): AsyncGenerator<string> {
 }
 
 async function* documentsOf(context: Context, collection: string): AsyncGenerator<DocumentView> {
-  for await (const line of context.client.lines('GET', pathOf('collections', collection, 'export'))) yield JSON.parse(line) as DocumentView
+  for await (const line of context.client.lines('GET', pathOf('collections', collection, 'export')))
+    yield JSON.parse(line) as DocumentView
 }

@@ -19,10 +19,17 @@ export function addUserCommands(program: Command): void {
     .argument('<name>')
     .requiredOption('--topics <filter...>', 'MQTT topic filters that it may publish and subscribe to')
     .option('--password <password>', 'instead of a random one')
-    .addHelpText('after', "\nExample:\n  marram user add plug-1 --topics 'tele/plug-1/#' 'stat/plug-1/#' 'cmnd/plug-1/#'")
+    .addHelpText(
+      'after',
+      "\nExample:\n  marram user add plug-1 --topics 'tele/plug-1/#' 'stat/plug-1/#' 'cmnd/plug-1/#'",
+    )
     .action((name: string, options: { topics: string[]; password?: string }, command: Command) =>
       run(command, async (context) => {
-        if (!isUserName(name)) throw new MarramError('bad-request', `Cannot add "${name}": it must be 1 to 64 letters, digits, ".", "_" or "-", and not a gateway's name`)
+        if (!isUserName(name))
+          throw new MarramError(
+            'bad-request',
+            `Cannot add "${name}": it must be 1 to 64 letters, digits, ".", "_" or "-", and not a gateway's name`,
+          )
         const { path, users } = readUsers(context.dir)
         const password = options.password ?? base64url(randomBytes(12))
         users.set(name, { password: await hashPassword(password), topics: options.topics })
@@ -38,7 +45,14 @@ export function addUserCommands(program: Command): void {
       run(command, async (context) => {
         const rows = [...readUsers(context.dir).users].map(([name, { topics }]) => ({ user: name, topics }))
         if (context.isJson) for (const row of rows) context.print(row, '')
-        else context.print(rows, table(['USER', 'TOPICS'], rows.map((row) => [row.user, row.topics.join(' ')])))
+        else
+          context.print(
+            rows,
+            table(
+              ['USER', 'TOPICS'],
+              rows.map((row) => [row.user, row.topics.join(' ')]),
+            ),
+          )
       }),
     )
   user
@@ -58,7 +72,8 @@ export function addUserCommands(program: Command): void {
 
 function readUsers(dir: string): { path: string; users: Map<string, User> } {
   const { users } = resolveProfile(loadProfile({ dir }).profile).broker
-  if (users.from === 'cred') throw new MarramError('not-supported', 'Cannot change the users: the profile takes them from a systemd credential')
+  if (users.from === 'cred')
+    throw new MarramError('not-supported', 'Cannot change the users: the profile takes them from a systemd credential')
   const path = resolve(dir, users.name)
   if (!existsSync(path)) return { path, users: new Map() }
   const parsed = parseUsers(readFileSync(path, 'utf8'))

@@ -44,8 +44,17 @@ export class SimulatedDevices {
     const wave = Math.round((20 + 3 * Math.sin(count / 20)) * 10) / 10
     const [topic, message] =
       kind === 'zigbee2mqtt'
-        ? [`zigbee2mqtt/${device.key}`, { temperature: wave, humidity: 50 - (count % 10), linkquality: 90, message: count }]
-        : [`tele/${device.key}/SENSOR`, { Time: new Date().toISOString().slice(0, 19), ENERGY: { Power: Math.round(wave * 4), Voltage: 230, Message: count } }]
+        ? [
+            `zigbee2mqtt/${device.key}`,
+            { temperature: wave, humidity: 50 - (count % 10), linkquality: 90, message: count },
+          ]
+        : [
+            `tele/${device.key}/SENSOR`,
+            {
+              Time: new Date().toISOString().slice(0, 19),
+              ENERGY: { Power: Math.round(wave * 4), Voltage: 230, Message: count },
+            },
+          ]
     const sent = publisher
       .publish(topic, JSON.stringify(message))
       .then(() => {

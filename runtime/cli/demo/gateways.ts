@@ -46,7 +46,9 @@ export class DemoMesh {
 
   /** No process and no folder is left. */
   async stop(): Promise<void> {
-    const ended = this.#processes.map((child) => (child.exitCode === null && child.signalCode === null ? once(child, 'exit') : Promise.resolve([])))
+    const ended = this.#processes.map((child) =>
+      child.exitCode === null && child.signalCode === null ? once(child, 'exit') : Promise.resolve([]),
+    )
     for (const child of this.#processes) child.kill('SIGTERM')
     const impatient = setTimeout(() => this.kill(), 5_000)
     await Promise.all(ended)
@@ -63,11 +65,15 @@ export class DemoMesh {
     const settings = ['broker.listen=["mqtt://127.0.0.1:0"]', `node.name=${name}`]
     if (cablePort !== null) settings.push(`mesh.bootstrap=["mqtt://127.0.0.1:${cablePort}"]`)
     const main = join(import.meta.dirname, '../main.js')
-    const child = spawn(process.execPath, [main, 'run', '--json', '--dir', dir, ...settings.flatMap((setting) => ['--set', setting])], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      // Ctrl-C is for the demonstration, which then stops its gateways in order.
-      detached: true,
-    })
+    const child = spawn(
+      process.execPath,
+      [main, 'run', '--json', '--dir', dir, ...settings.flatMap((setting) => ['--set', setting])],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        // Ctrl-C is for the demonstration, which then stops its gateways in order.
+        detached: true,
+      },
+    )
     this.#processes.push(child)
     const { peerId, listeners } = await readyOf(child)
     const client = clientOf(dir)

@@ -45,7 +45,10 @@ export class Cable {
       return
     }
     const far = connect(toPort, '127.0.0.1')
-    for (const [socket, other] of [[near, far], [far, near]] as const) {
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       this.#sockets.add(socket)
       socket.setNoDelay(true)
       socket.on('error', () => socket.destroy())

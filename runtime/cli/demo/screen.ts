@@ -25,7 +25,14 @@ export class Screen {
     this.#erase()
     const text = table(
       ['GATEWAY', 'DOCUMENTS', 'LAG', 'LINKS', 'QUEUE', 'DIGEST'],
-      rows.map(({ name, status }) => [name, `${documentsOf(status)}`, lagOf(status), `${status.links.up}`, `${status.queue.writes}`, digestOf(status)]),
+      rows.map(({ name, status }) => [
+        name,
+        `${documentsOf(status)}`,
+        lagOf(status),
+        `${status.links.up}`,
+        `${status.queue.writes}`,
+        digestOf(status),
+      ]),
     )
     this.#stream.write(`${text}\n`)
     this.#lines = rows.length + 1
