@@ -1,9 +1,6 @@
 /** A document's key as one level of a topic: `/`, `+`, `#`, `%` and control characters are percent-encoded. */
 export function encodeKey(key: string): string {
-  return key.replace(
-    /[/+#%\p{Cc}]/gu,
-    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
-  )
+  return key.replace(/[/+#%\p{Cc}]/gu, encodeURIComponent)
 }
 
 /** Null when the level is not well encoded. */

@@ -5,8 +5,6 @@ export const RIGHT_READ = 1
 export const RIGHT_WRITE = 2
 export const RIGHT_DELETE = 4
 export const RIGHT_RELAY = 8
-export const RIGHT_KEYS = 16
-export const RIGHT_SCHEMA = 32
 export const RIGHT_ADMIN = 64
 
 export interface Grant {

@@ -1,4 +1,4 @@
-import type { Feed } from '../model/batch.ts'
+import { FEED_KIND_SERIES, type Feed } from '../model/batch.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
 import { collectionOf } from '../profile/resolve.ts'
 import type { CollectionRules } from './documents.ts'
@@ -21,7 +21,7 @@ export function kindWarnings(profile: ResolvedProfile, feeds: Iterable<Feed>): s
   const names = new Set<string>()
   for (const { descriptor } of feeds) {
     const declared = profile.collections.get(descriptor.collection)
-    const isOther = declared && (declared.kind === 'series') !== (descriptor.kind === 1)
+    const isOther = declared && (declared.kind === 'series') !== (descriptor.kind === FEED_KIND_SERIES)
     if (isOther) names.add(descriptor.collection)
   }
   return [...names].map(
