@@ -71,6 +71,44 @@ export const GATEWAY_LIMITS = {
   quarantineEntriesMax: 1_000,
 } as const
 
+/** Limits of the embedded broker. What is over them is refused or dropped, counted and logged. */
+export const BROKER_LIMITS = {
+  /** One packet of a client that has not logged in, in bytes: a CONNECT with its will. */
+  connectBytesMax: 8_192,
+  connectMs: 10_000,
+  clientIdBytesMax: 256,
+  /** Connections: in all; from other machines, so that this one always gets in; from one other machine. */
+  connectionsMax: 2_048,
+  remoteConnectionsMax: 1_792,
+  connectionsPerAddressMax: 128,
+  usersMax: 10_000,
+  /** Passwords hashed at once, half of the threads that the disk needs as well; logins waiting for that; successes remembered. */
+  passwordsAtOnce: 2,
+  passwordsWaitingMax: 128,
+  passwordsKnownMax: 1_024,
+  /** Sessions that outlive their connection; a client that asks for one more is not admitted. */
+  sessionsMax: 1_000,
+  filtersPerClientMax: 256,
+  filterBytesMax: 1_024,
+  /** Retained messages, and with their topics in bytes; further ones are handed on without being retained. */
+  retainedMax: 10_000,
+  retainedBytesMax: 33_554_432,
+  /** A message that is retained or queued, in bytes; greater ones are only handed on. */
+  keptMessageBytesMax: 524_288,
+  /** QoS 2 messages whose PUBREL has not come, of all clients; when full, one client's are forgotten and may be heard twice. */
+  unreleasedMax: 65_536,
+  /** What waits in the socket of a client that reads too slowly, in bytes: then QoS 0 is dropped, then it is disconnected. */
+  bufferedBytesMax: 1_048_576,
+  bufferedBytesEnd: 4_194_304,
+  /** A subscriber that takes nothing for so long is disconnected. */
+  drainMs: 15_000,
+  /** A frame of somebody who joins, in bytes; what waits for one neighbour, in bytes, before `send` says no. */
+  joinFrameBytesMax: 8_192,
+  frameBytesWaitingMax: 4_194_304,
+  /** Lines of the log, and messages on marram/error, for what clients were refused. */
+  refusalsPerSecond: 20,
+} as const
+
 /** Limits of a device profile: what is over them is an error that says so. */
 export const PROFILE_LIMITS = {
   /** One file, in UTF-16 units. */

@@ -1,10 +1,10 @@
-/** MQTT topic filters [MQTT-4.7]. */
+/** MQTT topic filters [MQTT-4.7], and which topics are the gateway's own. */
 
 export function matches(filter: string, topic: string): boolean {
-  const pattern = filter.split('/')
-  const levels = topic.split('/')
   // [MQTT-4.7.2-1] Wildcards at the start don't match topics that begin with $.
   if (topic.startsWith('$') && !filter.startsWith('$')) return false
+  const pattern = filter.split('/')
+  const levels = topic.split('/')
   for (let i = 0; i < pattern.length; i++) {
     if (pattern[i] === '#') return true
     if (i >= levels.length || (pattern[i] !== '+' && pattern[i] !== levels[i])) return false
@@ -35,19 +35,35 @@ export function overlap(a: string, b: string): boolean {
   }
 }
 
+/** Documents, answered from the store: `marram/data/<collection>/<key>`. */
+export const DOCUMENTS = 'marram/data/'
+
+export function mayMatchDocuments(filter: string): boolean {
+  return overlap(filter, `${DOCUMENTS}+/+`)
+}
+
 /** What an ordinary client may never publish: the system's topics, and those that only the gateway itself speaks on. */
 export function isReservedForPublish(topic: string): boolean {
   if (topic.startsWith('$')) return true
   if (!topic.startsWith('marram/')) return false
-  return !topic.startsWith('marram/request/') && !(topic.startsWith('marram/data/') && topic.endsWith('/set'))
+  return !matches('marram/request/#', topic) && !matches('marram/data/+/+/set', topic)
 }
 
 /** What an ordinary client may never subscribe to. */
 export function isReservedForSubscribe(filter: string): boolean {
-  return filter.startsWith('$') || filter === 'marram/sync' || filter.startsWith('marram/sync/')
+  return filter.startsWith('$') || isCovered(filter, 'marram/sync/#')
 }
 
 /** What is never handed to an ordinary client, whatever wildcard it subscribed with. */
 export function isReservedForForward(topic: string): boolean {
   return topic.startsWith('$') || topic.startsWith('marram/sync/')
+}
+
+/** [MQTT-4.7.1-2], [MQTT-4.7.1-3]: wildcards take a whole level, and # only the last. */
+export function isFilter(text: string): boolean {
+  const levels = text.split('/')
+  return (
+    text.length > 0 &&
+    levels.every((level, i) => !/[#+]/.test(level) || level === '+' || (level === '#' && i === levels.length - 1))
+  )
 }

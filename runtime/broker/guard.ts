@@ -1,0 +1,57 @@
+import type { Socket } from 'node:net'
+import { BROKER_LIMITS } from '../base/limits.ts'
+import { PacketLengthGuard } from '../wire/packet-length.ts'
+import { isLoopback } from './clients.ts'
+
+/**
+ * Reads lengths before aedes gathers bytes: it would otherwise collect a CONNECT of 268 MB from anybody. aedes takes what
+ * the socket has read with `read`, so that is where each chunk passes. Until somebody raises the guard's `bytesMax`, the
+ * limit is that of a client that has not logged in.
+ */
+export function guardLengths(socket: Socket): PacketLengthGuard {
+  const guard = new PacketLengthGuard(BROKER_LIMITS.connectBytesMax)
+  const read = socket.read.bind(socket)
+  socket.read = (size?: number): unknown => {
+    const chunk: unknown = read(size)
+    if (!(chunk instanceof Uint8Array) || guard.accept(chunk)) return chunk
+    socket.destroy(new Error('the packet is too long'))
+    return null
+  }
+  return guard
+}
+
+/** Connections that are open, bounded in all and by address; a place is kept free for this machine's own. */
+export class Connections {
+  readonly #addresses = new Map<string, number>()
+  readonly #sockets = new Set<Socket>()
+  #remote = 0
+
+  /** False when there are too many: the socket is to be destroyed. */
+  admit(socket: Socket): boolean {
+    const address = socket.remoteAddress
+    // Gone before it was accepted.
+    if (address === undefined) return false
+    const isRemote = !isLoopback(address)
+    const fromThere = this.#addresses.get(address) ?? 0
+    if (this.#sockets.size >= BROKER_LIMITS.connectionsMax) return false
+    if (isRemote && this.#remote >= BROKER_LIMITS.remoteConnectionsMax) return false
+    if (isRemote && fromThere >= BROKER_LIMITS.connectionsPerAddressMax) return false
+    this.#sockets.add(socket)
+    if (isRemote) this.#remote += 1
+    this.#addresses.set(address, fromThere + 1)
+    socket.once('close', () => this.#release(socket, address, isRemote))
+    return true
+  }
+
+  destroyAll(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #release(socket: Socket, address: string, isRemote: boolean): void {
+    this.#sockets.delete(socket)
+    if (isRemote) this.#remote -= 1
+    const left = (this.#addresses.get(address) ?? 1) - 1
+    if (left === 0) this.#addresses.delete(address)
+    else this.#addresses.set(address, left)
+  }
+}

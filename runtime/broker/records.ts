@@ -1,0 +1,101 @@
+import { hex, utf8 } from '../base/bytes.ts'
+import { sha256 } from '../crypto/hash.ts'
+import type { KeyValue } from '../ports/store.ts'
+
+/**
+ * What the broker keeps in the store:
+ *
+ *     broker/session/<session>            who it belongs to and what it subscribes to, as JSON
+ *     broker/message/<message>            a message that sessions wait for, once
+ *     broker/queue/<session>/<message>    that the session waits for it
+ *     broker/retained/<hash of topic>     a retained message
+ *     broker/will/<hash of client id>     what is to be said when the client is lost
+ *
+ * Numbers are 16 digits, so that records are read in the order in which they were made; a session's number is never used
+ * again, so what an old session left behind can't reach a new one of the same name.
+ */
+export const SESSIONS = 'broker/session/'
+export const MESSAGES = 'broker/message/'
+export const QUEUES = 'broker/queue/'
+export const RETAINED = 'broker/retained/'
+export const WILLS = 'broker/will/'
+
+export interface StoredPacket {
+  readonly topic: string
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  readonly payload: Buffer | string
+}
+
+export interface StoredSession {
+  readonly id: string
+  readonly owner: string | null
+  readonly filters: readonly (readonly [filter: string, qos: number])[]
+  /** How long the client has been away, in milliseconds during which the gateway ran. */
+  readonly absentMs: number
+}
+
+export interface StoredWill extends StoredPacket {
+  readonly clientId: string
+  readonly user: string | null
+}
+
+export function sessionKey(session: number): string {
+  return SESSIONS + digits(session)
+}
+
+export function messageKey(message: number): string {
+  return MESSAGES + digits(message)
+}
+
+export function queueKey(session: number, message: number): string {
+  return `${QUEUES}${digits(session)}/${digits(message)}`
+}
+
+/** Hashed, because keys have at most 1,000 bytes and topics up to 65,535. */
+export function retainedKey(topic: string): string {
+  return RETAINED + hex(sha256(utf8(topic)))
+}
+
+export function willKey(clientId: string): string {
+  return WILLS + hex(sha256(utf8(clientId)))
+}
+
+/** The numbers at the end of a key. */
+export function numbersOf(key: string, prefix: string): number[] {
+  return key.slice(prefix.length).split('/').map(Number)
+}
+
+export function encodeSession(session: StoredSession): Uint8Array {
+  return utf8(JSON.stringify(session))
+}
+
+export function decodeSession(value: Uint8Array): StoredSession {
+  return JSON.parse(Buffer.from(value).toString()) as StoredSession
+}
+
+/** A JSON header behind its length of four bytes, then the payload. */
+export function encodePacket({ payload, ...header }: StoredPacket | StoredWill): Uint8Array {
+  const head = Buffer.from(JSON.stringify(header))
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(head.length)
+  return new Uint8Array(Buffer.concat([length, head, Buffer.from(payload)]))
+}
+
+export function decodePacket(value: Uint8Array): StoredPacket & { readonly payload: Buffer } {
+  const bytes = Buffer.from(value)
+  const end = 4 + bytes.readUInt32BE(0)
+  return { ...(JSON.parse(bytes.subarray(4, end).toString()) as StoredPacket), payload: bytes.subarray(end) }
+}
+
+export function decodeWill(value: Uint8Array): StoredWill {
+  return decodePacket(value) as StoredWill & { readonly payload: Buffer }
+}
+
+export function removal(key: string): KeyValue {
+  return { key, value: null }
+}
+
+function digits(number: number): string {
+  return String(number).padStart(16, '0')
+}
