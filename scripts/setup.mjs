@@ -1,122 +1,113 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { build, isBuilt } from './build.mjs'
 
 /**
- * Makes a fresh clone ready to run: installs what package-lock.json says and builds. Node's built-ins only, for it runs
+ * Makes a fresh clone ready to run: installs what package-lock.json says, and builds. Node's built-ins only, for it runs
  * before anything is installed. Does nothing, and says nothing, when there is nothing to do.
  */
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const STAMP = join(ROOT, 'node_modules/.marram-setup')
-const BUILT = join(ROOT, 'dist/.built')
-const SOURCES = [
-  'runtime',
-  'test',
-  'bench',
-  'device-profiles',
-  'scripts/generate-profile.mjs',
-  'tsconfig.json',
-  'package.json',
-]
+const LOCK = join(ROOT, '.setup-lock')
 const NODE_MIN = [20, 19]
 const PLATFORMS = ['linux-x64', 'linux-arm64', 'linux-arm', 'darwin-x64', 'darwin-arm64']
-const LOCK_STALE_MS = 600_000
+const NPM_CI = ['ci', '--ignore-scripts', '--include=dev', '--prefer-offline', '--no-audit', '--no-fund']
 
 export async function setup() {
-  checkMachine()
+  const refusal = refusalOf(process)
+  if (refusal) throw new Error(refusal)
+  if (isInstalled() && isBuilt()) return
   await alone(async () => {
-    install()
-    if (isBuildStale()) {
-      console.error('Building…')
-      const { build } = await import('./build.mjs')
-      await build()
-    }
+    if (!isInstalled()) install()
+    if (isBuilt()) return
+    console.error('Building…')
+    await build()
   })
 }
 
-function checkMachine() {
-  const [major, minor] = process.versions.node.split('.').map(Number)
-  if (major < NODE_MIN[0] || (major === NODE_MIN[0] && minor < NODE_MIN[1])) {
-    throw new Error(
-      `Marram needs Node ${NODE_MIN.join('.')} or newer, this is ${process.versions.node}: install a newer one, 22 is recommended`,
-    )
-  }
-  const platform = `${process.platform}-${process.arch}`
-  if (!PLATFORMS.includes(platform))
-    throw new Error(`Marram does not run on ${platform}: it runs on ${PLATFORMS.join(', ')}`)
+/** Why Marram doesn't run on this machine, or null. */
+export function refusalOf({ versions, platform, arch }) {
+  const [major, minor] = versions.node.split('.').map(Number)
+  if (major < NODE_MIN[0] || (major === NODE_MIN[0] && minor < NODE_MIN[1]))
+    return `Cannot run on Node ${versions.node}: it must be ${NODE_MIN.join('.')} or newer`
+  const machine = `${platform}-${arch}`
+  return PLATFORMS.includes(machine) ? null : `Cannot run on "${machine}": it must be one of ${PLATFORMS.join(', ')}`
+}
+
+/** A folder alone proves nothing: it may be half installed, or from another lock file or Node. */
+function isInstalled() {
+  return existsSync(STAMP) && readFileSync(STAMP, 'utf8') === wantedStamp()
+}
+
+function wantedStamp() {
+  const lock = readFileSync(join(ROOT, 'package-lock.json'))
+  return createHash('sha256')
+    .update(lock)
+    .update(`${process.versions.modules} ${process.platform} ${process.arch}`)
+    .digest('hex')
 }
 
 function install() {
-  const wanted = createHash('sha256')
-    .update(readFileSync(join(ROOT, 'package-lock.json')))
-    .update(process.versions.modules)
-    .digest('hex')
-  if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === wanted) return
   console.error('Installing dependencies…')
-  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-  const { status, error, stderr } = spawnSync(
-    npm,
-    ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund'],
-    {
-      cwd: ROOT,
-      encoding: 'utf8',
-      stdio: ['ignore', 'ignore', 'pipe'],
-    },
-  )
-  if (error) throw new Error(`npm can't be run (${error.message}): install it together with Node`)
-  if (status !== 0) {
-    const isOffline = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|network/i.test(stderr)
-    throw new Error(
-      isOffline
-        ? "The dependencies can't be fetched: this machine does not reach the npm registry, connect it and try again"
-        : `npm ci failed:\n${stderr
-            .split('\n')
-            .filter((line) => line.startsWith('npm error'))
-            .slice(0, 8)
-            .join('\n')}`,
-    )
-  }
-  writeFileSync(STAMP, wanted)
+  const { status, error, stderr } = spawnSync('npm', NPM_CI, {
+    cwd: ROOT,
+    encoding: 'utf8',
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: environment(),
+  })
+  if (error) throw new Error(`Cannot run npm: ${error.message}, it must be installed together with Node`)
+  if (status !== 0) throw new Error(installFailure(stderr))
+  writeFileSync(STAMP, wantedStamp())
 }
 
-function isBuildStale() {
-  if (!existsSync(BUILT)) return true
-  const built = statSync(BUILT).mtimeMs
-  return SOURCES.some((source) => newest(join(ROOT, source)) > built)
+/** Without a home npm would make a folder named "~" here. */
+function environment() {
+  const hasHome = process.env.HOME !== undefined && existsSync(process.env.HOME)
+  return hasHome
+    ? process.env
+    : { ...process.env, npm_config_cache: join(tmpdir(), `marram-npm-${process.getuid?.()}`) }
 }
 
-function newest(path) {
-  const stat = statSync(path)
-  if (!stat.isDirectory()) return stat.mtimeMs
-  let latest = 0
-  for (const name of readdirSync(path)) {
-    // Made by the build itself.
-    if (name === 'generated') continue
-    latest = Math.max(latest, newest(join(path, name)))
-  }
-  return latest
+function installFailure(stderr) {
+  if (/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH|ENOTCACHED/.test(stderr))
+    return 'Cannot fetch the dependencies: this machine does not reach the npm registry, connect it and try again'
+  const lines = stderr.split('\n').filter((line) => line.startsWith('npm error'))
+  return `Cannot install the dependencies:\n${lines.slice(0, 8).join('\n')}`
 }
 
-/** Two commands started together must not install over each other: the second waits. */
+/** Two commands started together must not install over each other: the second waits, and finds the work done. */
 async function alone(work) {
-  const lock = join(ROOT, '.setup-lock')
-  for (;;) {
-    try {
-      mkdirSync(lock)
-      break
-    } catch (error) {
-      if (error.code !== 'EEXIST') throw error
-      const age = existsSync(lock) ? Date.now() - statSync(lock).mtimeMs : 0
-      if (age > LOCK_STALE_MS) rmSync(lock, { recursive: true, force: true })
-      else await new Promise((resolve) => setTimeout(resolve, 200))
-    }
-  }
+  while (!takeLock()) await pause(200)
   try {
     await work()
   } finally {
-    rmSync(lock, { recursive: true, force: true })
+    rmSync(LOCK, { force: true })
+  }
+}
+
+function takeLock() {
+  try {
+    writeFileSync(LOCK, String(process.pid), { flag: 'wx' })
+    return true
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error
+    if (!isHeld()) rmSync(LOCK, { force: true })
+    return false
+  }
+}
+
+/** Whoever was interrupted leaves its lock behind: ESRCH says that no such process is alive. */
+function isHeld() {
+  try {
+    const holder = Number(readFileSync(LOCK, 'utf8'))
+    return holder === 0 || process.kill(holder, 0)
+  } catch (error) {
+    return error.code !== 'ESRCH'
   }
 }
 
