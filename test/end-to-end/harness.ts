@@ -25,10 +25,10 @@ export function marram(...args: readonly string[]): Promise<CommandResult> {
   })
 }
 
-/** A folder that is gone after the test. */
-export function temporaryFolder(t: TestContext): string {
+/** A folder that is gone when the tests are over: not before, for something may be mounted in it until then. */
+export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'marram-test-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 

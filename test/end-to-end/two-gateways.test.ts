@@ -14,7 +14,7 @@ async function client(t: { after(act: () => unknown): void }, gateway: GatewayPr
 }
 
 test('2,000 QoS 1 messages of Zigbee2MQTT devices at one gateway are documents on the other, proven to their author', async (t) => {
-  const folder = temporaryFolder(t)
+  const folder = temporaryFolder()
   const a = await found(t, folder, 'a')
   const b = await joined(t, folder, 'b', a)
   const devices = await client(t, a)
@@ -45,7 +45,7 @@ test('2,000 QoS 1 messages of Zigbee2MQTT devices at one gateway are documents o
 })
 
 test('a gateway that was away gets 50,000 documents, gives its own, and a second reconnect moves close to nothing', async (t) => {
-  const folder = temporaryFolder(t)
+  const folder = temporaryFolder()
   const a = await found(t, folder, 'a')
   const b = await joined(t, folder, 'b', a)
   await b.stop()
@@ -73,7 +73,7 @@ test('a gateway that was away gets 50,000 documents, gives its own, and a second
 })
 
 test('what an author wrote reaches a gateway that only knows a third one, long after the author is gone', async (t) => {
-  const folder = temporaryFolder(t)
+  const folder = temporaryFolder()
   const a = await found(t, folder, 'a')
   const b = await joined(t, folder, 'b', a)
   const c = await joined(t, folder, 'c', a)
@@ -91,7 +91,7 @@ test('what an author wrote reaches a gateway that only knows a third one, long a
 })
 
 test('both sides of a cut write to the same documents: after the healing they agree, and fields that did not collide survive', async (t) => {
-  const folder = temporaryFolder(t)
+  const folder = temporaryFolder()
   const a = await found(t, folder, 'a')
   const cable = await Cable.lay(a.port)
   t.after(() => cable.remove())
