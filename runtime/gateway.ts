@@ -1,8 +1,8 @@
 import { hostname, networkInterfaces } from 'node:os'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { fromHex, hex, utf8 } from './base/bytes.ts'
-import { sentenceOf, type MarramError } from './base/errors.ts'
+import { equal, fromHex, hex, utf8 } from './base/bytes.ts'
+import { MarramError, sentenceOf } from './base/errors.ts'
 import { createBroker } from './broker/broker.ts'
 import { parseUsers, type UserTable } from './broker/users.ts'
 import { peerIdOf } from './crypto/identity.ts'
@@ -264,8 +264,13 @@ export class Gateway {
 
   /** Our batches must be stamped after our admission. */
   #ownNotBefore(): number {
-    const admitted = this.#membership.chain && this.#authority.admit(this.#membership.chain)
-    return admitted ? admitted.capability.notBefore : 0
+    if (!this.#membership.chain) return 0
+    const admitted = this.#authority.admit(this.#membership.chain)
+    if (admitted && equal(admitted.capability.subject, this.#identity.keys.publicKey)) return admitted.capability.notBefore
+    throw new MarramError(
+      'storage-damaged',
+      `Cannot start in "${this.#options.dir}": the key in identity/device.json is not the one that was admitted to the mesh, restore it from a copy or join anew in another directory`,
+    )
   }
 
   /** Of ours, written before we were admitted: nobody else would accept it. */

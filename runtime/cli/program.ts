@@ -8,6 +8,7 @@ import { addRunCommand } from './commands/run.ts'
 import { addStatusCommands } from './commands/status.ts'
 import { addTransferCommands } from './commands/transfer.ts'
 import { addUserCommands } from './commands/user.ts'
+import { addVerifyCommand } from './commands/verify.ts'
 
 export function makeProgram(): Command {
   const program = new Command('marram')
@@ -25,6 +26,7 @@ export function makeProgram(): Command {
   addTransferCommands(program)
   addProfileCommands(program)
   addUserCommands(program)
+  addVerifyCommand(program)
   for (const command of everyCommand(program)) {
     command.exitOverride()
     // The global options work behind the command's name as well.
