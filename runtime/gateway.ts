@@ -266,7 +266,8 @@ export class Gateway {
   #ownNotBefore(): number {
     if (!this.#membership.chain) return 0
     const admitted = this.#authority.admit(this.#membership.chain)
-    if (admitted && equal(admitted.capability.subject, this.#identity.keys.publicKey)) return admitted.capability.notBefore
+    if (admitted && equal(admitted.capability.subject, this.#identity.keys.publicKey))
+      return admitted.capability.notBefore
     throw new MarramError(
       'storage-damaged',
       `Cannot start in "${this.#options.dir}": the key in identity/device.json is not the one that was admitted to the mesh, restore it from a copy or join anew in another directory`,

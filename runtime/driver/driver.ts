@@ -185,7 +185,8 @@ export class Driver implements LinkHandler, Writer {
     this.#timer = null
     if (this.#isClosed) return
     const wait = Math.min(Math.max(0, this.#engine.deadline - this.#options.clock.monotonicMs()), TIMER_MS_MAX)
-    this.#timer = setTimeout(() => this.#handle({ type: 'time' }), wait)
+    // Alone it keeps no process alive: a gateway has its listeners.
+    this.#timer = setTimeout(() => this.#handle({ type: 'time' }), wait).unref()
   }
 }
 

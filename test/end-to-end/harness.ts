@@ -65,7 +65,9 @@ export class GatewayProcess {
     this.#child = child
     const ready = new Promise<number>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`The gateway in ${this.dir} was not ready in time`)), READY_MS)
-      child.once('exit', (code) => reject(new Error(`The gateway in ${this.dir} ended with ${code} before it was ready`)))
+      child.once('exit', (code) =>
+        reject(new Error(`The gateway in ${this.dir} ended with ${code} before it was ready`)),
+      )
       createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) => {
         const line = JSON.parse(text) as { event: string; listeners: string[] }
         this.lines.push(line)
@@ -104,7 +106,12 @@ export class GatewayProcess {
 }
 
 /** A founding gateway that serves. */
-export async function found(t: TestContext, folder: string, name: string, options: StartOptions = {}): Promise<GatewayProcess> {
+export async function found(
+  t: TestContext,
+  folder: string,
+  name: string,
+  options: StartOptions = {},
+): Promise<GatewayProcess> {
   const gateway = new GatewayProcess(join(folder, name))
   t.after(() => gateway.stop('SIGKILL'))
   await gateway.run('init', '--mesh', 'test')
@@ -113,7 +120,13 @@ export async function found(t: TestContext, folder: string, name: string, option
 }
 
 /** Another one, invited by `host`, enrolled. */
-export async function joined(t: TestContext, folder: string, name: string, host: GatewayProcess, options: StartOptions = {}): Promise<GatewayProcess> {
+export async function joined(
+  t: TestContext,
+  folder: string,
+  name: string,
+  host: GatewayProcess,
+  options: StartOptions = {},
+): Promise<GatewayProcess> {
   const gateway = new GatewayProcess(join(folder, name))
   t.after(() => gateway.stop('SIGKILL'))
   const { token } = await host.json<{ token: string }>('invite')

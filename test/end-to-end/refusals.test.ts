@@ -52,7 +52,9 @@ test('a damaged store refuses to start and names its repair; the repair loses no
   for (let i = 0; i < 5; i++) await a.run('put', 'climate', `k${i}`, '{"x":1}')
   await a.stop('SIGKILL')
   // A byte is flipped in the middle of the log: behind it stand whole records, so it is no torn end.
-  const ring = readdirSync(join(a.dir, 'data')).filter((name) => /ring|log/.test(name)).sort()[0] as string
+  const ring = readdirSync(join(a.dir, 'data'))
+    .filter((name) => /ring|log/.test(name))
+    .sort()[0] as string
   const path = join(a.dir, 'data', ring)
   const bytes = readFileSync(path)
   const at = bytes.indexOf('k2')
@@ -149,13 +151,18 @@ test('bytes from hell cost a connection, nothing else', async (t) => {
   huge.write(Buffer.from([0x10, 0xff, 0xff, 0xff, 0x7f]))
   const closed = new Promise((resolve) => huge.on('close', resolve))
   for (let i = 0; i < 300 && !huge.destroyed; i++) {
-    if (!huge.write(Buffer.alloc(1 << 20))) await Promise.race([new Promise((resolve) => huge.once('drain', resolve)), closed])
+    if (!huge.write(Buffer.alloc(1 << 20)))
+      await Promise.race([new Promise((resolve) => huge.once('drain', resolve)), closed])
   }
   await closed
   const after = (await a.json<StatusView>('status')).memory.rss
   assert.ok(after - before < 64 << 20, `memory grew by ${(after - before) >> 20} MiB`)
   // Garbage, half a packet, and nothing at all.
-  for (const bytes of [Buffer.alloc(4_096, 0xff), Buffer.from([0x10, 0x20, 0x00]), Buffer.from('GET / HTTP/1.1\r\n\r\n')]) {
+  for (const bytes of [
+    Buffer.alloc(4_096, 0xff),
+    Buffer.from([0x10, 0x20, 0x00]),
+    Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+  ]) {
     const socket = connect(a.port, '127.0.0.1')
     socket.on('error', () => {})
     socket.end(bytes)

@@ -20,14 +20,26 @@ test('2,000 QoS 1 messages of Zigbee2MQTT devices at one gateway are documents o
   const devices = await client(t, a)
   await Promise.all(
     Array.from({ length: 2_000 }, (_, i) =>
-      devices.publishAsync(`zigbee2mqtt/hall ${i % 50}/sensor-${i}`, JSON.stringify({ temperature: i / 10, humidity: i % 100 }), { qos: 1 }),
+      devices.publishAsync(
+        `zigbee2mqtt/hall ${i % 50}/sensor-${i}`,
+        JSON.stringify({ temperature: i / 10, humidity: i % 100 }),
+        { qos: 1 },
+      ),
     ),
   )
-  await until('all documents are on b', async () => (await b.json<{ count: number }>('count', 'climate')).count === 2_000)
+  await until(
+    'all documents are on b',
+    async () => (await b.json<{ count: number }>('count', 'climate')).count === 2_000,
+  )
   await untilEqual(a, b)
 
   const { peerId } = await a.json<StatusView>('status')
-  const shown = await b.json<DocumentView & { provenance: { [path: string]: Provenance } }>('get', 'climate', 'hall 7/sensor-7', '--provenance')
+  const shown = await b.json<DocumentView & { provenance: { [path: string]: Provenance } }>(
+    'get',
+    'climate',
+    'hall 7/sensor-7',
+    '--provenance',
+  )
   assert.deepEqual(shown.value, { humidity: 7, temperature: 0.7 })
   assert.equal(shown.provenance['temperature']?.author, peerId)
   assert.equal(shown.provenance['temperature']?.valid, true)
@@ -35,12 +47,20 @@ test('2,000 QoS 1 messages of Zigbee2MQTT devices at one gateway are documents o
   // A subscriber on b gets what is there as retained messages, then changes that were made on a.
   const watcher = await client(t, b)
   const seen = new Map<string, { payload: string; retain: boolean }>()
-  watcher.on('message', (topic, payload, { retain }) => seen.set(topic, { payload: payload.toString(), retain: retain === true }))
+  watcher.on('message', (topic, payload, { retain }) =>
+    seen.set(topic, { payload: payload.toString(), retain: retain === true }),
+  )
   await watcher.subscribeAsync('marram/data/#', { qos: 1 })
   await until('all current documents have come', () => seen.size === 2_000)
-  assert.deepEqual(seen.get('marram/data/climate/hall 7%2Fsensor-7'), { payload: '{"humidity":7,"temperature":0.7}', retain: true })
+  assert.deepEqual(seen.get('marram/data/climate/hall 7%2Fsensor-7'), {
+    payload: '{"humidity":7,"temperature":0.7}',
+    retain: true,
+  })
   await a.run('put', 'climate', 'hall 7/sensor-7', '{"temperature":99}')
-  await until('the change has come', () => seen.get('marram/data/climate/hall 7%2Fsensor-7')?.payload === '{"humidity":7,"temperature":99}')
+  await until(
+    'the change has come',
+    () => seen.get('marram/data/climate/hall 7%2Fsensor-7')?.payload === '{"humidity":7,"temperature":99}',
+  )
   assert.equal(seen.get('marram/data/climate/hall 7%2Fsensor-7')?.retain, false)
 })
 
@@ -50,7 +70,9 @@ test('a gateway that was away gets 50,000 documents, gives its own, and a second
   const b = await joined(t, folder, 'b', a)
   await b.stop()
   const file = join(folder, 'documents.ndjson')
-  const lines = Array.from({ length: 50_000 }, (_, i) => JSON.stringify({ key: `sensor-${i}`, value: { temperature: i % 40, room: `room ${i % 9}` } }))
+  const lines = Array.from({ length: 50_000 }, (_, i) =>
+    JSON.stringify({ key: `sensor-${i}`, value: { temperature: i % 40, room: `room ${i % 9}` } }),
+  )
   writeFileSync(file, `${lines.join('\n')}\n`)
   assert.deepEqual(await a.json('import', 'climate', file), { imported: 50_000, skipped: 0 })
   await a.stop('SIGKILL')
@@ -84,7 +106,12 @@ test('what an author wrote reaches a gateway that only knows a third one, long a
   await a.stop()
   await c.start({ bootstrap: [b.address] })
   await untilEqual(b, c)
-  const shown = await c.json<{ provenance: { [path: string]: Provenance } }>('get', 'climate', 'kitchen', '--provenance')
+  const shown = await c.json<{ provenance: { [path: string]: Provenance } }>(
+    'get',
+    'climate',
+    'kitchen',
+    '--provenance',
+  )
   assert.deepEqual([shown.provenance['temperature']?.author, shown.provenance['temperature']?.valid], [peerId, true])
   const peers = (await c.run('peers', '--json')).split('\n').map((line) => JSON.parse(line) as PeerView)
   assert.equal(peers.filter(({ state }) => state === 'up').length, 1)
@@ -100,7 +127,10 @@ test('both sides of a cut write to the same documents: after the healing they ag
   await untilEqual(a, b)
   cable.cut()
   await until('the link is down', async () => (await a.json<StatusView>('status')).links.up === 0)
-  for (const [gateway, name] of [[a, 'a'], [b, 'b']] as const) {
+  for (const [gateway, name] of [
+    [a, 'a'],
+    [b, 'b'],
+  ] as const) {
     await gateway.run('put', 'climate', 'shared', JSON.stringify({ [`only-${name}`]: 1, both: name }))
     await gateway.run('put', 'climate', `new-on-${name}`, '{"x":1}')
   }

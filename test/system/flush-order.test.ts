@@ -21,10 +21,28 @@ test('no reply and no PUBACK leaves before the flush of what it answers has retu
   const a = await found(t, folder, 'a')
   const trace = join(folder, 'trace')
   // -ttt with -T gives when a call began and how long it took; -y the file behind each descriptor; -s enough to see keys.
-  const strace = spawn('strace', ['-f', '-ttt', '-T', '-y', '-s', '4096', '-e', 'trace=pwrite64,pwritev,write,writev,sendto,sendmsg', '-o', trace, '-p', String(a.pid)], { stdio: 'ignore' })
+  const strace = spawn(
+    'strace',
+    [
+      '-f',
+      '-ttt',
+      '-T',
+      '-y',
+      '-s',
+      '4096',
+      '-e',
+      'trace=pwrite64,pwritev,write,writev,sendto,sendmsg',
+      '-o',
+      trace,
+      '-p',
+      String(a.pid),
+    ],
+    { stdio: 'ignore' },
+  )
   await new Promise((resolve) => setTimeout(resolve, 1_500))
   const mqtt = await connectAsync(a.address, { protocolVersion: 4 })
-  for (let i = 0; i < 20; i++) await mqtt.publishAsync(`zigbee2mqtt/traced-${i}`, JSON.stringify({ mark: `value-${i}` }), { qos: 1 })
+  for (let i = 0; i < 20; i++)
+    await mqtt.publishAsync(`zigbee2mqtt/traced-${i}`, JSON.stringify({ mark: `value-${i}` }), { qos: 1 })
   for (let i = 0; i < 5; i++) await a.run('put', 'climate', `commanded-${i}`, `{"mark":"command-${i}"}`)
   mqtt.end(true)
   strace.kill('SIGINT')
@@ -43,12 +61,18 @@ test('no reply and no PUBACK leaves before the flush of what it answers has retu
     // The publishes were one after the other.
     const acknowledged = pubacks[i]
     assert.ok(acknowledged, `traced-${i} was acknowledged`)
-    assert.ok(acknowledged.startedAt >= flushed.endedAt, `PUBACK ${i} left ${acknowledged.startedAt}, the flush ended ${flushed.endedAt}`)
+    assert.ok(
+      acknowledged.startedAt >= flushed.endedAt,
+      `PUBACK ${i} left ${acknowledged.startedAt}, the flush ended ${flushed.endedAt}`,
+    )
     checked += 1
   }
   for (let i = 0; i < 5; i++) {
     const flushed = log.find(({ text }) => text.includes(`commanded-${i}`))
-    const replied = calls.find(({ name, path, text }) => !name.startsWith('pwrite') && !path.includes('/data/') && text.includes(`\\"key\\":\\"commanded-${i}\\"`))
+    const replied = calls.find(
+      ({ name, path, text }) =>
+        !name.startsWith('pwrite') && !path.includes('/data/') && text.includes(`\\"key\\":\\"commanded-${i}\\"`),
+    )
     assert.ok(flushed && replied, `commanded-${i} was flushed and answered`)
     assert.ok(replied.startedAt >= flushed.endedAt)
     checked += 1
@@ -62,12 +86,29 @@ function callOf(line: string): Call[] {
   if (!match) return []
   const [, at, name, path, text, took] = match
   const startedAt = Number(at)
-  return [{ startedAt, endedAt: startedAt + Number(took), name: name as string, path: path as string, text: (text as string).replace(/^\[\{iov_base=/, '') }]
+  return [
+    {
+      startedAt,
+      endedAt: startedAt + Number(took),
+      name: name as string,
+      path: path as string,
+      text: (text as string).replace(/^\[\{iov_base=/, ''),
+    },
+  ]
 }
 
 /** O_DSYNC of the descriptor, from the kernel. */
 function isSynchronous(pid: number, call: Call): boolean {
   const O_DSYNC = 0o10000
-  const descriptors = execFileSync('sh', ['-c', `for f in /proc/${pid}/fd/*; do [ "$(readlink $f)" = "${call.path}" ] && cat /proc/${pid}/fdinfo/$(basename $f); done; true`], { encoding: 'utf8' })
-  return [...descriptors.matchAll(/^flags:\s+(\d+)$/gm)].some(([, flags]) => (parseInt(flags as string, 8) & O_DSYNC) !== 0)
+  const descriptors = execFileSync(
+    'sh',
+    [
+      '-c',
+      `for f in /proc/${pid}/fd/*; do [ "$(readlink $f)" = "${call.path}" ] && cat /proc/${pid}/fdinfo/$(basename $f); done; true`,
+    ],
+    { encoding: 'utf8' },
+  )
+  return [...descriptors.matchAll(/^flags:\s+(\d+)$/gm)].some(
+    ([, flags]) => (parseInt(flags as string, 8) & O_DSYNC) !== 0,
+  )
 }

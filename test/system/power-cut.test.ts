@@ -53,7 +53,11 @@ test(`${IMAGES} power cuts at random moments lose nothing that was acknowledged`
   let isOver = false
   const writers = Array.from({ length: 20 }, async (_, device) => {
     for (let n = 1; !isOver; n++) {
-      await mqtt.publishAsync(`zigbee2mqtt/device-${device}`, JSON.stringify({ n, text: 'x'.repeat(randomInteger(random, 0, 300)) }), { qos: 1 })
+      await mqtt.publishAsync(
+        `zigbee2mqtt/device-${device}`,
+        JSON.stringify({ n, text: 'x'.repeat(randomInteger(random, 0, 300)) }),
+        { qos: 1 },
+      )
       acknowledged.set(`device-${device}`, n)
     }
   })
@@ -87,10 +91,15 @@ test(`${IMAGES} power cuts at random moments lose nothing that was acknowledged`
         .map(({ key, value }) => [key, Number(value['n'])]),
     )
     for (const [key, n] of cut.acknowledged) {
-      assert.ok((held.get(key) ?? 0) >= n, `${cut.image}: ${key} was acknowledged at ${n}, the image has ${held.get(key)}`)
+      assert.ok(
+        (held.get(key) ?? 0) >= n,
+        `${cut.image}: ${key} was acknowledged at ${n}, the image has ${held.get(key)}`,
+      )
       documents += 1
     }
     undo()
   }
-  t.diagnostic(`${IMAGES} images, ${documents} acknowledged states checked, ${[...acknowledged.values()].reduce((sum, n) => sum + n, 0)} messages acknowledged in all`)
+  t.diagnostic(
+    `${IMAGES} images, ${documents} acknowledged states checked, ${[...acknowledged.values()].reduce((sum, n) => sum + n, 0)} messages acknowledged in all`,
+  )
 })

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { takeLock } from '../../runtime/identity/lock.ts'
+import { loadIdentity } from '../../runtime/identity/identity.ts'
+import { chooseIncarnation, readMark, writeMark } from '../../runtime/identity/mark.ts'
+import { initGateway } from '../../runtime/setup.ts'
+
+function folder(t: TestContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'marram-identity-'))
+  t.after(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+test('a directory has one holder; one that was killed leaves it free, and so does another boot', async (t) => {
+  const dir = folder(t)
+  const lock = takeLock(dir)
+  assert.throws(() => takeLock(dir), { code: 'in-use' })
+  lock.release()
+
+  const script = `import('${new URL('../../runtime/identity/lock.js', import.meta.url).href}').then(({ takeLock }) => { takeLock(${JSON.stringify(dir)}); console.log('held'); setInterval(() => {}, 1000) })`
+  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
+  assert.throws(() => takeLock(dir), { code: 'in-use', message: new RegExp(`process ${child.pid} `) })
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  takeLock(dir).release()
+
+  // The number of a process that lives now, as it was given before a restart of the machine.
+  writeFileSync(join(dir, 'lock'), `${process.pid} 1 00000000-0000-0000-0000-000000000000`)
+  takeLock(dir).release()
+  assert.deepEqual(readdirSync(dir), [])
+})
+
+test('an identity is for its owner’s eyes, comes back as it was made, and a damaged file is named', (t) => {
+  const dir = folder(t)
+  const { peerId, meshId } = initGateway({ dir, mesh: 'greenhouse' })
+  assert.match(peerId, /^[a-z2-7]{23}$/)
+  assert.match(meshId, /^[0-9a-f]{32}$/)
+  for (const name of readdirSync(join(dir, 'identity')))
+    assert.equal(statSync(join(dir, 'identity', name)).mode & 0o777, 0o600, name)
+  assert.equal(loadIdentity(dir).mesh.name, 'greenhouse')
+  const file = join(dir, 'identity/device.json')
+  const content = readFileSync(file, 'utf8')
+  for (const damaged of ['', content.slice(0, 40), '{}', content.replace(/"secretKey": "../, '"secretKey": "')]) {
+    writeFileSync(file, damaged)
+    assert.throws(() => loadIdentity(dir), { code: 'storage-damaged', message: /device\.json/ })
+  }
+  assert.throws(() => initGateway({ dir, mesh: 'greenhouse' }), { code: 'already-exists' })
+  assert.throws(() => initGateway({ dir: join(dir, 'x'), mesh: 'No Name' }), { code: 'bad-request' })
+})
+
+test('a store goes on with its incarnation only when it is the one that its mark knows, and no older', (t) => {
+  const dir = folder(t)
+  assert.equal(readMark(dir), null)
+  const mark = { incarnation: '00112233aabbccdd', lsn: 10, hlc: 5 }
+  writeMark(dir, mark)
+  assert.deepEqual(readMark(dir), mark)
+  const same = { incarnation: mark.incarnation, lsn: 10 }
+  assert.deepEqual(chooseIncarnation(mark, same), { incarnation: mark.incarnation, why: null })
+  assert.deepEqual(chooseIncarnation(mark, { ...same, lsn: 99 }), { incarnation: mark.incarnation, why: null })
+  const others = [
+    chooseIncarnation(mark, { ...same, lsn: 9 }),
+    chooseIncarnation(mark, { ...same, incarnation: 'ffffffffffffffff' }),
+    chooseIncarnation(mark, { incarnation: null, lsn: 0 }),
+    chooseIncarnation(null, same),
+    chooseIncarnation(null, { incarnation: null, lsn: 0 }),
+  ]
+  for (const { incarnation, why } of others) {
+    assert.notEqual(incarnation, mark.incarnation)
+    assert.ok(why)
+  }
+  writeFileSync(join(dir, 'identity/mark'), '{"incarnation":"x"}')
+  assert.throws(() => readMark(dir), { code: 'storage-damaged' })
+})
