@@ -86,6 +86,8 @@ export const BROKER_LIMITS = {
   passwordsAtOnce: 2,
   passwordsWaitingMax: 128,
   passwordsKnownMax: 1_024,
+  /** Messages of one client that wait for the disk; then its socket is read no further, but for what one read has brought. */
+  publishesAtOnce: 1_024,
   /** Sessions that outlive their connection; a client that asks for one more is not admitted. */
   sessionsMax: 1_000,
   filtersPerClientMax: 256,
@@ -107,6 +109,24 @@ export const BROKER_LIMITS = {
   frameBytesWaitingMax: 4_194_304,
   /** Lines of the log, and messages on marram/error, for what clients were refused. */
   refusalsPerSecond: 20,
+} as const
+
+/** Limits of the control door. */
+export const HTTP_LIMITS = {
+  /** Further connections are closed at once. */
+  connectionsMax: 512,
+  /** One document or profile, and one line of an import, in bytes; greater ones are refused with `too-large`. */
+  bodyBytesMax: 4_194_304,
+  lineBytesMax: 4_194_304,
+  /** Documents of one page. */
+  pageMax: 1_000,
+  /** Lines of an import that wait for the disk, and their bytes; then no more are read. */
+  importLinesMax: 4_096,
+  importBytesMax: 8_388_608,
+  /** What is gathered before it is written, in UTF-16 units. */
+  pieceLength: 65_536,
+  /** What is under way may take so long to end when the gateway stops. */
+  closeMs: 1_000,
 } as const
 
 /** Limits of a device profile: what is over them is an error that says so. */

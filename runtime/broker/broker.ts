@@ -16,7 +16,7 @@ import {
 } from './clients.ts'
 import { DocumentAnswers } from './documents.ts'
 import { Neighbours } from './frames.ts'
-import { Connections, guardLengths } from './guard.ts'
+import { Connections, guardReads } from './guard.ts'
 import { listen, type ListenAddress } from './listen.ts'
 import { Logins, type LoginRules } from './logins.ts'
 import { DurablePersistence, type RecordStore, type SessionLimits } from './persistence.ts'
@@ -198,9 +198,9 @@ class EmbeddedBroker implements Broker {
       return
     }
     const client = this.#aedes.handle(socket) as BrokerClient
-    client.lengths = guardLengths(socket)
     client.filters = new Set()
     client.lane = new Lane()
+    client.lengths = guardReads(socket, () => client.lane.isFull)
     socket.once('close', () => this.#gone(client))
   }
 

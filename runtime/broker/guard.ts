@@ -4,20 +4,20 @@ import { PacketLengthGuard } from '../wire/packet-length.ts'
 import { isLoopback } from './clients.ts'
 
 /**
- * Reads lengths before aedes gathers bytes: it would otherwise collect a CONNECT of 268 MB from anybody. aedes takes what
- * the socket has read with `read`, so that is where each chunk passes. Until somebody raises the guard's `bytesMax`, the
- * limit is that of a client that has not logged in.
+ * Stands between a socket and aedes, which takes what has come with `read`. Lengths are read before aedes gathers bytes: it
+ * would otherwise collect a CONNECT of 268 MB from anybody. And while `isFull`, bytes stay where they are: aedes itself
+ * reads on whenever more comes. It asks again after each packet that it is through with.
  */
-export function guardLengths(socket: Socket): PacketLengthGuard {
-  const guard = new PacketLengthGuard(BROKER_LIMITS.connectBytesMax)
+export function guardReads(socket: Socket, isFull: () => boolean): PacketLengthGuard {
+  const lengths = new PacketLengthGuard(BROKER_LIMITS.connectBytesMax)
   const read = socket.read.bind(socket)
   socket.read = (size?: number): unknown => {
-    const chunk: unknown = read(size)
-    if (!(chunk instanceof Uint8Array) || guard.accept(chunk)) return chunk
+    const chunk: unknown = isFull() ? null : read(size)
+    if (!(chunk instanceof Uint8Array) || lengths.accept(chunk)) return chunk
     socket.destroy(new Error('the packet is too long'))
     return null
   }
-  return guard
+  return lengths
 }
 
 /** Connections that are open, bounded in all and by address; a place is kept free for this machine's own. */

@@ -1,5 +1,6 @@
 import type { PublishPacket } from 'aedes'
 import { sentenceOf } from '../base/errors.ts'
+import { BROKER_LIMITS } from '../base/limits.ts'
 import type { BrokerHandler } from '../ports/broker.ts'
 import type { Log } from '../ports/log.ts'
 import type { BrokerClient, DeviceLogin, RoutedPacket, UnnamedPacket } from './clients.ts'
@@ -72,24 +73,32 @@ export function sink(packet: PublishPacket): void {
 
 /**
  * Keeps one client's messages in order while many of them are under way: handlers run together, so that their writes
- * share a flush; storing begins in order, and so shares a flush as well; delivery and acknowledgement are in order. How
- * many are under way is bounded by what one read of the socket brings, because aedes reads on when all are through.
+ * share a flush; storing begins in order, and so shares a flush as well; delivery and acknowledgement are in order.
  */
 export class Lane {
   hasFailed = false
   #begun: Promise<unknown> = Promise.resolve()
   #through: Promise<unknown> = Promise.resolve()
+  #underWay = 0
+
+  /** True while nothing more of this client is to be read. */
+  get isFull(): boolean {
+    return this.hasFailed || this.#underWay >= BROKER_LIMITS.publishesAtOnce
+  }
 
   /** Rejects when the message failed, or one before it did. */
   pass(handled: Promise<'forward' | 'consume'>, packet: RoutedPacket, route: Route): Promise<void> {
+    this.#underWay += 1
     const begun = Promise.all([handled, this.#begun]).then(([answer]) => {
       const isForwarded = answer === 'forward'
       return { isForwarded, kept: isForwarded ? route.keep(packet) : null }
     })
     const kept = begun.then((step) => step.kept)
-    const through = Promise.all([begun, kept, this.#through]).then(([{ isForwarded }]) => {
-      if (isForwarded) route.deliver(packet)
-    })
+    const through = Promise.all([begun, kept, this.#through])
+      .then(([{ isForwarded }]) => {
+        if (isForwarded) route.deliver(packet)
+      })
+      .finally(() => (this.#underWay -= 1))
     this.#begun = begun
     this.#through = through
     return through

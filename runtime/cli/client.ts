@@ -1,78 +1,122 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { existsSync } from 'node:fs'
-import type { Readable } from 'node:stream'
-import { ERROR_CODES, MarramError, type ErrorCode } from '../base/errors.ts'
+import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
+import { Readable, pipeline } from 'node:stream'
+import { ERROR_CODES, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
 import { readBody, readLines } from '../http/lines.ts'
-import { socketPathOf } from '../http/socket-path.ts'
+import { checkSocketFolder, socketPathOf } from '../http/socket-path.ts'
 
-/** Talks to the gateway that runs on a data directory. */
+/** Talks to the gateway that runs on a data directory. Throws `not-running` when none does, and what the gateway answers. */
 export interface Client {
   json(method: string, path: string, body?: unknown): Promise<unknown>
-  /** The answer's lines as they come; `body` is sent as it is read. */
-  lines(method: string, path: string, body?: Readable): AsyncGenerator<string>
+  /** The answer's lines as they come; `body` is sent as fast as the gateway takes it. */
+  lines(method: string, path: string, body?: AsyncIterable<string | Uint8Array>): AsyncGenerator<string>
+  /** The data of server-sent events. */
+  events(path: string): AsyncGenerator<unknown>
+}
+
+interface GatewayError {
+  readonly error: { readonly code: string; readonly message: string }
 }
 
 const ANSWER_BYTES_MAX = 67_108_864
 
-/** Throws `not-running` when nothing answers. */
 export function clientOf(dir: string): Client {
-  const socketPath = socketPathOf(dir)
+  const call = (method: string, path: string): Call => new Call(dir, method, path)
   return {
-    json: async (method, path, body) => {
-      const response = await send(dir, socketPath, method, path, body === undefined ? undefined : JSON.stringify(body))
-      return JSON.parse(await readBody(response, ANSWER_BYTES_MAX)) as unknown
-    },
-    lines: async function* (method, path, body) {
-      const response = await send(dir, socketPath, method, path, body)
-      for await (const line of readLines(response as AsyncIterable<Buffer>, ANSWER_BYTES_MAX)) {
-        if (line.startsWith('{"error":'))
-          throw errorOf((JSON.parse(line) as { error: { code: string; message: string } }).error)
-        yield line
-      }
-    },
+    json: (method, path, body) => call(method, path).json(body),
+    lines: (method, path, body) => call(method, path).lines(body),
+    events: (path) => eventsOf(call('GET', path).lines(undefined)),
   }
 }
 
-export function isRunning(dir: string): boolean {
-  return existsSync(socketPathOf(dir))
-}
+/** One request and its answer. */
+class Call {
+  readonly #dir: string
+  readonly #request: ClientRequest
+  /** Why `body` could not be read: the reason for whatever follows from that. */
+  #bodyFailure: unknown = null
 
-async function send(
-  dir: string,
-  socketPath: string,
-  method: string,
-  path: string,
-  body: string | Readable | undefined,
-): Promise<IncomingMessage> {
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const request = httpRequest(
-      { socketPath, method, path: `/api/v1/${path}`, headers: { 'content-type': 'application/json' } },
-      resolve,
-    )
-    request.on('error', (cause: NodeJS.ErrnoException) => reject(unreachable(dir, cause)))
-    if (body === undefined || typeof body === 'string') request.end(body)
-    else body.pipe(request)
-  })
-  if ((response.statusCode ?? 500) < 400) return response
-  const problem = JSON.parse(await readBody(response, ANSWER_BYTES_MAX)) as { code: string; detail: string }
-  throw errorOf({ code: problem.code, message: problem.detail })
-}
+  constructor(dir: string, method: string, path: string) {
+    this.#dir = dir
+    checkSocketFolder(dir)
+    const headers = { 'content-type': 'application/json' }
+    this.#request = httpRequest({ socketPath: socketPathOf(dir), method, path: `/api/v1/${path}`, headers })
+  }
 
-function unreachable(dir: string, cause: NodeJS.ErrnoException): MarramError {
-  const isAbsent = ['ENOENT', 'ECONNREFUSED'].includes(cause.code ?? '')
-  if (isAbsent)
-    return new MarramError(
-      'not-running',
-      `Cannot reach the gateway of "${dir}": none runs there, start it with "marram run --dir ${dir}"`,
-      { cause },
-    )
-  if (cause.code === 'EACCES')
-    return new MarramError('not-permitted', `Cannot reach the gateway of "${dir}": it belongs to another user`, {
-      cause,
+  async json(body: unknown): Promise<unknown> {
+    this.#request.end(body === undefined ? undefined : JSON.stringify(body))
+    try {
+      return JSON.parse(await readBody(await this.#answer(), ANSWER_BYTES_MAX)) as unknown
+    } catch (error) {
+      throw this.#failureOf(error)
+    }
+  }
+
+  async *lines(body: AsyncIterable<string | Uint8Array> | undefined): AsyncGenerator<string> {
+    this.#send(body)
+    try {
+      for await (const line of readLines(await this.#answer(), ANSWER_BYTES_MAX)) {
+        const text = line.toString('utf8')
+        if (text.startsWith('{"error":')) throw errorOf(JSON.parse(text) as GatewayError)
+        yield text
+      }
+    } catch (error) {
+      throw this.#failureOf(error)
+    } finally {
+      // Nobody will take the rest of the body, nor of the answer.
+      this.#request.destroy()
+    }
+  }
+
+  #send(body: AsyncIterable<string | Uint8Array> | undefined): void {
+    if (!body) return void this.#request.end()
+    pipeline(Readable.from(body, { objectMode: false }), this.#request, (error) => {
+      this.#bodyFailure = error instanceof MarramError ? error : null
     })
-  return new MarramError('closed', `The gateway of "${dir}" closed the connection: ${cause.message}`, { cause })
+  }
+
+  async #answer(): Promise<IncomingMessage> {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      this.#request.once('response', resolve)
+      this.#request.on('error', reject)
+    })
+    if ((response.statusCode ?? 500) < 400) return response
+    const problem = JSON.parse(await readBody(response, ANSWER_BYTES_MAX)) as { code: string; detail: string }
+    throw errorOf({ error: { code: problem.code, message: problem.detail } })
+  }
+
+  #failureOf(error: unknown): MarramError {
+    if (this.#bodyFailure instanceof MarramError) return this.#bodyFailure
+    return error instanceof MarramError ? error : unreachable(this.#dir, error)
+  }
 }
 
-function errorOf({ code, message }: { code: string; message: string }): MarramError {
-  return new MarramError(code in ERROR_CODES ? (code as ErrorCode) : 'storage-io', message)
+async function* eventsOf(lines: AsyncIterable<string>): AsyncGenerator<unknown> {
+  for await (const line of lines) {
+    if (!line.startsWith('data: ')) continue
+    const data = JSON.parse(line.slice(6)) as unknown
+    if (typeof data === 'object' && data !== null && 'error' in data) throw errorOf(data as GatewayError)
+    yield data
+  }
+}
+
+function unreachable(dir: string, cause: unknown): MarramError {
+  switch ((cause as NodeJS.ErrnoException).code) {
+    case 'ENOENT':
+    case 'ECONNREFUSED': {
+      const sentence = `Cannot reach the gateway of "${dir}": none runs there, start it with "marram run --dir ${dir}"`
+      return new MarramError('not-running', sentence, { cause })
+    }
+    case 'EACCES':
+      return new MarramError('not-permitted', `Cannot reach the gateway of "${dir}": it belongs to another user`, {
+        cause,
+      })
+    default: {
+      const sentence = `Cannot finish: the gateway of "${dir}" closed the connection (${sentenceOf(cause)})`
+      return new MarramError('closed', sentence, { cause })
+    }
+  }
+}
+
+function errorOf({ error: { code, message } }: GatewayError): MarramError {
+  return new MarramError(Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'storage-io', message)
 }

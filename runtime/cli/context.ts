@@ -2,8 +2,9 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { MarramError, sentenceOf } from '../base/errors.ts'
-import { openOffline, type OfflineGateway } from '../offline.ts'
-import { clientOf, isRunning, type Client } from './client.ts'
+import { printable } from '../base/printable.ts'
+import type { OfflineGateway } from '../offline.ts'
+import { clientOf, type Client } from './client.ts'
 import { EXIT, exitCodeOf } from './exit-codes.ts'
 
 /** What every command works with. */
@@ -29,7 +30,8 @@ export function contextOf(command: Command): Context {
     isJson,
     client: clientOf(dir),
     print: (value, text) => {
-      process.stdout.write(isJson ? `${JSON.stringify(value)}\n` : text === '' ? '' : `${text}\n`)
+      if (isJson) process.stdout.write(`${JSON.stringify(value)}\n`)
+      else if (text !== '') process.stdout.write(`${printable(text)}\n`)
     },
   }
 }
@@ -44,33 +46,44 @@ export async function run(command: Command, work: (context: Context) => Promise<
   }
 }
 
-export function fail(error: unknown, isJson: boolean): void {
+function fail(error: unknown, isJson: boolean): void {
   const code = error instanceof MarramError ? error.code : 'failed'
-  process.stderr.write(
-    isJson ? `${JSON.stringify({ error: { code, message: sentenceOf(error) } })}\n` : `marram: ${sentenceOf(error)}\n`,
-  )
+  complain(code, sentenceOf(error), isJson)
   process.exitCode = error instanceof MarramError ? exitCodeOf(error.code) : EXIT.failed
 }
 
-/** Asks the running gateway, or reads the store itself where none runs. */
+export function complain(code: string, message: string, isJson: boolean): void {
+  process.stderr.write(isJson ? `${JSON.stringify({ error: { code, message } })}\n` : `marram: ${printable(message)}\n`)
+}
+
+/** What the running gateway answers; where none runs, what `offline` makes of its store. */
 export async function ask<T>(
   context: Context,
   online: () => Promise<T>,
   offline: (gateway: OfflineGateway) => T | Promise<T>,
 ): Promise<T> {
-  if (isRunning(context.dir)) {
+  return unlessRunning(online, async () => {
+    const gateway = await openStoreOf(context)
     try {
-      return await online()
-    } catch (error) {
-      // A socket that a killed gateway left behind.
-      if (!(error instanceof MarramError) || error.code !== 'not-running') throw error
+      return await offline(gateway)
+    } finally {
+      await gateway.close()
     }
-  }
-  const gateway = await openOffline(context.dir)
+  })
+}
+
+/** Loads the store's room, which a running gateway's clients don't need. */
+export async function openStoreOf({ dir }: Context): Promise<OfflineGateway> {
+  const { openOffline } = await import('../offline.ts')
+  return openOffline(dir)
+}
+
+export async function unlessRunning<T>(online: () => Promise<T>, otherwise: () => Promise<T>): Promise<T> {
   try {
-    return await offline(gateway)
-  } finally {
-    await gateway.close()
+    return await online()
+  } catch (error) {
+    if (error instanceof MarramError && error.code === 'not-running') return otherwise()
+    throw error
   }
 }
 

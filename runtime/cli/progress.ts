@@ -1,5 +1,7 @@
 const REDRAW_MS = 200
 const BAR = 24
+/** To the first column, and erase to the end. */
+const CLEAR_LINE = '\r\u001b[K'
 
 /** A progress bar on stderr, where that is a terminal; silent elsewhere. */
 export class Progress {
@@ -25,13 +27,13 @@ export class Progress {
     const now = performance.now()
     if (!this.#isShown || now - this.#drawnAt < REDRAW_MS) return
     this.#drawnAt = now
-    process.stderr.write(`\r${this.#what} ${this.#bar()}${this.#count} documents, ${this.#rate()}/s `)
+    process.stderr.write(`${CLEAR_LINE}${this.#what} ${this.#bar()}${this.#count} documents, ${this.#rate()}/s`)
   }
 
   /** Clears the line; returns documents a second. */
-  finish(count: number): number {
+  finish(count: number = this.#count): number {
     this.#count = count
-    if (this.#isShown) process.stderr.write(`\r${' '.repeat(70)}\r`)
+    if (this.#isShown) process.stderr.write(CLEAR_LINE)
     return this.#rate()
   }
 

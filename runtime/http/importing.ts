@@ -1,82 +1,131 @@
-import { codeOf, MarramError, sentenceOf } from '../base/errors.ts'
-import type { Fields, Value } from '../model/value.ts'
-import type { Exchange } from './routes.ts'
+import { isUtf8 } from 'node:buffer'
+import { once } from 'node:events'
+import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
+import { HTTP_LIMITS } from '../base/limits.ts'
+import type { Fields } from '../model/value.ts'
+import { bodyOf, type Exchange } from './exchange.ts'
 import { readLines } from './lines.ts'
 
-/**
- * Takes documents one a line: `{"key", "value": {…}}`, or flat `{"key", …fields}`. Answers with lines as it goes:
- * `{"line", "error"}` for each that can't be taken, `{"done": n}` now and then, and `{"imported", "skipped"}` at the end.
- * Writes are many at once, so they share batches and flushes.
- */
-const LINE_BYTES_MAX = 4_194_304
-const AT_ONCE = 4_096
+/** Errors that every further line would meet as well. */
+const LASTING: readonly ErrorCode[] = [
+  'storage-full',
+  'storage-io',
+  'closed',
+  'not-supported',
+  'not-permitted',
+  'overloaded',
+]
 const PROGRESS_EVERY = 1_000
 
-export async function importDocuments({ operations, request, response }: Exchange, collection: string): Promise<void> {
+/**
+ * Takes documents, one a line: `{"key", "value": {…}}`, or flat `{"key", …fields}`. Answers with lines as it goes:
+ * `{"line", "error"}` for each that can't be taken; `{"done", "lines"}` now and then, documents that are on the disk and
+ * the number of the line up to which all is dealt with, so that an import that was cut short can go on behind it; at the
+ * end `{"imported", "skipped"}`, or `{"error"}` when going on made no sense.
+ */
+export async function importDocuments(exchange: Exchange): Promise<void> {
+  const { response, signal } = exchange
   response.writeHead(200, { 'content-type': 'application/x-ndjson' })
-  let number = 0
-  let imported = 0
-  let skipped = 0
-  let stopped: unknown = null
-  let underWay = 0
-  let wake: (() => void) | null = null
-  const say = (line: object): boolean => response.write(`${JSON.stringify(line)}\n`)
-  const take = async (line: string, at: number): Promise<void> => {
+  const work = new Import(exchange)
+  for await (const line of readLines(bodyOf(exchange), HTTP_LIMITS.lineBytesMax)) {
+    await work.room(HTTP_LIMITS.importLinesMax, HTTP_LIMITS.importBytesMax)
+    if (response.writableNeedDrain) await once(response, 'drain', { signal })
+    if (work.failure || signal.aborted) break
+    work.take(line)
+  }
+  await work.room(1, Number.POSITIVE_INFINITY)
+  work.sayProgress()
+  signal.throwIfAborted()
+  if (work.failure) throw work.failure
+  response.end(`${JSON.stringify({ imported: work.imported, skipped: work.skipped })}\n`)
+}
+
+/** Many lines are on their way to the disk at once, so that they share batches and flushes. */
+class Import {
+  readonly #exchange: Exchange
+  /** Bytes of the lines under way by their numbers, in order. */
+  readonly #underWay = new Map<number, number>()
+  #bytes = 0
+  #lines = 0
+  #wake: (() => void) | null = null
+  imported = 0
+  skipped = 0
+  failure: MarramError | null = null
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange
+  }
+
+  /** Resolves when fewer lines and bytes than these are under way. */
+  async room(lines: number, bytes: number): Promise<void> {
+    while (this.#underWay.size >= lines || this.#bytes >= bytes)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+  }
+
+  take(line: Buffer): void {
+    this.#lines += 1
+    if (line.length > 0) void this.#put(line, this.#lines)
+  }
+
+  sayProgress(): void {
+    const [first = this.#lines + 1] = this.#underWay.keys()
+    this.#say({ done: this.imported, lines: first - 1 })
+  }
+
+  async #put(line: Buffer, number: number): Promise<void> {
+    this.#underWay.set(number, line.length)
+    this.#bytes += line.length
     try {
       const { key, fields } = documentOf(line)
-      await operations.put(collection, key, fields)
-      imported += 1
-      if (imported % PROGRESS_EVERY === 0) say({ done: imported })
+      await this.#exchange.operations.put(this.#exchange.collection, key, fields)
+      this.imported += 1
     } catch (error) {
-      if (isPassing(error)) stopped ??= error
-      else {
-        skipped += 1
-        say({ line: at, error: sentenceOf(error) })
-      }
-    } finally {
-      underWay -= 1
-      wake?.()
+      this.#refuse(error, number)
     }
+    this.#underWay.delete(number)
+    this.#bytes -= line.length
+    if (number % PROGRESS_EVERY === 0) this.sayProgress()
+    this.#wake?.()
   }
-  const room = async (below: number): Promise<void> => {
-    while (underWay >= below) await new Promise<void>((resolve) => (wake = resolve))
+
+  #refuse(error: unknown, number: number): void {
+    if (LASTING.includes(codeOf(error))) {
+      this.failure ??= new MarramError(codeOf(error), sentenceOf(error), { cause: error })
+      return
+    }
+    this.skipped += 1
+    this.#say({ line: number, error: sentenceOf(error) })
   }
-  for await (const line of readLines(request as AsyncIterable<Buffer>, LINE_BYTES_MAX)) {
-    number += 1
-    if (line.trim() === '') continue
-    if (stopped) break
-    await room(AT_ONCE)
-    underWay += 1
-    void take(line, number)
+
+  #say(line: object): void {
+    if (this.#exchange.response.writable) this.#exchange.response.write(`${JSON.stringify(line)}\n`)
   }
-  await room(1)
-  if (stopped) throw stopped instanceof Error ? stopped : new MarramError('storage-io', sentenceOf(stopped))
-  response.end(`${JSON.stringify({ imported, skipped })}\n`)
 }
 
-/** What ends an import: going on would fail for every line. */
-function isPassing(error: unknown): boolean {
-  return ['storage-full', 'storage-io', 'closed', 'not-supported', 'not-permitted', 'overloaded'].includes(
-    codeOf(error),
-  )
-}
-
-function documentOf(line: string): { key: string; fields: Fields } {
+function documentOf(line: Buffer): { key: string; fields: Fields } {
   const value = parse(line)
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new MarramError('bad-request', 'the line must be a JSON object')
-  const { key, value: inner, ...flat } = value as { key?: unknown; value?: unknown; [name: string]: unknown }
-  if (typeof key !== 'string') throw new MarramError('bad-request', 'the line must have a "key"')
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refusal('it must be a JSON object')
+  const { key, ...flat } = value as { readonly [name: string]: unknown }
+  if (typeof key !== 'string') throw refusal('it must have a "key" that is a string')
+  const inner = flat['value']
   const isNested =
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner) && Object.keys(flat).length === 0
-  if (isNested) return { key, fields: inner as Fields }
-  return { key, fields: (inner === undefined ? flat : { value: inner as Value, ...flat }) as Fields }
+    Object.keys(flat).length === 1 && typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+  return { key, fields: (isNested ? inner : flat) as Fields }
 }
 
-function parse(line: string): unknown {
+function parse(line: Buffer): unknown {
+  if (line.length > HTTP_LIMITS.lineBytesMax)
+    throw new MarramError('too-large', `Cannot read the line: it is over ${HTTP_LIMITS.lineBytesMax} bytes`)
+  if (!isUtf8(line)) throw refusal('it must be UTF-8')
   try {
-    return JSON.parse(line) as unknown
+    return JSON.parse(line.toString('utf8')) as unknown
   } catch (cause) {
-    throw new MarramError('bad-request', sentenceOf(cause), { cause })
+    throw refusal(sentenceOf(cause), cause)
   }
+}
+
+function refusal(what: string, cause?: unknown): MarramError {
+  return new MarramError('bad-request', `Cannot read the line: ${what}`, { cause })
 }

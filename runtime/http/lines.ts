@@ -1,29 +1,60 @@
-import type { IncomingMessage } from 'node:http'
 import { MarramError } from '../base/errors.ts'
 
-/** The whole body as text, bounded in bytes. */
-export async function readBody(request: IncomingMessage, bytesMax: number): Promise<string> {
-  const chunks: Buffer[] = []
+type Bytes = AsyncIterable<Uint8Array>
+
+const LINE_END = 10
+const CARRIAGE_RETURN = 13
+
+/** The whole stream as text. Throws `too-large`. */
+export async function readBody(stream: Bytes, bytesMax: number): Promise<string> {
+  const chunks: Uint8Array[] = []
   let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  for await (const chunk of stream) {
     bytes += chunk.length
-    if (bytes > bytesMax) throw new MarramError('too-large', `Cannot read the request: it is over ${bytesMax} bytes`)
+    if (bytes > bytesMax) throw new MarramError('too-large', `Cannot read the body: it is over ${bytesMax} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
 }
 
-/** The lines of a stream of text, without their ends; each bounded in bytes. */
-export async function* readLines(stream: AsyncIterable<Buffer>, bytesMax: number): AsyncGenerator<string> {
-  let rest: Buffer = Buffer.alloc(0)
+/**
+ * The lines of a stream, without their ends. A line over `bytesMax` is cut somewhere behind that, so that its length tells;
+ * the rest of it is passed over.
+ */
+export async function* readLines(stream: Bytes, bytesMax: number): AsyncGenerator<Buffer> {
+  const line = new OpenLine(bytesMax)
   for await (const chunk of stream) {
-    let data = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk
-    for (let end = data.indexOf(10); end >= 0; end = data.indexOf(10)) {
-      yield data.toString('utf8', 0, end).replace(/\r$/, '')
-      data = data.subarray(end + 1)
+    let start = 0
+    for (let end = chunk.indexOf(LINE_END); end >= 0; end = chunk.indexOf(LINE_END, start)) {
+      line.add(chunk.subarray(start, end))
+      yield line.take()
+      start = end + 1
     }
-    if (data.length > bytesMax) throw new MarramError('too-large', `Cannot read a line: it is over ${bytesMax} bytes`)
-    rest = data
+    line.add(chunk.subarray(start))
   }
-  if (rest.length > 0) yield rest.toString('utf8')
+  if (line.bytes > 0) yield line.take()
+}
+
+/** A line whose end has not come yet. */
+class OpenLine {
+  readonly #bytesMax: number
+  #parts: Uint8Array[] = []
+  bytes = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  add(part: Uint8Array): void {
+    if (part.length === 0 || this.bytes > this.#bytesMax) return
+    this.#parts.push(part)
+    this.bytes += part.length
+  }
+
+  take(): Buffer {
+    const line = Buffer.concat(this.#parts)
+    this.#parts = []
+    this.bytes = 0
+    return line.at(-1) === CARRIAGE_RETURN ? line.subarray(0, -1) : line
+  }
 }

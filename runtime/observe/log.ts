@@ -1,4 +1,5 @@
 import pino from 'pino'
+import { printable } from '../base/printable.ts'
 import type { Log } from '../ports/log.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
@@ -49,5 +50,6 @@ function writeHuman(fd: 1 | 2, line: string): void {
     ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
   )
   const stream = fd === 1 ? process.stdout : process.stderr
-  stream.write(`${String(time).slice(11, 19)} ${String(level).padEnd(5)} ${String(event)} ${shown.join(' ')}\n`)
+  const head = `${String(time).slice(11, 19)} ${String(level).padEnd(5)} ${String(event)}`
+  stream.write(`${printable([head, ...shown].join(' ').replaceAll('\n', ' '))}\n`)
 }

@@ -19,12 +19,19 @@ export interface WatchedStore {
   lastLsn(): number
 }
 
-export async function* watchDocuments(
+/** Throws `bad-request` at once, not when the first event is pulled. */
+export function watchDocuments(
   watched: WatchedStore,
   collection: string,
   options: WatchOptions = {},
 ): AsyncGenerator<WatchEvent> {
   checkCollection(collection)
+  filterOf(options.where)
+  lsnOf(options.since, watched.incarnation)
+  return watch(watched, collection, options)
+}
+
+async function* watch(watched: WatchedStore, collection: string, options: WatchOptions): AsyncGenerator<WatchEvent> {
   const watcher = new Watcher(watched, collection, options)
   try {
     yield* watcher.events()

@@ -1,4 +1,5 @@
-import { createMemoryStore, type MemoryStore } from '../../runtime/store/memory.ts'
+import type { RecordStore } from '../../runtime/broker/persistence.ts'
+import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { createBroker, type BrokerOptions } from '../../runtime/broker/broker.ts'
 import type { Broker, BrokerHandler, ClientMessage, FrameGate } from '../../runtime/ports/broker.ts'
 import { SILENT_LOG, type Log } from '../../runtime/ports/log.ts'
@@ -10,7 +11,7 @@ export const PEER_ID: string = 'a'.repeat(23)
 export interface TestBroker {
   readonly broker: Broker
   readonly port: number
-  readonly store: MemoryStore
+  readonly store: RecordStore
 }
 
 /** Forwards everything, and remembers it. */
@@ -31,7 +32,7 @@ export class RecordingHandler implements BrokerHandler {
 export const CLOSED_GATE: FrameGate = { admit: () => false, receive: () => {}, gone: () => {} }
 
 export async function openBroker(options: Partial<BrokerOptions> = {}): Promise<TestBroker> {
-  const store = (options.store as MemoryStore | undefined) ?? createMemoryStore()
+  const { store = createMemoryStore() } = options
   const broker = await createBroker({
     listen: [{ protocol: 'mqtt', host: '127.0.0.1', port: 0 }],
     mesh8: MESH8,
@@ -40,11 +41,11 @@ export async function openBroker(options: Partial<BrokerOptions> = {}): Promise<
     anonymous: 'loopback',
     maxPacket: 262_144,
     sessions: { maxQueued: 1_000, maxQueuedBytes: 1_048_576, expiryMs: 86_400_000 },
-    store,
     handler: new RecordingHandler(),
     gate: CLOSED_GATE,
     log: SILENT_LOG,
     ...options,
+    store,
   })
   return { broker, port: Number(broker.listeners()[0]?.split(':').at(-1)), store }
 }
@@ -98,5 +99,5 @@ export function recordingLog(): { readonly log: Log; readonly lines: { event: st
 }
 
 export async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 5))
+  while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 1))
 }

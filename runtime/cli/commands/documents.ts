@@ -1,14 +1,12 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import { MarramError, sentenceOf } from '../../base/errors.ts'
 import type { DocumentView, Provenance, Receipt, WatchEvent } from '../../ports/operations.ts'
+import { HTTP_LIMITS } from '../../base/limits.ts'
+import { readBody } from '../../http/lines.ts'
 import { ask, pathOf, queryText, run, type Context } from '../context.ts'
-
-interface QueryOptions {
-  readonly prefix?: string
-  readonly where?: string
-  readonly order?: string
-  readonly limit?: number
-}
+import { EXIT } from '../exit-codes.ts'
+import { wholeNumber, withQuery, type QueryOptions } from '../options.ts'
+import { documentLines } from '../reading.ts'
 
 export function addDocumentCommands(program: Command): void {
   program
@@ -52,7 +50,7 @@ export function addDocumentCommands(program: Command): void {
     .description('print the documents of a collection')
     .argument('<collection>')
     .option('--order <field>', 'sort by a field, -field for descending')
-    .option('--limit <n>', 'at most so many', whole)
+    .option('--limit <n>', 'at most so many', wholeNumber)
     .addHelpText('after', '\nExample:\n  marram list climate --where \'temperature > 21 and room = "kitchen"\'')
     .action((collection: string, options: QueryOptions, command: Command) =>
       run(command, (context) => list(context, collection, options)),
@@ -108,14 +106,8 @@ export function addDocumentCommands(program: Command): void {
     )
 }
 
-function withQuery(command: Command): Command {
-  return command
-    .option('--prefix <prefix>', 'only keys that begin so')
-    .option('--where <expr>', 'only documents for which this holds: field op value, joined by and/or')
-}
-
 async function put(context: Context, collection: string, key: string, json: string, isReplace: boolean): Promise<void> {
-  const text = json === '-' ? await readInput() : json
+  const text = json === '-' ? await readBody(process.stdin, HTTP_LIMITS.bodyBytesMax) : json
   const fields = parse(text)
   const path = pathOf('collections', collection, 'documents', key)
   const receipt = (await context.client.json(isReplace ? 'PUT' : 'PATCH', path, fields)) as Receipt
@@ -153,18 +145,10 @@ function fieldLines({ value }: DocumentView, provenance: { [path: string]: Prove
 }
 
 async function list(context: Context, collection: string, options: QueryOptions): Promise<void> {
-  const show = (document: DocumentView): void =>
-    context.print(document, `${document.key}  ${JSON.stringify(document.value)}`)
-  const path = `${pathOf('collections', collection, 'export')}${queryText({ ...options })}`
-  await ask(
-    context,
-    async () => {
-      for await (const line of context.client.lines('GET', path)) show(JSON.parse(line) as DocumentView)
-    },
-    async ({ documents }) => {
-      for (const document of documents.list(collection, options)) show(document)
-    },
-  )
+  for await (const line of documentLines(context, collection, options)) {
+    const { key, value } = JSON.parse(line) as DocumentView
+    context.print({ key, value }, `${key}  ${JSON.stringify(value)}`)
+  }
 }
 
 async function watch(
@@ -172,22 +156,12 @@ async function watch(
   collection: string,
   { prefix, where, since }: QueryOptions & { since?: string },
 ): Promise<void> {
-  process.once('SIGINT', () => process.exit(0))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT.done))
   const path = `${pathOf('collections', collection, 'changes')}${queryText({ prefix, where, since })}`
-  for await (const line of context.client.lines('GET', path)) {
-    if (!line.startsWith('data: ')) continue
-    const event = JSON.parse(line.slice(6)) as WatchEvent
-    context.print(
-      event,
-      `${event.change.padEnd(6)}  ${event.key}  ${event.change === 'leave' ? '' : JSON.stringify(event.value)}`,
-    )
+  for await (const event of context.client.events(path)) {
+    const { change, key, value } = event as WatchEvent
+    context.print(event, `${change.padEnd(6)}  ${key}${change === 'leave' ? '' : `  ${JSON.stringify(value)}`}`)
   }
-}
-
-async function readInput(): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk)
-  return Buffer.concat(chunks).toString('utf8')
 }
 
 function parse(text: string): unknown {
@@ -196,11 +170,6 @@ function parse(text: string): unknown {
   } catch (cause) {
     throw new MarramError('bad-request', `Cannot read the document: ${sentenceOf(cause)}`, { cause })
   }
-}
-
-function whole(text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text)
-  throw new InvalidArgumentError('it must be a whole number')
 }
 
 function durable(text: string): string {

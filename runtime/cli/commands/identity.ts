@@ -1,8 +1,8 @@
-import { InvalidArgumentError, type Command } from 'commander'
+import type { Command } from 'commander'
 import { keepProfile, readProfileFile } from '../../identity/profile-file.ts'
-import { parseDuration } from '../../profile/units.ts'
 import { initGateway, joinGateway, type NewIdentity } from '../../setup.ts'
 import { run, type Context } from '../context.ts'
+import { duration, wholeNumber } from '../options.ts'
 
 export function addIdentityCommands(program: Command): void {
   program
@@ -30,7 +30,7 @@ export function addIdentityCommands(program: Command): void {
     .description('print a token with which another gateway joins the mesh')
     .option('--role <role>', 'what the newcomer may do', 'gateway')
     .option('--expires <duration>', 'how long the token is good for, such as 1h or 7d', duration, 3_600_000)
-    .option('--uses <n>', 'how many gateways may join with it', Number, 1)
+    .option('--uses <n>', 'how many gateways may join with it', wholeNumber, 1)
     .addHelpText('after', '\nExample:\n  marram invite --expires 1d')
     .action((options: { role: string; expires: number; uses: number }, command: Command) =>
       run(command, async (context) => {
@@ -54,10 +54,4 @@ async function make(context: Context, profilePath: string | undefined, make: () 
     identity,
     `Gateway ${identity.peerId} of mesh ${identity.meshId}, in ${context.dir}. Start it with: marram run --dir ${context.dir}`,
   )
-}
-
-function duration(text: string): number {
-  const parsed = parseDuration(text)
-  if (!parsed.ok) throw new InvalidArgumentError(parsed.error.message)
-  return parsed.value
 }

@@ -2,8 +2,7 @@ import type { Command } from 'commander'
 import { keepProfile, loadProfile, readProfileFile } from '../../identity/profile-file.ts'
 import { fillDefaults } from '../../profile/defaults.ts'
 import { PROFILE_SCHEMA } from '../../profile/generated/schema.ts'
-import { isRunning } from '../client.ts'
-import { run } from '../context.ts'
+import { run, unlessRunning, type Context } from '../context.ts'
 
 export function addProfileCommands(program: Command): void {
   const profile = program.command('profile').description('check, keep and show device profiles')
@@ -26,30 +25,17 @@ export function addProfileCommands(program: Command): void {
     .description('check a profile, keep it, and apply it to the running gateway')
     .argument('<file>')
     .addHelpText('after', '\nExample:\n  marram profile set greenhouse.json')
-    .action((file: string, _options: object, command: Command) =>
-      run(command, async (context) => {
-        const parsed = readProfileFile(file)
-        if (!isRunning(context.dir)) {
-          keepProfile(context.dir, parsed.profile)
-          return context.print({ kept: true, restart: [] }, 'kept; it counts when the gateway starts')
-        }
-        const result = (await context.client.json('PUT', 'profile', parsed.profile)) as {
-          revision: number
-          restart: string[]
-        }
-        const restart = result.restart.length > 0 ? `; these keys need a restart: ${result.restart.join(', ')}` : ''
-        context.print(result, `revision ${result.revision} is kept and applied${restart}`)
-      }),
-    )
+    .action((file: string, _options: object, command: Command) => run(command, (context) => setProfile(context, file)))
   profile
     .command('show')
     .description('print the profile in force, defaults filled in')
     .addHelpText('after', '\nExample:\n  marram profile show')
     .action((_options: object, command: Command) =>
       run(command, async (context) => {
-        const shown = isRunning(context.dir)
-          ? await context.client.json('GET', 'profile')
-          : fillDefaults(loadProfile({ dir: context.dir }).profile)
+        const shown = await unlessRunning<unknown>(
+          () => context.client.json('GET', 'profile'),
+          async () => fillDefaults(loadProfile({ dir: context.dir }).profile),
+        )
         context.print(shown, JSON.stringify(shown, null, 2))
       }),
     )
@@ -60,4 +46,19 @@ export function addProfileCommands(program: Command): void {
     .action((_options: object, command: Command) =>
       run(command, async (context) => context.print(PROFILE_SCHEMA, JSON.stringify(PROFILE_SCHEMA, null, 2))),
     )
+}
+
+/** A profile that isn't valid changes nothing. */
+async function setProfile(context: Context, file: string): Promise<void> {
+  const { profile } = readProfileFile(file)
+  const apply = async (): Promise<void> => {
+    const answer = await context.client.json('PUT', 'profile', profile)
+    const { revision, restart } = answer as { revision: number; restart: string[] }
+    const later = restart.length > 0 ? `; these keys need a restart: ${restart.join(', ')}` : ''
+    context.print(answer, `revision ${revision} is kept and applied${later}`)
+  }
+  await unlessRunning(apply, async () => {
+    keepProfile(context.dir, profile)
+    context.print({ kept: true, restart: [] }, 'kept; it counts when the gateway starts')
+  })
 }

@@ -6,7 +6,7 @@ import { loadProfile } from '../../identity/profile-file.ts'
 import { createLog } from '../../observe/log.ts'
 import { resolveProfile } from '../../profile/resolve.ts'
 import { run, type Context } from '../context.ts'
-import { EXIT, exitCodeOf } from '../exit-codes.ts'
+import { EXIT } from '../exit-codes.ts'
 
 const STOP_MS = 5_000
 
@@ -27,7 +27,7 @@ async function runGateway(context: Context, options: { profile?: string; set: st
   // Without an identity the profile doesn't matter yet; the gateway itself says what is missing.
   const level = hasIdentity(context.dir) ? resolveProfile(loadProfile(choice).profile).log.level : 'info'
   const log = createLog({ level, fd: 1, isHuman: process.stdout.isTTY === true && !context.isJson })
-  const gateway = await openGateway({
+  const opening = openGateway({
     dir: context.dir,
     set: options.set,
     log,
@@ -38,24 +38,22 @@ async function runGateway(context: Context, options: { profile?: string; set: st
       log.error('stop-took-too-long')
       process.exit(EXIT.io)
     }, STOP_MS).unref()
-    void gateway.close()
+    // A start that fails is told below.
+    void opening.then((gateway) => gateway.close()).catch(() => {})
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
-  process.on('SIGHUP', () => void gateway.reload())
+  process.on('SIGHUP', () => void opening.then((gateway) => gateway.reload()).catch(() => {}))
   process.on('unhandledRejection', (reason) => {
     log.error('unexpected', { message: reason instanceof Error ? reason.stack : String(reason) })
     process.exitCode = EXIT.io
     stop()
   })
+  const gateway = await opening
   const ended = await gateway.closed
   if (ended.code !== null) throw new MarramError(ended.code, ended.reason ?? 'the store failed')
   log.info('stopped', {})
-  process.exit(process.exitCode ?? exitCodeOfEnd(ended.code))
-}
-
-function exitCodeOfEnd(code: 'storage-full' | 'storage-io' | null): number {
-  return code === null ? EXIT.done : exitCodeOf(code)
+  process.exit(process.exitCode ?? EXIT.done)
 }
 
 function collect(value: string, all: string[]): string[] {

@@ -7,9 +7,12 @@ import { formatUsers, hashPassword, isUserName, parseUsers, type User } from '..
 import { randomBytes } from '../../crypto/identity.ts'
 import { writeDurably } from '../../identity/files.ts'
 import { loadProfile } from '../../identity/profile-file.ts'
+import { readBody } from '../../http/lines.ts'
 import { resolveProfile } from '../../profile/resolve.ts'
 import { run } from '../context.ts'
 import { table } from '../table.ts'
+
+const PASSWORD_BYTES_MAX = 1_024
 
 export function addUserCommands(program: Command): void {
   const user = program.command('user').description('device logins and the topics they may use')
@@ -18,7 +21,7 @@ export function addUserCommands(program: Command): void {
     .description('add a login, or change one; prints its password once')
     .argument('<name>')
     .requiredOption('--topics <filter...>', 'MQTT topic filters that it may publish and subscribe to')
-    .option('--password <password>', 'instead of a random one')
+    .option('--password <password>', 'instead of a random one; - reads it from standard input')
     .addHelpText(
       'after',
       "\nExample:\n  marram user add plug-1 --topics 'tele/plug-1/#' 'stat/plug-1/#' 'cmnd/plug-1/#'",
@@ -31,9 +34,9 @@ export function addUserCommands(program: Command): void {
             `Cannot add "${name}": it must be 1 to 64 letters, digits, ".", "_" or "-", and not a gateway's name`,
           )
         const { path, users } = readUsers(context.dir)
-        const password = options.password ?? base64url(randomBytes(12))
-        users.set(name, { password: await hashPassword(password), topics: options.topics })
-        writeDurably(path, formatUsers(users))
+        const password = await chosenPassword(options.password)
+        users.set(name, { ...users.get(name), password: await hashPassword(password), topics: options.topics })
+        write(path, users)
         context.print({ user: name, password, topics: options.topics }, `user ${name}, password ${password}`)
       }),
     )
@@ -64,7 +67,7 @@ export function addUserCommands(program: Command): void {
       run(command, async (context) => {
         const { path, users } = readUsers(context.dir)
         if (!users.delete(name)) throw new MarramError('not-found', `Cannot remove "${name}": there is no such user`)
-        writeDurably(path, formatUsers(users))
+        write(path, users)
         context.print({ removed: name }, `user ${name} removed`)
       }),
     )
@@ -79,4 +82,19 @@ function readUsers(dir: string): { path: string; users: Map<string, User> } {
   const parsed = parseUsers(readFileSync(path, 'utf8'))
   if (!parsed.ok) throw new MarramError('storage-damaged', `${parsed.error.message} (${path})`)
   return { path, users: new Map(parsed.value) }
+}
+
+/** Checked as the gateway will read it: a file with one wrong filter would shut every device out. */
+function write(path: string, users: ReadonlyMap<string, User>): void {
+  const text = formatUsers(users)
+  const parsed = parseUsers(text)
+  if (!parsed.ok) throw new MarramError(parsed.error.code, parsed.error.message)
+  writeDurably(path, text)
+}
+
+async function chosenPassword(given: string | undefined): Promise<string> {
+  if (given === undefined) return base64url(randomBytes(12))
+  const password = given === '-' ? (await readBody(process.stdin, PASSWORD_BYTES_MAX)).replace(/\r?\n$/, '') : given
+  if (password !== '') return password
+  throw new MarramError('bad-request', 'Cannot use an empty password: it must have at least one character')
 }

@@ -90,7 +90,7 @@ async function readyOf(child: ChildProcess): Promise<{ peerId: string; listeners
   const impatient = setTimeout(() => child.kill('SIGKILL'), READY_MS)
   const lines = readLines(stdout as AsyncIterable<Buffer>, 1_048_576)
   for (let next = await lines.next(); !next.done; next = await lines.next()) {
-    const line = JSON.parse(next.value) as { event: string; peerId: string; listeners: string[] }
+    const line = JSON.parse(next.value.toString()) as { event: string; peerId: string; listeners: string[] }
     if (line.event !== 'ready') continue
     clearTimeout(impatient)
     void drain(lines)
@@ -99,7 +99,7 @@ async function readyOf(child: ChildProcess): Promise<{ peerId: string; listeners
   throw new MarramError('storage-io', 'Cannot start a gateway of the demonstration: it ended before it was ready')
 }
 
-async function drain(lines: AsyncGenerator<string>): Promise<void> {
+async function drain(lines: AsyncGenerator<Buffer>): Promise<void> {
   try {
     for await (const _ of lines) continue
   } catch {

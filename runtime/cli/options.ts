@@ -1,0 +1,29 @@
+import { InvalidArgumentError, type Command } from 'commander'
+import { parseDuration } from '../profile/units.ts'
+
+/** Readers of option values, for commander. */
+
+export function wholeNumber(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('it must be a whole number')
+}
+
+/** Milliseconds. */
+export function duration(text: string): number {
+  const parsed = parseDuration(text)
+  if (!parsed.ok) throw new InvalidArgumentError(parsed.error.message)
+  return parsed.value
+}
+
+export interface QueryOptions {
+  readonly prefix?: string
+  readonly where?: string
+  readonly order?: string
+  readonly limit?: number
+}
+
+export function withQuery(command: Command): Command {
+  return command
+    .option('--prefix <prefix>', 'only keys that begin so')
+    .option('--where <expr>', 'only documents for which this holds: field op value, joined by and/or')
+}

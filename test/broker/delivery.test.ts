@@ -1,0 +1,162 @@
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import { BROKER_LIMITS } from '../../runtime/base/limits.ts'
+import { createMemoryStore } from '../../runtime/store/memory.ts'
+import { connect, Inbox, openBroker, until } from './fixture.ts'
+import { RawClient } from './raw-client.ts'
+
+/** A store whose flushes take turns of the event loop, as a disk's do. */
+function slowStore(): ReturnType<typeof createMemoryStore> {
+  return createMemoryStore({ onFlush: (_bytes, done) => void setTimeout(done, 1) })
+}
+
+for (const clean of [true, false]) {
+  test(`messages of mixed QoS all arrive, in order per QoS, at a ${clean ? 'clean' : 'lasting'} session`, async (t) => {
+    const { broker, port } = await openBroker({ store: slowStore() })
+    t.after(() => broker.close())
+    const subscriber = await connect(port, { clientId: 'panel', clean })
+    const publishers = await Promise.all([0, 1, 2].map(() => connect(port)))
+    t.after(() => [subscriber, ...publishers].map((client) => client.end(true)))
+    const inbox = new Inbox(subscriber)
+    await subscriber.subscribeAsync('t/#', { qos: 2 })
+    const each = 300
+    await Promise.all(
+      publishers.map(async (client, qos) => {
+        const sent = Array.from({ length: each }, (_, i) =>
+          client.publishAsync(`t/${qos}`, String(i), { qos: qos as 0 | 1 | 2, retain: i % 10 === 0 }),
+        )
+        await Promise.all(sent)
+      }),
+    )
+    await inbox.until(3 * each)
+    for (const qos of [0, 1, 2]) {
+      const numbers = inbox.messages.filter(({ topic }) => topic === `t/${qos}`).map(({ payload }) => Number(payload))
+      assert.deepEqual(
+        numbers,
+        Array.from({ length: each }, (_, i) => i),
+        `QoS ${qos}`,
+      )
+    }
+    await until(() => broker.status().queuedMessages === 0)
+  })
+}
+
+test('a subscriber that takes nothing holds up nobody, and what waits for it is bounded', async (t) => {
+  const { broker, port } = await openBroker()
+  t.after(() => broker.close())
+  const frozen = await RawClient.dial(port)
+  frozen.connect('frozen', { clean: true })
+  await frozen.until('connack')
+  frozen.subscribe('t/#', 0)
+  await frozen.until('suback')
+  frozen.socket.pause()
+  const [publisher, reader] = [await connect(port), await connect(port)]
+  t.after(() => [publisher.end(true), reader.end(true), frozen.end()])
+  const inbox = new Inbox(reader)
+  await reader.subscribeAsync('t/#', { qos: 1 })
+  // Many times what fits into the kernel's buffers and ours.
+  const payload = 'x'.repeat(100_000)
+  const before = process.memoryUsage().rss
+  for (let i = 0; i < 300; i++) await publisher.publishAsync('t/a', payload, { qos: 1 })
+  await inbox.until(300)
+  assert.equal(broker.status().clients, 3)
+  assert.ok(process.memoryUsage().rss - before < 150_000_000)
+})
+
+test('a subscriber that takes no QoS 1 messages is disconnected, and gets them when it comes back', async (t) => {
+  const { broker, port } = await openBroker({
+    sessions: { maxQueued: 10_000, maxQueuedBytes: 1 << 28, expiryMs: 1_000_000 },
+  })
+  t.after(() => broker.close())
+  const frozen = await RawClient.open(port, 'panel')
+  frozen.subscribe('t/#', 1)
+  await frozen.until('suback')
+  frozen.socket.pause()
+  const publisher = await connect(port)
+  t.after(() => publisher.end(true))
+  const payload = 'x'.repeat(100_000)
+  let count = 0
+  for (; broker.status().clients === 2; count++) {
+    assert.ok(count * payload.length < 4 * BROKER_LIMITS.bufferedBytesEnd, 'it is never disconnected')
+    await publisher.publishAsync('t/a', payload, { qos: 1 })
+  }
+  frozen.end()
+  const returned = await connect(port, { clientId: 'panel', clean: false })
+  t.after(() => returned.end(true))
+  await until(() => broker.status().queuedMessages === 0)
+})
+
+test('a message arrives with no more than the QoS that was granted', async (t) => {
+  const { broker, port } = await openBroker()
+  t.after(() => broker.close())
+  const client = await connect(port)
+  t.after(() => client.end(true))
+  await client.publishAsync('t/retained', 'r', { qos: 2, retain: true })
+  const inbox = new Inbox(client)
+  await client.subscribeAsync('t/+', { qos: 1 })
+  await client.publishAsync('t/live', 'l', { qos: 2 })
+  await inbox.until(2)
+  assert.deepEqual(
+    inbox.messages.map(({ payload, qos, retain }) => [payload, qos, retain]),
+    [
+      ['r', 1, true],
+      ['l', 1, false],
+    ],
+  )
+})
+
+test('a lasting session takes a retained QoS 2 message without being disconnected', async (t) => {
+  const { broker, port } = await openBroker()
+  t.after(() => broker.close())
+  const client = await connect(port, { clientId: 'panel', clean: false })
+  t.after(() => client.end(true))
+  await client.publishAsync('t/a', 'r', { qos: 2, retain: true })
+  const inbox = new Inbox(client)
+  await client.subscribeAsync('t/#', { qos: 2 })
+  await inbox.until(1)
+  await client.publishAsync('t/a', 'l', { qos: 2 })
+  await inbox.until(2)
+  assert.deepEqual(inbox.payloads(), ['r', 'l'])
+})
+
+test('an empty retained message removes the one before', async (t) => {
+  const { broker, port, store } = await openBroker()
+  t.after(() => broker.close())
+  const client = await connect(port)
+  t.after(() => client.end(true))
+  await client.publishAsync('t/a', 'r', { qos: 1, retain: true })
+  await client.publishAsync('t/a', '', { qos: 1, retain: true })
+  assert.equal(broker.status().retained, 0)
+  assert.deepEqual(store.scanRecords('broker/retained/'), [])
+})
+
+test('a message too large to keep is handed on, not retained, and said', async (t) => {
+  const { broker, port } = await openBroker({ maxPacket: 1_048_576 })
+  t.after(() => broker.close())
+  const client = await connect(port)
+  t.after(() => client.end(true))
+  const inbox = new Inbox(client)
+  await client.subscribeAsync('t/a')
+  await client.publishAsync('t/a', 'x'.repeat(BROKER_LIMITS.keptMessageBytesMax + 1), { qos: 1, retain: true })
+  await inbox.until(1)
+  assert.equal(broker.status().retained, 0)
+})
+
+test('what the gateway publishes reaches those who subscribe, and is kept when it is to be retained', async (t) => {
+  const { broker, port } = await openBroker()
+  t.after(() => broker.close())
+  await broker.publish({ topic: 'marram/state', payload: '{"state":"online"}', qos: 1, retain: true })
+  const client = await connect(port)
+  t.after(() => client.end(true))
+  const inbox = new Inbox(client)
+  await client.subscribeAsync('marram/#', { qos: 1 })
+  await broker.publish({ topic: 'marram/event', payload: new Uint8Array([123, 125]), qos: 0, retain: false })
+  await inbox.until(2)
+  assert.deepEqual(
+    inbox.messages.map(({ topic, payload, retain }) => [topic, payload, retain]),
+    [
+      ['marram/state', '{"state":"online"}', true],
+      ['marram/event', '{}', false],
+    ],
+  )
+})

@@ -1,0 +1,258 @@
+import { strict as assert } from 'node:assert'
+import { test } from 'node:test'
+import type { KeyValue } from '../../runtime/ports/store.ts'
+import { createMemoryStore } from '../../runtime/store/memory.ts'
+import { MarramError } from '../../runtime/base/errors.ts'
+import { connect, Inbox, openBroker, RecordingHandler, recordingLog, until } from './fixture.ts'
+import { RawClient } from './raw-client.ts'
+
+const LASTING = { clientId: 'panel', clean: false }
+
+/** What the disk has: records whose append has resolved, for another broker to start from after a power cut. */
+function contentOf(store: { scanRecords(prefix: string): KeyValue[] }): string[] {
+  return store.scanRecords('broker/').map(({ key }) => key)
+}
+
+test('a session, its queue and retained messages survive a power cut', async (t) => {
+  const store = createMemoryStore()
+  const before = await openBroker({ store })
+  const panel = await connect(before.port, LASTING)
+  await panel.subscribeAsync('a/+', { qos: 1 })
+  panel.end(true)
+  await until(() => before.broker.status().clients === 0)
+  const device = await connect(before.port)
+  for (const payload of ['1', '2', '3']) await device.publishAsync('a/b', payload, { qos: 1, retain: payload === '3' })
+  device.end(true)
+  // What was acknowledged is on the disk now: the next broker gets no more than that, and no goodbye.
+  const crashed = createMemoryStore()
+  await crashed.append({ batches: [], records: store.scanRecords('broker/') })
+  const after = await openBroker({ store: crashed })
+  t.after(() => Promise.all([before.broker.close(), after.broker.close()]))
+  assert.deepEqual(after.broker.status(), { clients: 0, sessions: 1, retained: 1, queuedMessages: 3, queuedBytes: 12 })
+  const returned = await RawClient.open(after.port, 'panel')
+  t.after(() => returned.end())
+  const published = [await returned.until('publish'), await returned.until('publish'), await returned.until('publish')]
+  assert.deepEqual(
+    published.map((packet) => packet?.body.subarray(7).toString()),
+    ['1', '2', '3'],
+  )
+  const client = await connect(after.port)
+  t.after(() => client.end(true))
+  const inbox = new Inbox(client)
+  await client.subscribeAsync('a/#', { qos: 1 })
+  await inbox.until(1)
+  assert.deepEqual(inbox.messages[0], { topic: 'a/b', payload: '3', qos: 1, retain: true, dup: false })
+})
+
+test('what a client has acknowledged is gone from the disk, and nothing else', async (t) => {
+  const { broker, port, store } = await openBroker()
+  t.after(() => broker.close())
+  const device = await connect(port)
+  t.after(() => device.end(true))
+  for (const clientId of ['one', 'two']) {
+    const client = await connect(port, { clientId, clean: false })
+    await client.subscribeAsync('a/#', { qos: 1 })
+    client.end(true)
+  }
+  await until(() => broker.status().clients === 1)
+  await device.publishAsync('a/b', 'x', { qos: 1 })
+  const kept = contentOf(store)
+  assert.equal(kept.filter((key) => key.startsWith('broker/message/')).length, 1)
+  assert.equal(kept.filter((key) => key.startsWith('broker/queue/')).length, 2)
+  const one = await connect(port, { clientId: 'one', clean: false })
+  t.after(() => one.end(true))
+  await until(() => contentOf(store).filter((key) => key.startsWith('broker/queue/')).length === 1)
+  assert.equal(contentOf(store).filter((key) => key.startsWith('broker/message/')).length, 1)
+  const two = await connect(port, { clientId: 'two', clean: false })
+  t.after(() => two.end(true))
+  await until(() => contentOf(store).every((key) => key.startsWith('broker/session/')))
+  assert.equal(broker.status().queuedBytes, 0)
+})
+
+test('a client that asks for a clean session leaves nothing of its old one', async (t) => {
+  const { broker, port, store } = await openBroker()
+  t.after(() => broker.close())
+  const first = await connect(port, LASTING)
+  await first.subscribeAsync(['a/#', 'marram/data/climate/+'], { qos: 1 })
+  first.end(true)
+  await until(() => broker.status().clients === 0)
+  assert.equal(broker.isWatched('climate'), true)
+  const device = await connect(port)
+  await device.publishAsync('a/b', 'x', { qos: 1 })
+  assert.ok(contentOf(store).length >= 3)
+  const clean = await connect(port, { clientId: 'panel', clean: true })
+  t.after(() => [device.end(true), clean.end(true)])
+  assert.deepEqual(contentOf(store), [])
+  assert.equal(broker.isWatched('climate'), false)
+  assert.equal(broker.status().sessions, 0)
+})
+
+test('a full queue refuses the newest messages, counts bytes as well, and says so', async (t) => {
+  const { log, lines } = recordingLog()
+  const { broker, port } = await openBroker({
+    log,
+    sessions: { maxQueued: 5, maxQueuedBytes: 40, expiryMs: 1_000_000 },
+  })
+  t.after(() => broker.close())
+  const panel = await connect(port, LASTING)
+  await panel.subscribeAsync('a/b', { qos: 1 })
+  panel.end(true)
+  await until(() => broker.status().clients === 0)
+  const device = await connect(port)
+  t.after(() => device.end(true))
+  await Promise.all(
+    ['1', '2', '3', '4', '5', '6', '7'].map((payload) => device.publishAsync('a/b', payload, { qos: 1 })),
+  )
+  assert.equal(broker.status().queuedMessages, 5)
+  await device.publishAsync('a/b', 'x'.repeat(40), { qos: 1 })
+  assert.equal(broker.status().queuedMessages, 5)
+  assert.ok(
+    lines.some(
+      ({ event, fields }) => event === 'mqtt-message-dropped' && (fields as { reason: string }).reason === 'queue-full',
+    ),
+  )
+  const returned = await connect(port, { ...LASTING, manualConnect: false })
+  const inbox = new Inbox(returned)
+  t.after(() => returned.end(true))
+  await until(() => broker.status().queuedMessages === 0)
+  assert.ok(inbox.payloads().every((payload) => Number(payload) <= 5))
+  // Room again.
+  await device.publishAsync('a/b', '8', { qos: 1 })
+  await until(() => inbox.payloads().includes('8'))
+})
+
+test('a message that is sent again says so, under the identifier it had', async (t) => {
+  const { broker, port } = await openBroker()
+  t.after(() => broker.close())
+  const panel = await RawClient.open(port, 'panel')
+  panel.subscribe('a/b', 1)
+  await panel.until('suback')
+  const device = await connect(port)
+  t.after(() => device.end(true))
+  await device.publishAsync('a/b', 'x', { qos: 1 })
+  const first = await panel.until('publish')
+  panel.end()
+  const returned = await RawClient.open(port, 'panel')
+  t.after(() => returned.end())
+  const again = await returned.until('publish')
+  assert.deepEqual(again?.body, first?.body)
+  assert.equal(first?.firstByte, 0x32)
+  assert.equal(again?.firstByte, 0x3a)
+})
+
+test('two messages in flight never share an identifier', async (t) => {
+  const { broker, port } = await openBroker({
+    sessions: { maxQueued: 1_000, maxQueuedBytes: 1_048_576, expiryMs: 1_000_000 },
+  })
+  t.after(() => broker.close())
+  const device = await connect(port)
+  t.after(() => device.end(true))
+  const seen = new Map<string, number>()
+  // Each connection numbers from a random start: with what earlier ones left unacknowledged, numbers would meet.
+  for (let round = 0; round < 20; round++) {
+    const panel = await RawClient.open(port, 'panel')
+    panel.subscribe('a/b', 1)
+    await panel.until('suback')
+    await Promise.all(Array.from({ length: 40 }, (_, i) => device.publishAsync('a/b', `${round}-${i}`, { qos: 1 })))
+    for (let i = 0; i < 40 * (round + 1); i++) {
+      const body = (await panel.until('publish'))?.body ?? Buffer.alloc(0)
+      seen.set(body.subarray(7).toString(), body.readUInt16BE(5))
+    }
+    panel.end()
+  }
+  assert.equal(seen.size, 800)
+  assert.equal(new Set(seen.values()).size, 800)
+})
+
+test('a session whose client stays away is forgotten, whatever the clock says, and one that is there is not', async (t) => {
+  const { broker, port } = await openBroker({ sessions: { maxQueued: 10, maxQueuedBytes: 1_000, expiryMs: 2_000 } })
+  t.after(() => broker.close())
+  const there = await connect(port, { clientId: 'there', clean: false })
+  const away = await connect(port, { clientId: 'away', clean: false })
+  await there.subscribeAsync('a', { qos: 1 })
+  await away.subscribeAsync('a', { qos: 1 })
+  away.end(true)
+  await until(() => broker.status().sessions === 1)
+  assert.equal(broker.status().clients, 1)
+  there.end(true)
+})
+
+test('a stored will is said at the next start, once, through the handler', async (t) => {
+  const store = createMemoryStore()
+  const before = await openBroker({ store })
+  const device = await connect(before.port, {
+    clientId: 'plug',
+    will: { topic: 'tele/plug/LWT', payload: Buffer.from('Offline'), qos: 1, retain: true },
+  })
+  const crashed = createMemoryStore()
+  await crashed.append({ batches: [], records: store.scanRecords('broker/') })
+  const handler = new RecordingHandler()
+  const after = await openBroker({ store: crashed, handler })
+  t.after(() => Promise.all([before.broker.close(), after.broker.close()]))
+  t.after(() => device.end(true))
+  assert.deepEqual(
+    handler.messages.map(({ topic, payload, clientId }) => [topic, Buffer.from(payload).toString(), clientId]),
+    [['tele/plug/LWT', 'Offline', 'plug']],
+  )
+  assert.equal(after.broker.status().retained, 1)
+  assert.deepEqual(
+    contentOf(crashed).filter((key) => key.startsWith('broker/will/')),
+    [],
+  )
+})
+
+test('the will of a client that is lost goes through the handler; of one that says goodbye nothing is said or left', async (t) => {
+  const handler = new RecordingHandler()
+  const { broker, port, store } = await openBroker({ handler })
+  t.after(() => broker.close())
+  const will = { topic: 'tele/plug/LWT', payload: Buffer.from('Offline'), qos: 1 as const, retain: false }
+  const polite = await connect(port, { clientId: 'polite', will })
+  await polite.endAsync()
+  await until(() => contentOf(store).length === 0)
+  const lost = await connect(port, { clientId: 'lost', will })
+  lost.stream.destroy()
+  await until(() => contentOf(store).length === 0 && handler.messages.length > 0)
+  assert.deepEqual(
+    handler.messages.map(({ clientId }) => clientId),
+    ['lost'],
+  )
+})
+
+test('a connection that replaces another keeps its own will', async (t) => {
+  const { broker, port, store } = await openBroker()
+  t.after(() => broker.close())
+  const will = (payload: string): object => ({
+    clientId: 'plug',
+    will: { topic: 'lost', payload: Buffer.from(payload), qos: 0, retain: false },
+  })
+  const first = await connect(port, will('first'))
+  const replaced = new Promise<void>((resolve) => first.once('close', () => resolve()))
+  const second = await connect(port, will('second'))
+  await replaced
+  // A round trip, so that what the end of the first brought on is through.
+  await second.publishAsync('a', 'b', { qos: 1 })
+  assert.equal(contentOf(store).filter((key) => key.startsWith('broker/will/')).length, 1)
+  second.end(true)
+})
+
+test('nothing is acknowledged that the disk refused, and nothing of it is left in memory', async (t) => {
+  const store = createMemoryStore()
+  const { broker, port } = await openBroker({
+    store: {
+      scanRecords: (prefix: string) => store.scanRecords(prefix),
+      append: (append) =>
+        append.records.some(({ key }) => key.startsWith('broker/message/') || key.startsWith('broker/retained/'))
+          ? Promise.reject(new MarramError('storage-full', 'full'))
+          : store.append(append),
+    },
+  })
+  t.after(() => broker.close())
+  const panel = await connect(port, LASTING)
+  await panel.subscribeAsync('a/b', { qos: 1 })
+  panel.end(true)
+  const device = await RawClient.open(port, 'plug')
+  device.publish(1, 'a/b', 'x', { qos: 1 })
+  assert.equal(await device.until('puback'), undefined)
+  const { queuedMessages, queuedBytes, retained } = broker.status()
+  assert.deepEqual({ queuedMessages, queuedBytes, retained }, { queuedMessages: 0, queuedBytes: 0, retained: 0 })
+})
