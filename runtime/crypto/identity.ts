@@ -52,6 +52,7 @@ export function privateKeyOf(kind: 'ed25519' | 'x25519', secretKey: Uint8Array):
   return createPrivateKey({ key: Buffer.from(concat(PKCS8_PREFIX[kind], secretKey)), format: 'der', type: 'pkcs8' })
 }
 
-function rawPublicKey(privateKey: KeyObject): Uint8Array {
+/** RFC 8410: the raw 32-byte public key of a private one. */
+export function rawPublicKey(privateKey: KeyObject): Uint8Array {
   return new Uint8Array(createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-32))
 }

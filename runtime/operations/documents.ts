@@ -17,6 +17,7 @@ import type {
 } from '../ports/operations.ts'
 import type { Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
 import type { Writer, WriteOp } from '../ports/writer.ts'
+import { encodeValue } from '../wire/cbor.ts'
 import { checkCollection, countDocuments, readDocuments, spacesOf } from './reading.ts'
 import { watchDocuments } from './watching.ts'
 
@@ -181,7 +182,7 @@ function checkValue(path: string, value: Value): void {
     throw new MarramError('bad-request', `Cannot store the field "${path}": it must be JSON`)
   const fault = valueFault(value)
   if (fault) throw new MarramError('bad-request', `Cannot store the field "${path}": ${fault}`)
-  const bytes = roughBytes(value)
+  const bytes = encodedBytes(value)
   if (bytes <= PROTOCOL_LIMITS.valueBytesMax) return
   throw new MarramError(
     'too-large',
@@ -189,9 +190,8 @@ function checkValue(path: string, value: Value): void {
   )
 }
 
-/** At least the encoded size for strings; JSON's size for the rest. */
-function roughBytes(value: Value): number {
-  if (typeof value === 'string')
-    return value.length * 3 <= PROTOCOL_LIMITS.valueBytesMax ? value.length : Buffer.byteLength(value) + 5
-  return typeof value === 'object' && value !== null ? Buffer.byteLength(JSON.stringify(value)) : 9
+/** The encoded size; for short strings, numbers and the like no more than that they are within the limit. */
+function encodedBytes(value: Value): number {
+  if (typeof value === 'string' && value.length * 3 <= PROTOCOL_LIMITS.valueBytesMax) return value.length
+  return typeof value === 'string' || (typeof value === 'object' && value !== null) ? encodeValue(value).length : 9
 }

@@ -1,6 +1,7 @@
 import { FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
 import type { Stamp } from '../model/stamp.ts'
 import { encodeBatch } from '../wire/batch.ts'
+import { decodeBody } from '../wire/body.ts'
 import { feedOf } from '../wire/descriptor.ts'
 import { halves, WriteQueue, type Draft } from './author.ts'
 import type { Core } from './core.ts'
@@ -50,7 +51,9 @@ function writeDraft<Token>(core: Core<Token>, state: FeedState, queue: WriteQueu
     clockClass: core.now.trust,
     sign: (message) => core.surroundings.sign(message),
   })
-  if (!encoded.ok) return split(core, state, queue, draft)
+  // What the others will read is what is stored here too: no limit may be seen differently by an author and the rest.
+  const read = encoded.ok ? decodeBody(encoded.value.header, encoded.value.body) : encoded
+  if (!encoded.ok || !read.ok) return split(core, state, queue, draft)
   const batch = encoded.value
   state.verified = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   state.tip = state.verified
@@ -60,7 +63,7 @@ function writeDraft<Token>(core: Core<Token>, state: FeedState, queue: WriteQueu
   core.outputs.push({
     type: 'commit',
     ticket,
-    batches: [{ feed: state.feed, batch, ops: draft.ops }],
+    batches: [{ feed: state.feed, batch, ops: read.value }],
     records: [],
   })
 }

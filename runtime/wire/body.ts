@@ -3,37 +3,143 @@ import { equal } from '../base/bytes.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { fail, ok, type Result } from '../base/result.ts'
 import { sha256 } from '../crypto/hash.ts'
-import type { BatchHeader, Ops } from '../model/batch.ts'
+import { OP_DELETE, OP_PUT, type BatchHeader, type Ops, type Shape } from '../model/batch.ts'
+import { isDocumentKey, isFieldPath } from '../model/names.ts'
+import { valueFault, type Value } from '../model/value.ts'
 import { decodeValue, encodeValue } from './cbor.ts'
 
+/**
+ * The body of a state batch, in columns, for that is what deflate likes: `[docs, shapes, opDocs, opShapes, values]`.
+ * `docs` are the distinct keys; a shape is `[kind, path…]`; `opDocs` gives each operation's document and is null for
+ * 0, 1, 2, …; `opShapes` gives its shape and is a number when all have the same; `values` are those of all operations, one
+ * for each path of the shape. Elements beyond the fifth are passed over.
+ */
+
+const COMPRESSION = 0b11
+const COMPRESSION_NONE = 0
+const COMPRESSION_DEFLATE = 1
+/** Smaller bodies gain nothing. */
+const DEFLATE_FROM_BYTES = 200
+/** Stands for an operation that is wrong by itself: its place counts, it changes nothing. */
+const OP_SKIPPED = 255
+
 export function encodeBody(ops: Ops): { body: Uint8Array; flags: number } {
+  const isInOrder = ops.opDocs.length === ops.docs.length && ops.opDocs.every((doc, i) => doc === i)
+  const [shape] = ops.opShapes
+  const isUniform = shape !== undefined && ops.opShapes.every((other) => other === shape)
   const raw = encodeValue([
     ops.docs,
-    ops.shapes.map((shape) => [shape.kind, ...shape.paths]),
-    ops.opDocs,
-    ops.opShapes,
+    ops.shapes.map(({ kind, paths }) => [kind, ...paths]),
+    isInOrder ? null : ops.opDocs,
+    isUniform && isInOrder ? shape : ops.opShapes,
     ops.values,
   ])
-  if (raw.length < 200) return { body: raw, flags: 0 }
+  if (raw.length < DEFLATE_FROM_BYTES) return { body: raw, flags: COMPRESSION_NONE }
   const deflated = deflateRawSync(raw, { level: 1 })
-  return deflated.length < raw.length ? { body: new Uint8Array(deflated), flags: 1 } : { body: raw, flags: 0 }
+  if (deflated.length >= raw.length) return { body: raw, flags: COMPRESSION_NONE }
+  return { body: new Uint8Array(deflated), flags: COMPRESSION_DEFLATE }
 }
 
+/**
+ * The operations of a body whose hash is the header's. A body that is malformed as a whole is an error; an operation that
+ * is wrong by itself (a key, path or value that no gateway may store) is skipped the same way everywhere.
+ */
 export function decodeBody(header: BatchHeader, body: Uint8Array): Result<Ops> {
-  if (!equal(sha256(body), header.bodyHash)) return fail('bad-request', 'hash')
+  if (body.length !== header.bodyLength || !equal(sha256(body), header.bodyHash))
+    return malformed('it is not the one that was signed')
+  const raw = inflated(header.flags & COMPRESSION, body)
+  if (!raw.ok) return raw
+  const decoded = decodeValue(raw.value)
+  if (!decoded.ok) return decoded
+  const columns = columnsOf(decoded.value)
+  if (!columns) return malformed('its columns are not of the expected form')
+  return isConsistent(columns) ? ok(withoutWrong(columns)) : malformed('its columns do not fit together')
+}
+
+function inflated(compression: number, body: Uint8Array): Result<Uint8Array> {
+  if (compression === COMPRESSION_NONE) return ok(body)
+  if (compression !== COMPRESSION_DEFLATE) return malformed('its compression is unknown')
+  const { bodyBytesMax, inflateRatioMax } = PROTOCOL_LIMITS
   try {
-    const raw = header.flags & 1 ? inflateRawSync(body, { maxOutputLength: PROTOCOL_LIMITS.bodyBytesMax }) : body
-    const value = decodeValue(raw)
-    if (!value.ok) return value
-    const [docs, shapes, opDocs, opShapes, values] = value.value as [
-      string[],
-      [number, ...string[]][],
-      number[],
-      number[],
-      never[],
-    ]
-    return ok({ docs, shapes: shapes.map(([kind, ...paths]) => ({ kind, paths })), opDocs, opShapes, values })
-  } catch (error) {
-    return fail('bad-request', String(error))
+    return ok(inflateRawSync(body, { maxOutputLength: Math.min(bodyBytesMax, body.length * inflateRatioMax) }))
+  } catch {
+    return malformed('it does not inflate within its limits')
   }
+}
+
+function columnsOf(value: unknown): Ops | null {
+  if (!Array.isArray(value) || value.length < 5) return null
+  const [docs, shapes, opDocs, opShapes, values] = value as unknown[]
+  if (!isListOf(docs, isText) || !isListOf(shapes, isShape) || !Array.isArray(values)) return null
+  const inOrder = opDocs === null ? docs.map((_, i) => i) : opDocs
+  if (!isListOf(inOrder, isIndex)) return null
+  const each = isIndex(opShapes) ? inOrder.map(() => opShapes) : opShapes
+  if (!isListOf(each, isIndex)) return null
+  const shaped = shapes.map(([kind, ...paths]): Shape => ({ kind: kind as number, paths: paths as string[] }))
+  return { docs, shapes: shaped, opDocs: inOrder, opShapes: each, values: values as Value[] }
+}
+
+function isConsistent({ docs, shapes, opDocs, opShapes, values }: Ops): boolean {
+  if (opDocs.length > PROTOCOL_LIMITS.opsPerBatchMax || opShapes.length !== opDocs.length) return false
+  let count = 0
+  for (let i = 0; i < opDocs.length; i++) {
+    const shape = shapes[opShapes[i] as number]
+    if (shape === undefined || (opDocs[i] as number) >= docs.length) return false
+    count += shape.paths.length
+  }
+  return count === values.length
+}
+
+/** Puts a shape that no gateway knows in the place of that of every operation that may not be stored. */
+function withoutWrong(ops: Ops): Ops {
+  const shapes = [...ops.shapes]
+  const opShapes = [...ops.opShapes]
+  const areDocsSound = ops.docs.map(isDocumentKey)
+  const areShapesSound = ops.shapes.map(
+    ({ kind, paths }) => (kind !== OP_PUT && kind !== OP_DELETE) || paths.every(isFieldPath),
+  )
+  let at = 0
+  for (let i = 0; i < opShapes.length; i++) {
+    const { paths } = ops.shapes[ops.opShapes[i] as number] as Shape
+    const from = at
+    at += paths.length
+    const isSound =
+      areDocsSound[ops.opDocs[i] as number] &&
+      areShapesSound[ops.opShapes[i] as number] &&
+      areValuesSound(ops.values, from, at)
+    if (!isSound) opShapes[i] = shapes.push({ kind: OP_SKIPPED, paths }) - 1
+  }
+  return { ...ops, shapes, opShapes }
+}
+
+function areValuesSound(values: readonly Value[], from: number, to: number): boolean {
+  for (let i = from; i < to; i++) {
+    const value = values[i] as Value
+    if (typeof value === 'number' || typeof value === 'boolean' || value === null) continue
+    if (typeof value === 'string' && value.length * 3 <= PROTOCOL_LIMITS.valueBytesMax) continue
+    if (valueFault(value) !== null || encodeValue(value).length > PROTOCOL_LIMITS.valueBytesMax) return false
+  }
+  return true
+}
+
+function isShape(item: unknown): item is [number, ...string[]] {
+  if (!Array.isArray(item) || !isIndex(item[0]) || item[0] >= OP_SKIPPED) return false
+  const paths = item.slice(1) as unknown[]
+  return paths.every(isText) && new Set(paths).size === paths.length
+}
+
+function isIndex(item: unknown): item is number {
+  return Number.isSafeInteger(item) && (item as number) >= 0
+}
+
+function isText(item: unknown): item is string {
+  return typeof item === 'string'
+}
+
+function isListOf<T>(value: unknown, isItem: (item: unknown) => item is T): value is T[] {
+  return Array.isArray(value) && value.every((item) => isItem(item))
+}
+
+function malformed(why: string): Result<never> {
+  return fail('bad-request', `the body is malformed: ${why}`)
 }
