@@ -84,12 +84,17 @@ export class RawClient {
     this.socket.write(Buffer.concat([Buffer.from([firstByte, ...length]), body]))
   }
 
+  /** Takes the next packet of that kind among those that have come. */
+  take(kind: Kind): RawPacket | undefined {
+    const at = this.#packets.findIndex((packet) => packet.kind === kind)
+    return at >= 0 ? this.#packets.splice(at, 1)[0] : undefined
+  }
+
   /** Takes the next packet of that kind; undefined when the connection ended instead. */
   async until(kind: Kind): Promise<RawPacket | undefined> {
     for (;;) {
-      const at = this.#packets.findIndex((packet) => packet.kind === kind)
-      if (at >= 0) return this.#packets.splice(at, 1)[0]
-      if (this.socket.destroyed) return undefined
+      const packet = this.take(kind)
+      if (packet || this.socket.destroyed) return packet
       await new Promise<void>((resolve) => (this.#wake = resolve))
     }
   }
