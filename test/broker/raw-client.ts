@@ -12,6 +12,8 @@ const NAMES = [
   'pubcomp',
   'subscribe',
   'suback',
+  'unsubscribe',
+  'unsuback',
 ] as const
 type Kind = (typeof NAMES)[number]
 
@@ -72,6 +74,10 @@ export class RawClient {
 
   subscribe(filter: string, qos: number): void {
     this.send(0x82, short(1), text(filter), Buffer.from([qos]))
+  }
+
+  unsubscribe(filter: string): void {
+    this.send(0xa2, short(1), text(filter))
   }
 
   send(firstByte: number, ...parts: readonly Buffer[]): void {
