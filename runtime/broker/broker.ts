@@ -6,20 +6,21 @@ import type { Broker, BrokerHandler, BrokerStatus, FrameGate, OutgoingMessage } 
 import type { Log } from '../ports/log.ts'
 import {
   forgetDuplicates,
-  grantedQos,
   mayPublish,
-  mayReceive,
   maySubscribe,
   type BrokerClient,
   type RoutedPacket,
   type UnnamedPacket,
 } from './clients.ts'
+import { judgeDelivery } from './delivery.ts'
 import { DocumentAnswers } from './documents.ts'
 import { Neighbours } from './frames.ts'
 import { Connections, guardReads } from './guard.ts'
 import { listen, type ListenAddress } from './listen.ts'
 import { Logins, type LoginRules } from './logins.ts'
-import { DurablePersistence, type RecordStore, type SessionLimits } from './persistence.ts'
+import { DurablePersistence } from './persistence.ts'
+import type { SessionLimits } from './sessions.ts'
+import type { RecordStore } from './writer.ts'
 import { Lane, Publishing, sink, type Route } from './publishing.ts'
 import type { StoredWill } from './records.ts'
 import { Refusals } from './refusals.ts'
@@ -97,10 +98,9 @@ class EmbeddedBroker implements Broker {
       limits,
       onDropped: (reason, name) => this.#refusals.say('mqtt-message-dropped', { reason, name }),
       onForgotten: (clientId) => this.#watched.forget(clientId),
-      log,
     })
     this.#neighbours = new Neighbours({ mesh8, peerId, gate })
-    this.#logins = new Logins(options, this.#neighbours, this.#persistence)
+    this.#logins = new Logins(options, this.#neighbours, this.#persistence.sessions)
     this.#documents = new DocumentAnswers(handler)
     this.#route = { keep: (packet) => this.#persistence.keep(packet), deliver: (packet) => this.#deliver(packet) }
     this.#publishing = new Publishing(handler, this.#route, (message) => this.#packet(message), log)
@@ -111,9 +111,9 @@ class EmbeddedBroker implements Broker {
   async open(): Promise<void> {
     this.#listenToEvents()
     await this.#aedes.listen()
-    for (const [clientId, filters] of this.#persistence.filtersOf()) this.#watched.add(clientId, filters)
+    for (const { id, filters } of this.#persistence.sessions.all()) this.#watched.add(id, [...filters.keys()])
     await Promise.all(
-      this.#persistence.lostWills().map((will) => this.#attempt('mqtt-will-not-said', this.#sayWill(will))),
+      this.#persistence.wills.lost().map((will) => this.#attempt('mqtt-will-not-said', this.#sayWill(will))),
     )
     const { expiryMs } = this.#options.sessions
     const ageMs = Math.min(AGE_MS, Math.max(1_000, Math.ceil(expiryMs / 4)))
@@ -144,7 +144,7 @@ class EmbeddedBroker implements Broker {
     this.#isClosing = true
     clearInterval(this.#ageTimer)
     for (const server of this.#servers) server.close()
-    this.#persistence.keepWills()
+    this.#persistence.wills.keep()
     await new Promise<void>((resolve) => this.#aedes.close(resolve))
     this.#connections.destroyAll()
     await this.#persistence.settled()
@@ -179,7 +179,7 @@ class EmbeddedBroker implements Broker {
         this.#route,
       )
     }
-    await this.#persistence.forgetWill(will)
+    await this.#persistence.wills.forget(will)
   }
 
   async #listen(address: ListenAddress): Promise<void> {
@@ -268,23 +268,14 @@ class EmbeddedBroker implements Broker {
     return subscription
   }
 
-  /** Null: this client doesn't get the message, now or at all. */
   #forwarded(client: BrokerClient, packet: RoutedPacket): RoutedPacket | null {
-    const { login } = client
-    if (login?.kind === 'gateway') return packet
-    if (!login || !mayReceive(login, packet.topic)) return null
-    packet.qos = Math.min(packet.qos, grantedQos(client, packet.topic)) as 0 | 1 | 2
-    if (packet.qos === 0) return client.conn.writableLength > BROKER_LIMITS.bufferedBytesMax ? null : packet
-    if (packet.messageId !== undefined) {
-      // From its queue, when it comes back.
-      packet.dup = this.#persistence.isSentAgain(client.id, packet.messageId)
-      return packet
+    const queue = client.clean ? undefined : this.#persistence.sessions.get(client.id)?.queue
+    const verdict = judgeDelivery(client, packet, queue)
+    if (verdict === 'deliver') return packet
+    if (verdict === 'behind') {
+      this.#refusals.say('mqtt-client-behind', { clientId: client.id, user: client.login?.user })
+      client.conn.destroy()
     }
-    const isQueued = !client.clean && !packet.retain
-    if (isQueued && !this.#persistence.isUnsent(client.id, packet)) return null
-    if (client.conn.writableLength <= BROKER_LIMITS.bufferedBytesEnd) return packet
-    this.#refusals.say('mqtt-client-too-slow', { clientId: client.id, user: login.user })
-    client.conn.destroy()
     return null
   }
 

@@ -34,11 +34,12 @@ export class DocumentAnswers {
   }
 
   async #send(client: BrokerClient, filter: string): Promise<void> {
+    await taken(client)
     for (const { topic, payload } of this.#handler.retained(filter)) {
       if (client.closed) return
       if (!matches(filter, topic)) continue
       await given(client, topic, Buffer.from(payload))
-      if (client.conn.writableNeedDrain) await drained(client)
+      await taken(client)
     }
   }
 }
@@ -49,8 +50,8 @@ function given(client: BrokerClient, topic: string, payload: Buffer): Promise<vo
   return new Promise((resolve) => client.publish(packet, () => resolve()))
 }
 
-/** Or gone: aedes emits the event at the end as well. */
-function drained({ conn, closed }: BrokerClient): Promise<void> {
-  if (closed) return Promise.resolve()
+/** Resolves when the client has taken all that was given to it, or is gone: aedes emits the event at the end as well. */
+function taken({ conn, closed }: BrokerClient): Promise<void> {
+  if (closed || !conn.writableNeedDrain) return Promise.resolve()
   return new Promise((resolve) => conn.once('drain', resolve))
 }

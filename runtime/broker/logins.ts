@@ -2,7 +2,7 @@ import { BROKER_LIMITS } from '../base/limits.ts'
 import { isLoopback, type BrokerClient, type DeviceLogin, type Login, type Refusal } from './clients.ts'
 import type { Neighbours } from './frames.ts'
 import { PasswordChecker } from './passwords.ts'
-import type { DurablePersistence } from './persistence.ts'
+import type { Sessions } from './sessions.ts'
 import { isGatewayName, type User, type UserTable } from './users.ts'
 
 export interface LoginRules {
@@ -26,12 +26,12 @@ const UNKNOWN: Refusal = { returnCode: 4, reason: 'the name or the password is w
 export class Logins {
   readonly #rules: LoginRules
   readonly #neighbours: Neighbours
-  readonly #sessions: Pick<DurablePersistence, 'ownerOf' | 'hasRoomFor'>
+  readonly #sessions: Pick<Sessions, 'get' | 'hasRoomFor'>
   readonly #passwords = new PasswordChecker()
   /** Client ids in use, with their users and how many connections use them. */
   readonly #ids = new Map<string, { user: string | null; connections: number }>()
 
-  constructor(rules: LoginRules, neighbours: Neighbours, sessions: Pick<DurablePersistence, 'ownerOf' | 'hasRoomFor'>) {
+  constructor(rules: LoginRules, neighbours: Neighbours, sessions: Pick<Sessions, 'get' | 'hasRoomFor'>) {
     this.#rules = rules
     this.#neighbours = neighbours
     this.#sessions = sessions
@@ -94,7 +94,7 @@ export class Logins {
    * over its session. What belongs to an anonymous client may be taken by a login: owners turn logins on some day.
    */
   #claim({ id, conn, closed }: BrokerClient, user: string | null): boolean {
-    const claim = this.#ids.get(id) ?? { user: this.#sessions.ownerOf(id) ?? null, connections: 0 }
+    const claim = this.#ids.get(id) ?? { user: this.#sessions.get(id)?.owner ?? null, connections: 0 }
     if (closed || (claim.user !== null && claim.user !== user)) return false
     claim.user = user
     claim.connections += 1

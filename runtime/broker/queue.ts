@@ -101,17 +101,14 @@ export class Queue {
     if (entry) entry.release = { cmd: 'pubrel', messageId: packet.messageId }
   }
 
-  get(messageId: number): { readonly message: KeptMessage; readonly packet: QueuedPacket } | undefined {
+  /** What was removed, as it would have been sent; undefined when nothing was sent under the identifier. */
+  remove(messageId: number): { readonly message: KeptMessage; readonly packet: QueuedPacket } | undefined {
     const entry = this.#byMessageId.get(messageId)
-    return entry && { message: entry.message, packet: packetOf(entry) }
-  }
-
-  remove(messageId: number): void {
-    const entry = this.#byMessageId.get(messageId)
-    if (!entry) return
+    if (!entry) return undefined
     this.#byMessageId.delete(messageId)
     this.#entries.delete(nameOf(entry.message.packet))
     this.unreserve(entry.message.bytes)
+    return { message: entry.message, packet: packetOf(entry) }
   }
 
   /** As they are to be sent, in order. */

@@ -75,8 +75,9 @@ export function decodeSession(value: Uint8Array): StoredSession {
 }
 
 /** A JSON header behind its length of four bytes, then the payload. */
-export function encodePacket({ payload, ...header }: StoredPacket | StoredWill): Uint8Array {
-  const head = Buffer.from(JSON.stringify(header))
+export function encodePacket({ topic, qos, retain, payload, ...more }: StoredPacket | StoredWill): Uint8Array {
+  const whose = 'clientId' in more ? { clientId: more.clientId, user: more.user } : {}
+  const head = Buffer.from(JSON.stringify({ topic, qos, retain, ...whose }))
   const length = Buffer.alloc(4)
   length.writeUInt32BE(head.length)
   return new Uint8Array(Buffer.concat([length, head, Buffer.from(payload)]))

@@ -1,7 +1,6 @@
 import { test } from 'node:test'
 import abstractPersistence from 'aedes-persistence/abstract.js'
 import { DurablePersistence } from '../../runtime/broker/persistence.ts'
-import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 
 /** What aedes expects of any persistence. */
@@ -14,6 +13,5 @@ abstractPersistence({
       limits: { maxQueued: 10_000, maxQueuedBytes: 1_048_576, expiryMs: 86_400_000 },
       onDropped: () => {},
       onForgotten: () => {},
-      log: SILENT_LOG,
     }),
 })

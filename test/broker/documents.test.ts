@@ -62,6 +62,29 @@ test('all documents arrive, more than any buffer holds', async (t) => {
   )
 })
 
+test('documents wait for a client that is behind with other messages, and none is dropped', async (t) => {
+  const handler = new ManyDocuments(100, 'x'.repeat(100))
+  const { broker, port } = await openBroker({ handler })
+  t.after(() => broker.close())
+  const behind = await RawClient.dial(port)
+  behind.connect('behind', { clean: true })
+  await behind.until('connack')
+  behind.subscribe('t/#', 0)
+  await behind.until('suback')
+  behind.socket.pause()
+  const publisher = await connect(port)
+  t.after(() => [publisher.end(true), behind.end()])
+  for (let i = 0; i < 200; i++) await publisher.publishAsync('t/a', 'x'.repeat(100_000), { qos: 1 })
+  behind.subscribe('marram/data/#', 0)
+  await until(() => broker.isWatched('climate'))
+  behind.socket.resume()
+  for (let documents = 0; documents < 100;) {
+    const packet = await behind.until('publish')
+    assert.ok(packet)
+    if (packet.body.includes('marram/data/')) documents += 1
+  }
+})
+
 test('documents are made as the client takes them, and no more once it is gone', async (t) => {
   const handler = new ManyDocuments(1_000_000, 'x'.repeat(10_000))
   const { broker, port } = await openBroker({ handler })

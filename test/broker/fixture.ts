@@ -1,4 +1,4 @@
-import type { RecordStore } from '../../runtime/broker/persistence.ts'
+import type { RecordStore } from '../../runtime/broker/writer.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { createBroker, type BrokerOptions } from '../../runtime/broker/broker.ts'
 import type { Broker, BrokerHandler, ClientMessage, FrameGate } from '../../runtime/ports/broker.ts'

@@ -61,6 +61,25 @@ test("one client's messages are handled together and reach subscribers in their 
   assert.deepEqual(inbox.payloads(), payloads)
 })
 
+test('of two retained messages the later one stays, whichever was dealt with first', async (t) => {
+  const handler = new HeldHandler()
+  const { broker, port, store } = await openBroker({ handler })
+  t.after(() => broker.close())
+  const client = await connect(port)
+  t.after(() => client.end(true))
+  const published = ['earlier', 'later'].map((payload) => client.publishAsync('a/b', payload, { qos: 1, retain: true }))
+  await until(() => handler.answers.length === 2)
+  handler.answers[1]?.('forward')
+  await new Promise((resolve) => setImmediate(resolve))
+  handler.answers[0]?.('forward')
+  await Promise.all(published)
+  const inbox = new Inbox(client)
+  await client.subscribeAsync('a/b')
+  await inbox.until(1)
+  assert.deepEqual(inbox.payloads(), ['later'])
+  assert.ok(Buffer.from(store.scanRecords('broker/retained/')[0]?.value ?? []).includes('later'))
+})
+
 test('what the handler consumes reaches no subscriber and is not retained', async (t) => {
   const handler = new RecordingHandler()
   handler.publish = async (message) => (message.topic === 'a/consumed' ? 'consume' : 'forward')

@@ -12,6 +12,8 @@ const NAMES = [
   'pubcomp',
   'subscribe',
   'suback',
+  'unsubscribe',
+  'unsuback',
 ] as const
 type Kind = (typeof NAMES)[number]
 
@@ -74,6 +76,10 @@ export class RawClient {
     this.send(0x82, short(1), text(filter), Buffer.from([qos]))
   }
 
+  unsubscribe(filter: string): void {
+    this.send(0xa2, short(1), text(filter))
+  }
+
   send(firstByte: number, ...parts: readonly Buffer[]): void {
     const body = Buffer.concat(parts)
     const length: number[] = []
@@ -84,12 +90,17 @@ export class RawClient {
     this.socket.write(Buffer.concat([Buffer.from([firstByte, ...length]), body]))
   }
 
+  /** Takes the next packet of that kind among those that have come. */
+  take(kind: Kind): RawPacket | undefined {
+    const at = this.#packets.findIndex((packet) => packet.kind === kind)
+    return at >= 0 ? this.#packets.splice(at, 1)[0] : undefined
+  }
+
   /** Takes the next packet of that kind; undefined when the connection ended instead. */
   async until(kind: Kind): Promise<RawPacket | undefined> {
     for (;;) {
-      const at = this.#packets.findIndex((packet) => packet.kind === kind)
-      if (at >= 0) return this.#packets.splice(at, 1)[0]
-      if (this.socket.destroyed) return undefined
+      const packet = this.take(kind)
+      if (packet || this.socket.destroyed) return packet
       await new Promise<void>((resolve) => (this.#wake = resolve))
     }
   }
