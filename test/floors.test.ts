@@ -11,7 +11,7 @@ const HOUSE: House = {
   'version.ts': { floor: 0, builtins: [], isPure: true },
   model: { floor: 1, builtins: [], isPure: true },
   crypto: { floor: 1, builtins: ['node:crypto'], packages: ['@noble/ed25519'], isPure: true },
-  wire: { floor: 2, builtins: ['node:zlib'], packages: ['cbor-x'], isPure: true },
+  wire: { floor: 2, builtins: ['node:buffer', 'node:zlib'], packages: ['cbor-x'], isPure: true },
   profile: { floor: 2, builtins: [], isPure: true },
   access: { floor: 2, builtins: [], isPure: true },
   ports: { floor: 3, builtins: [], isPure: true },
