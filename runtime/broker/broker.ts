@@ -9,6 +9,8 @@ import {
   mayPublish,
   maySubscribe,
   type BrokerClient,
+  type Login,
+  type Refusal,
   type RoutedPacket,
   type UnnamedPacket,
 } from './clients.ts'
@@ -218,7 +220,7 @@ class EmbeddedBroker implements Broker {
     password: Readonly<Buffer> | undefined,
     done: (error: AuthenticateError | null, success: boolean) => void,
   ): Promise<void> {
-    const login = await this.#logins.decide(client, user, new Uint8Array(password ?? []))
+    const login = await this.#decide(client, user, new Uint8Array(password ?? []))
     if ('returnCode' in login) {
       const { returnCode, reason } = login
       this.#refusals.say('mqtt-login-refused', {
@@ -232,6 +234,15 @@ class EmbeddedBroker implements Broker {
     client.login = login
     if (login.kind === 'device') client.lengths.bytesMax = this.#options.maxPacket
     done(null, true)
+  }
+
+  /** A users file that can't be read lets nobody in, and ends nothing else. */
+  async #decide(client: BrokerClient, user: string | undefined, password: Uint8Array): Promise<Login | Refusal> {
+    try {
+      return await this.#logins.decide(client, user, password)
+    } catch (error) {
+      return { returnCode: 3, reason: sentenceOf(error) }
+    }
   }
 
   /** A publish that isn't allowed is acknowledged and dropped: an error would make clients send it again for ever. */

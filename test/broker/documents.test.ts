@@ -47,6 +47,13 @@ test('a subscription to documents is answered with them as retained messages, th
   assert.equal(broker.status().retained, 0)
 })
 
+test('a document is never kept as a retained message', async (t) => {
+  const { broker } = await openBroker()
+  t.after(() => broker.close())
+  await broker.publish({ topic: 'marram/data/climate/kitchen', payload: '{}', qos: 1, retain: true })
+  assert.equal(broker.status().retained, 0)
+})
+
 test('all documents arrive, more than any buffer holds', async (t) => {
   const handler = new ManyDocuments(3_000, 'x'.repeat(2_000))
   const { broker, port } = await openBroker({ handler })

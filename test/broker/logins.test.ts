@@ -35,6 +35,17 @@ test('a user that was removed gets in no more', async (t) => {
   await assert.rejects(connect(port, as('plug')))
 })
 
+test('a users file that cannot be read lets nobody in, and the broker goes on', async (t) => {
+  const { broker, port } = await openBroker({
+    users: () => {
+      throw new Error('EACCES')
+    },
+  })
+  t.after(() => broker.close())
+  await assert.rejects(connect(port, as('plug')))
+  ;(await connect(port)).end(true)
+})
+
 test('loopback is this machine, in whatever form', () => {
   for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) assert.ok(isLoopback(address), address)
   for (const address of ['10.0.0.1', '::ffff:10.0.0.1', '::2', undefined, '']) assert.ok(!isLoopback(address), address)
