@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { LagView, PeerView, StatusView } from '../../ports/operations.ts'
-import { formatSize } from '../../profile/units.ts'
+import { sizeText } from '../size.ts'
 import { ask, run } from '../context.ts'
 import { table } from '../table.ts'
 
@@ -47,10 +47,10 @@ function statusText(status: StatusView): string {
     `${status.name || status.peerId} (${status.peerId}) in mesh ${status.mesh}: ${status.state}${status.enrolled ? '' : ', not enrolled'}`,
     `profile ${status.profile.id} revision ${status.profile.revision}, version ${status.version}, up ${status.uptime} s`,
     `listens on ${status.listeners.join(', ') || 'nothing'}`,
-    `links ${status.links.up} up, ${formatSize(status.links.bytesSent)} sent, ${formatSize(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
+    `links ${status.links.up} up, ${sizeText(status.links.bytesSent)} sent, ${sizeText(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
     `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients`,
     `clock class ${clock.class}${clock.aheadMs > 0 ? `, stamps ${clock.aheadMs} ms ahead` : ''}`,
-    `storage ${formatSize(storage.bytes)}${storage.freeBytes === null ? '' : `, ${formatSize(storage.freeBytes)} free`}; memory ${formatSize(status.memory.rss)}`,
+    `storage ${sizeText(storage.bytes)}${storage.freeBytes === null ? '' : `, ${sizeText(storage.freeBytes)} free`}; memory ${sizeText(status.memory.rss)}`,
     collections.length === 0 ? 'no documents yet' : 'collections:',
     ...collections,
     ...status.warnings.map((warning) => `warning: ${warning}`),
@@ -64,5 +64,5 @@ function peerRow(peer: PeerView): string[] {
 }
 
 function lagText({ batches, bytes, seconds }: LagView): string {
-  return batches === 0 ? 'none' : `${batches} batches, ${formatSize(bytes)}, ${Math.round(seconds)} s`
+  return batches === 0 ? 'none' : `${batches} batches, ${sizeText(bytes)}, ${Math.round(seconds)} s`
 }
