@@ -1,10 +1,9 @@
-import { hostname, networkInterfaces } from 'node:os'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { equal, fromHex, hex, utf8 } from './base/bytes.ts'
 import { MarramError, sentenceOf } from './base/errors.ts'
 import { createBroker } from './broker/broker.ts'
-import { parseUsers, type UserTable } from './broker/users.ts'
+import { usersOf } from './broker/users-file.ts'
 import { peerIdOf } from './crypto/identity.ts'
 import { createSigner, createVerifier } from './crypto/signature.ts'
 import { createDeviceDoor, type DeviceDoor } from './devices/door.ts'
@@ -18,12 +17,13 @@ import { chooseIncarnation, newIncarnation, readMark, writeMark } from './identi
 import { checkedProfile, keepProfile, loadProfile } from './identity/profile-file.ts'
 import { enrol } from './mesh/enrolling.ts'
 import { Mesh } from './mesh/mesh.ts'
+import { reachableAddresses } from './mesh/reachable.ts'
 import { mesh8 } from './mesh/topics.ts'
-import type { Feed } from './model/batch.ts'
 import type { Capability } from './model/capability.ts'
 import { fieldsOf } from './model/document.ts'
-import { isSystemName, MESH_COLLECTION } from './model/names.ts'
+import { MESH_COLLECTION } from './model/names.ts'
 import type { Value } from './model/value.ts'
+import { Drafts } from './operations/drafts.ts'
 import { isBatchValid } from './operations/evidence.ts'
 import { Membership } from './operations/membership.ts'
 import { entriesOf } from './operations/reading.ts'
@@ -33,7 +33,7 @@ import { peersOf, statusOf, type Observed, type ObservedLink } from './operation
 import type { Broker } from './ports/broker.ts'
 import type { Log } from './ports/log.ts'
 import type { Operations } from './ports/operations.ts'
-import type { Store } from './ports/store.ts'
+import type { KeyValue } from './ports/store.ts'
 import type { WriteOp } from './ports/writer.ts'
 import { formatAddress } from './profile/address.ts'
 import { fillDefaults, type DeviceProfile } from './profile/defaults.ts'
@@ -41,6 +41,7 @@ import type { ParsedProfile } from './profile/parse.ts'
 import { describeReload } from './profile/reload.ts'
 import type { ResolvedProfile } from './profile/resolved.ts'
 import { resolveProfile } from './profile/resolve.ts'
+import type { DiskStore } from './store/disk-store.ts'
 import { openStore } from './store/open.ts'
 import type { EngineEvent } from './sync/types.ts'
 import type { Stamp } from './model/stamp.ts'
@@ -69,7 +70,6 @@ const HEALTH_MS = 60_000
 const MARK_MS = 3_600_000
 const ENROL_RETRY_MS = 5_000
 const INCARNATION_RECORD = 'gateway/incarnation'
-const DRAFT_RECORDS = 'gateway/draft/'
 const CONTACT_RECORDS = 'gateway/contact/'
 
 /**
@@ -110,20 +110,24 @@ export class Gateway {
   readonly #clock = new SystemClock(BUILT_MS)
   readonly #verifier = createVerifier()
   readonly #authority: MeshAuthority
-  readonly #drafts = new Set<string>()
+  readonly #drafts: Drafts
   readonly #lastContact = new Map<string, number>()
   readonly #startedAt = Date.now()
   readonly #timers: NodeJS.Timeout[] = []
   readonly #writer = {
-    write: (collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp> =>
-      this.#driver.write(collection, partition, ops),
+    // While enrolment puts a new driver in the place of the old one, writes wait for it.
+    write: (collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp> => {
+      const write = (): Promise<Stamp> => this.#driver.write(collection, partition, ops)
+      return this.#isChanging ? this.#isChanging.then(write) : write()
+    },
   }
+  #isChanging: Promise<void> | null = null
   #parsed: ParsedProfile
   #profile: ResolvedProfile
   #membership: MeshMembership
   #incarnation = ''
   #clockFloor = 0
-  #store!: Store
+  #store!: DiskStore
   #driver!: Driver
   #operations!: OperationService
   #members!: Membership
@@ -145,9 +149,9 @@ export class Gateway {
     this.#parsed = parsed
     this.#profile = resolveProfile(parsed.profile)
     this.#peerId = peerIdOf(identity.keys.publicKey)
-    this.#authority = new MeshAuthority(identity.mesh.meshId, identity.mesh.rootPublicKey, this.#verifier, (feed) =>
-      this.#isDraft(feed),
-    )
+    this.#drafts = new Drafts(this.#peerId)
+    const { meshId, rootPublicKey } = identity.mesh
+    this.#authority = new MeshAuthority(meshId, rootPublicKey, this.#verifier, (feed) => this.#drafts.isDraft(feed))
     this.closed = new Promise((resolve) => {
       this.#ended = resolve
     })
@@ -177,8 +181,9 @@ export class Gateway {
     for (const warning of this.#warnings()) this.#log.warn('warning', { message: warning })
     this.#every(HEALTH_MS, () => this.#door.publishHealth())
     this.#every(MARK_MS, () => this.#writeMark())
-    if (this.#membership.chain) this.#mesh.start()
-    else void this.#enrol()
+    if (!this.#membership.chain) return void this.#enrol()
+    this.#mesh.start()
+    await this.#drafts.writeAgain(this.#store, this.#writer)
   }
 
   /** Reads the profile again and applies what can be applied while running; a broken one changes nothing. */
@@ -222,7 +227,7 @@ export class Gateway {
       maxBytes: storage.maxBytes,
       onFatal: (error) => this.#fail(error),
     })
-    for (const { key } of this.#store.scanRecords(DRAFT_RECORDS)) this.#drafts.add(key.slice(DRAFT_RECORDS.length))
+    this.#drafts.load(this.#store)
     for (const { key, value } of this.#store.scanRecords(CONTACT_RECORDS)) {
       if (value) this.#lastContact.set(key.slice(CONTACT_RECORDS.length), Number(Buffer.from(value).toString()))
     }
@@ -249,11 +254,8 @@ export class Gateway {
   /** The mark first: a store that claims an incarnation its mark doesn't know would start another. */
   async #storeIncarnation(): Promise<void> {
     writeMark(this.#options.dir, { incarnation: this.#incarnation, lsn: this.#store.lastLsn(), hlc: this.#clockFloor })
-    const records = [{ key: INCARNATION_RECORD, value: utf8(this.#incarnation) }]
-    if (!this.#membership.chain) {
-      this.#drafts.add(this.#incarnation)
-      records.push({ key: DRAFT_RECORDS + this.#incarnation, value: utf8('1') })
-    }
+    const records: KeyValue[] = [{ key: INCARNATION_RECORD, value: utf8(this.#incarnation) }]
+    if (!this.#membership.chain) records.push(this.#drafts.add(this.#incarnation))
     await this.#store.append({ batches: [], records })
   }
 
@@ -272,12 +274,6 @@ export class Gateway {
       'storage-damaged',
       `Cannot start in "${this.#options.dir}": the key in identity/device.json is not the one that was admitted to the mesh, restore it from a copy or join anew in another directory`,
     )
-  }
-
-  /** Of ours, written before we were admitted: nobody else would accept it. */
-  #isDraft(feed: Feed): boolean {
-    const { incarnation } = feed.descriptor
-    return this.#drafts.has(hex(incarnation)) && feed.origin === this.#peerId
   }
 
   #admitKnownMembers(): void {
@@ -356,14 +352,14 @@ export class Gateway {
       sign: (message) => signer.sign(message),
       wallMs: () => this.#clock.wallMs(),
       hlc: () => this.#driver.view.clock,
-      addresses: () => this.#reachableAddresses(),
+      addresses: () => reachableAddresses(this.#listeners),
     })
     this.#operations = new OperationService(
       {
         store: this.#store,
         writer: this.#writer,
         rules: () => rulesOf(this.#profile),
-        incarnation: this.#incarnation,
+        instance: hex(this.#store.instance),
         isValid: (feedKey, seq) => isBatchValid(this.#store, mesh.meshId, this.#verifier, feedKey, seq),
       },
       {
@@ -383,7 +379,7 @@ export class Gateway {
       listen,
       mesh8: mesh8(this.#identity.mesh.meshId),
       peerId: this.#peerId,
-      users: this.#usersReader(),
+      users: usersOf(this.#usersPath, this.#log),
       anonymous,
       maxPacket: maxPacketBytes,
       sessions,
@@ -422,6 +418,15 @@ export class Gateway {
    * written again, so that the others get it; nobody would take the drafts themselves.
    */
   async #admitted(chain: readonly Uint8Array[], addresses: readonly string[]): Promise<void> {
+    this.#isChanging = this.#becomeMember(chain, addresses)
+    await this.#isChanging
+    this.#isChanging = null
+    this.#log.info('enrolled', { peerId: this.#peerId, mesh: this.#membership.name })
+    this.#mesh.start()
+    await this.#drafts.writeAgain(this.#store, this.#writer)
+  }
+
+  async #becomeMember(chain: readonly Uint8Array[], addresses: readonly string[]): Promise<void> {
     this.#mesh.closeAll()
     await this.#driver.close()
     this.#membership = { ...this.#membership, chain, addresses, invite: null }
@@ -430,25 +435,6 @@ export class Gateway {
     await this.#storeIncarnation()
     saveMembership(this.#options.dir, this.#membership)
     this.#startDriver()
-    this.#log.info('enrolled', { peerId: this.#peerId, mesh: this.#membership.name })
-    this.#mesh.start()
-    await this.#writeDraftsAgain()
-  }
-
-  /** Idempotent: what was written again already is no draft any more. */
-  async #writeDraftsAgain(): Promise<void> {
-    for (const space of this.#store.spaces()) {
-      if (isSystemName(space.collection)) continue
-      for (const { key, document } of entriesOf(this.#store, space)) {
-        const fields: { [path: string]: Value } = {}
-        document.paths.forEach((path, i) => {
-          const write = document.writes[i]
-          if (write && this.#isDraft(write.feed)) fields[path] = document.values[i] as Value
-        })
-        if (Object.keys(fields).length > 0)
-          await this.#writer.write(space.collection, space.partition, [{ kind: 'put', key, fields }])
-      }
-    }
   }
 
   async #setProfile(profile: unknown): Promise<{ revision: number; restart: readonly string[] }> {
@@ -559,34 +545,9 @@ export class Gateway {
     return listed.length > 0 ? listed : this.#membership.addresses
   }
 
-  /** Our listeners with every address of this machine in place of the wildcard; loopback only when there is nothing else. */
-  #reachableAddresses(): string[] {
-    const addresses = this.#listeners.flatMap((text) => {
-      const url = new URL(text)
-      return url.hostname === '[::]' || url.hostname === '0.0.0.0'
-        ? machineAddresses().map((host) => `mqtt://${host}:${url.port}`)
-        : [text]
-    })
-    const outside = addresses.filter((text) => !/\/\/(127\.|\[::1\])/.test(text))
-    return outside.length > 0 ? [...outside, ...addresses.filter((text) => !outside.includes(text))] : addresses
-  }
-
-  /** Reads the users file again when it has changed. A broken file lets nobody new in and says so. */
-  #usersReader(): () => UserTable {
-    const { users } = this.#profile.broker
-    const folder = users.from === 'cred' ? (process.env['CREDENTIALS_DIRECTORY'] ?? '') : this.#options.dir
-    const path = resolve(folder, users.name)
-    let readAt = 0
-    let table: UserTable = new Map()
-    return () => {
-      const changedAt = existsSync(path) ? statSync(path).mtimeMs : 0
-      if (changedAt === readAt) return table
-      readAt = changedAt
-      const parsed = changedAt === 0 ? null : parseUsers(readFileSync(path, 'utf8'))
-      if (parsed && !parsed.ok) this.#log.error('users-refused', { path, message: parsed.error.message })
-      table = parsed?.ok ? parsed.value : new Map()
-      return table
-    }
+  get #usersPath(): string {
+    const { from, name } = this.#profile.broker.users
+    return resolve(from === 'cred' ? (process.env['CREDENTIALS_DIRECTORY'] ?? '') : this.#options.dir, name)
   }
 
   #every(ms: number, act: () => void | Promise<void>): void {
@@ -599,12 +560,4 @@ export class Gateway {
     }
     this.#timers.push(setInterval(() => void run(), ms).unref())
   }
-}
-
-function machineAddresses(): string[] {
-  const addresses = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
-  const outside = addresses
-    .filter(({ internal, family }) => !internal && family === 'IPv4')
-    .map(({ address }) => address)
-  return [...outside, '127.0.0.1']
 }

@@ -44,7 +44,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
         write: () => Promise.reject(new MarramError('not-running', `Cannot write: no gateway runs on "${dir}"`)),
       },
       rules: () => rulesOf(profile),
-      incarnation: '0000000000000000',
+      instance: '0000000000000000',
       isValid: (feedKey, seq) => isBatchValid(store, mesh.meshId, verifier, feedKey, seq),
     })
     return {

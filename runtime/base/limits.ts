@@ -8,9 +8,10 @@ export const PROTOCOL_LIMITS = {
   frameBytesMax: 65_536,
   /** One batch as transmitted (envelope and body), in bytes. */
   batchBytesMax: 49_152,
-  /** A body after inflating, in bytes, and its greatest ratio to the transmitted body. */
+  /** A body after inflating, in bytes; beyond the bytes that are always allowed, its greatest ratio to the transmitted body. */
   bodyBytesMax: 1_048_576,
   inflateRatioMax: 64,
+  inflateBytesAlways: 131_072,
   opsPerBatchMax: 1024,
   /** One field's value, encoded, in bytes: larger things are blobs. */
   valueBytesMax: 32_768,

@@ -7,25 +7,12 @@ import type { BrokerAddress } from './address.ts'
 import { BackOff } from './back-off.ts'
 import { Channel, type RemoteProof } from './channel.ts'
 import { openConnection, type Connection } from './connection.ts'
+import type { LinkTable } from './link-table.ts'
 import { drawSession } from './session-number.ts'
 import { inboxFilter, inboxTopic } from './topics.ts'
 
-/** What a dialler needs of the mesh it dials for. */
-export interface DiallerMesh {
-  judge(remote: RemoteProof): LinkPeer | string
-  established(
-    peer: LinkPeer,
-    channel: Channel,
-    transport: { send(frame: Uint8Array): boolean; close(): void },
-    isDialled: boolean,
-  ): number | null
-  received(link: number, frameBytes: number, bytes: Uint8Array): void
-  lost(link: number, reason: string): void
-  isLinkedTo(peerId: string): boolean
-}
-
 export interface DiallerOptions {
-  readonly mesh: DiallerMesh
+  readonly mesh: LinkTable
   readonly address: BrokerAddress
   /** The address as configured. */
   readonly text: string

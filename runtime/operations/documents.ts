@@ -33,7 +33,8 @@ export interface DocumentSurroundings {
   readonly store: StoredDocuments & Log
   readonly writer: Writer
   readonly rules: () => CollectionRules
-  readonly incarnation: string
+  /** The store's identity in hexadecimal. */
+  readonly instance: string
   /** Whether a stored batch's hash, chain and signature verify. */
   readonly isValid: (feedKey: string, seq: number) => boolean
 }
@@ -85,8 +86,8 @@ export class DocumentService implements Documents {
   }
 
   watch(collection: string, options: WatchOptions = {}): AsyncIterable<WatchEvent> {
-    const { store, incarnation } = this.#with
-    return watchDocuments({ store, incarnation, lastLsn: () => store.lastLsn() }, collection, options)
+    const { store, instance } = this.#with
+    return watchDocuments({ store, instance, lastLsn: () => store.lastLsn() }, collection, options)
   }
 
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } } {

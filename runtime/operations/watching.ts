@@ -13,8 +13,8 @@ import { checkCollection, entriesOf, filterOf, spacesOf, type Filter } from './r
 
 export interface WatchedStore {
   readonly store: Documents
-  /** The database's incarnation in hexadecimal: cursors of another one begin from the start. */
-  readonly incarnation: string
+  /** The store's identity in hexadecimal: cursors of another one begin from the start. */
+  readonly instance: string
   /** The store's number of its last batch. */
   lastLsn(): number
 }
@@ -27,7 +27,7 @@ export function watchDocuments(
 ): AsyncGenerator<WatchEvent> {
   checkCollection(collection)
   filterOf(options.where)
-  lsnOf(options.since, watched.incarnation)
+  lsnOf(options.since, watched)
   return watch(watched, collection, options)
 }
 
@@ -64,7 +64,7 @@ class Watcher {
     this.#filter = filterOf(options.where)
     this.#signal = options.signal
     this.#isResumed = options.since !== undefined
-    this.#toldLsn = lsnOf(options.since, watched.incarnation)
+    this.#toldLsn = lsnOf(options.since, watched)
     this.#signal?.addEventListener('abort', () => this.#wake?.())
     this.#unsubscribe = watched.store.subscribe((change) => {
       if (change.collection === collection) this.#note(change, change.key, change.document.lsn)
@@ -160,16 +160,17 @@ class Watcher {
   }
 
   #cursor(): string {
-    return `${this.#watched.incarnation}.${this.#toldLsn}`
+    return `${this.#watched.instance}.${this.#toldLsn}`
   }
 }
 
-/** A cursor is `<incarnation>.<lsn>`; that of another database begins from the start. */
-function lsnOf(since: string | undefined, incarnation: string): number {
+/** A cursor is `<instance>.<lsn>`; that of another store, or beyond what this one holds, begins from the start. */
+function lsnOf(since: string | undefined, watched: WatchedStore): number {
   if (since === undefined) return 0
   const match = /^([0-9a-f]{16})\.(\d{1,15})$/.exec(since)
   if (!match) throw new MarramError('bad-request', `Cannot resume at "${since.slice(0, 60)}": it is no cursor of watch`)
-  return match[1] === incarnation ? Number(match[2]) : 0
+  const lsn = Number(match[2])
+  return match[1] === watched.instance && lsn <= watched.lastLsn() ? lsn : 0
 }
 
 function nameOf(space: Space, key: string): string {

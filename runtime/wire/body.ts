@@ -36,7 +36,8 @@ export function encodeBody(ops: Ops): { body: Uint8Array; flags: number } {
   ])
   if (raw.length < DEFLATE_FROM_BYTES) return { body: raw, flags: COMPRESSION_NONE }
   const deflated = deflateRawSync(raw, { level: 1 })
-  if (deflated.length >= raw.length) return { body: raw, flags: COMPRESSION_NONE }
+  if (deflated.length >= raw.length || raw.length > inflatedBytesMax(deflated.length))
+    return { body: raw, flags: COMPRESSION_NONE }
   return { body: new Uint8Array(deflated), flags: COMPRESSION_DEFLATE }
 }
 
@@ -59,12 +60,17 @@ export function decodeBody(header: BatchHeader, body: Uint8Array): Result<Ops> {
 function inflated(compression: number, body: Uint8Array): Result<Uint8Array> {
   if (compression === COMPRESSION_NONE) return ok(body)
   if (compression !== COMPRESSION_DEFLATE) return malformed('its compression is unknown')
-  const { bodyBytesMax, inflateRatioMax } = PROTOCOL_LIMITS
   try {
-    return ok(inflateRawSync(body, { maxOutputLength: Math.min(bodyBytesMax, body.length * inflateRatioMax) }))
+    return ok(inflateRawSync(body, { maxOutputLength: inflatedBytesMax(body.length) }))
   } catch {
     return malformed('it does not inflate within its limits')
   }
+}
+
+/** Small bodies may be mostly repetition; of large ones nobody may make work out of nothing. */
+function inflatedBytesMax(transmitted: number): number {
+  const { bodyBytesMax, inflateRatioMax, inflateBytesAlways } = PROTOCOL_LIMITS
+  return Math.min(bodyBytesMax, Math.max(inflateBytesAlways, transmitted * inflateRatioMax))
 }
 
 function columnsOf(value: unknown): Ops | null {

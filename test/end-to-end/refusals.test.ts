@@ -170,3 +170,16 @@ test('bytes from hell cost a connection, nothing else', async (t) => {
   }
   assert.equal((await a.run('get', 'climate', 'k', '--json')).includes('"x":1'), true)
 })
+
+test('a gateway of another mesh gets no link and no data, however often it knocks', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  await a.run('put', 'climate', 'private', '{"x":1}')
+  const stranger = new GatewayProcess(join(folder, 'stranger'))
+  t.after(() => stranger.stop('SIGKILL'))
+  await stranger.run('init', '--mesh', 'test')
+  await stranger.start({ bootstrap: [a.address], set: ['log.level=debug'] })
+  await until('it was turned away', () => stranger.lines.filter(({ event }) => event === 'dial-ended').length >= 2)
+  assert.equal((await a.json<StatusView>('status')).links.up, 0)
+  assert.equal((await marram('get', 'climate', 'private', '--dir', stranger.dir)).code, 1)
+})

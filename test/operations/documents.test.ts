@@ -50,7 +50,7 @@ function service(): DocumentService {
       partitionOf: () => '',
       refusal: (name) => (name === 'closed' ? 'the profile does not declare it' : null),
     }),
-    incarnation: '0011223344556677',
+    instance: '0011223344556677',
     isValid: (feedKey, seq) => isBatchValid(store, MESH, verifier, feedKey, seq),
   })
 }

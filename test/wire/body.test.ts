@@ -119,6 +119,15 @@ test('another hash or length, an unknown compression and a bomb are errors', () 
   assert.equal(decodeBody({ ...header, bodyHash: new Uint8Array(32) }, body).ok, false)
   assert.equal(decodeBody({ ...header, bodyLength: 1 }, body).ok, false)
   assert.equal(decodeBody({ ...header, flags: 2 }, body).ok, false)
+  const repetition = encodeBody({
+    docs: ['d'],
+    shapes: [{ kind: 0, paths: ['a'] }],
+    opDocs: [0],
+    opShapes: [0],
+    values: ['x'.repeat(30_000)],
+  })
+  assert.ok(repetition.body.length < 200)
+  assert.ok(decodeBody(headerOf(repetition.body, repetition.flags), repetition.body).ok)
   const bomb = new Uint8Array(deflateRawSync(Buffer.alloc(20_000_000)))
   assert.equal(decodeBody(headerOf(bomb, 1), bomb).ok, false)
 })
