@@ -17,6 +17,8 @@ interface GatewayError {
   readonly error: { readonly code: string; readonly message: string }
 }
 
+/** Kept alive, the gateway takes the rest of a body that it has refused, and its answer arrives; there is no second request. */
+const HEADERS = { 'content-type': 'application/json', connection: 'keep-alive' }
 const ANSWER_BYTES_MAX = 67_108_864
 
 export function clientOf(dir: string): Client {
@@ -38,8 +40,10 @@ class Call {
   constructor(dir: string, method: string, path: string) {
     this.#dir = dir
     checkSocketFolder(dir)
-    const headers = { 'content-type': 'application/json' }
-    this.#request = httpRequest({ socketPath: socketPathOf(dir), method, path: `/api/v1/${path}`, headers })
+    const socketPath = socketPathOf(dir)
+    this.#request = httpRequest({ socketPath, method, path: `/api/v1/${path}`, agent: false, headers: HEADERS })
+    // Once the answer has come Node listens no more, and what was still being sent may yet fail.
+    this.#request.once('socket', (socket) => socket.on('error', () => {}))
   }
 
   async json(body: unknown): Promise<unknown> {

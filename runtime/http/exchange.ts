@@ -33,7 +33,9 @@ export class Outflow {
 
   constructor(exchange: Exchange, contentType: string) {
     this.#exchange = exchange
-    exchange.response.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' })
+    // Set one by one, so that they can still be read when something goes wrong later.
+    exchange.response.setHeader('content-type', contentType)
+    exchange.response.setHeader('cache-control', 'no-store')
     exchange.response.flushHeaders()
   }
 

@@ -26,6 +26,7 @@ const PROGRESS_EVERY = 1_000
 export async function importDocuments(exchange: Exchange): Promise<void> {
   const { response, signal } = exchange
   response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+  response.flushHeaders()
   const work = new Import(exchange)
   for await (const line of readLines(bodyOf(exchange), HTTP_LIMITS.lineBytesMax)) {
     await work.room(HTTP_LIMITS.importLinesMax, HTTP_LIMITS.importBytesMax)
@@ -47,6 +48,8 @@ class Import {
   readonly #underWay = new Map<number, number>()
   #bytes = 0
   #lines = 0
+  /** The first line that met what ended the import. */
+  #failedLine = Number.POSITIVE_INFINITY
   #wake: (() => void) | null = null
   imported = 0
   skipped = 0
@@ -71,7 +74,7 @@ class Import {
 
   sayProgress(): void {
     const [first = this.#lines + 1] = this.#underWay.keys()
-    this.#say({ done: this.imported, lines: first - 1 })
+    this.#say({ done: this.imported, lines: Math.min(first, this.#failedLine) - 1 })
   }
 
   async #put(line: Buffer, number: number): Promise<void> {
@@ -92,6 +95,7 @@ class Import {
 
   #refuse(error: unknown, number: number): void {
     if (LASTING.includes(codeOf(error))) {
+      this.#failedLine = Math.min(number, this.#failedLine)
       this.failure ??= new MarramError(codeOf(error), sentenceOf(error), { cause: error })
       return
     }

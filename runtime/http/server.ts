@@ -74,6 +74,8 @@ class Door implements ControlServer {
     response.once('close', () => {
       this.#open.delete(controller)
       controller.abort()
+      // A connection that goes idle after the server was closed is nobody else's to close.
+      if (!this.#server.listening) setImmediate(() => this.#server.closeIdleConnections())
     })
     try {
       await this.#answer(request, response, controller.signal)
