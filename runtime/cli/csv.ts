@@ -49,7 +49,9 @@ export async function* csvOf(documentLines: () => AsyncIterable<string>): AsyncG
     const { key, value } = documentOf(line)
     const added = Object.keys(value).find((name) => !names.has(name))
     if (added !== undefined) throw refusal(`the field "${added}" is new since the export began: export again`)
-    yield [key, ...header.map((name) => cellOf(value[name]))].map(quoted).join(',')
+    yield [key, ...header.map((name) => (Object.hasOwn(value, name) ? cellOf(value[name] as Value) : ''))]
+      .map(quoted)
+      .join(',')
   }
 }
 
@@ -79,8 +81,7 @@ function faultOf(cells: readonly string[], header: readonly string[]): string | 
 }
 
 /** A text that would read as something else is written as JSON. */
-function cellOf(value: Value | undefined): string {
-  if (value === undefined) return ''
+function cellOf(value: Value): string {
   return typeof value === 'string' && value !== '' && valueOf(value) === value ? value : JSON.stringify(value)
 }
 

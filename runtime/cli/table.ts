@@ -1,7 +1,10 @@
+import { printable } from '../base/printable.ts'
+
 /** Columns as wide as their widest cell, two spaces between. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = header.map((name, i) => Math.max(name.length, ...rows.map((row) => (row[i] ?? '').length)))
-  return [header, ...rows]
+  const shown = [header, ...rows].map((row) => row.map(printable))
+  const widths = header.map((_, i) => Math.max(...shown.map((row) => row[i]?.length ?? 0)))
+  return shown
     .map((row) =>
       row
         .map((cell, i) => cell.padEnd(widths[i] ?? 0))
