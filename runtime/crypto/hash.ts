@@ -8,3 +8,8 @@ export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   for (const part of parts) hasher.update(part)
   return new Uint8Array(hasher.digest())
 }
+
+/** The same of one part, in hexadecimal. */
+export function sha256Hex(part: Uint8Array): string {
+  return hash('sha256', part)
+}

@@ -1,5 +1,5 @@
 import { hex } from '../base/bytes.ts'
-import { sha256 } from '../crypto/hash.ts'
+import { sha256Hex } from '../crypto/hash.ts'
 import type { Document } from '../model/document.ts'
 import type { Value } from '../model/value.ts'
 import { ByteWriter } from './byte-writer.ts'
@@ -28,7 +28,7 @@ export function contributionOf(key: string, document: Document): bigint {
     writer.natural(write.index)
     writer.text(write.origin)
   }
-  return bigintOf(sha256(writer.view()))
+  return BigInt(`0x${sha256Hex(writer.view())}`)
 }
 
 /** `digest` with `removed` taken out and `added` put in. */
