@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connectAsync } from 'mqtt'
-import { found, temporaryFolder } from '../end-to-end/harness.ts'
+import { found, temporaryFolder, until } from '../end-to-end/harness.ts'
 
 interface Call {
   /** Seconds; start, and start plus duration. */
@@ -24,7 +24,7 @@ test('no reply and no PUBACK leaves before the flush of what it answers has retu
   const strace = spawn(
     'strace',
     [
-      '-f',
+      '-ff',
       '-ttt',
       '-T',
       '-y',
@@ -39,7 +39,7 @@ test('no reply and no PUBACK leaves before the flush of what it answers has retu
     ],
     { stdio: 'ignore' },
   )
-  await new Promise((resolve) => setTimeout(resolve, 1_500))
+  await until('every thread is traced', () => isTraced(a.pid))
   const mqtt = await connectAsync(a.address, { protocolVersion: 4 })
   for (let i = 0; i < 20; i++)
     await mqtt.publishAsync(`zigbee2mqtt/traced-${i}`, JSON.stringify({ mark: `value-${i}` }), { qos: 1 })
@@ -48,7 +48,11 @@ test('no reply and no PUBACK leaves before the flush of what it answers has retu
   strace.kill('SIGINT')
   await once(strace, 'exit')
 
-  const calls = readFileSync(trace, 'utf8').split('\n').flatMap(callOf)
+  // A file for each thread, so that no call is cut in two by another thread's; put together in order of time.
+  const files = readdirSync(folder).filter((name) => name.startsWith('trace.'))
+  const lines = files.flatMap((name) => readFileSync(join(folder, name), 'utf8').split('
+'))
+  const calls = lines.flatMap(callOf).sort((x, y) => x.startedAt - y.startedAt)
   const log = calls.filter(({ name, path }) => name.startsWith('pwrite') && path.includes('/data/'))
   assert.ok(log.length > 0, 'the log was written')
   assert.ok(isSynchronous(a.pid, log[0] as Call), 'the log is written through to the disk')
@@ -80,9 +84,9 @@ test('no reply and no PUBACK leaves before the flush of what it answers has retu
   t.diagnostic(`${checked} answers, none before its flush`)
 })
 
-/** `PID TIME name(FD<path>, "text"…) = n <duration>`; calls that were interrupted by others are joined by strace's `resumed`. */
+/** `TIME name(FD<path>, "text"…) = n <duration>`. */
 function callOf(line: string): Call[] {
-  const match = /^\d+ (\d+\.\d+) (\w+)\(\d+<([^>]*)>(?:, |\()(.*)<(\d+\.\d+)>$/.exec(line)
+  const match = /^(\d+\.\d+) (\w+)\(\d+<([^>]*)>(?:, |\()(.*)<(\d+\.\d+)>$/.exec(line)
   if (!match) return []
   const [, at, name, path, text, took] = match
   const startedAt = Number(at)
@@ -95,6 +99,11 @@ function callOf(line: string): Call[] {
       text: (text as string).replace(/^\[\{iov_base=/, ''),
     },
   ]
+}
+
+function isTraced(pid: number): boolean {
+  const threads = readdirSync(`/proc/${pid}/task`)
+  return threads.every((thread) => !/^TracerPid:\s+0$/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')))
 }
 
 /** O_DSYNC of the descriptor, from the kernel. */
