@@ -50,8 +50,7 @@ test('no reply and no PUBACK leaves before the flush of what it answers has retu
 
   // A file for each thread, so that no call is cut in two by another thread's; put together in order of time.
   const files = readdirSync(folder).filter((name) => name.startsWith('trace.'))
-  const lines = files.flatMap((name) => readFileSync(join(folder, name), 'utf8').split('
-'))
+  const lines = files.flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
   const calls = lines.flatMap(callOf).sort((x, y) => x.startedAt - y.startedAt)
   const log = calls.filter(({ name, path }) => name.startsWith('pwrite') && path.includes('/data/'))
   assert.ok(log.length > 0, 'the log was written')
@@ -103,7 +102,9 @@ function callOf(line: string): Call[] {
 
 function isTraced(pid: number): boolean {
   const threads = readdirSync(`/proc/${pid}/task`)
-  return threads.every((thread) => !/^TracerPid:\s+0$/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')))
+  return threads.every(
+    (thread) => !/^TracerPid:\s+0$/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')),
+  )
 }
 
 /** O_DSYNC of the descriptor, from the kernel. */
