@@ -17,6 +17,8 @@ const LOCK = join(ROOT, '.setup-lock')
 const NODE_MIN = [20, 19]
 const PLATFORMS = ['linux-x64', 'linux-arm64', 'linux-arm', 'darwin-x64', 'darwin-arm64']
 const NPM_CI = ['ci', '--ignore-scripts', '--include=dev', '--prefer-offline', '--no-audit', '--no-fund']
+/** Two more tries, soon: without a network the answer should not take minutes. */
+const NPM_RETRIES = ['--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000']
 
 export async function setup() {
   const refusal = refusalOf(process)
@@ -54,7 +56,7 @@ function wantedStamp() {
 
 function install() {
   console.error('Installing dependencies…')
-  const { status, error, stderr } = spawnSync('npm', NPM_CI, {
+  const { status, error, stderr } = spawnSync('npm', [...NPM_CI, ...NPM_RETRIES], {
     cwd: ROOT,
     encoding: 'utf8',
     stdio: ['ignore', 'ignore', 'pipe'],
