@@ -24,6 +24,7 @@ test('the seeds of the gate reach every kind of trouble', () => {
     'frames reordered',
     'power cut with unflushed appends',
     'partition',
+    'power cut with unflushed appends',
     'disk full',
     'clock jump',
     'batch deferred',

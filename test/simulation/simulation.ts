@@ -260,6 +260,8 @@ export class Simulation implements World {
   #crashSome(): void {
     const gateway = this.#pick(this.gateways)
     if (!gateway.isUp) return
+    // Often in the middle of a burst, when the disk has not taken everything yet.
+    if (this.random() < 0.5) for (let i = 0; i < 100; i++) gateway.write(this.#pick(COLLECTIONS), this.#drawOp())
     if (gateway.disk.cached > 0) this.note('power cut with unflushed appends')
     gateway.crash()
     for (const pipe of new Set(this.#pipes.values())) {
