@@ -21,11 +21,6 @@ export function answerJson({ response }: Exchange, value: unknown): void {
   response.end(JSON.stringify(value))
 }
 
-/** The request's body as it comes. Leaving it half read doesn't close the connection, for the answer has yet to be sent. */
-export function bodyOf({ request }: Exchange): AsyncIterable<Buffer> {
-  return { [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer> }
-}
-
 /** Text that is sent while it is made: gathered into pieces, and never made faster than the client takes it. */
 export class Outflow {
   readonly #exchange: Exchange

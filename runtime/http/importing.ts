@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
 import { HTTP_LIMITS } from '../base/limits.ts'
 import type { Fields } from '../model/value.ts'
-import { bodyOf, type Exchange } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
 import { readLines } from './lines.ts'
 
 /** Errors that every further line would meet as well. */
@@ -24,11 +24,11 @@ const PROGRESS_EVERY = 1_000
  * end `{"imported", "skipped"}`, or `{"error"}` when going on made no sense.
  */
 export async function importDocuments(exchange: Exchange): Promise<void> {
-  const { response, signal } = exchange
+  const { request, response, signal } = exchange
   response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   response.flushHeaders()
   const work = new Import(exchange)
-  for await (const line of readLines(bodyOf(exchange), HTTP_LIMITS.lineBytesMax)) {
+  for await (const line of readLines(request, HTTP_LIMITS.lineBytesMax)) {
     await work.room(HTTP_LIMITS.importLinesMax, HTTP_LIMITS.importBytesMax)
     if (response.writableNeedDrain) await once(response, 'drain', { signal })
     if (work.failure || signal.aborted) break

@@ -2,7 +2,7 @@ import { MarramError, sentenceOf } from '../base/errors.ts'
 import { HTTP_LIMITS } from '../base/limits.ts'
 import type { Fields } from '../model/value.ts'
 import type { InviteOptions } from '../ports/operations.ts'
-import { answerJson, bodyOf, type Exchange } from './exchange.ts'
+import { answerJson, type Exchange } from './exchange.ts'
 import { importDocuments } from './importing.ts'
 import { readBody } from './lines.ts'
 import { answerPage, exportDocuments, queryOf, streamChanges } from './reading.ts'
@@ -105,8 +105,8 @@ async function setProfile(exchange: Exchange): Promise<unknown> {
 }
 
 /** The body; a request without one stands for an empty object. */
-async function objectOf(exchange: Exchange): Promise<object> {
-  const value = parse((await readBody(bodyOf(exchange), HTTP_LIMITS.bodyBytesMax)) || '{}')
+async function objectOf({ request }: Exchange): Promise<object> {
+  const value = parse((await readBody(request, HTTP_LIMITS.bodyBytesMax)) || '{}')
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
   throw new MarramError('bad-request', 'Cannot read the body: it must be a JSON object')
 }

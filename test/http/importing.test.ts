@@ -69,7 +69,8 @@ describe('import', () => {
     operations.beforeWrite = (key) => {
       if (key === 'k4') throw new MarramError('storage-full', 'Cannot write: the disk is full')
     }
-    const lines = ['', ...Array.from({ length: 9 }, (_, i) => `{"key":"k${i}","x":1}`)]
+    // So many that the gateway has not read them all when it answers.
+    const lines = ['', ...Array.from({ length: 100_000 }, (_, i) => `{"key":"k${i}","x":1}`)]
     const said = reports((await ask(dir, 'POST', 'collections/climate/import', lines.join('\n'))).text)
     assert.deepEqual(said.at(-1), { error: { code: 'storage-full', message: 'Cannot write: the disk is full' } })
     assert.equal(said.at(-2)?.['lines'], 5, 'the empty line and k0 to k3')
