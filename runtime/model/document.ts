@@ -116,11 +116,16 @@ export function mergePut(
 export function mergeDelete(document: Document, write: Write): boolean {
   if (document.deleted !== null && compareStamps(write, document.deleted) <= 0) return false
   document.deleted = write
-  const kept = document.paths.map((_, i) => i).filter((i) => compareStamps(document.writes[i] as Write, write) > 0)
+  keepCells(document, (i) => compareStamps(document.writes[i] as Write, write) > 0)
+  return true
+}
+
+/** Removes the cells that `isKept` says no to, by their place. */
+export function keepCells(document: Document, isKept: (index: number) => boolean): void {
+  const kept = document.paths.map((_, i) => i).filter(isKept)
   document.paths = kept.map((i) => document.paths[i] as string)
   document.values = kept.map((i) => document.values[i] as Value)
   document.writes = kept.map((i) => document.writes[i] as Write)
-  return true
 }
 
 /** Merges a whole document into another: what a rebuild or a read over two layers needs. True when `into` changed. */
