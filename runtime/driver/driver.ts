@@ -160,9 +160,9 @@ export class Driver implements LinkHandler, Writer {
     this.#engine.handle(this.#now(), { type: 'verified', ticket, isValid })
   }
 
-  #commit({ ticket, batches, records }: Extract<Output<Waiting>, { type: 'commit' }>): void {
+  #commit({ ticket, batches, drops, records }: Extract<Output<Waiting>, { type: 'commit' }>): void {
     this.#commits += 1
-    this.#options.store.append({ batches, records }).then(
+    this.#options.store.append({ batches, records, ...(drops && { drops }) }).then(
       () => {
         this.#commits -= 1
         this.#handle({ type: 'committed', ticket })

@@ -1,6 +1,12 @@
 import { equal } from '../base/bytes.ts'
-import { Core, type Committed } from './core.ts'
+import type { Batch, ChainPosition } from '../model/batch.ts'
+import { placeOf } from '../model/names.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
+import { Core, type Arrival, type Committed } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { signedCheckpoint } from './filling.ts'
+import { applyCheckpoints, dropDead, dropped } from './gating.ts'
+import { historyKey, type FeedHistory } from './history.ts'
 import { LinkState } from './link.ts'
 import { pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
@@ -87,13 +93,15 @@ export class Engine<Token> {
     for (const link of core.links.values()) pingIfDue(core, link)
     cutBatches(core)
     commitArrivals(core)
+    applyCheckpoints(core)
+    dropDead(core)
     send(core)
   }
 }
 
 /** Everything verified goes to the disk with one commit. */
 function commitArrivals<Token>(core: Core<Token>): void {
-  const records = core.dueCursors(core.verified.length > 0)
+  const records = core.dueRecords(core.verified.length > 0)
   if (core.verified.length === 0 && records.length === 0) return
   const arrivals = core.verified
   core.verified = []
@@ -101,7 +109,9 @@ function commitArrivals<Token>(core: Core<Token>): void {
     feed: arrival.state.feed,
     batch: arrival.batch,
     ops: opsOf(arrival),
+    ...(arrival.place !== undefined && { place: arrival.place }),
   }))
+  records.push(...historiesOf(arrivals))
   const ticket = core.nextTicket()
   for (const { state } of arrivals) state.committing()
   core.committing.set(ticket, { arrivals, own: null })
@@ -112,10 +122,14 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   const commit = core.committing.get(ticket)
   if (!commit) return
   core.committing.delete(ticket)
-  for (const { link, state, batch } of commit.arrivals) {
-    core.feeds.advance(state, { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc })
+  if (commit.drop) dropped(core, commit.drop.state, commit.drop.seqs)
+  for (const { link, state, batch, place } of commit.arrivals) {
+    const headBefore = state.head.seq
+    core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
+    noteHistory(core, state, batch, place, headBefore)
     state.answered(true)
-    link.consumedBytes += batch.bytes.length
+    // The end of a fill is the offer that began it, which was counted then.
+    if (typeof place !== 'object') link.consumedBytes += batch.bytes.length
     link.owed.add(state)
     link.isAckDue = true
     spread(core, state)
@@ -126,11 +140,46 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
 function ownCommitted<Token>(core: Core<Token>, own: NonNullable<Committed<Token>['own']>): void {
   const { state, batch, draft, queue } = own
   queue.settled()
-  core.feeds.advance(state, { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc })
+  core.feeds.advance(state, batch.header.seq, headAfter(state, batch, undefined))
+  noteHistory(core, state, batch, undefined, 0)
   state.answered(true)
   const stamps = stampsOf(draft, batch.header.hlc, core.options.peerId)
   core.outputs.push({ type: 'written', tokens: tokensOf(draft), stamps })
   spread(core, state)
+}
+
+function headAfter(state: FeedState, batch: Batch, place: Arrival['place']): ChainPosition {
+  if (place === undefined) return { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
+  return place === 'aside' ? state.head : place
+}
+
+/** The records of feeds among whose arrivals are checkpoints, as they are when all of them are on the disk. */
+function historiesOf(arrivals: readonly Arrival[]): { key: string; value: Uint8Array }[] {
+  const histories = new Map<FeedState, FeedHistory>()
+  for (const { state, batch, place } of arrivals) {
+    const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+    if (signed === null) continue
+    const history = histories.get(state) ?? state.history.clone()
+    histories.set(state, history)
+    if (typeof place === 'object') history.jump(signed, state.head.seq)
+    else history.add(signed)
+  }
+  return [...histories].map(([state, history]) => ({ key: historyKey(state.feed), value: history.encode() }))
+}
+
+/** A checkpoint came to the disk: it waits to be applied. */
+function noteHistory<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  batch: Batch,
+  place: Arrival['place'],
+  headBefore: number,
+): void {
+  const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+  if (signed === null) return
+  if (typeof place === 'object') state.history.jump(signed, headBefore)
+  else state.history.add(signed)
+  core.pendingPlaces.add(placeOf(state.feed.descriptor))
 }
 
 /** A head moved: every link may have to be told or sent it, or be told that we hold what it told us. */
@@ -149,6 +198,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   const commit = core.committing.get(input.ticket)
   if (!commit) return
   core.committing.delete(input.ticket)
+  if (commit.drop) core.isDropping = false
   for (const { link, state, batch } of commit.arrivals) {
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../base/errors.ts'
-import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
+import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
+import type { SequenceSet } from '../model/sequences.ts'
 import type { Stamp } from '../model/stamp.ts'
 import type { WriteOp } from '../ports/writer.ts'
 
@@ -31,10 +32,19 @@ export type Input<Token> =
   | { readonly type: 'authority-changed' }
   | { readonly type: 'time' }
 
+/** As in ports/store.ts. */
 export interface CommitBatch {
   readonly feed: Feed
   readonly batch: Batch
   readonly ops: Ops | null
+  readonly place?: 'aside' | ChainPosition
+}
+
+/** As in ports/store.ts. */
+export interface CommitDrop {
+  readonly feed: Feed
+  readonly seqs: SequenceSet
+  readonly head?: ChainPosition
 }
 
 export type Output<Token> =
@@ -45,6 +55,7 @@ export type Output<Token> =
       readonly type: 'commit'
       readonly ticket: number
       readonly batches: readonly CommitBatch[]
+      readonly drops?: readonly CommitDrop[]
       readonly records: readonly { readonly key: string; readonly value: Uint8Array | null }[]
     }
   /** `stamps[i]` is that of the last operation of the write that `tokens[i]` stands for. */

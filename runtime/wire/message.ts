@@ -9,7 +9,7 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   hello = [0, [min, max], [feature...], instance, lsn, [instance, lsn] / null, [interest...], [class, hlc], credit, name, version]
  *   feed  = [1, alias, descriptor, [capability...]]
  *   have  = [2, [[alias, seq, hash8]...], [lsn, frames] / null]
- *   want  = [3, [[alias, from, mode]...]]
+ *   want  = [3, [[alias, from, mode] / [alias, from, mode, [first, last, ...]]...]]
  *   data  = [4, [batch...]]
  *   ack   = [5, lsn, credit, [[alias, seq]...]]
  *   nack  = [6, alias, seq, code, retry-after-ms]
@@ -36,8 +36,11 @@ export type Message =
     }
   | {
       readonly type: 'want'
-      /** The receiver's alias, first sequence, and mode: 0 once, 1 as it grows, 2 tell heads only. */
-      readonly entries: readonly (readonly [number, number, number])[]
+      /**
+       * The receiver's alias, first sequence, and mode: 0 once, 1 as it grows, 2 tell heads only. With runs of sequences it
+       * asks for just these, which a checkpoint says are live.
+       */
+      readonly entries: readonly WantEntry[]
     }
   | { readonly type: 'data'; readonly batches: readonly Uint8Array[] }
   | {
@@ -77,6 +80,8 @@ export type Message =
       readonly signature: Uint8Array
     }
   | { readonly type: 'grant'; readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
+
+export type WantEntry = readonly [number, number, number] | readonly [number, number, number, readonly number[]]
 
 export interface Hello {
   readonly type: 'hello'
@@ -205,7 +210,11 @@ const DECODERS: { readonly [type: number]: Decoder } = {
     return lsn === undefined || frames === undefined ? null : { type: 'have', entries, marker: { lsn, frames } }
   },
   3: ([, entries]) => {
-    const isEntry = (entry: unknown): entry is [number, number, number] => isList(entry, isCount) && entry.length >= 3
+    const isEntry = (entry: unknown): entry is WantEntry =>
+      Array.isArray(entry) &&
+      entry.length >= 3 &&
+      entry.slice(0, 3).every(isCount) &&
+      (entry.length < 4 || isRuns(entry[3]))
     return isList(entries, isEntry) ? { type: 'want', entries } : null
   },
   4: ([, batches]) => (isList(batches, isBytes) ? { type: 'data', batches } : null),
@@ -246,6 +255,14 @@ function cursorOf(value: unknown): Hello['cursor'] | undefined {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+/** First and last of each run, rising and apart. */
+function isRuns(value: unknown): value is number[] {
+  if (!isList(value, isCount) || value.length % 2 !== 0) return false
+  return value.every((seq, i) =>
+    i % 2 === 0 ? seq > (i === 0 ? 0 : (value[i - 1] as number) + 1) : seq >= (value[i - 1] as number),
+  )
 }
 
 function isText(value: unknown): value is string {
