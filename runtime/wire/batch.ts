@@ -26,7 +26,7 @@ export interface NewBatch {
 
 /** Fails with `too-large` when the batch would be over the transmitted maximum. */
 export function encodeBatch(options: NewBatch): Result<Batch> {
-  const { body, flags } = encodeBody(options.ops)
+  const { body, flags } = encodeBody(options.ops, options.hlc)
   const header: BatchHeader = {
     feedId: options.feed.id,
     seq: options.seq,
