@@ -21,6 +21,7 @@ export const PROTOCOL_LIMITS = {
   documentKeyBytesMax: 512,
   fieldPathBytesMax: 256,
   partitionBytesMax: 64,
+  labelBytesMax: 64,
   fieldsPerDocumentMax: 1024,
 } as const
 

@@ -1,6 +1,7 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
-import { fieldsOf, isLive } from '../model/document.ts'
+import { isLive } from '../model/document.ts'
+import { fieldsOf } from '../model/fields.ts'
 import type { Fields } from '../model/value.ts'
 import type { Broker, BrokerHandler, ClientMessage } from '../ports/broker.ts'
 import type { Log } from '../ports/log.ts'

@@ -2,9 +2,23 @@ import type { SequenceSet } from './sequences.ts'
 import type { Hlc } from './stamp.ts'
 import type { Value } from './value.ts'
 
-/** Operations of these numbers are understood; greater ones are stored and forwarded, and change nothing here. */
+/**
+ * Kinds of operations (protocol D11). Greater ones are stored and forwarded, and change nothing here. For each path of its
+ * shape an operation has one value:
+ *
+ * - put: the field's value, null removes it
+ * - remove: `[name, hlc, index, origin][]`, the elements and links it saw, each with the stamp of the add that it saw
+ * - delete: has no paths, it takes the whole document
+ * - counter: `[p, n]`, all that this author has ever added and taken, or `[p, n, incarnation]` for an earlier one of its own
+ * - add: the elements of a set, `Scalar[]`
+ * - link: the references, `[collection, partition, key]` or `[collection, partition, key, label]`, in an array
+ */
 export const OP_PUT = 0
+export const OP_REMOVE = 1
 export const OP_DELETE = 2
+export const OP_COUNTER = 3
+export const OP_ADD = 4
+export const OP_LINK = 5
 
 /** What an operation writes: its kind and the field paths its values belong to. Shared by all operations of that form. */
 export interface Shape {
@@ -22,6 +36,17 @@ export interface Ops {
   readonly opDocs: readonly number[]
   readonly opShapes: readonly number[]
   readonly values: readonly Value[]
+  /**
+   * For operations that are told again in a later batch (protocol D16): the stamp under which each was first written, null
+   * where it is the batch's own. Its author is the batch's.
+   */
+  readonly stamps?: readonly (OpStamp | null)[]
+}
+
+/** At most the batch's own stamp. */
+export interface OpStamp {
+  readonly hlc: Hlc
+  readonly index: number
 }
 
 export const FEED_KIND_STATE = 0

@@ -59,6 +59,11 @@ export function isPartition(partition: string): boolean {
   return partition === '' || textFault(partition, PROTOCOL_LIMITS.partitionBytesMax) === null
 }
 
+/** What a link is called: 1 to 64 bytes of UTF-8 without control characters. */
+export function isLabel(label: string): boolean {
+  return textFault(label, PROTOCOL_LIMITS.labelBytesMax) === null
+}
+
 function textFault(text: string, bytesMax: number): string | null {
   if (text.length === 0) return 'it is empty, it must have at least one character'
   // A UTF-16 unit is at most three bytes, so short texts need no exact count.

@@ -1,5 +1,6 @@
 import { MarramError } from '../base/errors.ts'
-import { fieldsOf, isLive, type Document } from '../model/document.ts'
+import { isLive, type Document } from '../model/document.ts'
+import { fieldsOf } from '../model/fields.ts'
 import { isCollectionName } from '../model/names.ts'
 import { parseOrder, parseWhere } from '../model/query.ts'
 import type { Fields } from '../model/value.ts'

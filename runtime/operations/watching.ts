@@ -1,6 +1,7 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { MarramError } from '../base/errors.ts'
-import { fieldsOf, isLive, type Document } from '../model/document.ts'
+import { isLive, type Document } from '../model/document.ts'
+import { fieldsOf } from '../model/fields.ts'
 import type { WatchEvent, WatchOptions } from '../ports/operations.ts'
 import type { Documents, Space } from '../ports/store.ts'
 import { checkCollection, entriesOf, filterOf, spacesOf, type Filter } from './reading.ts'

@@ -1,6 +1,7 @@
 import { MarramError } from '../base/errors.ts'
 import type { Feed, Ops } from '../model/batch.ts'
 import {
+  CHANGED,
   emptyDocument,
   isLive,
   keepCells,
@@ -32,6 +33,8 @@ export class DocumentTable {
   #dirty: Entry[] = []
   #merge = 0
   #changed: Entry[] = []
+  /** To be stored, but nobody need hear of it: only the batch that holds a cell is another. */
+  readonly #moved = new Set<Entry>()
 
   constructor(base: Base, feedOf: (number: number) => Feed | undefined) {
     this.#base = base
@@ -93,7 +96,10 @@ export class DocumentTable {
         return entry.document
       },
       // It is always the document that was found last.
-      () => this.#noteChange(entry),
+      (_key, _document, effect) => {
+        if (effect === CHANGED) this.#noteChange(entry)
+        else this.#moved.add(entry)
+      },
     )
   }
 
@@ -101,7 +107,9 @@ export class DocumentTable {
   settle(): readonly Entry[] {
     const changed = this.#changed
     for (const entry of changed) this.#settleEntry(entry)
+    for (const entry of this.#moved) this.#settleEntry(entry)
     this.#changed = []
+    this.#moved.clear()
     this.#merge += 1
     return changed
   }

@@ -44,28 +44,32 @@ export interface Mark {
 
 const IS_LIVE = 1
 const IS_DELETED = 2
+/** Some write has the stamp of another author's: what removed an element or a link. */
+const HAS_ORIGINS = 4
 /** In the place of a feed's number: the write of the cell before. */
 const SAME_WRITE = 0
 
 /**
  *     document = flags u8, lsn, [contribution 32 bytes], [write of the delete], number of cells, (write, path, value)…
- *     write    = 0 for that of the cell before, or feed, seq, hlc, index
+ *     write    = 0 for that of the cell before, or feed, seq, hlc, index, [origin, empty for the feed's author]
  */
 export function encodeDocument(
   writer: ByteWriter,
   { document, contribution }: StoredDocument,
   numberOf: (feed: Feed) => number,
 ): void {
-  writer.u8((contribution === 0n ? 0 : IS_LIVE) | (document.deleted === null ? 0 : IS_DELETED))
+  const hasOrigins = document.writes.some(isOfAnother)
+  const isDeleted = document.deleted !== null
+  writer.u8((contribution === 0n ? 0 : IS_LIVE) | (isDeleted ? IS_DELETED : 0) | (hasOrigins ? HAS_ORIGINS : 0))
   writer.natural(document.lsn)
   if (contribution !== 0n) writer.raw(bytesOf(contribution))
-  if (document.deleted !== null) encodeWrite(writer, document.deleted, numberOf)
+  if (document.deleted !== null) encodeWrite(writer, document.deleted, hasOrigins, numberOf)
   writer.natural(document.values.length)
   let last: Write | null = null
   for (let i = 0; i < document.values.length; i++) {
     const write = document.writes[i] as Write
     if (write === last) writer.natural(SAME_WRITE)
-    else encodeWrite(writer, write, numberOf)
+    else encodeWrite(writer, write, hasOrigins, numberOf)
     last = write
     writer.text(document.paths[i] as string)
     writer.value(document.values[i] as Value, false)
@@ -80,11 +84,12 @@ export function decodeDocument(
     const flags = reader.u8()
     const lsn = reader.natural()
     const contribution = flags & IS_LIVE ? bigintOf(reader.raw(32)) : 0n
-    const deleted = flags & IS_DELETED ? decodeWrite(reader, null, feedOf) : null
+    const hasOrigins = (flags & HAS_ORIGINS) !== 0
+    const deleted = flags & IS_DELETED ? decodeWrite(reader, null, hasOrigins, feedOf) : null
     const document = { deleted, lsn, paths: [] as string[], values: [] as Value[], writes: [] as Write[] }
     let write: Write | null = null
     for (let count = reader.natural(); count > 0; count--) {
-      write = decodeWrite(reader, write, feedOf)
+      write = decodeWrite(reader, write, hasOrigins, feedOf)
       document.writes.push(write)
       document.paths.push(reader.text())
       document.values.push(reader.value())
@@ -93,14 +98,24 @@ export function decodeDocument(
   })
 }
 
-function encodeWrite(writer: ByteWriter, write: Write, numberOf: (feed: Feed) => number): void {
+function encodeWrite(writer: ByteWriter, write: Write, hasOrigins: boolean, numberOf: (feed: Feed) => number): void {
   writer.natural(numberOf(write.feed))
   writer.natural(write.seq)
   writer.natural(write.hlc)
   writer.natural(write.index)
+  if (hasOrigins) writer.text(isOfAnother(write) ? write.origin : '')
 }
 
-function decodeWrite(reader: ByteReader, last: Write | null, feedOf: (number: number) => Feed | undefined): Write {
+function isOfAnother({ origin, feed }: Write): boolean {
+  return origin !== feed.origin
+}
+
+function decodeWrite(
+  reader: ByteReader,
+  last: Write | null,
+  hasOrigins: boolean,
+  feedOf: (number: number) => Feed | undefined,
+): Write {
   const number = reader.natural()
   if (number === SAME_WRITE) {
     if (last === null) throw new RangeError('the first cell refers to the one before')
@@ -108,7 +123,9 @@ function decodeWrite(reader: ByteReader, last: Write | null, feedOf: (number: nu
   }
   const feed = feedOf(number)
   if (feed === undefined) throw new RangeError(`it refers to feed ${number}, which is not there`)
-  return { feed, origin: feed.origin, seq: reader.natural(), hlc: reader.natural(), index: reader.natural() }
+  const [seq, hlc, index] = [reader.natural(), reader.natural(), reader.natural()]
+  const origin = hasOrigins ? reader.text() : ''
+  return { hlc, index, origin: origin === '' ? feed.origin : origin, feed, seq }
 }
 
 export function encodeHead(head: FeedHead): Uint8Array {

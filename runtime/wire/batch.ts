@@ -27,7 +27,7 @@ export interface NewBatch {
 
 /** Fails with `too-large` when the batch would be over the transmitted maximum. */
 export function encodeBatch(options: NewBatch): Result<Batch> {
-  const { body, flags } = 'body' in options.ops ? options.ops : encodeBody(options.ops)
+  const { body, flags } = 'body' in options.ops ? options.ops : encodeBody(options.ops, options.hlc)
   const header: BatchHeader = {
     feedId: options.feed.id,
     seq: options.seq,

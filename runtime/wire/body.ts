@@ -3,16 +3,20 @@ import { equal } from '../base/bytes.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { fail, ok, type Result } from '../base/result.ts'
 import { sha256 } from '../crypto/hash.ts'
-import { OP_DELETE, OP_PUT, type BatchHeader, type Ops, type Shape } from '../model/batch.ts'
+import { OP_DELETE, OP_LINK, OP_PUT, OP_REMOVE, type BatchHeader, type Ops, type Shape } from '../model/batch.ts'
 import { isDocumentKey, isFieldPath } from '../model/names.ts'
+import type { Hlc } from '../model/stamp.ts'
 import { valueFault, type Value } from '../model/value.ts'
 import { decodeValue, encodeValue } from './cbor.ts'
+import { isTypedValue, removeToWire, removeFromWire, stampsFromWire, stampsToWire } from './typed.ts'
 
 /**
- * The body of a state batch, in columns, for that is what deflate likes: `[docs, shapes, opDocs, opShapes, values]`.
+ * The body of a batch, in columns, for that is what deflate likes: `[docs, shapes, opDocs, opShapes, values, stamps]`.
  * `docs` are the distinct keys; a shape is `[kind, path…]`; `opDocs` gives each operation's document and is null for
  * 0, 1, 2, …; `opShapes` gives its shape and is a number when all have the same; `values` are those of all operations, one
- * for each path of the shape. Elements beyond the fifth are passed over.
+ * for each path of the shape (model/batch.ts says what each kind has); `stamps` is left out or null when every operation
+ * has the batch's own stamp. Stamps are written as how far they lie before the batch's. Elements beyond the sixth are
+ * passed over.
  */
 
 const COMPRESSION = 0b11
@@ -23,7 +27,8 @@ const DEFLATE_FROM_BYTES = 200
 /** Stands for an operation that is wrong by itself: its place counts, it changes nothing. */
 const OP_SKIPPED = 255
 
-export function encodeBody(ops: Ops): { body: Uint8Array; flags: number } {
+/** `hlc` is the batch's stamp; no stamp of `ops` is greater. */
+export function encodeBody(ops: Ops, hlc: Hlc): { body: Uint8Array; flags: number } {
   const isInOrder = ops.opDocs.length === ops.docs.length && ops.opDocs.every((doc, i) => doc === i)
   const [shape] = ops.opShapes
   const isUniform = shape !== undefined && ops.opShapes.every((other) => other === shape)
@@ -32,7 +37,8 @@ export function encodeBody(ops: Ops): { body: Uint8Array; flags: number } {
     ops.shapes.map(({ kind, paths }) => [kind, ...paths]),
     isInOrder ? null : ops.opDocs,
     isUniform && isInOrder ? shape : ops.opShapes,
-    ops.values,
+    mapRemoves(ops, (value) => removeToWire(value, hlc)),
+    ...(ops.stamps ? [stampsToWire(ops.stamps, hlc)] : []),
   ])
   if (raw.length < DEFLATE_FROM_BYTES) return { body: raw, flags: COMPRESSION_NONE }
   const deflated = deflateRawSync(raw, { level: 1 })
@@ -52,9 +58,9 @@ export function decodeBody(header: BatchHeader, body: Uint8Array): Result<Ops> {
   if (!raw.ok) return raw
   const decoded = decodeValue(raw.value)
   if (!decoded.ok) return decoded
-  const columns = columnsOf(decoded.value)
+  const columns = columnsOf(decoded.value, header.hlc)
   if (!columns) return malformed('its columns are not of the expected form')
-  return isConsistent(columns) ? ok(withoutWrong(columns)) : malformed('its columns do not fit together')
+  return isConsistent(columns) ? ok(withoutWrong(columns, header.hlc)) : malformed('its columns do not fit together')
 }
 
 function inflated(compression: number, body: Uint8Array): Result<Uint8Array> {
@@ -73,16 +79,19 @@ function inflatedBytesMax(transmitted: number): number {
   return Math.min(bodyBytesMax, Math.max(inflateBytesAlways, transmitted * inflateRatioMax))
 }
 
-function columnsOf(value: unknown): Ops | null {
+function columnsOf(value: unknown, hlc: Hlc): Ops | null {
   if (!Array.isArray(value) || value.length < 5) return null
-  const [docs, shapes, opDocs, opShapes, values] = value as unknown[]
+  const [docs, shapes, opDocs, opShapes, values, stampColumns = null] = value as unknown[]
   if (!isListOf(docs, isText) || !isListOf(shapes, isShape) || !Array.isArray(values)) return null
   const inOrder = opDocs === null ? docs.map((_, i) => i) : opDocs
   if (!isListOf(inOrder, isIndex)) return null
   const each = isIndex(opShapes) ? inOrder.map(() => opShapes) : opShapes
   if (!isListOf(each, isIndex)) return null
   const shaped = shapes.map(([kind, ...paths]): Shape => ({ kind: kind as number, paths: paths as string[] }))
-  return { docs, shapes: shaped, opDocs: inOrder, opShapes: each, values: values as Value[] }
+  const ops = { docs, shapes: shaped, opDocs: inOrder, opShapes: each, values: values as Value[] }
+  if (stampColumns === null) return ops
+  const stamps = stampsFromWire(stampColumns, inOrder.length, hlc)
+  return stamps && { ...ops, stamps }
 }
 
 function isConsistent({ docs, shapes, opDocs, opShapes, values }: Ops): boolean {
@@ -97,30 +106,41 @@ function isConsistent({ docs, shapes, opDocs, opShapes, values }: Ops): boolean 
 }
 
 /** Puts a shape that no gateway knows in the place of that of every operation that may not be stored. */
-function withoutWrong(ops: Ops): Ops {
+function withoutWrong(columns: Ops, hlc: Hlc): Ops {
+  const ops = { ...columns, values: mapRemoves(columns, (value) => removeFromWire(value, hlc)) }
   const shapes = [...ops.shapes]
   const opShapes = [...ops.opShapes]
   const areDocsSound = ops.docs.map(isDocumentKey)
-  const areShapesSound = ops.shapes.map(
-    ({ kind, paths }) => (kind !== OP_PUT && kind !== OP_DELETE) || paths.every(isFieldPath),
-  )
+  const areShapesSound = ops.shapes.map(({ kind, paths }) => kind > OP_LINK || paths.every(isFieldPath))
   let at = 0
   for (let i = 0; i < opShapes.length; i++) {
-    const { paths } = ops.shapes[ops.opShapes[i] as number] as Shape
+    const { kind, paths } = ops.shapes[ops.opShapes[i] as number] as Shape
     const from = at
     at += paths.length
     const isSound =
       areDocsSound[ops.opDocs[i] as number] &&
       areShapesSound[ops.opShapes[i] as number] &&
-      areValuesSound(ops.values, from, at)
+      areValuesSound(kind, ops.values, from, at)
     if (!isSound) opShapes[i] = shapes.push({ kind: OP_SKIPPED, paths }) - 1
   }
   return { ...ops, shapes, opShapes }
 }
 
-function areValuesSound(values: readonly Value[], from: number, to: number): boolean {
+/** With the values of removes changed; the same array when there is none. */
+function mapRemoves({ shapes, opShapes, values }: Ops, change: (value: Value) => Value): readonly Value[] {
+  if (!shapes.some(({ kind }) => kind === OP_REMOVE)) return values
+  let at = 0
+  return opShapes.flatMap((shape) => {
+    const { kind, paths } = shapes[shape] as Shape
+    const own = values.slice(at, (at += paths.length))
+    return kind === OP_REMOVE ? own.map(change) : own
+  })
+}
+
+function areValuesSound(kind: number, values: readonly Value[], from: number, to: number): boolean {
   for (let i = from; i < to; i++) {
     const value = values[i] as Value
+    if (kind !== OP_PUT && kind !== OP_DELETE && kind <= OP_LINK && !isTypedValue(kind, value)) return false
     if (typeof value === 'number' || typeof value === 'boolean' || value === null) continue
     if (typeof value === 'string' && value.length * 3 <= PROTOCOL_LIMITS.valueBytesMax) continue
     if (valueFault(value) !== null || encodeValue(value).length > PROTOCOL_LIMITS.valueBytesMax) return false

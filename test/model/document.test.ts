@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { FEED_KIND_STATE, OP_DELETE, OP_PUT, type Feed, type Ops } from '../../runtime/model/batch.ts'
 import {
+  CHANGED,
   emptyDocument,
-  fieldsOf,
   isLive,
   mergeDelete,
   mergeDocument,
@@ -13,6 +13,7 @@ import {
   type Document,
   type Write,
 } from '../../runtime/model/document.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
 import { compareStamps } from '../../runtime/model/stamp.ts'
 import type { Value } from '../../runtime/model/value.ts'
 
@@ -65,7 +66,8 @@ const operations: fc.Arbitrary<Operation[]> = fc.uniqueArray(
 )
 
 function apply(document: Document, { put, write }: Operation): boolean {
-  return put === null ? mergeDelete(document, write) : mergePut(document, [...put.keys()], [...put.values()], 0, write)
+  if (put === null) return mergeDelete(document, write) === CHANGED
+  return mergePut(document, [...put.keys()], [...put.values()], 0, write) === CHANGED
 }
 
 function folded(list: readonly Operation[]): Document {

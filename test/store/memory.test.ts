@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { fieldsOf } from '../../runtime/model/document.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { append, Author } from '../contract/author.ts'
 import { testStore } from '../contract/store.ts'
