@@ -4,12 +4,22 @@ import { placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { Message } from '../wire/message.ts'
 import type { Draft, WriteQueue } from './author.ts'
+import type { Beacon } from './beacons.ts'
+import type { Compaction } from './compacting.ts'
 import { cursorKey, cursorToKeep, decodeCursor, encodeCursor, type Cursor } from './cursors.ts'
 import { FeedTable, type FeedState } from './feeds.ts'
 import { readCheckpoint } from './filling.ts'
 import { historyKey } from './history.ts'
 import type { LinkState } from './link.ts'
-import type { EngineEvent, EngineOptions, Now, Output, Surroundings } from './types.ts'
+import {
+  DEFAULT_HISTORY,
+  type EngineEvent,
+  type EngineOptions,
+  type HistoryOptions,
+  type Now,
+  type Output,
+  type Surroundings,
+} from './types.ts'
 
 /** Times and sizes of the engine; monotonic milliseconds and bytes. */
 export const TIMES = {
@@ -43,8 +53,8 @@ export interface Arrival {
 export interface OwnBatch<Token> {
   readonly state: FeedState
   readonly batch: Batch
-  readonly draft: Draft<Token>
-  readonly queue: WriteQueue<Token>
+  /** Whom it answers; null for what the engine writes by itself. */
+  readonly written: { readonly draft: Draft<Token>; readonly queue: WriteQueue<Token> } | null
 }
 
 /** What one commit carries, in order. */
@@ -62,6 +72,7 @@ export interface Committed<Token> {
 /** The state that all parts of the engine work on. */
 export class Core<Token> {
   readonly options: EngineOptions
+  readonly history: HistoryOptions
   readonly surroundings: Surroundings
   readonly clock: HybridClock
   readonly feeds: FeedTable
@@ -82,6 +93,18 @@ export class Core<Token> {
   /** Feeds of which dead batches may leave the log, and whether a commit with some is under way. */
   readonly droppable: Set<FeedState> = new Set<FeedState>()
   isDropping = false
+  /** The compaction under way, and the monotonic time at which another may begin. */
+  compaction: Compaction | null = null
+  compactAt: number
+  /** Our beacon: when it may be written again, when it must, and what it said. */
+  beaconAt: number
+  beaconStaleAt = 0
+  beaconSaid = ''
+  /** Others' beacons as last read, by author. */
+  readonly beacons: Map<string, { readonly lsn: number; readonly beacon: Beacon | null }> = new Map<
+    string,
+    { readonly lsn: number; readonly beacon: Beacon | null }
+  >()
   /** Control messages to each link, sent before anything else. */
   readonly outbox: Map<LinkState, Message[]> = new Map<LinkState, Message[]>()
   /** Cache of pinging.ts, valid for one version of the feed table. */
@@ -99,6 +122,9 @@ export class Core<Token> {
     this.options = options
     this.surroundings = surroundings
     this.clock = new HybridClock(options.clockFloor)
+    this.history = { ...DEFAULT_HISTORY, ...options.history }
+    this.compactAt = this.history.intervalMs
+    this.beaconAt = this.history.beaconMs
     this.feeds = new FeedTable(
       (feed) => isOwn(feed.descriptor.publicKey, feed.descriptor.incarnation),
       surroundings.heads(),

@@ -1,12 +1,10 @@
 import { equal } from '../base/bytes.ts'
 import type { Batch, ChainPosition } from '../model/batch.ts'
-import { placeOf } from '../model/names.ts'
-import { isCheckpoint } from '../wire/checkpoint.ts'
+import { writeBeacon } from './beacons.ts'
+import { compact, compactDeadline } from './compacting.ts'
 import { Core, type Arrival, type Committed } from './core.ts'
 import type { FeedState } from './feeds.ts'
-import { signedCheckpoint } from './filling.ts'
-import { applyCheckpoints, dropDead, dropped } from './gating.ts'
-import { historyKey, type FeedHistory } from './history.ts'
+import { applyCheckpoints, dropDead, dropped, historiesOf, noteHistory } from './gating.ts'
 import { LinkState } from './link.ts'
 import { pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
@@ -49,7 +47,7 @@ export class Engine<Token> {
   /** Monotonic milliseconds at which `handle` wants a `time` input; Infinity when never. */
   get deadline(): number {
     const core = this.#core
-    let deadline = Math.min(writeDeadline(core), retryDeadline(core))
+    let deadline = Math.min(writeDeadline(core), retryDeadline(core), compactDeadline(core), core.beaconAt)
     for (const link of core.links.values()) deadline = Math.min(deadline, link.greetAt, link.tellAt, pingDeadline(link))
     return deadline
   }
@@ -91,9 +89,11 @@ export class Engine<Token> {
     const core = this.#core
     retryBehind(core)
     for (const link of core.links.values()) pingIfDue(core, link)
+    applyCheckpoints(core)
+    writeBeacon(core)
+    compact(core)
     cutBatches(core)
     commitArrivals(core)
-    applyCheckpoints(core)
     dropDead(core)
     send(core)
   }
@@ -138,48 +138,21 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
 }
 
 function ownCommitted<Token>(core: Core<Token>, own: NonNullable<Committed<Token>['own']>): void {
-  const { state, batch, draft, queue } = own
-  queue.settled()
+  const { state, batch, written } = own
   core.feeds.advance(state, batch.header.seq, headAfter(state, batch, undefined))
   noteHistory(core, state, batch, undefined, 0)
   state.answered(true)
-  const stamps = stampsOf(draft, batch.header.hlc, core.options.peerId)
-  core.outputs.push({ type: 'written', tokens: tokensOf(draft), stamps })
+  if (written !== null) {
+    written.queue.settled()
+    const stamps = stampsOf(written.draft, batch.header.hlc, core.options.peerId)
+    core.outputs.push({ type: 'written', tokens: tokensOf(written.draft), stamps })
+  }
   spread(core, state)
 }
 
 function headAfter(state: FeedState, batch: Batch, place: Arrival['place']): ChainPosition {
   if (place === undefined) return { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   return place === 'aside' ? state.head : place
-}
-
-/** The records of feeds among whose arrivals are checkpoints, as they are when all of them are on the disk. */
-function historiesOf(arrivals: readonly Arrival[]): { key: string; value: Uint8Array }[] {
-  const histories = new Map<FeedState, FeedHistory>()
-  for (const { state, batch, place } of arrivals) {
-    const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
-    if (signed === null) continue
-    const history = histories.get(state) ?? state.history.clone()
-    histories.set(state, history)
-    if (typeof place === 'object') history.jump(signed, state.head.seq)
-    else history.add(signed)
-  }
-  return [...histories].map(([state, history]) => ({ key: historyKey(state.feed), value: history.encode() }))
-}
-
-/** A checkpoint came to the disk: it waits to be applied. */
-function noteHistory<Token>(
-  core: Core<Token>,
-  state: FeedState,
-  batch: Batch,
-  place: Arrival['place'],
-  headBefore: number,
-): void {
-  const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
-  if (signed === null) return
-  if (typeof place === 'object') state.history.jump(signed, headBefore)
-  else state.history.add(signed)
-  core.pendingPlaces.add(placeOf(state.feed.descriptor))
 }
 
 /** A head moved: every link may have to be told or sent it, or be told that we hold what it told us. */
@@ -207,10 +180,11 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
     core.behind.add(state)
   }
   if (!commit.own) return
-  const { state, draft, queue } = commit.own
-  queue.settled()
+  const { state, written } = commit.own
   state.answered(false)
-  const tokens = [...tokensOf(draft), ...queue.drain().map((write) => write.token)]
+  if (written === null) return
+  written.queue.settled()
+  const tokens = [...tokensOf(written.draft), ...written.queue.drain().flatMap((write) => write.token ?? [])]
   core.outputs.push({ type: 'write-failed', tokens, code: input.code })
 }
 

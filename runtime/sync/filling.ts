@@ -1,4 +1,4 @@
-import { equal } from '../base/bytes.ts'
+import { equal, hex } from '../base/bytes.ts'
 import type { Batch } from '../model/batch.ts'
 import type { SignedCheckpoint } from '../model/checkpoint.ts'
 import type { SequenceSet } from '../model/sequences.ts'
@@ -103,6 +103,7 @@ function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill): FillPr
   core.clock.observe(hlc)
   core.verified.push({ link: fill.link, state, batch: fill.batch, place: checkpoint.before })
   ask(core, fill.link, state)
+  core.emit('jumped', { feed: hex(state.feed.id), origin: state.feed.origin, to: checkpoint.before.seq })
   return 'jumped'
 }
 

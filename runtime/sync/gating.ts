@@ -1,7 +1,12 @@
 import { latin1 } from '../base/bytes.ts'
 import { deadUnder, type SignedCheckpoint } from '../model/checkpoint.ts'
 import { SequenceSet } from '../model/sequences.ts'
-import type { Core } from './core.ts'
+import type { Batch } from '../model/batch.ts'
+import { placeOf } from '../model/names.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
+import type { Arrival, Core } from './core.ts'
+import { signedCheckpoint } from './filling.ts'
+import { historyKey, type FeedHistory } from './history.ts'
 import type { FeedState } from './feeds.ts'
 
 /**
@@ -22,6 +27,7 @@ export function applyCheckpoints<Token>(core: Core<Token>): void {
     const states = core.feeds.in(place)
     for (const [state, checkpoint] of applicable(core, states)) {
       state.history.apply(checkpoint)
+      core.droppable.add(state)
       core.keepHistory(state)
     }
     if (states.every(({ history }) => history.pending.length === 0)) core.pendingPlaces.delete(place)
@@ -102,6 +108,37 @@ export function dropDead<Token>(core: Core<Token>): void {
 export function dropped<Token>(core: Core<Token>, state: FeedState, seqs: SequenceSet): void {
   core.isDropping = false
   state.history.retained.delete(seqs)
+}
+
+/** The records of feeds among whose arrivals are checkpoints, as they are when all of them are on the disk. */
+export function historiesOf(
+  arrivals: readonly Pick<Arrival, 'state' | 'batch' | 'place'>[],
+): { key: string; value: Uint8Array }[] {
+  const histories = new Map<FeedState, FeedHistory>()
+  for (const { state, batch, place } of arrivals) {
+    const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+    if (signed === null) continue
+    const history = histories.get(state) ?? state.history.clone()
+    histories.set(state, history)
+    if (typeof place === 'object') history.jump(signed, state.head.seq)
+    else history.add(signed)
+  }
+  return [...histories].map(([state, history]) => ({ key: historyKey(state.feed), value: history.encode() }))
+}
+
+/** A checkpoint came to the disk: it waits to be applied. */
+export function noteHistory<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  batch: Batch,
+  place: Arrival['place'],
+  headBefore: number,
+): void {
+  const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+  if (signed === null) return
+  if (typeof place === 'object') state.history.jump(signed, headBefore)
+  else state.history.add(signed)
+  core.pendingPlaces.add(placeOf(state.feed.descriptor))
 }
 
 function firstOf(seqs: SequenceSet, count: number): SequenceSet {

@@ -17,6 +17,12 @@ export class FeedHistory {
   pending: SignedCheckpoint[] = []
   /** The head before the feed jumped by a base that isn't applied yet. */
   preJump = 0
+  /** Of an own feed: bytes that its last compaction left, up to where it had read, and whether it left tombstones. */
+  keptBytes = 0
+  compactedSeq = 0
+  hasTombstones = true
+  /** Monotonic time of the last compaction. */
+  compactedAt = 0
 
   /** True while the feed jumped and the checkpoint that it jumped by is not applied. */
   get isJumped(): boolean {
@@ -54,9 +60,11 @@ export class FeedHistory {
     if (this.base !== null && this.base.seq >= seq) this.base = this.applied
   }
 
-  /** What is stored of it: sequences of the applied one, the base, the head before the jump, and those pending. */
+  /** What is stored of it: numbers, the sequences of what is pending last. */
   encode(): Uint8Array {
-    const numbers = [this.applied?.seq ?? 0, this.base?.seq ?? 0, this.preJump, ...this.pending.map(({ seq }) => seq)]
+    const { applied, base, preJump, keptBytes, compactedSeq, pending } = this
+    const seqs = pending.map(({ seq }) => seq)
+    const numbers = [applied?.seq ?? 0, base?.seq ?? 0, preJump, keptBytes, compactedSeq, ...seqs]
     const bytes = new Uint8Array(numbers.length * 8)
     const view = new DataView(bytes.buffer)
     numbers.forEach((number, i) => view.setFloat64(i * 8, number))
@@ -67,10 +75,12 @@ export class FeedHistory {
   decode(bytes: Uint8Array, read: (seq: number) => SignedCheckpoint | null): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     const numbers = Array.from({ length: bytes.length >> 3 }, (_, i) => view.getFloat64(i * 8))
-    const [applied = 0, base = 0, preJump = 0, ...pending] = numbers
+    const [applied = 0, base = 0, preJump = 0, keptBytes = 0, compactedSeq = 0, ...pending] = numbers
     this.applied = applied > 0 ? read(applied) : null
     this.base = base > 0 ? read(base) : null
     this.preJump = preJump
+    this.keptBytes = keptBytes
+    this.compactedSeq = compactedSeq
     for (const seq of pending) {
       const checkpoint = read(seq)
       if (checkpoint !== null) this.add(checkpoint)

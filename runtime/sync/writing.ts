@@ -1,10 +1,13 @@
 import { FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
 import type { Stamp } from '../model/stamp.ts'
-import { encodeBatch } from '../wire/batch.ts'
+import { ok } from '../base/result.ts'
+import type { WriteOp } from '../ports/writer.ts'
+import { encodeBatch, type NewBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { feedOf } from '../wire/descriptor.ts'
 import { halves, WriteQueue, type Draft } from './author.ts'
-import type { Core } from './core.ts'
+import type { Core, OwnBatch } from './core.ts'
+import { historiesOf } from './gating.ts'
 import type { FeedState } from './feeds.ts'
 import type { LocalWrite } from './types.ts'
 
@@ -12,7 +15,8 @@ import type { LocalWrite } from './types.ts'
 
 export function addWrite<Token>(core: Core<Token>, write: LocalWrite<Token>): void {
   const isAdded = queueOf(core, write.collection, write.partition).add(write, core.now.monotonicMs)
-  if (!isAdded) core.outputs.push({ type: 'write-failed', tokens: [write.token], code: 'overloaded' })
+  if (!isAdded)
+    core.outputs.push({ type: 'write-failed', tokens: write.token === null ? [] : [write.token], code: 'overloaded' })
 }
 
 /** Cuts and signs what is due, each batch a commit of its own; the next waits for the disk unless it is full. */
@@ -33,39 +37,66 @@ export function writeDeadline<Token>(core: Core<Token>): number {
 
 /** The stamps of a batch's writes, once it is on the disk. */
 export function stampsOf<Token>(draft: Draft<Token>, hlc: number, origin: string): Stamp[] {
-  return draft.lastIndexes.map((index) => ({ hlc, index, origin }))
+  return draft.lastIndexes.flatMap((index, i) => (draft.writes[i]?.token === null ? [] : { hlc, index, origin }))
 }
 
 export function tokensOf<Token>(draft: Draft<Token>): Token[] {
-  return draft.writes.map((write) => write.token)
+  return draft.writes.flatMap((write) => write.token ?? [])
+}
+
+/** A write that the engine makes by itself: nobody waits for it. */
+export function addInternalWrite<Token>(
+  core: Core<Token>,
+  collection: string,
+  partition: string,
+  ops: readonly WriteOp[],
+): void {
+  addWrite(core, { collection, partition, ops, token: null })
+}
+
+/** A batch that the engine makes by itself in an own feed; false when it would be too large. */
+export function writeInternal<Token>(core: Core<Token>, state: FeedState, content: NewBatch['ops']): boolean {
+  return makeBatch(core, state, content, null)
 }
 
 function writeDraft<Token>(core: Core<Token>, state: FeedState, queue: WriteQueue<Token>, draft: Draft<Token>): void {
+  if (!makeBatch(core, state, draft.ops, { draft, queue })) split(core, state, queue, draft)
+}
+
+/** Signs the next batch of an own feed and sends it to the disk; false when it can't be made. */
+function makeBatch<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  content: NewBatch['ops'],
+  written: OwnBatch<Token>['written'],
+): boolean {
   const encoded = encodeBatch({
     meshId: core.options.meshId,
     feed: state.feed,
     seq: state.tip.seq + 1,
     prev: state.tip.hash,
     hlc: core.clock.next(core.now.wallMs),
-    ops: draft.ops,
+    ops: content,
     clockClass: core.now.trust,
     sign: (message) => core.surroundings.sign(message),
   })
   // What the others will read is what is stored here too: no limit may be seen differently by an author and the rest.
-  const read = encoded.ok ? decodeBody(encoded.value.header, encoded.value.body) : encoded
-  if (!encoded.ok || !read.ok) return split(core, state, queue, draft)
+  const isOps = !('body' in content)
+  const read = encoded.ok && isOps ? decodeBody(encoded.value.header, encoded.value.body) : ok(null)
+  if (!encoded.ok || !read.ok) return false
   const batch = encoded.value
   state.verified = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   state.tip = state.verified
   state.committing()
   const ticket = core.nextTicket()
-  core.committing.set(ticket, { arrivals: [], own: { state, batch, draft, queue } })
+  core.committing.set(ticket, { arrivals: [], own: { state, batch, written } })
   core.outputs.push({
     type: 'commit',
     ticket,
     batches: [{ feed: state.feed, batch, ops: read.value }],
-    records: [],
+    records: isOps ? [] : historiesOf([{ state, batch }]),
   })
+  return true
 }
 
 /** A batch over the transmitted maximum is made two; a single write that large is refused. */

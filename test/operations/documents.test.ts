@@ -37,6 +37,8 @@ function service(): DocumentService {
       learn: () => false,
       chainOf: () => [],
       isShared: () => true,
+      writers: () => [],
+      isMember: () => false,
     },
     sign: (message) => signer.sign(message),
     verify: () => true,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
-import type { Feed } from '../../runtime/model/batch.ts'
+import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
 import type { Authority } from '../../runtime/sync/types.ts'
 import { checkFrame } from './checks.ts'
@@ -31,7 +31,16 @@ export type Sometimes =
   | 'clock jump'
   | 'batch deferred'
   | 'resync'
-  | 'forwarded batch'
+  | 'checkpoint signed'
+  | 'dead batches dropped'
+  | 'tombstones collected'
+  | 'operations told again'
+  | 'feed jumped'
+
+interface Issued {
+  readonly batch: Batch
+  readonly ops: Ops
+}
 
 interface Pipe {
   readonly a: number
@@ -58,6 +67,8 @@ export class Simulation implements World {
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
   readonly gateways: SimulatedGateway[] = []
   readonly acknowledgements: Acknowledged[] = []
+  /** Every batch that ever was on its author's disk. */
+  readonly issued: Map<Feed, Map<number, Issued>> = new Map<Feed, Map<number, Issued>>()
   readonly sometimes: Map<Sometimes, number> = new Map<Sometimes, number>()
   readonly authority: Authority
   /** Violations seen while it runs. */
@@ -81,6 +92,8 @@ export class Simulation implements World {
       learn: () => false,
       chainOf: () => [],
       isShared: (_feed: Feed) => true,
+      writers: () => this.gateways.map(({ peerId }) => ({ origin: peerId, since: 0 })),
+      isMember: () => true,
     }
     for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
     this.#drawEdges()
@@ -138,6 +151,29 @@ export class Simulation implements World {
     this.#trace.update(`${this.schedule.now} ${from} ${name} ${JSON.stringify(fields)}`)
     if (name === 'batch-deferred') this.note('batch deferred')
     if (name === 'resync') this.note('resync')
+    if (name === 'compacted') this.note('checkpoint signed')
+    if (name === 'compacted' && 'dropsTombstones' in fields && fields.dropsTombstones) this.note('tombstones collected')
+    if (name === 'compacted' && 'again' in fields && Number(fields.again) > 0) this.note('operations told again')
+    if (name === 'jumped') this.note('feed jumped')
+  }
+
+  stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
+    if (feed.origin !== gateway.peerId || ops === null) return
+    const batches = this.issued.get(feed) ?? new Map<number, Issued>()
+    this.issued.set(feed, batches)
+    batches.set(batch.header.seq, { batch, ops })
+  }
+
+  /** What is declared dead has been overtaken: nothing that anybody sees may change when it goes. */
+  dropped({ index }: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
+    this.note('dead batches dropped')
+    for (const [cell, value] of before) {
+      if (after.get(cell) !== value)
+        this.faults.push(`I3 gateway ${index}: "${cell}" was ${value}, is ${after.get(cell)}`)
+    }
+    for (const [cell, value] of after) {
+      if (!before.has(cell)) this.faults.push(`I3 gateway ${index}: "${cell}" is back with ${value}`)
+    }
   }
 
   note(what: Sometimes): void {
