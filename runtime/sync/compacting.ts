@@ -1,6 +1,6 @@
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { OP_DELETE, OP_LINK, type Batch, type ChainPosition, type Ops, type Shape } from '../model/batch.ts'
-import { FLAG_CHECKPOINT, type Checkpoint, type Held } from '../model/checkpoint.ts'
+import { deadUnder, FLAG_CHECKPOINT, type Checkpoint, type Held } from '../model/checkpoint.ts'
 import { cellsOfOp, writeOf, type Document, type Source } from '../model/document.ts'
 import { placeOf } from '../model/names.ts'
 import { SequenceSet } from '../model/sequences.ts'
@@ -43,6 +43,8 @@ export class Compaction {
   /** Batches stamped later are not looked at yet: what overtook them may still be taken back. */
   readonly settledBelow: Hlc
   readonly stableBelow: Hlc
+  /** Declared dead before, and still in the log. */
+  readonly dead: SequenceSet
   nextAt = 0
   /** Where the scan goes on: first the own feed, then, for tombstones, all feeds of the place. */
   scan: { readonly state: FeedState; readonly to: number; seq: number }
@@ -65,6 +67,8 @@ export class Compaction {
     this.before = state.head
     this.settledBelow = settledBelow
     this.stableBelow = stable
+    const last = state.history.pending.at(-1) ?? state.history.applied
+    this.dead = last === null ? new SequenceSet() : deadUnder(last.checkpoint, state.history.retained)
     this.scan = { state, to: state.head.seq, seq: 1 }
   }
 }
@@ -142,8 +146,8 @@ function readSlice<Token>(core: Core<Token>, compaction: Compaction): boolean {
 function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch): void {
   const { header } = batch
   const { feed } = compaction.state
-  // The checkpoint that is being made takes the place of every earlier one.
-  if (isCheckpoint(header)) {
+  // The checkpoint that is being made takes the place of every earlier one, and what was declared dead is not revived.
+  if (isCheckpoint(header) || compaction.dead.has(header.seq)) {
     compaction.deadBytes += batch.bytes.length
     return
   }

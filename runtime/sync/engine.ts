@@ -8,7 +8,7 @@ import { applyCheckpoints, dropDead, dropped, historiesOf, noteHistory } from '.
 import { LinkState } from './link.ts'
 import { pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
-import { opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
+import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
 import { send } from './sending.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
 import { addWrite, cutBatches, stampsOf, tokensOf, writeDeadline } from './writing.ts'
@@ -128,6 +128,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)
     state.answered(true)
+    if (state.fill?.wanted.isEmpty === true) fillOn(core, link, state, batch)
     // The end of a fill is the offer that began it, which was counted then.
     if (typeof place !== 'object') link.consumedBytes += batch.bytes.length
     link.owed.add(state)

@@ -64,13 +64,12 @@ export function beginFill<Token>(core: Core<Token>, link: LinkState, state: Feed
     if (state.parent === link) ask(core, link, state)
     return 'goes on'
   }
-  if (state.fill === null || state.fill.signed.seq < signed.seq || state.fill.link !== link) {
-    const { floor, live } = signed.checkpoint
-    const wanted = live.within(state.tip.seq + 1, floor - 1).without(state.history.retained)
-    state.fill = { signed, batch, link, wanted, hashes: new Map(), askedTo: 0 }
-  }
+  const { floor, live } = signed.checkpoint
+  const known = state.fill?.hashes ?? new Map<number, Uint8Array>()
+  const wanted = live.within(state.tip.seq + 1, floor - 1).without(state.history.retained)
+  for (const seq of known.keys()) wanted.deleteRange(seq, seq)
+  state.fill = { signed, batch, link, wanted, hashes: known, askedTo: 0 }
   state.parent = link
-  state.fill.askedTo = 0
   if (state.fill.wanted.isEmpty) return endFill(core, state, state.fill)
   askForParts(core, state, state.fill)
   return 'goes on'
@@ -88,16 +87,26 @@ export function takePart<Token>(core: Core<Token>, state: FeedState, fill: Fill,
   fill.hashes.set(seq, batch.hash)
   state.touchedAt = core.now.monotonicMs
   state.attempts = 0
+  if (state.tip.seq + 1 >= fill.signed.checkpoint.floor) {
+    state.fill = null
+    return 'goes on'
+  }
   if (fill.wanted.isEmpty) return endFill(core, state, fill)
   if (seq >= fill.askedTo) askForParts(core, state, fill)
   return 'goes on'
 }
 
 /** All is here, or was: the feed jumps, unless what is here isn't what the author had. */
-function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill): FillProgress {
-  state.fill = null
+export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill): FillProgress {
   const { checkpoint, hlc } = fill.signed
-  if (!equal(rootOf(liveHashes(core, state, fill)), checkpoint.root)) return 'differs'
+  const hashes = liveHashes(core, state, fill)
+  if (hashes.length < checkpoint.live.size) {
+    // Some is on its way to the disk and can't be read yet: `committed` comes back to this. Or it is gone from there.
+    if (!state.isCommitting) askForGone(core, state, fill)
+    return 'goes on'
+  }
+  state.fill = null
+  if (!equal(rootOf(hashes), checkpoint.root)) return 'differs'
   state.verified = checkpoint.before
   state.tip = checkpoint.before
   core.clock.observe(hlc)
@@ -125,6 +134,17 @@ function liveHashes<Token>(core: Core<Token>, state: FeedState, { signed, hashes
     }
   }
   return [...live.values()].flatMap((seq) => found.get(seq) ?? [])
+}
+
+/** Batches that this gateway should hold, and doesn't, are fetched like those that it never had. */
+function askForGone<Token>(core: Core<Token>, state: FeedState, fill: Fill): void {
+  const { live } = fill.signed.checkpoint
+  for (const seq of live.values()) {
+    if (fill.hashes.has(seq)) continue
+    const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
+    if (bytes === undefined || seqOfBatch(bytes) !== seq) fill.wanted.add(seq)
+  }
+  if (!fill.wanted.isEmpty) askForParts(core, state, fill)
 }
 
 function askForParts<Token>(core: Core<Token>, state: FeedState, fill: Fill): void {

@@ -79,9 +79,7 @@ export class LinkState {
   missedPings = 0
   latencyMs: number | null = null
   lastHeardAt: number
-  /** What had moved when the last ping came: digests are compared only over a quiet interval. */
-  quietMark = ''
-  /** Pings to let pass before heads are told all over again, doubling while the digests stay different. */
+  /** Pings to let pass before differing digests are looked into, doubling while they stay different. */
   resyncWait = 1
   pingsSinceResync = 0
 

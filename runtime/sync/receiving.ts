@@ -12,7 +12,7 @@ import { TIMES, type Arrival, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { beginFill, isWanted, takePart } from './filling.ts'
 import type { LinkState } from './link.ts'
-import { answerPing } from './pinging.ts'
+import { answerDig, answerPing } from './pinging.ts'
 import { ask, considerFeed, considerRefused, prune } from './pulling.ts'
 
 /** Highest `minReader` that this version may fold; later batches are stored and forwarded, and change nothing here. */
@@ -49,6 +49,8 @@ function receiveMessage<Token>(core: Core<Token>, link: LinkState, message: Mess
       return receiveNack(core, link, message)
     case 'ping':
       return answerPing(core, link, message)
+    case 'dig':
+      return answerDig(core, link, message.buckets)
     case 'bye':
       return core.close(link, `the neighbour said goodbye: ${message.reason}`)
     case 'hello':
@@ -259,6 +261,7 @@ function isFuture<Token>(core: Core<Token>, hlc: number): boolean {
 function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): string {
   state.deferredUntilMs = msOfHlc(batch.header.hlc) - TIMES.futureMs
   state.parent = null
+  core.behind.add(state)
   const retryAfterMs = state.deferredUntilMs - core.now.wallMs
   nack(core, link, state, batch.header.seq, 'future', retryAfterMs)
   core.emit('batch-deferred', {
@@ -293,26 +296,19 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   if (isValid && arrival.isOffer === true) {
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true
-    if (!state.isRewinding && beginFill(core, link, state, batch) === 'differs') {
-      noteFork(core, link, state, header.seq)
-      refuse(core, link, state, header.seq, 'fork')
-    }
+    if (!state.isRewinding && beginFill(core, link, state, batch) === 'differs') differs(core, link, state, header.seq)
     return
   }
-  if (isValid && arrival.place === 'aside' && state.fill !== null && isWanted(state, header.seq)) {
+  if (isValid && arrival.place === 'aside' && isWanted(state, header.seq)) {
     core.verified.push(arrival)
-    if (takePart(core, state, state.fill, batch) === 'differs') {
-      noteFork(core, link, state, header.seq)
-      refuse(core, link, state, header.seq, 'fork')
-    }
-    return
+    return fillOn(core, link, state, batch)
   }
   const isNext = !state.isRewinding && header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
   if (isValid && isNext && arrival.place === undefined) {
     state.verified = { seq: header.seq, hash: batch.hash, hlc: header.hlc }
     core.clock.observe(header.hlc)
     core.verified.push(arrival)
-    return
+    return fillOn(core, link, state, batch)
   }
   link.consumedBytes += batch.bytes.length
   link.isAckDue = true
@@ -321,6 +317,18 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   if (state.parent === link) state.parent = null
   core.emit('batch-refused', { feed: hex(state.feed.id), origin: state.feed.origin, seq: header.seq, why: 'signature' })
   core.close(link, 'it sent a batch with a bad signature')
+}
+
+/** A batch that was taken may be one that a fill waits for, whether it came along the chain or beside it. */
+export function fillOn<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): void {
+  if (state.fill === null) return
+  if (takePart(core, state, state.fill, batch) === 'differs') differs(core, link, state, batch.header.seq)
+}
+
+/** What its author says is live isn't what is held here: there are two branches. */
+function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
+  noteFork(core, link, state, seq)
+  refuse(core, link, state, seq, 'fork')
 }
 
 /** What a batch changes; null stores and forwards it without showing it. A malformed body changes nothing, everywhere. */

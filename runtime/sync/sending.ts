@@ -169,11 +169,11 @@ function tellHeads<Token>(core: Core<Token>, link: LinkState): void {
   else if (isTime || link.tellAt === Number.POSITIVE_INFINITY) link.tellAt = core.now.monotonicMs + TIMES.tellMs
 }
 
-/** Every head, even of what was sent already: what of it got lost will be asked for again. */
-export function tellAllHeads<Token>(core: Core<Token>, link: LinkState): void {
+/** Heads even of what was sent already: what of it got lost will be asked for again. */
+export function tellHeadsOf<Token>(core: Core<Token>, link: LinkState, isMeant: (state: FeedState) => boolean): void {
   const entries: HaveEntry[] = []
   for (const state of core.feeds.values()) {
-    if (state.head.seq > 0 && core.surroundings.authority.isShared(state.feed))
+    if (state.head.seq > 0 && isMeant(state) && core.surroundings.authority.isShared(state.feed))
       entries.push(headEntry(core, link, state))
   }
   sayHave(core, link, entries)
@@ -297,12 +297,13 @@ function sizeOf(message: Message): number {
       return message.batches.reduce((sum, batch) => sum + batch.length + 5, 8)
     case 'have':
       return 16 + message.entries.length * 24
-    case 'ack':
     case 'want':
+      return message.entries.reduce((sum, entry) => sum + 32 + (entry[3]?.length ?? 0) * 9, 32)
+    case 'ack':
       return 32 + message.entries.length * 16
     case 'feed':
       return message.chain.reduce((sum, link) => sum + link.length + 5, 300)
     default:
-      return 512
+      return 640
   }
 }

@@ -14,6 +14,7 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   ack   = [5, lsn, credit, [[alias, seq]...]]
  *   nack  = [6, alias, seq, code, retry-after-ms]
  *   ping  = [8, nonce, is-reply, digest, sent-bytes]
+ *   dig   = [9, buckets]
  *   bye   = [11, reason, retry-after-ms]
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
  *   grant = [13, [capability...], [address...]]
@@ -67,6 +68,11 @@ export type Message =
       readonly digest: Uint8Array
       /** Bytes of batches sent on this link so far. */
       readonly sentBytes: number
+    }
+  | {
+      readonly type: 'dig'
+      /** 64 digests of 8 bytes, each over the sender's heads of the feeds whose ids fall into that bucket. */
+      readonly buckets: Uint8Array
     }
   | { readonly type: 'bye'; readonly reason: string; readonly retryAfterMs: number }
   | {
@@ -155,6 +161,8 @@ function elementsOf(message: Message): unknown[] {
       return [6, message.alias, message.seq, message.code, message.retryAfterMs]
     case 'ping':
       return [8, message.nonce, message.isReply, message.digest, message.sentBytes]
+    case 'dig':
+      return [9, message.buckets]
     case 'bye':
       return [11, message.reason, message.retryAfterMs]
     case 'join': {
@@ -233,6 +241,7 @@ const DECODERS: { readonly [type: number]: Decoder } = {
     isCount(nonce) && typeof isReply === 'boolean' && isBytes(digest, 8) && isCount(sentBytes)
       ? { type: 'ping', nonce, isReply, digest, sentBytes }
       : null,
+  9: ([, buckets]) => (isBytes(buckets, 512) ? { type: 'dig', buckets } : null),
   11: ([, reason, retryAfterMs]) =>
     isText(reason) && isCount(retryAfterMs) ? { type: 'bye', reason, retryAfterMs } : null,
   12: ([, inviteId, secret, publicKey, linkKey, name, signature]) =>
