@@ -20,6 +20,7 @@ import { Mesh } from './mesh/mesh.ts'
 import { reachableAddresses } from './mesh/reachable.ts'
 import { mesh8 } from './mesh/topics.ts'
 import type { Capability } from './model/capability.ts'
+import type { Document } from './model/document.ts'
 import { fieldsOf } from './model/fields.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from './model/names.ts'
 import type { Value } from './model/value.ts'
@@ -43,6 +44,7 @@ import type { ResolvedProfile } from './profile/resolved.ts'
 import { resolveProfile } from './profile/resolve.ts'
 import type { DiskStore } from './store/disk-store.ts'
 import { openStore } from './store/open.ts'
+import { FORK_PREFIX } from './sync/forks.ts'
 import type { EngineEvent } from './sync/types.ts'
 import type { Stamp } from './model/stamp.ts'
 import { BUILT_MS, VERSION } from './version.ts'
@@ -281,11 +283,26 @@ export class Gateway {
   #admitKnownMembers(): void {
     const space = { collection: MESH_COLLECTION, partition: '' }
     for (const { document } of entriesOf(this.#store, space, 'member/')) this.#learn(fieldsOf(document)['chain'])
+    for (const self of this.#store.spaces()) {
+      if (self.collection !== SELF_COLLECTION) continue
+      for (const { key, document } of entriesOf(this.#store, self, FORK_PREFIX)) this.#learnOf(key, document)
+    }
     this.#store.subscribe((change) => {
-      if (change.collection === SELF_COLLECTION) return
+      if (change.collection === SELF_COLLECTION) return this.#learnOf(change.key, change.document)
       if (change.collection !== MESH_COLLECTION) return this.#door?.publishChange(change)
       if (this.#learn(fieldsOf(change.document)['chain'])) this.#driver.authorityChanged()
     })
+  }
+
+  /** What a member has found: two branches of a feed. */
+  #learnOf(key: string, document: Document): void {
+    if (!key.startsWith(FORK_PREFIX)) return
+    const { proof } = fieldsOf(document)
+    const found = proof instanceof Uint8Array ? this.#authority.learnFork(proof.slice()) : null
+    if (found === null) return
+    const { feed, seq } = found
+    this.#log.error('clone-or-fork', { origin: feed.origin, collection: feed.descriptor.collection, seq })
+    this.#driver?.authorityChanged()
   }
 
   #learn(chain: Value | undefined): boolean {

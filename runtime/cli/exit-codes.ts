@@ -32,6 +32,7 @@ const EXIT_BY_CODE: { readonly [code in ErrorCode]: number } = {
   'kind-mismatch': EXIT.failed,
   'not-supported': EXIT.failed,
   overloaded: EXIT.failed,
+  'incarnation-lost': EXIT.failed,
   closed: EXIT.failed,
 }
 

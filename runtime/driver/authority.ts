@@ -5,7 +5,9 @@ import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
 import type { Space } from '../ports/store.ts'
 import { peerIdOf } from '../crypto/identity.ts'
+import { askedOf, Seals, type Asked, type Writer } from '../access/seals.ts'
 import type { Verifier } from '../crypto/signature.ts'
+import { decodeProof, type ForkProof } from '../wire/proof.ts'
 import type { Authority } from '../sync/types.ts'
 import { verifyChain } from '../wire/capability.ts'
 
@@ -14,6 +16,7 @@ const MEMBERS: Space = { collection: MESH_COLLECTION, partition: '' }
 /** What the mesh's root and its administrators have signed, and what follows from it for feeds. */
 export class MeshAuthority implements Authority {
   readonly members: Members = new Members()
+  readonly seals: Seals = new Seals()
   readonly #meshId: Uint8Array
   readonly #rootPublicKey: Uint8Array
   readonly #verifier: Verifier
@@ -68,13 +71,39 @@ export class MeshAuthority implements Authority {
     return !this.#isDraft(feed)
   }
 
-  writers(place: Space): readonly { readonly origin: string; readonly since: Hlc }[] {
+  writers(place: Space): readonly Writer[] {
+    return this.#writersAt(place).filter(({ origin }) => !this.seals.isRemoved(origin))
+  }
+
+  #writersAt(place: Space): readonly Writer[] {
     const since = new Map<string, Hlc>()
     for (const { capability, origin } of this.#members()) {
       const isWriter = grants(capability, RIGHT_WRITE, place) || grants(capability, RIGHT_ADMIN, MEMBERS)
       if (isWriter) since.set(origin, Math.min(since.get(origin) ?? HLC_MAX, capability.notBefore))
     }
     return [...since].map(([origin, from]) => ({ origin, since: from }))
+  }
+
+  sealOf(feed: Feed): number {
+    return this.seals.of(feed.key)
+  }
+
+  asked(feed: Feed): readonly Asked[] {
+    return askedOf(this.seals, feed, this.#writersAt(feed.descriptor))
+  }
+
+  isClosed(origin: string): boolean {
+    return this.seals.isClosed(origin)
+  }
+
+  /** Two batches of one author with one sequence seal the feed there. True when that is new and both signatures are right. */
+  learnFork(proof: Uint8Array): ForkProof | null {
+    const decoded = decodeProof(this.#meshId, proof)
+    if (!decoded.ok) return null
+    const { feed, seq, signed } = decoded.value
+    const { publicKey } = feed.descriptor
+    const isProven = signed.every((batch) => this.#verifier.verify(publicKey, batch.signed, batch.signature))
+    return isProven && this.seals.addFork(feed.key, seq) ? decoded.value : null
   }
 
   isMember(): boolean {

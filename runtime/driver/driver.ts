@@ -47,6 +47,7 @@ export class Driver implements LinkHandler, Writer {
       heads: () => store.heads(),
       batches: (feedKey, fromSeq, bytesMax) => store.batches(feedKey, fromSeq, bytesMax),
       getRecord: (key) => store.getRecord(key),
+      scanRecords: (prefix) => store.scanRecords(prefix),
       head: (feedKey) => store.head(feedKey),
       document: (space, key) => store.get(space, key),
       authority,

@@ -1,4 +1,4 @@
-import { hex, latin1 } from '../base/bytes.ts'
+import { equal, hex, latin1 } from '../base/bytes.ts'
 import type { Held } from '../model/checkpoint.ts'
 import type { Document } from '../model/document.ts'
 import { MESH_COLLECTION, placeOf, SELF_COLLECTION } from '../model/names.ts'
@@ -21,6 +21,8 @@ export const BEACON_KEY = 'beacon'
 
 const ENTRIES_PER_FIELD = 256
 const PEER_HASH_BYTES = 8
+/** Of a sealed feed, the last so many that we said, on whatever branch. */
+const ACKS_PER_FEED = 16
 
 export interface OwnHead {
   readonly place: string
@@ -31,8 +33,8 @@ export interface OwnHead {
 export interface Beacon {
   readonly at: Hlc
   readonly heads: readonly OwnHead[]
-  /** By feed key. */
-  readonly acks: ReadonlyMap<string, Held>
+  /** By feed key. What was said once is never taken back: on another branch it stands beside what is said later. */
+  readonly acks: ReadonlyMap<string, readonly Held[]>
 }
 
 /** The last beacon of a member, or null. */
@@ -74,9 +76,7 @@ export function writeBeacon<Token>(core: Core<Token>): void {
     const { collection, partition, incarnation } = feed.descriptor
     return [collection, partition, incarnation, head.seq, head.hash.slice(0, PEER_HASH_BYTES)]
   })
-  const acks = [...core.feeds.values()]
-    .filter((state) => !state.isOwn && isAcknowledged(state))
-    .map(({ feed, head }): Value => [feed.id, head.seq, head.hash.slice(0, PEER_HASH_BYTES)])
+  const acks = [...core.feeds.values()].flatMap((state) => acknowledgementsOf(core, state))
   // What was written alone is no news until the last beacon is stale: deletes are collected after days.
   const content = JSON.stringify(acks, (_, item: unknown) => (item instanceof Uint8Array ? hex(item) : item))
   if (content === core.beaconSaid && core.now.monotonicMs < core.beaconStaleAt) return
@@ -96,9 +96,23 @@ function spread(fields: { [path: string]: Value }, name: string, entries: readon
   }
 }
 
-/** Those that have a checkpoint: nothing is thrown away of them before all have said that they hold it. */
-function isAcknowledged({ history, feed }: FeedState): boolean {
-  return (history.applied !== null || history.pending.length > 0) && feed.descriptor.collection !== SELF_COLLECTION
+/**
+ * What we hold of a feed that has a checkpoint, for nothing is thrown away of it before all have said that they hold it, or
+ * that is sealed. While its author is being removed it stays what it was.
+ */
+function acknowledgementsOf<Token>(core: Core<Token>, state: FeedState): Value[] {
+  const { history, feed, head } = state
+  const { authority } = core.surroundings
+  const isSealed = authority.sealOf(feed) < Number.POSITIVE_INFINITY
+  const isAsked = history.applied !== null || history.pending.length > 0 || isSealed
+  if (state.isOwn || !isAsked || feed.descriptor.collection === SELF_COLLECTION) return []
+  const said = beaconOf(core, core.options.peerId)?.acks.get(feed.key) ?? []
+  const isFrozen = authority.isClosed(feed.origin) && !isSealed
+  const now: Held = { feedId: feed.id, seq: head.seq, hash8: head.hash.slice(0, PEER_HASH_BYTES) }
+  // On an unsealed feed there is one branch, and what is said later includes the earlier.
+  const earlier = isSealed ? said.filter(({ seq, hash8 }) => seq !== now.seq || !equal(hash8, now.hash8)) : []
+  const all = isFrozen ? said : head.seq > 0 ? [...earlier, now] : earlier
+  return all.slice(-ACKS_PER_FEED).map(({ feedId, seq, hash8 }): Value => [feedId, seq, hash8])
 }
 
 /** Everything that the beacon lists of `place`, and of the members' collection, is here. */
@@ -120,7 +134,7 @@ function decodeBeacon(document: Document): Beacon | null {
   const at = fields.get('at')
   if (typeof at !== 'number') return null
   const heads: OwnHead[] = []
-  const acks = new Map<string, Held>()
+  const acks = new Map<string, Held[]>()
   for (const entry of entriesOf(fields, 'heads')) {
     const [collection, partition, incarnation, seq] = entry
     if (typeof collection !== 'string' || typeof partition !== 'string' || typeof seq !== 'number') continue
@@ -129,7 +143,8 @@ function decodeBeacon(document: Document): Beacon | null {
   }
   for (const [feedId, seq, hash8] of entriesOf(fields, 'acks')) {
     if (!(feedId instanceof Uint8Array) || typeof seq !== 'number' || !(hash8 instanceof Uint8Array)) continue
-    acks.set(latin1(feedId), { feedId, seq, hash8 })
+    const held = acks.get(latin1(feedId)) ?? []
+    acks.set(latin1(feedId), [...held, { feedId, seq, hash8 }])
   }
   return { at, heads, acks }
 }

@@ -147,10 +147,7 @@ function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch)
   const { header } = batch
   const { feed } = compaction.state
   // The checkpoint that is being made takes the place of every earlier one, and what was declared dead is not revived.
-  if (isCheckpoint(header) || compaction.dead.has(header.seq)) {
-    compaction.deadBytes += batch.bytes.length
-    return
-  }
+  if (isCheckpoint(header) || compaction.dead.has(header.seq)) return
   const ops = decodeBody(header, batch.body)
   if (header.hlc >= compaction.settledBelow || header.minReader > 1) return keep(compaction, batch)
   if (!ops.ok) {
@@ -213,7 +210,7 @@ function finish<Token>(core: Core<Token>, compaction: Compaction): void {
   const counts = ({ isLive, tombstone }: OpLife['parts'][number]): boolean =>
     isLive && (tombstone === null || needed.has(tombstone))
   const live = new Map(kept)
-  const copies = new OpsCopy()
+  const copies = new OpsCopy(true)
   let { keptBytes, deadBytes } = compaction
   for (const { batch, ops, source, lives, hash } of examined) {
     const counted = (lives ?? []).filter(({ parts }) => parts.some(counts))

@@ -48,6 +48,8 @@ export interface Arrival {
   readonly place?: 'aside' | ChainPosition
   /** A checkpoint that was offered before a fill: not to be stored yet. */
   readonly isOffer?: boolean
+  /** Of another branch, or of our own feed and not by us: never stored. */
+  readonly isEvidence?: boolean
 }
 
 export interface OwnBatch<Token> {
@@ -96,6 +98,19 @@ export class Core<Token> {
   /** The compaction under way, and the monotonic time at which another may begin. */
   compaction: Compaction | null = null
   compactAt: number
+  /** When seals are looked at again: others may have confirmed more. Monotonic milliseconds. */
+  sealsAt = 0
+  /** Feeds of which branches are being compared. */
+  readonly probing: Set<FeedState> = new Set<FeedState>()
+  /** Feeds that are being cut. */
+  readonly cutting: Set<FeedState> = new Set<FeedState>()
+  /** Somebody else wrote in our feeds, or they are sealed: nothing is written until there is a new incarnation. */
+  isIncarnationLost = false
+  /** Voided writes of ours wait to be made again. */
+  isReissueDue = true
+  /** Feeds with dead batches that not all have confirmed, and when that is looked at again. */
+  readonly trash: Set<FeedState> = new Set<FeedState>()
+  settleAt = 0
   /** Our beacon: when it may be written again, when it must, and what it said. */
   beaconAt: number
   beaconStaleAt = 0
@@ -111,7 +126,7 @@ export class Core<Token> {
   headsDigest: { readonly version: number; readonly digest: Uint8Array } | null = null
   now: Now = { wallMs: 0, trust: 0, monotonicMs: 0 }
   /** Small records that the next commit takes along. */
-  readonly #records = new Map<string, Uint8Array>()
+  readonly #records = new Map<string, Uint8Array | null>()
   #tickets = 0
 
   constructor(
@@ -159,12 +174,23 @@ export class Core<Token> {
     this.#records.set(historyKey(state.feed), state.history.encode())
   }
 
+  removeRecord(key: string): void {
+    this.#records.set(key, null)
+  }
+
+  /** This gateway must go on under a new incarnation: the driver's owner sees to that. */
+  loseIncarnation(why: string): void {
+    if (this.isIncarnationLost) return
+    this.isIncarnationLost = true
+    this.emit('incarnation-lost', { why })
+  }
+
   #loadHistory(state: FeedState): void {
     const bytes = this.surroundings.getRecord(historyKey(state.feed))
     if (bytes === undefined) return
     state.history.decode(bytes, (seq) => readCheckpoint(this, state.feed.key, seq))
     if (state.history.pending.length > 0) this.pendingPlaces.add(placeOf(state.feed.descriptor))
-    if (state.history.applied !== null) this.droppable.add(state)
+    if (state.history.applied !== null) this.trash.add(state)
   }
 
   /** The link's cursor goes to the disk with the next commit. */
@@ -177,7 +203,7 @@ export class Core<Token> {
   }
 
   /** Records to store now: those that were kept, and all cursors that moved when a commit goes out anyway. */
-  dueRecords(isCommitting: boolean): { key: string; value: Uint8Array }[] {
+  dueRecords(isCommitting: boolean): { key: string; value: Uint8Array | null }[] {
     for (const link of this.links.values()) {
       if (isCommitting || this.now.monotonicMs >= link.saveCursorAt) this.keepCursor(link)
     }

@@ -4,11 +4,14 @@ import { writeBeacon } from './beacons.ts'
 import { compact, compactDeadline } from './compacting.ts'
 import { Core, type Arrival, type Committed } from './core.ts'
 import type { FeedState } from './feeds.ts'
-import { applyCheckpoints, dropDead, dropped, historiesOf, noteHistory } from './gating.ts'
+import { probeDeadline, retryProbes } from './forks.ts'
+import { applyCheckpoints, dropDead, dropped, historiesOf, noteHistory, settleTrash } from './gating.ts'
 import { LinkState } from './link.ts'
 import { pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
 import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
+import { reissueVoided } from './reissuing.ts'
+import { applySeals, feedCut } from './sealing.ts'
 import { send } from './sending.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
 import { addWrite, cutBatches, stampsOf, tokensOf, writeDeadline } from './writing.ts'
@@ -47,7 +50,14 @@ export class Engine<Token> {
   /** Monotonic milliseconds at which `handle` wants a `time` input; Infinity when never. */
   get deadline(): number {
     const core = this.#core
-    let deadline = Math.min(writeDeadline(core), retryDeadline(core), compactDeadline(core), core.beaconAt)
+    let deadline = Math.min(
+      writeDeadline(core),
+      retryDeadline(core),
+      compactDeadline(core),
+      core.beaconAt,
+      core.sealsAt,
+      probeDeadline(core),
+    )
     for (const link of core.links.values()) deadline = Math.min(deadline, link.greetAt, link.tellAt, pingDeadline(link))
     return deadline
   }
@@ -79,6 +89,7 @@ export class Engine<Token> {
       case 'commit-failed':
         return commitFailed(core, input)
       case 'authority-changed':
+        applySeals(core)
         return considerRefused(core)
       case 'time':
         return
@@ -88,8 +99,12 @@ export class Engine<Token> {
   #decide(): void {
     const core = this.#core
     retryBehind(core)
+    retryProbes(core)
     for (const link of core.links.values()) pingIfDue(core, link)
+    if (core.now.monotonicMs >= core.sealsAt) applySeals(core)
     applyCheckpoints(core)
+    settleTrash(core)
+    reissueVoided(core)
     writeBeacon(core)
     compact(core)
     cutBatches(core)
@@ -122,7 +137,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   const commit = core.committing.get(ticket)
   if (!commit) return
   core.committing.delete(ticket)
-  if (commit.drop) dropped(core, commit.drop.state, commit.drop.seqs)
+  if (commit.drop) droppedOrCut(core, commit.drop)
   for (const { link, state, batch, place } of commit.arrivals) {
     const headBefore = state.head.seq
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
@@ -167,12 +182,24 @@ function spread<Token>(core: Core<Token>, state: FeedState): void {
   }
 }
 
+function droppedOrCut<Token>(core: Core<Token>, { state, seqs, head }: NonNullable<Committed<Token>['drop']>): void {
+  if (head === null) return dropped(core, state, seqs)
+  feedCut(core, state, seqs, head)
+  if (state.feed.origin === core.options.peerId) core.isReissueDue = true
+}
+
 /** Nothing of it was written: writers are told, received batches are asked for again later. */
 function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { type: 'commit-failed' }>): void {
   const commit = core.committing.get(input.ticket)
   if (!commit) return
   core.committing.delete(input.ticket)
-  if (commit.drop) core.isDropping = false
+  if (commit.drop?.head === null) core.isDropping = false
+  else if (commit.drop) {
+    const { state } = commit.drop
+    core.cutting.delete(state)
+    state.verified = state.head
+    state.tip = state.head
+  }
   for (const { link, state, batch } of commit.arrivals) {
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true

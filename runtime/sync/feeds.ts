@@ -2,6 +2,7 @@ import { latin1 } from '../base/bytes.ts'
 import type { ChainPosition, Feed, FeedHead } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
 import type { Fill } from './filling.ts'
+import type { Probe } from './forks.ts'
 import { FeedHistory } from './history.ts'
 import type { LinkState } from './link.ts'
 
@@ -17,6 +18,12 @@ export class FeedState {
   readonly history: FeedHistory = new FeedHistory()
   /** What is being fetched beside the chain, so that the feed can jump; null when it isn't far behind. */
   fill: Fill | null = null
+  /** Where the branches of this feed are being looked for; null when there is no doubt. */
+  probe: Probe | null = null
+  /** Batches from here on are not taken: the feed is sealed. */
+  cut: number = Number.POSITIVE_INFINITY
+  /** How far another branch than ours was said to be confirmed when it was last fetched. */
+  triedTo = 0
   head: ChainPosition = BEGINNING
   verified: ChainPosition = BEGINNING
   tip: ChainPosition = BEGINNING

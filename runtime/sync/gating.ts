@@ -7,6 +7,7 @@ import { isCheckpoint } from '../wire/checkpoint.ts'
 import type { Arrival, Core } from './core.ts'
 import { signedCheckpoint } from './filling.ts'
 import { historyKey, type FeedHistory } from './history.ts'
+import { settledTo } from './sealing.ts'
 import type { FeedState } from './feeds.ts'
 
 /**
@@ -27,7 +28,7 @@ export function applyCheckpoints<Token>(core: Core<Token>): void {
     const states = core.feeds.in(place)
     for (const [state, checkpoint] of applicable(core, states)) {
       state.history.apply(checkpoint)
-      core.droppable.add(state)
+      core.trash.add(state)
       core.keepHistory(state)
     }
     if (states.every(({ history }) => history.pending.length === 0)) core.pendingPlaces.delete(place)
@@ -86,6 +87,39 @@ function countedHead(chosen: ReadonlyMap<FeedState, number>, state: FeedState): 
 export function trashOf(state: FeedState): SequenceSet {
   const { applied, retained } = state.history
   return applied === null ? new SequenceSet() : deadUnder(applied.checkpoint, retained)
+}
+
+/**
+ * Dead batches may leave when their checkpoint can't be voided any more, because everyone has confirmed it; or, oldest
+ * first, when they take too much room.
+ */
+export function settleTrash<Token>(core: Core<Token>): void {
+  if (core.trash.size === 0 || core.now.monotonicMs < core.settleAt) return
+  core.settleAt = core.now.monotonicMs + core.history.beaconMs / 8
+  let bytes = 0
+  for (const state of core.trash) {
+    const { applied } = state.history
+    if (applied === null) core.trash.delete(state)
+    else if (settledTo(core, state) >= applied.seq) makeDroppable(core, state)
+    else bytes += trashBytes(core, state)
+  }
+  const oldest = [...core.trash].sort((a, b) => (a.history.applied?.hlc ?? 0) - (b.history.applied?.hlc ?? 0))
+  for (const state of oldest) {
+    if (bytes <= core.history.trashBytesMax) return
+    bytes -= trashBytes(core, state)
+    makeDroppable(core, state)
+  }
+}
+
+function makeDroppable<Token>(core: Core<Token>, state: FeedState): void {
+  core.trash.delete(state)
+  core.droppable.add(state)
+}
+
+/** By the average of its batches. */
+function trashBytes<Token>(core: Core<Token>, state: FeedState): number {
+  const bytes = core.surroundings.head(state.feed.key)?.bytes ?? 0
+  return (bytes * trashOf(state).size) / Math.max(1, state.history.retained.size)
 }
 
 /** Lets dead batches leave the log, some with each commit, those of earlier checkpoints first. */

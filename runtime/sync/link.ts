@@ -96,6 +96,14 @@ export class LinkState {
     return this.peerHeads.get(state) ?? 0
   }
 
+  /** The feed went back: what was told, sent and heard of it says nothing any more. */
+  forget(state: FeedState): void {
+    this.told.delete(state)
+    this.peerHeads.delete(state)
+    this.promised.delete(state)
+    this.subscriptions.delete(state)
+  }
+
   notePromise(state: FeedState, seq: number): void {
     if (seq > (this.promised.get(state) ?? 0)) this.promised.set(state, seq)
   }

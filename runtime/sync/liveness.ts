@@ -1,4 +1,14 @@
-import { OP_ADD, OP_COUNTER, OP_DELETE, OP_LINK, OP_PUT, OP_REMOVE, type Ops, type Shape } from '../model/batch.ts'
+import {
+  OP_ADD,
+  OP_COUNTER,
+  OP_DELETE,
+  OP_LINK,
+  OP_PUT,
+  OP_REMOVE,
+  type Ops,
+  type OpStamp,
+  type Shape,
+} from '../model/batch.ts'
 import { cellsOfOp, writeOf, type Document, type Source, type Write } from '../model/document.ts'
 import { compareStamps, type Stamp } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
@@ -121,9 +131,14 @@ export class OpsCopy implements Ops {
   readonly opDocs: number[] = []
   readonly opShapes: number[] = []
   readonly values: Value[] = []
-  readonly stamps: { hlc: number; index: number }[] = []
+  readonly stamps?: (OpStamp | null)[]
   readonly #docs = new Map<string, number>()
   readonly #shapes = new Map<string, number>()
+
+  /** `isStamped`: operations keep the stamps under which they were first written. */
+  constructor(isStamped: boolean) {
+    if (isStamped) this.stamps = []
+  }
 
   get size(): number {
     return this.opDocs.length
@@ -133,7 +148,7 @@ export class OpsCopy implements Ops {
     key: string,
     kind: number,
     fields: readonly (readonly [path: string, value: Value])[],
-    stamp: { hlc: number; index: number },
+    stamp: OpStamp | null,
   ): void {
     const paths = fields.map(([path]) => path)
     this.opDocs.push(indexOf(this.#docs, key, () => this.docs.push(key) - 1))
@@ -141,7 +156,7 @@ export class OpsCopy implements Ops {
       indexOf(this.#shapes, `${kind}\0${paths.join('\0')}`, () => this.shapes.push({ kind, paths }) - 1),
     )
     for (const [, value] of fields) this.values.push(value)
-    this.stamps.push(stamp)
+    this.stamps?.push(stamp)
   }
 }
 

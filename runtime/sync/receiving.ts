@@ -10,8 +10,9 @@ import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { decodeMessages, type Message } from '../wire/message.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
-import { beginFill, isWanted, takePart } from './filling.ts'
+import { beginFill, isWanted, signedCheckpoint, takePart } from './filling.ts'
 import type { LinkState } from './link.ts'
+import { differsFromOurs, isProbed, probeOwn, suspectFork, takeEvidence } from './forks.ts'
 import { answerDig, answerPing } from './pinging.ts'
 import { ask, considerFeed, considerRefused, prune } from './pulling.ts'
 
@@ -113,8 +114,9 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
     }
     link.notePeerHead(state, seq)
     link.notePromise(state, seq)
-    if (seq === state.head.seq && !equal(hash8, state.head.hash.subarray(0, 8))) noteFork(core, link, state, seq)
-    if (state.isOwn) noteOwnHead(core, link, state, seq)
+    const isOther = seq === state.head.seq && seq > 0 && !equal(hash8, state.head.hash.subarray(0, 8))
+    if (state.isOwn && (isOther || seq > state.tip.seq)) noteOwnHead(core, link, state, seq)
+    else if (isOther) suspectFork(core, link, state, seq)
     link.owed.add(state)
     considerFeed(core, state)
   }
@@ -124,14 +126,11 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
   link.nextMarkerLsn = Math.max(link.nextMarkerLsn, message.marker.lsn)
 }
 
-/** A neighbour holds more of our own feed than we do: the store was put back to an earlier state. */
+/** A neighbour holds something else of our own feed than we do: our store was put back, or there is a copy of us. */
 function noteOwnHead<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
-  if (seq <= state.tip.seq) return
+  if (core.isIncarnationLost) return
   core.emit('rollback', { feed: hex(state.feed.id), peerId: link.peerId, held: state.head.seq, there: seq })
-}
-
-function noteFork<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
-  core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, peerId: link.peerId })
+  probeOwn(core, link, state, Math.min(seq, state.tip.seq + 1))
 }
 
 /** WANT asks for a feed from a sequence on: once, as it grows, news only, or not at all. */
@@ -168,7 +167,8 @@ function receiveNack<Token>(core: Core<Token>, link: LinkState, message: Of<'nac
     link.pending.add(state)
     return
   }
-  link.subscriptions.delete(state)
+  // What it asks for by number it wants all the same.
+  if (link.subscriptions.get(state)?.wanted === null) link.subscriptions.delete(state)
   core.emit('batch-refused', {
     feed: hex(state.feed.id),
     by: link.peerId,
@@ -193,7 +193,7 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
   }
   const arrival = arrivalOf(link, state, batch)
   const ticket = core.nextTicket()
-  if (arrival.place === undefined && arrival.isOffer !== true) {
+  if (arrival.place === undefined && arrival.isOffer !== true && arrival.isEvidence !== true) {
     state.tip = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   }
   state.touchedAt = core.now.monotonicMs
@@ -205,6 +205,7 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
 /** Ahead of the chain only what belongs to a fill is taken. */
 function arrivalOf(link: LinkState, state: FeedState, batch: Batch): Arrival {
   const { seq } = batch.header
+  if (isProbed(state, link, batch)) return { link, state, batch, isEvidence: true }
   if (seq === state.tip.seq + 1) return { link, state, batch }
   return isWanted(state, seq) ? { link, state, batch, place: 'aside' } : { link, state, batch, isOffer: true }
 }
@@ -215,19 +216,27 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
   link.owed.add(state)
   link.notePromise(state, header.seq)
   link.notePeerHead(state, header.seq)
+  if (isProbed(state, link, batch)) {
+    return differsFromOurs(core, state, batch) ? null : 'no evidence'
+  }
+  if (header.seq >= state.cut) {
+    nack(core, link, state, header.seq, 'sealed', 0)
+    return 'sealed'
+  }
   if (header.seq <= state.tip.seq) {
     if (state.parent !== link) prune(core, link, state)
     return 'held already'
   }
   if (state.isOwn) return 'own feed'
-  if (state.isRewinding) return 'the disk refused the one before'
+  if (state.isRewinding || core.cutting.has(state)) return 'the disk is not ready for it'
   const isNext = header.seq === state.tip.seq + 1
-  if (!isNext && !isCheckpoint(header) && !isWanted(state, header.seq)) {
+  const isOffer = isCheckpoint(header) && state.parent === link
+  if (!isNext && !isOffer && !isWanted(state, header.seq)) {
     if (state.parent === link) ask(core, link, state)
     return 'gap'
   }
   if (isNext && (!equal(header.prev, state.tip.hash) || header.hlc <= state.tip.hlc)) {
-    noteFork(core, link, state, header.seq)
+    suspectFork(core, link, state, header.seq)
     return refuse(core, link, state, header.seq, 'fork')
   }
   if (!core.surroundings.authority.permits(state.feed, header.hlc)) {
@@ -278,7 +287,7 @@ function nack<Token>(
   link: LinkState,
   state: FeedState,
   seq: number,
-  code: 'fork' | 'not-permitted' | 'future',
+  code: 'fork' | 'not-permitted' | 'future' | 'sealed',
   retryAfterMs: number,
 ): void {
   const alias = link.theirAliases.get(state)
@@ -293,10 +302,16 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   const { link, state, batch } = arrival
   const { header } = batch
   // An earlier batch of the feed was invalid or the disk refused it: this one is asked for again.
+  if (arrival.isEvidence === true) {
+    link.consumedBytes += batch.bytes.length
+    link.isAckDue = true
+    if (isValid) return takeEvidence(core, state, batch)
+    return core.close(link, 'it sent a batch with a bad signature')
+  }
   if (isValid && arrival.isOffer === true) {
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true
-    if (!state.isRewinding && beginFill(core, link, state, batch) === 'differs') differs(core, link, state, header.seq)
+    if (!state.isRewinding && beginFill(core, link, state, batch) === 'differs') differs(core, link, state, batch)
     return
   }
   if (isValid && arrival.place === 'aside' && isWanted(state, header.seq)) {
@@ -321,14 +336,15 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
 
 /** A batch that was taken may be one that a fill waits for, whether it came along the chain or beside it. */
 export function fillOn<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): void {
-  if (state.fill === null) return
-  if (takePart(core, state, state.fill, batch) === 'differs') differs(core, link, state, batch.header.seq)
+  const { fill } = state
+  if (fill !== null && takePart(core, state, fill, batch) === 'differs') differs(core, link, state, fill.batch)
 }
 
 /** What its author says is live isn't what is held here: there are two branches. */
-function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
-  noteFork(core, link, state, seq)
-  refuse(core, link, state, seq, 'fork')
+function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, checkpoint: Batch): void {
+  const live = signedCheckpoint(checkpoint)?.checkpoint.live ?? null
+  suspectFork(core, link, state, state.tip.seq, live)
+  refuse(core, link, state, checkpoint.header.seq, 'fork')
 }
 
 /** What a batch changes; null stores and forwards it without showing it. A malformed body changes nothing, everywhere. */

@@ -3,7 +3,7 @@ import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.t
 import type { SequenceSet } from '../model/sequences.ts'
 import type { Document } from '../model/document.ts'
 import type { Hlc, Stamp } from '../model/stamp.ts'
-import type { Space } from '../ports/store.ts'
+import type { KeyValue, Space } from '../ports/store.ts'
 import type { WriteOp } from '../ports/writer.ts'
 
 /** Time as the engine is told it: physical Unix milliseconds and how far to believe them, and a clock that never goes back. */
@@ -76,6 +76,9 @@ export type EngineEvent =
   | 'resync'
   | 'confirmed'
   | 'compacted'
+  | 'sealed'
+  | 'incarnation-lost'
+  | 'reissued'
   | 'jumped'
 
 /** The synchronous reads and pure functions that the engine is given. */
@@ -84,6 +87,7 @@ export interface Surroundings {
   /** See ports/store.ts Log.batches. */
   batches(feedKey: string, fromSeq: number, bytesMax: number): Uint8Array[]
   getRecord(key: string): Uint8Array | undefined
+  scanRecords(prefix: string): readonly KeyValue[]
   head(feedKey: string): FeedHead | undefined
   document(place: Space, key: string): Document | undefined
   readonly authority: Authority
@@ -103,6 +107,15 @@ export interface Authority {
   chainOf(origin: string): readonly Uint8Array[]
   /** Who may write there, or is an administrator, and has not been retired; and the stamp above which its batches are. */
   writers(place: Space): readonly { readonly origin: string; readonly since: Hlc }[]
+  /** The least sequence from which the feed is void unless all have confirmed more; Infinity when it isn't sealed. */
+  sealOf(feed: Feed): number
+  /**
+   * Whose acknowledgements settle the feed: members that may write there and were admitted before, and administrators, but
+   * not its author. `below`: up to where a removed one counts whatever it signed.
+   */
+  asked(feed: Feed): readonly { readonly origin: string; readonly since: Hlc; readonly below: number }[]
+  /** Whether the member is being removed, or is. */
+  isClosed(origin: string): boolean
   /** Whether this gateway itself is admitted. */
   isMember(): boolean
   /** False for feeds that stay at home: what was written before this gateway was admitted. */
@@ -139,6 +152,8 @@ export interface HistoryOptions {
   /** Our beacon says what is new at most so often, and something at least so often. */
   readonly beaconMs: number
   readonly beaconStaleMs: number
+  /** Dead batches that not all have confirmed are kept until they take so many bytes. */
+  readonly trashBytesMax: number
 }
 
 const HOUR_MS = 3_600_000
@@ -152,4 +167,5 @@ export const DEFAULT_HISTORY: HistoryOptions = {
   tombstoneMs: DAY_MS,
   beaconMs: HOUR_MS,
   beaconStaleMs: DAY_MS,
+  trashBytesMax: 67_108_864,
 }

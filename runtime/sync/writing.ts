@@ -21,11 +21,20 @@ export function addWrite<Token>(core: Core<Token>, write: LocalWrite<Token>): vo
 
 /** Cuts and signs what is due, each batch a commit of its own; the next waits for the disk unless it is full. */
 export function cutBatches<Token>(core: Core<Token>): void {
+  if (core.isIncarnationLost) return failWaiting(core)
   for (const [state, queue] of core.queues) {
     if (state.isRewinding) continue
     for (let draft = queue.cut(core.now.monotonicMs); draft !== null; draft = queue.cut(core.now.monotonicMs)) {
       writeDraft(core, state, queue, draft)
     }
+  }
+}
+
+/** The next incarnation takes them. */
+function failWaiting<Token>(core: Core<Token>): void {
+  for (const queue of core.queues.values()) {
+    const tokens = queue.drain().flatMap((write) => write.token ?? [])
+    if (tokens.length > 0) core.outputs.push({ type: 'write-failed', tokens, code: 'incarnation-lost' })
   }
 }
 
@@ -55,8 +64,20 @@ export function addInternalWrite<Token>(
 }
 
 /** A batch that the engine makes by itself in an own feed; false when it would be too large. */
-export function writeInternal<Token>(core: Core<Token>, state: FeedState, content: NewBatch['ops']): boolean {
-  return makeBatch(core, state, content, null)
+export function writeInternal<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  content: NewBatch['ops'],
+  doneRecord: string | null = null,
+): boolean {
+  return makeBatch(core, state, content, null, doneRecord)
+}
+
+/** This gateway's own feed there. */
+export function ownFeed<Token>(core: Core<Token>, collection: string, partition: string): FeedState {
+  const { publicKey, incarnation, meshId } = core.options
+  const kind = FEED_KIND_STATE
+  return core.feeds.getOrAdd(feedOf(meshId, { publicKey, incarnation, collection, partition, kind, encrypted: false }))
 }
 
 function writeDraft<Token>(core: Core<Token>, state: FeedState, queue: WriteQueue<Token>, draft: Draft<Token>): void {
@@ -69,6 +90,7 @@ function makeBatch<Token>(
   state: FeedState,
   content: NewBatch['ops'],
   written: OwnBatch<Token>['written'],
+  doneRecord: string | null = null,
 ): boolean {
   const encoded = encodeBatch({
     meshId: core.options.meshId,
@@ -94,7 +116,10 @@ function makeBatch<Token>(
     type: 'commit',
     ticket,
     batches: [{ feed: state.feed, batch, ops: read.value }],
-    records: isOps ? [] : historiesOf([{ state, batch }]),
+    records: [
+      ...(isOps ? [] : historiesOf([{ state, batch }])),
+      ...(doneRecord === null ? [] : [{ key: doneRecord, value: null }]),
+    ],
   })
   return true
 }

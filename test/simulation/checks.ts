@@ -1,5 +1,5 @@
 import { latin1 } from '../../runtime/base/bytes.ts'
-import { OP_DELETE, OP_PUT, type Ops } from '../../runtime/model/batch.ts'
+import { OP_DELETE, OP_PUT, type Batch, type Feed, type Ops } from '../../runtime/model/batch.ts'
 import { deadUnder } from '../../runtime/model/checkpoint.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
 import type { Value } from '../../runtime/model/value.ts'
@@ -22,7 +22,7 @@ export function violations(simulation: Simulation): string[] {
     found.push(...differences('I8 retained', liveSets(first), liveSets(gateway), gateway.index))
   }
   found.push(...lostWrites(simulation))
-  found.push(...differences('I2 oracle', naiveFold(simulation), liveCells(first.disk), first.index))
+  found.push(...oracleDifferences(simulation, first))
   return found
 }
 
@@ -73,7 +73,7 @@ function stampText(stamp: { hlc: number; index: number; origin: string }): strin
 /** I5: every acknowledged write was on its author's disk, so that the oracle knows it. */
 function lostWrites(simulation: Simulation): string[] {
   const times = new Set<string>()
-  for (const [feed, batches] of simulation.issued) {
+  for (const { feed, batches } of simulation.issued.values()) {
     for (const { batch } of batches.values()) times.add(`${feed.origin} ${batch.header.hlc}`)
   }
   const lost = simulation.acknowledgements.filter(({ stamp }) => !times.has(`${stamp.origin} ${stamp.hlc}`))
@@ -87,10 +87,13 @@ interface Operation {
   readonly stamp: { readonly hlc: number; readonly index: number; readonly origin: string }
 }
 
-/** The oracle: every operation that was ever on its author's disk, sorted by stamp and applied one after the other. */
-function naiveFold(simulation: Simulation): Map<string, string> {
+/**
+ * The oracle: every operation that was ever on its author's disk and is not void, sorted by stamp and applied one after the
+ * other. Nothing is ever pruned here.
+ */
+function naiveFold(operations: readonly Operation[]): Map<string, string> {
   const cells = new Map<string, string>()
-  for (const { name, kind, fields, stamp } of operationsOf(simulation).sort(byStamp)) {
+  for (const { name, kind, fields, stamp } of operations.toSorted(byStamp)) {
     if (kind === OP_DELETE) {
       for (const cell of cells.keys()) if (cell.startsWith(`${name} `)) cells.delete(cell)
     }
@@ -104,24 +107,49 @@ function naiveFold(simulation: Simulation): Map<string, string> {
   return cells
 }
 
-function operationsOf(simulation: Simulation): Operation[] {
-  const operations: Operation[] = []
-  for (const [feed, batches] of simulation.issued) {
-    const { collection, partition } = feed.descriptor
-    if (isSystemName(collection)) continue
-    for (const { batch, ops } of batches.values()) {
-      let at = 0
-      ops.opDocs.forEach((doc, index) => {
-        const shape = ops.shapes[ops.opShapes[index] as number] as Ops['shapes'][number]
-        const fields = shape.paths.map((path, i) => [path, ops.values[at + i] as Value] as const)
-        at += shape.paths.length
-        const name = `${collection}/${partition}/${ops.docs[doc]}`
-        const stamp = { hlc: batch.header.hlc, index, origin: feed.origin, ...ops.stamps?.[index] }
-        operations.push({ name, kind: shape.kind, fields, stamp })
-      })
+/** I2. What a voided write had overtaken may be gone for good (protocol R1): of the cells it touched nothing is asked. */
+function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway): string[] {
+  const valid: Operation[] = []
+  const voided = new Set<string>()
+  for (const { feed, batches } of simulation.issued.values()) {
+    if (isSystemName(feed.descriptor.collection)) continue
+    const chain = chainOf(gateway, feed, batches)
+    for (const [hash, { batch, ops }] of batches) {
+      if (ops === null) continue
+      const operations = operationsOf(feed, batch, ops)
+      if (chain.has(hash)) valid.push(...operations)
+      else for (const { name } of operations) voided.add(name)
     }
   }
-  return operations
+  const isAsked = ([cell]: [string, string]): boolean => !voided.has(cell.slice(0, cell.lastIndexOf(' ')))
+  const expected = new Map([...naiveFold(valid)].filter(isAsked))
+  const found = new Map([...liveCells(gateway.disk)].filter(isAsked))
+  const resurrected = [...simulation.changedByDrops].filter(isAsked).map(([cell, how]) => `I3 "${cell}" on ${how}`)
+  return [...differences('I2 oracle', expected, found, gateway.index), ...resurrected]
+}
+
+/** The hashes of the batches that lead to the gateway's head. */
+function chainOf(gateway: SimulatedGateway, feed: Feed, batches: ReadonlyMap<string, { batch: Batch }>): Set<string> {
+  const chain = new Set<string>()
+  const head = gateway.disk.feeds.get(feed.key)?.head
+  for (let hash = head ? latin1(head.hash) : ''; batches.has(hash);) {
+    chain.add(hash)
+    hash = latin1(batches.get(hash)?.batch.header.prev as Uint8Array)
+  }
+  return chain
+}
+
+function operationsOf(feed: Feed, batch: Batch, ops: Ops): Operation[] {
+  const { collection, partition } = feed.descriptor
+  let at = 0
+  return ops.opDocs.map((doc, index) => {
+    const shape = ops.shapes[ops.opShapes[index] as number] as Ops['shapes'][number]
+    const fields = shape.paths.map((path, i) => [path, ops.values[at + i] as Value] as const)
+    at += shape.paths.length
+    const name = `${collection}/${partition}/${ops.docs[doc]}`
+    const stamp = { hlc: batch.header.hlc, index, origin: feed.origin, ...ops.stamps?.[index] }
+    return { name, kind: shape.kind, fields, stamp }
+  })
 }
 
 function byStamp(a: Operation, b: Operation): number {

@@ -104,13 +104,18 @@ export class SimulatedDisk {
     return this.documents.get(`${place.collection}/${place.partition}/${key}`)
   }
 
+  scanRecords(prefix: string): { readonly key: string; readonly value: Uint8Array }[] {
+    const found = [...this.#records].filter(([key]) => key.startsWith(prefix))
+    return found.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => ({ key, value }))
+  }
+
   getRecord(key: string): Uint8Array | undefined {
     return this.#records.get(key)
   }
 
   /** A copy as it would be made with `cp`, of what is there for good. */
-  copy(): SimulatedDisk {
-    const copy = new SimulatedDisk(this.#watch)
+  copy(watch: DiskWatch): SimulatedDisk {
+    const copy = new SimulatedDisk(watch)
     for (const [key, feed] of this.feeds) {
       copy.feeds.set(key, { ...feed, batches: new Map(feed.batches), retained: feed.retained.clone() })
     }

@@ -4,9 +4,13 @@ import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import { Engine } from '../../runtime/sync/engine.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
-import type { Authority, HistoryOptions, Now, Output } from '../../runtime/sync/types.ts'
+import type { HistoryOptions, Now, Output } from '../../runtime/sync/types.ts'
 import type { Stamp } from '../../runtime/model/stamp.ts'
-import { SimulatedDisk } from './disk.ts'
+import type { Writer } from '../../runtime/access/seals.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
+import { SimulatedAuthority } from './authority.ts'
+import { SimulatedDisk, type DiskWatch } from './disk.ts'
 import type { Schedule } from './schedule.ts'
 
 /** A cheap stand-in for Ed25519: only the holder of the secret (here: the test) makes it, everyone can check it. */
@@ -26,11 +30,14 @@ export interface World {
   readonly meshId: Uint8Array
   readonly random: Random
   readonly schedule: Schedule
-  readonly authority: Authority
   peerIdOf(index: number): string
   send(from: number, link: number, bytes: Uint8Array): void
   closeLink(from: number, link: number, reason: string): void
   acknowledged(write: Acknowledged): void
+  isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean
+  members(): readonly Writer[]
+  /** The gateway has stopped; all its links go down. */
+  stopped(from: number): void
   event(from: number, name: string, fields: object): void
   /** A batch is on a disk. */
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void
@@ -58,7 +65,10 @@ interface Pending {
 export class SimulatedGateway {
   readonly index: number
   readonly publicKey: Uint8Array
-  readonly disk: SimulatedDisk
+  disk: SimulatedDisk
+  readonly authority: SimulatedAuthority
+  readonly watch: DiskWatch
+  incarnation: Uint8Array
   engine: Engine<Pending> | null = null
   /** Physical clock: Unix milliseconds at virtual time 0, and how far it is believed. */
   clockBaseMs: number
@@ -68,15 +78,27 @@ export class SimulatedGateway {
   isDiskFull = false
   readonly #world: World
   #boot = 0
+  #isSelfNews = false
   #flushedAt = 0
   #wakeAt = Number.POSITIVE_INFINITY
 
   constructor(world: World, index: number, publicKey: Uint8Array, clockBaseMs: number, trust: 0 | 1 | 2) {
     this.#world = world
-    this.disk = new SimulatedDisk({
-      taken: (feed, batch, ops) => world.stored(this, feed, batch, ops),
+    this.watch = {
+      taken: (feed, batch, ops) => {
+        world.stored(this, feed, batch, ops)
+        if (feed.descriptor.collection === SELF_COLLECTION) this.#isSelfNews = true
+      },
       dropped: (before, after) => world.dropped(this, before, after),
-    })
+    }
+    this.disk = new SimulatedDisk(this.watch)
+    this.incarnation = publicKey.slice(0, 8)
+    this.authority = new SimulatedAuthority(
+      world.meshId,
+      world.peerIdOf(index),
+      () => world.members(),
+      (key, message, signature) => world.isSigned(key, message, signature),
+    )
     this.index = index
     this.publicKey = publicKey
     this.clockBaseMs = clockBaseMs
@@ -94,13 +116,14 @@ export class SimulatedGateway {
 
   start(): void {
     this.#boot += 1
+    this.#learn()
     const floor = Math.max(0, ...this.disk.heads().map((head) => head.hlc))
     this.engine = new Engine<Pending>(
       {
         meshId: this.#world.meshId,
         peerId: this.peerId,
         publicKey: this.publicKey,
-        incarnation: this.publicKey.slice(0, 8),
+        incarnation: this.incarnation,
         clockFloor: floor,
         name: `gateway ${this.index}`,
         version: 'simulated',
@@ -112,9 +135,10 @@ export class SimulatedGateway {
         heads: () => this.disk.heads(),
         batches: (key, from, bytesMax) => this.disk.batches(key, from, bytesMax),
         getRecord: (key) => this.disk.getRecord(key),
+        scanRecords: (prefix) => this.disk.scanRecords(prefix),
         head: (feedKey) => this.disk.head(feedKey),
         document: (place, key) => this.disk.document(place, key),
-        authority: this.#world.authority,
+        authority: this.authority,
         sign: (message) => fakeSignature(this.publicKey, message),
       },
     )
@@ -126,6 +150,32 @@ export class SimulatedGateway {
     this.engine = null
     this.#wakeAt = Number.POSITIVE_INFINITY
     this.disk.powerCut(randomInteger(this.#world.random, 0, this.disk.cached))
+  }
+
+  /** Goes on under a new incarnation, as after a restart. */
+  renew(): void {
+    this.engine = null
+    this.#wakeAt = Number.POSITIVE_INFINITY
+    this.disk.powerCut(this.disk.cached)
+    this.#world.stopped(this.index)
+    this.newIncarnation()
+    this.start()
+  }
+
+  newIncarnation(): void {
+    this.incarnation = new Uint8Array(8).map(() => randomInteger(this.#world.random, 0, 255))
+  }
+
+  /** Proofs of forks among the documents that are on the disk. True when one is new. */
+  #learn(): boolean {
+    this.#isSelfNews = false
+    let isNew = false
+    for (const [name, document] of this.disk.documents) {
+      if (!name.startsWith(`${SELF_COLLECTION}/`) || !name.includes(`/${FORK_PREFIX}`)) continue
+      const proof = document.values[document.paths.indexOf('proof')]
+      if (proof instanceof Uint8Array) isNew = this.authority.learnFork(proof) || isNew
+    }
+    return isNew
   }
 
   write(collection: string, op: WriteOp): void {
@@ -170,8 +220,8 @@ export class SimulatedGateway {
       case 'close':
         return world.closeLink(this.index, output.link, output.reason)
       case 'verify': {
-        const expected = fakeSignature(output.feed.descriptor.publicKey, output.batch.signed)
-        const isValid = Buffer.from(expected).equals(output.batch.signature)
+        const { publicKey } = output.feed.descriptor
+        const isValid = world.isSigned(publicKey, output.batch.signed, output.batch.signature)
         this.engine?.handle(this.now(), { type: 'verified', ticket: output.ticket, isValid })
         return
       }
@@ -185,7 +235,14 @@ export class SimulatedGateway {
       case 'write-failed':
         return
       case 'event':
-        return world.event(this.index, output.name, output.fields)
+        world.event(this.index, output.name, output.fields)
+        if (output.name === 'incarnation-lost') {
+          const boot = this.#boot
+          world.schedule.after(100, () => {
+            if (this.#boot === boot && this.engine) this.renew()
+          })
+        }
+        return
     }
   }
 
@@ -211,6 +268,7 @@ export class SimulatedGateway {
       answer(() => {
         this.disk.flushOne()
         this.engine?.handle(this.now(), { type: 'committed', ticket: commit.ticket })
+        if (this.#isSelfNews && this.#learn()) this.engine?.handle(this.now(), { type: 'authority-changed' })
       }),
     )
   }

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto'
+import { latin1 } from '../../runtime/base/bytes.ts'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
-import type { Authority } from '../../runtime/sync/types.ts'
+import type { Writer } from '../../runtime/access/seals.ts'
 import { checkFrame, violations } from './checks.ts'
-import { fakeKey, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
+import type { SimulatedDisk } from './disk.ts'
+import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
 import { Schedule } from './schedule.ts'
 
 /**
@@ -36,10 +38,23 @@ export type Sometimes =
   | 'tombstones collected'
   | 'operations told again'
   | 'feed jumped'
+  | 'restored copy'
+  | 'restored copy unnoticed'
+  | 'cloned gateway'
+  | 'fork proven'
+  | 'feed cut'
+  | 'own writes made again'
 
 interface Issued {
   readonly batch: Batch
-  readonly ops: Ops
+  /** Null for a checkpoint. */
+  readonly ops: Ops | null
+}
+
+/** A feed's batches by their hash: of a copied card there may be two with one sequence. */
+interface IssuedFeed {
+  readonly feed: Feed
+  readonly batches: Map<string, Issued>
 }
 
 interface Pipe {
@@ -70,11 +85,12 @@ export class Simulation implements World {
   readonly gateways: SimulatedGateway[] = []
   readonly acknowledgements: Acknowledged[] = []
   /** Every batch that ever was on its author's disk. */
-  readonly issued: Map<Feed, Map<number, Issued>> = new Map<Feed, Map<number, Issued>>()
+  readonly issued: Map<string, IssuedFeed> = new Map<string, IssuedFeed>()
   readonly sometimes: Map<Sometimes, number> = new Map<Sometimes, number>()
-  readonly authority: Authority
   /** Violations seen while it runs. */
   readonly faults: string[] = []
+  /** Cells that showed something else when dead batches left: none may, but where a voided write is involved. */
+  readonly changedByDrops: Map<string, string> = new Map<string, string>()
   /** Virtual time from the end of the faults until all were equal, by the minute. */
   convergedAfterMs = 0
   framesSent = 0
@@ -85,20 +101,12 @@ export class Simulation implements World {
   readonly #peerIds: string[] = []
   #links = 0
   #side: number[] = []
+  readonly #snapshots = new Map<SimulatedGateway, { readonly disk: SimulatedDisk; readonly incarnation: Uint8Array }>()
   #isFaulty = true
 
   constructor(scenario: Scenario) {
     this.scenario = scenario
     this.random = seededRandom(scenario.seed)
-    this.authority = {
-      isKnown: () => true,
-      permits: () => true,
-      learn: () => false,
-      chainOf: () => [],
-      isShared: (_feed: Feed) => true,
-      writers: () => this.gateways.map(({ peerId }) => ({ origin: peerId, since: 0 })),
-      isMember: () => true,
-    }
     for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
     this.#drawEdges()
   }
@@ -168,33 +176,47 @@ export class Simulation implements World {
     if (name === 'compacted' && 'dropsTombstones' in fields && fields.dropsTombstones) this.note('tombstones collected')
     if (name === 'compacted' && 'again' in fields && Number(fields.again) > 0) this.note('operations told again')
     if (name === 'jumped') this.note('feed jumped')
+    if (name === 'fork' && 'isProven' in fields) this.note('fork proven')
+    if (name === 'sealed') this.note('feed cut')
+    if (name === 'reissued') this.note('own writes made again')
   }
 
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
-    if (feed.origin !== gateway.peerId || ops === null) return
-    const batches = this.issued.get(feed) ?? new Map<number, Issued>()
-    this.issued.set(feed, batches)
-    batches.set(batch.header.seq, { batch, ops })
+    if (feed.origin !== gateway.peerId) return
+    const batches = this.issued.get(feed.key) ?? { feed, batches: new Map<string, Issued>() }
+    this.issued.set(feed.key, batches)
+    batches.batches.set(latin1(batch.hash), { batch, ops })
   }
 
   /** What is declared dead has been overtaken: nothing that anybody sees may change when it goes. */
   dropped({ index }: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
     this.note('dead batches dropped')
     for (const [cell, value] of before) {
-      if (after.get(cell) !== value)
-        this.faults.push(`I3 gateway ${index}: "${cell}" was ${value}, is ${after.get(cell)}`)
+      const now = after.get(cell)
+      if (now !== value) this.changedByDrops.set(cell, `gateway ${index}: it was ${value}, is ${now}`)
     }
     for (const [cell, value] of after) {
-      if (!before.has(cell)) this.faults.push(`I3 gateway ${index}: "${cell}" is back with ${value}`)
+      if (!before.has(cell)) this.changedByDrops.set(cell, `gateway ${index}: it is back with ${value}`)
     }
+  }
+
+  isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+    return Buffer.from(fakeSignature(publicKey, message)).equals(signature)
+  }
+
+  members(): readonly Writer[] {
+    return [...new Set(this.#peerIds)].map((origin) => ({ origin, since: 0 }))
+  }
+
+  stopped(from: number): void {
+    for (const pipe of new Set(this.#pipes.values())) if (pipe.a === from || pipe.b === from) this.#cut(pipe)
   }
 
   note(what: Sometimes): void {
     this.sometimes.set(what, (this.sometimes.get(what) ?? 0) + 1)
   }
 
-  #addGateway(index: number): void {
-    const key = fakeKey(this.scenario.seed, index)
+  #addGateway(index: number, key: Uint8Array = fakeKey(this.scenario.seed, index)): void {
     this.#peerIds.push(peerIdOf(key))
     // Most clocks are right; some boards boot in 1970 and don't believe themselves.
     const isRight = this.random() < 0.8
@@ -262,12 +284,14 @@ export class Simulation implements World {
   }
 
   #planWrites(): void {
+    for (const gateway of this.gateways) this.#planWritesOf(gateway, 0)
+  }
+
+  #planWritesOf(gateway: SimulatedGateway, from: number): void {
     const end = this.scenario.minutes * 60_000
-    for (const gateway of this.gateways) {
-      const count = randomInteger(this.random, 5, 60)
-      for (let i = 0; i < count; i++) {
-        this.schedule.at(randomInteger(this.random, 0, end), () => this.#write(gateway))
-      }
+    const count = randomInteger(this.random, 5, 60)
+    for (let i = 0; i < count; i++) {
+      this.schedule.at(randomInteger(this.random, from, end), () => this.#write(gateway))
     }
   }
 
@@ -294,6 +318,9 @@ export class Simulation implements World {
       () => this.#partition(),
       () => this.#fillDisk(),
       () => this.#jumpClock(),
+      () => this.#snapshot(),
+      () => this.#restore(),
+      () => this.#clone(),
     ]
     const count = randomInteger(this.random, 3, 10) + this.scenario.gateways
     for (let i = 0; i < count; i++) {
@@ -337,6 +364,44 @@ export class Simulation implements World {
     this.schedule.after(randomInteger(this.random, 100, 20_000), () => {
       gateway.isDiskFull = false
     })
+  }
+
+  /** A copy of a card, to be put back later. */
+  #snapshot(): void {
+    const gateway = this.#pick(this.gateways)
+    this.#snapshots.set(gateway, { disk: gateway.disk.copy(gateway.watch), incarnation: gateway.incarnation })
+  }
+
+  /** An old copy is put back; whether the gateway notices at once depends on where its mark was. */
+  #restore(): void {
+    const [found] = [...this.#snapshots].filter(([gateway]) => gateway.isUp)
+    if (!found) return
+    const [gateway, { disk, incarnation }] = found
+    this.#snapshots.delete(gateway)
+    const isNoticed = this.random() < 0.5
+    this.note(isNoticed ? 'restored copy' : 'restored copy unnoticed')
+    gateway.crash()
+    this.stopped(gateway.index)
+    gateway.disk = disk
+    gateway.incarnation = incarnation
+    if (isNoticed) gateway.newIncarnation()
+    this.schedule.after(randomInteger(this.random, 50, 10_000), () => gateway.start())
+  }
+
+  /** A second gateway runs from a copy of the card, with the same key and the same incarnation. */
+  #clone(): void {
+    if (this.gateways.length > this.scenario.gateways || this.random() < 0.5) return
+    const original = this.#pick(this.gateways)
+    this.note('cloned gateway')
+    const index = this.gateways.length
+    this.#addGateway(index, original.publicKey)
+    const clone = this.#gateway(index)
+    clone.disk = original.disk.copy(clone.watch)
+    clone.incarnation = original.incarnation
+    clone.start()
+    const others = this.gateways.filter((other) => other.index < index && other !== original)
+    for (let i = 0; i < 2; i++) this.#dial((others.length > 0 ? this.#pick(others) : original).index, index)
+    this.#planWritesOf(clone, this.schedule.now)
   }
 
   /** Forward by at most ten minutes, so that a deferred batch's time comes within the run. */

@@ -1,0 +1,190 @@
+import { equal, hex } from '../base/bytes.ts'
+import type { Batch } from '../model/batch.ts'
+import { SELF_COLLECTION } from '../model/names.ts'
+import type { SequenceSet } from '../model/sequences.ts'
+import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
+import { encodeProof } from '../wire/proof.ts'
+import type { Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import type { LinkState } from './link.ts'
+import { addInternalWrite } from './writing.ts'
+
+/**
+ * Finding where two branches of a feed part (protocol D19). When a neighbour's chain doesn't fit ours we ask for single
+ * batches of it, the last first, then farther and farther back, then halving, until we hold two signed headers with one
+ * sequence whose forerunners are the same. That is the proof; we say it to all in our own document, and everyone draws the
+ * same conclusion from it. Where the past is gone, the earliest two that can be had are proof enough.
+ *
+ * Of an own feed the first such batch is enough: somebody writes with our key and our incarnation, be it an older state of
+ * this store that went on or a copy of the card. This gateway goes on under a new incarnation.
+ */
+export interface Probe {
+  link: LinkState
+  /** Our batches are theirs up to here, as far as is known; here they differ. */
+  low: number
+  high: number
+  /** Their batch `high`. */
+  theirs: Batch | null
+  /** What was asked for last, and when; monotonic milliseconds. */
+  asked: number
+  askedAt: number
+  /** How far back the next step goes, until some batch was the same. */
+  step: number
+  /** Where their past is pruned: what they have of it. Null when it is all there. */
+  readonly among: SequenceSet | null
+}
+
+export const FORK_PREFIX = 'fork/'
+const PROBE_MS = 10_000
+
+/** A neighbour's chain differs from ours: its batch `seq` is another than ours, or continues another. */
+export function suspectFork<Token>(
+  core: Core<Token>,
+  link: LinkState,
+  state: FeedState,
+  seq: number,
+  among: SequenceSet | null = null,
+): void {
+  if (state.probe !== null) return
+  if (core.surroundings.authority.sealOf(state.feed) < seq) return
+  core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, peerId: link.peerId })
+  const high = Math.min(seq, state.tip.seq + 1)
+  if (high < 1) return
+  state.probe = { link, low: 0, high, theirs: null, asked: 0, askedAt: 0, step: 1, among }
+  core.probing.add(state)
+  askProbe(core, state, state.probe, among === null ? high : lastUpTo(among, high))
+}
+
+/** Asks a neighbour for one batch of our own feed that it holds and we don't know. */
+export function probeOwn<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
+  if (state.probe !== null) return
+  state.probe = { link, low: 0, high: seq, theirs: null, asked: seq, askedAt: 0, step: 1, among: null }
+  core.probing.add(state)
+  askProbe(core, state, state.probe, seq)
+}
+
+/** What was asked for doesn't come: it is lost, or gone from there as it is dead. */
+export function retryProbes<Token>(core: Core<Token>): void {
+  for (const state of core.probing) {
+    const { probe } = state
+    if (probe === null) core.probing.delete(state)
+    else if (core.now.monotonicMs >= probe.askedAt + PROBE_MS) retryProbe(core, state, probe)
+  }
+}
+
+export function probeDeadline<Token>(core: Core<Token>): number {
+  let deadline = Number.POSITIVE_INFINITY
+  for (const { probe } of core.probing) if (probe !== null) deadline = Math.min(deadline, probe.askedAt + PROBE_MS)
+  return deadline
+}
+
+function retryProbe<Token>(core: Core<Token>, state: FeedState, probe: Probe): void {
+  const others = [...core.links.values()].filter((link) => link.isGreeted && link.theirAliases.has(state))
+  const isGone = !others.includes(probe.link)
+  const next = isGone ? others[0] : probe.link
+  if (next === undefined || state.isOwn) {
+    state.probe = null
+    return
+  }
+  probe.link = next
+  if (isGone) return askProbe(core, state, probe, probe.asked)
+  probe.low = Math.max(probe.low, probe.asked)
+  narrow(core, state, probe)
+}
+
+/** Whether a batch that we hold already, or that is our own, was asked for as evidence. */
+export function isProbed({ probe }: FeedState, link: LinkState, batch: Batch): boolean {
+  return probe !== null && probe.link === link && probe.asked === batch.header.seq
+}
+
+/** A batch that was asked for, before its signature is checked: false when it is ours and proves nothing. */
+export function differsFromOurs<Token>(core: Core<Token>, state: FeedState, batch: Batch): boolean {
+  const { probe } = state
+  const ours = ourBatch(core, state, batch.header.seq)
+  if (ours !== null && !equal(ours.hash, batch.hash)) return true
+  // The next one, which continues another than our last.
+  if (!state.isOwn && batch.header.seq === state.tip.seq + 1) return !equal(batch.header.prev, state.tip.hash)
+  if (state.isOwn) return batch.header.seq > state.tip.seq
+  // Ours, or gone from here as dead: the branches part later.
+  if (probe !== null) {
+    probe.low = Math.max(probe.low, batch.header.seq)
+    narrow(core, state, probe)
+  }
+  return false
+}
+
+/** Their batch, its signature checked, differs from ours. */
+export function takeEvidence<Token>(core: Core<Token>, state: FeedState, batch: Batch): void {
+  const { probe } = state
+  if (probe === null) return
+  if (state.isOwn) {
+    state.probe = null
+    core.loseIncarnation(`somebody else wrote batch ${batch.header.seq} of this gateway's feed`)
+    return
+  }
+  probe.high = batch.header.seq
+  probe.theirs = batch
+  narrow(core, state, probe)
+}
+
+function narrow<Token>(core: Core<Token>, state: FeedState, probe: Probe): void {
+  const { theirs } = probe
+  const { among } = probe
+  if (theirs === null && among !== null) {
+    // One of the batches that they have differs, the later ones rather.
+    const next = lastUpTo(among, probe.asked - 1)
+    if (next > 0) return askProbe(core, state, probe, next)
+  }
+  const isNarrow = probe.high - probe.low <= 1 || among !== null
+  if (theirs !== null && (isNarrow || isParting(core, state, theirs))) return prove(core, state, theirs)
+  if (isNarrow) {
+    // Nothing of theirs that differs could be had: when the feed is asked for again it will be seen.
+    state.probe = null
+    core.behind.add(state)
+    return
+  }
+  if (probe.low > 0) return askProbe(core, state, probe, (probe.low + probe.high) >> 1)
+  probe.step *= 2
+  askProbe(core, state, probe, Math.max(1, probe.high - probe.step))
+}
+
+function lastUpTo(seqs: SequenceSet, seq: number): number {
+  return seqs.within(1, seq).last
+}
+
+/** Their batch differs from ours, and the ones before are the same. */
+function isParting<Token>(core: Core<Token>, state: FeedState, { header }: Batch): boolean {
+  if (header.seq > state.tip.seq) return false
+  if (header.seq === 1) return true
+  const before = ourBatch(core, state, header.seq - 1)
+  return before === null || equal(before.hash, header.prev)
+}
+
+function prove<Token>(core: Core<Token>, state: FeedState, theirs: Batch): void {
+  state.probe = null
+  const { seq } = theirs.header
+  const ours = ourBatch(core, state, seq) ?? ourBatch(core, state, seq - 1)
+  if (ours === null) return
+  core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, isProven: true })
+  const proof = encodeProof(state.feed, ours, theirs)
+  addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [
+    { kind: 'put', key: FORK_PREFIX + hex(state.feed.id), fields: { proof } },
+  ])
+}
+
+function askProbe<Token>(core: Core<Token>, state: FeedState, probe: Probe, seq: number): void {
+  probe.asked = seq
+  probe.askedAt = core.now.monotonicMs
+  sayProbe(core, probe.link, state, seq)
+}
+
+function sayProbe<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
+  const alias = link.theirAliases.get(state)
+  if (alias !== undefined) core.say(link, { type: 'want', entries: [[alias, seq, 0, [seq, seq]]] })
+}
+
+function ourBatch<Token>(core: Core<Token>, state: FeedState, seq: number): Batch | null {
+  const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
+  const batch = bytes === undefined || seqOfBatch(bytes) !== seq ? null : decodeBatch(core.options.meshId, bytes)
+  return batch?.ok === true ? batch.value : null
+}

@@ -1,0 +1,74 @@
+import { askedOf, Seals, type Asked, type Writer } from '../../runtime/access/seals.ts'
+import type { Feed } from '../../runtime/model/batch.ts'
+import type { Authority } from '../../runtime/sync/types.ts'
+import { decodeProof } from '../../runtime/wire/proof.ts'
+
+/** What one simulated gateway knows of who may do what: the product's own rules, over documents that have reached it. */
+export class SimulatedAuthority implements Authority {
+  readonly seals: Seals = new Seals()
+  readonly #meshId: Uint8Array
+  readonly #peerId: string
+  readonly #members: () => readonly Writer[]
+  readonly #isSigned: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+
+  constructor(
+    meshId: Uint8Array,
+    peerId: string,
+    members: () => readonly Writer[],
+    isSigned: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean,
+  ) {
+    this.#meshId = meshId
+    this.#peerId = peerId
+    this.#members = members
+    this.#isSigned = isSigned
+  }
+
+  isKnown(): boolean {
+    return true
+  }
+
+  permits(): boolean {
+    return true
+  }
+
+  learn(): boolean {
+    return false
+  }
+
+  chainOf(): readonly Uint8Array[] {
+    return []
+  }
+
+  isShared(): boolean {
+    return true
+  }
+
+  isMember(): boolean {
+    return this.#members().some(({ origin }) => origin === this.#peerId)
+  }
+
+  writers(): readonly Writer[] {
+    return this.#members().filter(({ origin }) => !this.seals.isRemoved(origin))
+  }
+
+  sealOf(feed: Feed): number {
+    return this.seals.of(feed.key)
+  }
+
+  asked(feed: Feed): readonly Asked[] {
+    return askedOf(this.seals, feed, this.#members())
+  }
+
+  isClosed(origin: string): boolean {
+    return this.seals.isClosed(origin)
+  }
+
+  /** True when the proof says something new. */
+  learnFork(proof: Uint8Array): boolean {
+    const decoded = decodeProof(this.#meshId, proof)
+    if (!decoded.ok) return false
+    const { feed, seq, signed } = decoded.value
+    const isSigned = signed.every((batch) => this.#isSigned(feed.descriptor.publicKey, batch.signed, batch.signature))
+    return isSigned && this.seals.addFork(feed.key, seq)
+  }
+}
