@@ -47,6 +47,7 @@ export class Driver implements LinkHandler, Writer {
       heads: () => store.heads(),
       batches: (feedKey, fromSeq, bytesMax) => store.batches(feedKey, fromSeq, bytesMax),
       getRecord: (key) => store.getRecord(key),
+      document: (space, key) => store.get(space, key),
       authority,
       sign,
     })

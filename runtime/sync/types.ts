@@ -1,6 +1,8 @@
 import type { ErrorCode } from '../base/errors.ts'
 import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
+import type { Document } from '../model/document.ts'
 import type { Stamp } from '../model/stamp.ts'
+import type { Space } from '../ports/store.ts'
 import type { WriteOp } from '../ports/writer.ts'
 
 /** Time as the engine is told it: physical Unix milliseconds and how far to believe them, and a clock that never goes back. */
@@ -68,6 +70,8 @@ export interface Surroundings {
   /** See ports/store.ts Log.batches. */
   batches(feedKey: string, fromSeq: number, bytesMax: number): Uint8Array[]
   getRecord(key: string): Uint8Array | undefined
+  /** See ports/store.ts Documents.get: what counters and sets go on from. */
+  document(space: Space, key: string): Document | undefined
   readonly authority: Authority
   /** Ed25519 with the device's key. */
   sign(message: Uint8Array): Uint8Array

@@ -3,7 +3,7 @@ import type { Stamp } from '../model/stamp.ts'
 import { encodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { feedOf } from '../wire/descriptor.ts'
-import { halves, WriteQueue, type Draft } from './author.ts'
+import { draftOf, halves, WriteQueue, type Draft } from './author.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import type { LocalWrite } from './types.ts'
@@ -19,8 +19,8 @@ export function addWrite<Token>(core: Core<Token>, write: LocalWrite<Token>): vo
 export function cutBatches<Token>(core: Core<Token>): void {
   for (const [state, queue] of core.queues) {
     if (state.isRewinding) continue
-    for (let draft = queue.cut(core.now.monotonicMs); draft !== null; draft = queue.cut(core.now.monotonicMs)) {
-      writeDraft(core, state, queue, draft)
+    for (let cut = queue.cut(core.now.monotonicMs); cut !== null; cut = queue.cut(core.now.monotonicMs)) {
+      writeBatch(core, state, queue, cut)
     }
   }
 }
@@ -36,24 +36,31 @@ export function stampsOf<Token>(draft: Draft<Token>, hlc: number, origin: string
   return draft.lastIndexes.map((index) => ({ hlc, index, origin }))
 }
 
-export function tokensOf<Token>(draft: Draft<Token>): Token[] {
-  return draft.writes.map((write) => write.token)
+export function tokensOf<Token>({ writes }: { readonly writes: readonly LocalWrite<Token>[] }): Token[] {
+  return writes.map((write) => write.token)
 }
 
-function writeDraft<Token>(core: Core<Token>, state: FeedState, queue: WriteQueue<Token>, draft: Draft<Token>): void {
+function writeBatch<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  queue: WriteQueue<Token>,
+  writes: readonly LocalWrite<Token>[],
+): void {
+  const source = { feed: state.feed, seq: state.tip.seq + 1, hlc: core.clock.next(core.now.wallMs), lsn: 0 }
+  const attempt = queue.ahead.attempt(source)
+  const draft = draftOf(writes, attempt)
   const encoded = encodeBatch({
+    ...source,
     meshId: core.options.meshId,
-    feed: state.feed,
-    seq: state.tip.seq + 1,
     prev: state.tip.hash,
-    hlc: core.clock.next(core.now.wallMs),
     ops: draft.ops,
     clockClass: core.now.trust,
     sign: (message) => core.surroundings.sign(message),
   })
   // What the others will read is what is stored here too: no limit may be seen differently by an author and the rest.
   const read = encoded.ok ? decodeBody(encoded.value.header, encoded.value.body) : encoded
-  if (!encoded.ok || !read.ok) return split(core, state, queue, draft)
+  if (!encoded.ok || !read.ok) return split(core, state, queue, writes)
+  attempt.succeeded()
   const batch = encoded.value
   state.verified = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   state.tip = state.verified
@@ -69,15 +76,20 @@ function writeDraft<Token>(core: Core<Token>, state: FeedState, queue: WriteQueu
 }
 
 /** A batch over the transmitted maximum is made two; a single write that large is refused. */
-function split<Token>(core: Core<Token>, state: FeedState, queue: WriteQueue<Token>, draft: Draft<Token>): void {
-  const parts = halves(draft)
+function split<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  queue: WriteQueue<Token>,
+  writes: readonly LocalWrite<Token>[],
+): void {
+  const parts = halves(writes)
   if (!parts) {
     queue.settled()
-    core.outputs.push({ type: 'write-failed', tokens: tokensOf(draft), code: 'too-large' })
+    core.outputs.push({ type: 'write-failed', tokens: tokensOf({ writes }), code: 'too-large' })
     return
   }
   queue.started()
-  for (const part of parts) writeDraft(core, state, queue, part)
+  for (const part of parts) writeBatch(core, state, queue, part)
 }
 
 function queueOf<Token>(core: Core<Token>, collection: string, partition: string): WriteQueue<Token> {
@@ -93,7 +105,9 @@ function queueOf<Token>(core: Core<Token>, collection: string, partition: string
     kind: FEED_KIND_STATE,
     encrypted: false,
   }
-  const queue = new WriteQueue<Token>(options.batchOpsMax, options.batchDelayMs)
+  const queue = new WriteQueue<Token>(options.batchOpsMax, options.batchDelayMs, (key) =>
+    core.surroundings.document({ collection, partition }, key),
+  )
   core.queuesByPlace.set(name, queue)
   core.queues.set(core.feeds.getOrAdd(feedOf(options.meshId, descriptor)), queue)
   return queue

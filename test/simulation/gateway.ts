@@ -91,6 +91,7 @@ export class SimulatedGateway {
         heads: () => this.disk.heads(),
         batches: (key, from, bytesMax) => this.disk.batches(key, from, bytesMax),
         getRecord: (key) => this.disk.getRecord(key),
+        document: ({ collection, partition }, key) => this.disk.documents.get(`${collection}/${partition}/${key}`),
         authority: this.#world.authority,
         sign: (message) => fakeSignature(this.publicKey, message),
       },
