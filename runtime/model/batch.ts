@@ -1,3 +1,4 @@
+import type { SequenceSet } from './sequences.ts'
 import type { Hlc } from './stamp.ts'
 import type { Value } from './value.ts'
 
@@ -110,12 +111,21 @@ export interface Batch {
 /** Where a feed stands in a store. */
 export interface FeedHead {
   readonly feed: Feed
-  /** Every batch up to this one is stored. */
+  /** Every batch up to this one is stored, but for those that a checkpoint has declared dead. */
   readonly seq: number
   readonly hash: Uint8Array
   readonly hlc: Hlc
   /** Number of the last batch in the order in which this store took them: grows by one with every batch of any feed. */
   readonly lsn: number
-  /** Bytes of all batches of the feed up to its head. */
+  /** Bytes of all batches of the feed that are stored. */
   readonly bytes: number
+  /** The batches that are stored: what a checkpoint declared dead is gone, what a fill has brought may be above the head. */
+  readonly retained: SequenceSet
+}
+
+/** A place in a feed's chain. */
+export interface ChainPosition {
+  readonly seq: number
+  readonly hash: Uint8Array
+  readonly hlc: Hlc
 }

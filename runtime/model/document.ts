@@ -142,11 +142,16 @@ export function mergeDelete(document: Document, write: Write): Effect {
     if (effect !== CHANGED) return effect
   }
   document.deleted = write
-  const kept = document.paths.map((_, i) => i).filter((i) => compareStamps(document.writes[i] as Write, write) > 0)
+  keepCells(document, (i) => compareStamps(document.writes[i] as Write, write) > 0)
+  return CHANGED
+}
+
+/** Removes the cells that `isKept` says no to, by their place. */
+export function keepCells(document: Document, isKept: (index: number) => boolean): void {
+  const kept = document.paths.map((_, i) => i).filter(isKept)
   document.paths = kept.map((i) => document.paths[i] as string)
   document.values = kept.map((i) => document.values[i] as Value)
   document.writes = kept.map((i) => document.writes[i] as Write)
-  return CHANGED
 }
 
 /** Merges a whole document into another: what a rebuild or a read over two layers needs. */

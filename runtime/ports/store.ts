@@ -1,5 +1,6 @@
-import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
+import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
+import type { SequenceSet } from '../model/sequences.ts'
 
 /**
  * What a gateway keeps. One append may carry batches and small key-value records (cursors, broker sessions): they become
@@ -13,6 +14,19 @@ export interface AppendBatch {
   readonly batch: Batch
   /** The decoded body to merge; null stores and forwards it without showing it (unknown version or kind). */
   readonly ops: Ops | null
+  /**
+   * `next`, when absent: it continues the feed's head, which it becomes. `aside`: it is part of a fill and leaves the head
+   * where it is. A position: it is the last part of a fill, and the head jumps there.
+   */
+  readonly place?: 'aside' | ChainPosition
+}
+
+/** Batches that leave the log, and with them whatever cells rest on them alone. */
+export interface Drop {
+  readonly feed: Feed
+  readonly seqs: SequenceSet
+  /** Where the head goes back to when the feed is cut; the batches above it must be among `seqs`. */
+  readonly head?: ChainPosition
 }
 
 /** A null value removes the key. Keys are `room/…`, at most 1,000 bytes. */
@@ -23,6 +37,8 @@ export interface KeyValue {
 
 export interface Append {
   readonly batches: readonly AppendBatch[]
+  /** Take effect after the batches. */
+  readonly drops?: readonly Drop[]
   readonly records: readonly KeyValue[]
 }
 
@@ -40,8 +56,8 @@ export interface Log {
   /** The number of the last batch of all, 0 when there is none. */
   lastLsn(): number
   /**
-   * Batches of a feed from `fromSeq` on, as stored, until `bytesMax` is passed (at least one when there is one). A copy,
-   * so it stays valid.
+   * The stored batches of a feed from `fromSeq` on, in order, until `bytesMax` is passed (at least one when there is one).
+   * What is not retained is passed over. A copy, so it stays valid.
    */
   batches(feedKey: string, fromSeq: number, bytesMax: number): Uint8Array[]
 }

@@ -8,8 +8,8 @@ export interface Base {
   document(space: number, key: string): Uint8Array | undefined
   /** Up to `limit` documents whose keys begin with `prefix`, from the first that is at least (or above) `start`. */
   documents(space: number, range: KeyRange): BaseDocument[]
-  /** Batches `fromSeq` to `toSeq` of a feed until `bytesMax` is passed, each as StoredBatch. */
-  batches(feed: number, fromSeq: number, toSeq: number, bytesMax: number): Uint8Array[]
+  /** Those of the batches `fromSeq` to `toSeq` of a feed that are there, until `bytesMax` is passed, each as StoredBatch. */
+  batches(feed: number, fromSeq: number, toSeq: number, bytesMax: number): BaseBatch[]
   record(key: string): Uint8Array | undefined
   records(prefix: string): KeyValue[]
 }
@@ -23,6 +23,11 @@ export interface KeyRange {
 
 export interface BaseDocument {
   readonly key: string
+  readonly bytes: Uint8Array
+}
+
+export interface BaseBatch {
+  readonly seq: number
   readonly bytes: Uint8Array
 }
 

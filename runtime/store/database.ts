@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { open, type Database as Table, type RootDatabase } from 'lmdb'
 import { MarramError, sentenceOf } from '../base/errors.ts'
 import type { KeyValue } from '../ports/store.ts'
-import type { Base, BaseDocument, KeyRange } from './base.ts'
+import type { Base, BaseBatch, BaseDocument, KeyRange } from './base.ts'
 import { isNoSpace } from './file.ts'
 
 type Binary = Table<Uint8Array, Buffer>
@@ -84,12 +84,12 @@ export class Database implements Base {
     return found
   }
 
-  batches(feed: number, fromSeq: number, toSeq: number, bytesMax: number): Uint8Array[] {
-    const found: Uint8Array[] = []
+  batches(feed: number, fromSeq: number, toSeq: number, bytesMax: number): BaseBatch[] {
+    const found: BaseBatch[] = []
     let bytes = 0
     const range = { start: batchKey(feed, fromSeq), end: batchKey(feed, toSeq + 1) }
-    for (const { value } of this.#tables.batches.getRange(range)) {
-      found.push(Uint8Array.from(value))
+    for (const { key, value } of this.#tables.batches.getRange(range)) {
+      found.push({ seq: key.readUIntBE(4, 6), bytes: Uint8Array.from(value) })
       bytes += value.length - 1
       if (bytes > bytesMax) break
     }

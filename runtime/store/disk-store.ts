@@ -104,7 +104,7 @@ export class DiskStore extends TableStore {
 
   protected flush(appends: readonly PendingAppend[], done: () => void): void {
     const ring = this.#parts.ring as Ring
-    const { record, batches } = encode(appends)
+    const { record, durable } = encode(appends)
     const after = ring.write(record, (error) => {
       if (error !== null) this.#fail(error)
       if (error !== null || this.#failure !== null) {
@@ -114,14 +114,14 @@ export class DiskStore extends TableStore {
       this.#written += record.length
       this.#flushes += 1
       done()
-      this.#takeEffect(appends, batches, after)
+      this.#takeEffect(appends, durable, after)
     })
   }
 
-  #takeEffect(appends: readonly PendingAppend[], batches: readonly DurableBatch[], after: Position): void {
+  #takeEffect(appends: readonly PendingAppend[], durable: readonly DurableAppend[], after: Position): void {
     let changes: readonly Change[]
     try {
-      for (const batch of batches) this.#parts.state.take(batch)
+      for (const append of durable) this.#takeAppend(append)
       for (const { records } of appends) for (const { key, value } of records) this.state.records.set(key, value)
       changes = this.state.settle()
     } catch (error) {
@@ -132,6 +132,11 @@ export class DiskStore extends TableStore {
     this.announce(changes, appends)
     if (Math.max(this.state.fill, this.#parts.ring?.fill ?? 0) >= GATEWAY_LIMITS.sweepAtFill) this.#startSweep()
     else this.#timer.touch()
+  }
+
+  #takeAppend({ batches, drops }: DurableAppend): void {
+    for (const batch of batches) this.#parts.state.take(batch)
+    for (const { stored, seqs, head } of drops) this.#parts.state.drop(stored, seqs, head)
   }
 
   /** Starts a sweep unless one is under way, or the disk has no room for it: then appends are refused. */
@@ -227,18 +232,24 @@ export class DiskStore extends TableStore {
   }
 }
 
+interface DurableAppend {
+  readonly batches: readonly DurableBatch[]
+  readonly drops: PendingAppend['drops']
+}
+
 /** One ring record of all appends. Feeds that the ring does not know yet stand before their first batch. */
-function encode(appends: readonly PendingAppend[]): { record: Uint8Array; batches: DurableBatch[] } {
+function encode(appends: readonly PendingAppend[]): { record: Uint8Array; durable: DurableAppend[] } {
   const writer = new RecordWriter(appends.reduce((sum, { bytes }) => sum + bytes, 0))
-  const batches: DurableBatch[] = []
-  for (const append of appends) {
-    for (const { stored, batch, ops } of append.batches) {
+  const durable = appends.map(({ batches, drops, records }) => {
+    const taken = batches.map(({ stored, batch, ops, place }) => {
       if (!stored.isAnnounced) writer.feed(stored.number, encodeDescriptor(stored.feed.descriptor))
       stored.isAnnounced = true
-      const bytes = writer.batch(stored.number, ops === null ? BATCH_HIDDEN : BATCH_SHOWN, batch.bytes)
-      batches.push({ stored, batch, ops, bytes })
-    }
-    for (const { key, value } of append.records) writer.record(key, value)
-  }
-  return { record: writer.finish(), batches }
+      const bytes = writer.batch(stored.number, ops === null ? BATCH_HIDDEN : BATCH_SHOWN, batch.bytes, place)
+      return { stored, batch, ops, bytes, place }
+    })
+    for (const { stored, seqs, head } of drops) writer.drop(stored.number, seqs, head)
+    for (const { key, value } of records) writer.record(key, value)
+    return { batches: taken, drops }
+  })
+  return { record: writer.finish(), durable }
 }

@@ -1,6 +1,15 @@
 import { MarramError } from '../base/errors.ts'
 import type { Feed, Ops } from '../model/batch.ts'
-import { CHANGED, emptyDocument, isLive, mergeOps, type Document, type Source } from '../model/document.ts'
+import {
+  CHANGED,
+  emptyDocument,
+  isLive,
+  keepCells,
+  mergeOps,
+  type Document,
+  type Source,
+  type Write,
+} from '../model/document.ts'
 import type { DocumentEntry, ScanRange, Space } from '../ports/store.ts'
 import type { Base } from './base.ts'
 import { decodeDocument, type StoredDocument } from './layout.ts'
@@ -124,12 +133,42 @@ export class DocumentTable {
     return found
   }
 
-  /** Puts `document` in the place of whatever is stored under `key`; a blank one removes it. For repair only. */
-  replace(space: Space, key: string, document: Document): void {
+  /**
+   * Takes deletes and removals that `isDropped` out of the documents under `keys`. Returns the keys of those that hold a
+   * value which is dropped, or, with `isCut`, anything that is: only a fold can tell what they are without it.
+   */
+  retract(space: Space, keys: Iterable<string>, isDropped: (write: Write) => boolean, isCut: boolean): Set<string> {
+    const uncertain = new Set<string>()
+    const table = this.space(space)
+    if (table === undefined) return uncertain
+    for (const key of keys) {
+      const entry = table.entries.get(key) ?? this.#load(table, key)
+      const { document } = entry
+      const isDeleteDropped = document.deleted !== null && isDropped(document.deleted)
+      const dropped = document.writes.map(isDropped)
+      if (!isDeleteDropped && !dropped.includes(true)) continue
+      if (isCut || dropped.some((is, i) => is && document.values[i] !== null)) {
+        uncertain.add(key)
+        continue
+      }
+      if (isDeleteDropped) document.deleted = null
+      keepCells(document, (i) => dropped[i] !== true)
+      this.#noteChange(entry)
+    }
+    return uncertain
+  }
+
+  /** Puts `document` in the place of whatever is stored under `key`; a blank one removes it. */
+  put(space: Space, key: string, document: Document): void {
     const table = this.#spaceFor(space)
     const entry = table.entries.get(key) ?? this.#loadForRepair(table, key)
     Object.assign(entry.document, document)
     this.#noteChange(entry)
+  }
+
+  /** As `put`, at once. For repair. */
+  replace(space: Space, key: string, document: Document): void {
+    this.put(space, key, document)
     this.settle()
   }
 

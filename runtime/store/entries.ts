@@ -1,7 +1,11 @@
 import { HEADER_BYTES } from './ring-record.ts'
 import { ByteReader } from './byte-reader.ts'
 import { ByteWriter } from './byte-writer.ts'
+import type { ChainPosition } from '../model/batch.ts'
+import type { SequenceSet } from '../model/sequences.ts'
+import type { AppendBatch } from '../ports/store.ts'
 import type { StoredBatch } from './feeds.ts'
+import { decodeRuns, encodeRuns } from './layout.ts'
 
 /**
  * What the payload of a ring record consists of, in the order in which it takes effect. A feed's descriptor stands before
@@ -11,18 +15,32 @@ import type { StoredBatch } from './feeds.ts'
  *     batch  = 2, feed number, length, (shown, bytes)
  *     put    = 3, length, key, length, value
  *     remove = 4, length, key
+ *     aside  = 5, feed number, length, (shown, bytes)
+ *     jump   = 6, feed number, length, (shown, bytes), position
+ *     drop   = 7, feed number, runs, 0 or 1, [position]
+ *
+ * A position is sequence, hash and stamp.
  */
 const FEED = 1
 const BATCH = 2
 const PUT = 3
 const REMOVE = 4
+const ASIDE = 5
+const JUMP = 6
+const DROP = 7
 
 /** More than any entry's tag, numbers and lengths take. */
-const ENTRY_OVERHEAD = 24
+const ENTRY_OVERHEAD = 80
 
 export type RingEntry =
   | { readonly type: 'feed'; readonly number: number; readonly descriptor: Uint8Array }
-  | { readonly type: 'batch'; readonly feed: number; readonly batch: StoredBatch }
+  | {
+      readonly type: 'batch'
+      readonly feed: number
+      readonly batch: StoredBatch
+      readonly place: AppendBatch['place']
+    }
+  | { readonly type: 'drop'; readonly feed: number; readonly seqs: SequenceSet; readonly head: ChainPosition | null }
   | { readonly type: 'record'; readonly key: string; readonly value: Uint8Array | null }
 
 /** An upper bound of what an entry with so many bytes in it takes. */
@@ -47,14 +65,24 @@ export class RecordWriter {
   }
 
   /** Returns the batch as it is stored: a view of the record. */
-  batch(feed: number, shown: number, bytes: Uint8Array): StoredBatch {
-    this.#writer.u8(BATCH)
+  batch(feed: number, shown: number, bytes: Uint8Array, place: AppendBatch['place']): StoredBatch {
+    this.#writer.u8(place === undefined ? BATCH : place === 'aside' ? ASIDE : JUMP)
     this.#writer.natural(feed)
     this.#writer.natural(1 + bytes.length)
     const from = this.#writer.length
     this.#writer.u8(shown)
     this.#writer.raw(bytes)
-    return this.#writer.view(from)
+    const stored = this.#writer.view(from)
+    if (typeof place === 'object') encodePosition(this.#writer, place)
+    return stored
+  }
+
+  drop(feed: number, seqs: SequenceSet, head: ChainPosition | null): void {
+    this.#writer.u8(DROP)
+    this.#writer.natural(feed)
+    encodeRuns(this.#writer, seqs)
+    this.#writer.u8(head === null ? 0 : 1)
+    if (head !== null) encodePosition(this.#writer, head)
   }
 
   record(key: string, value: Uint8Array | null): void {
@@ -75,9 +103,27 @@ export function* readEntries(payload: Uint8Array): Iterable<RingEntry> {
   while (!reader.isAtEnd) {
     const tag = reader.u8()
     if (tag === FEED) yield { type: 'feed', number: reader.natural(), descriptor: reader.bytes() }
-    else if (tag === BATCH) yield { type: 'batch', feed: reader.natural(), batch: reader.bytes() }
-    else if (tag === PUT) yield { type: 'record', key: reader.text(), value: Uint8Array.from(reader.bytes()) }
+    else if (tag === BATCH || tag === ASIDE || tag === JUMP) {
+      const feed = reader.natural()
+      const batch = reader.bytes()
+      const place = tag === BATCH ? undefined : tag === ASIDE ? 'aside' : decodePosition(reader)
+      yield { type: 'batch', feed, batch, place }
+    } else if (tag === DROP) {
+      const feed = reader.natural()
+      const seqs = decodeRuns(reader)
+      yield { type: 'drop', feed, seqs, head: reader.u8() === 0 ? null : decodePosition(reader) }
+    } else if (tag === PUT) yield { type: 'record', key: reader.text(), value: Uint8Array.from(reader.bytes()) }
     else if (tag === REMOVE) yield { type: 'record', key: reader.text(), value: null }
     else throw new RangeError(`a ring record has an entry of the unknown type ${tag}`)
   }
+}
+
+function encodePosition(writer: ByteWriter, { seq, hash, hlc }: ChainPosition): void {
+  writer.natural(seq)
+  writer.raw(hash)
+  writer.natural(hlc)
+}
+
+function decodePosition(reader: ByteReader): ChainPosition {
+  return { seq: reader.natural(), hash: Uint8Array.from(reader.raw(32)), hlc: reader.natural() }
 }

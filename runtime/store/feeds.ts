@@ -1,7 +1,8 @@
 import { assert } from '../base/errors.ts'
 import { equal } from '../base/bytes.ts'
-import type { Batch, Feed, FeedHead } from '../model/batch.ts'
-import type { Space } from '../ports/store.ts'
+import type { Batch, ChainPosition, Feed, FeedHead } from '../model/batch.ts'
+import { SequenceSet } from '../model/sequences.ts'
+import type { AppendBatch, Space } from '../ports/store.ts'
 import type { Base } from './base.ts'
 
 /** A batch as stored: one byte that says whether it counts (BATCH_SHOWN) or is only forwarded, then its bytes. */
@@ -10,6 +11,19 @@ export const BATCH_HIDDEN = 0
 export const BATCH_SHOWN = 1
 
 const NO_HASH = new Uint8Array(32)
+/** What one read of LMDB brings, in bytes. */
+const READ_BYTES = 262_144
+
+export interface SequencedBatch {
+  readonly seq: number
+  readonly bytes: StoredBatch
+}
+
+/** What the next append of a feed must continue. */
+export interface Tail {
+  readonly seq: number
+  readonly hash: Uint8Array
+}
 
 /** A feed in this store. Numbers, from 1, stand for feeds wherever one is named on the disk. */
 export class StoredFeed {
@@ -19,25 +33,23 @@ export class StoredFeed {
   readonly space: Space
   /** Durable and in effect; null before the first batch. */
   head: FeedHead | null = null
-  /** What the next append must follow: the head, or what is queued behind it. */
-  tailSeq = 0
-  tailHash: Uint8Array = NO_HASH
+  /** The head, or what is queued behind it. */
+  tail: Tail = { seq: 0, hash: NO_HASH }
   /** The ring, or LMDB, has the descriptor. */
   isAnnounced = false
   /** LMDB has the head as it is. */
   isHeadSwept = true
-  /** Batches that no sweep has taken to LMDB, the last one being the head. */
-  recent: StoredBatch[] = []
+  readonly retained: SequenceSet
+  /** Batches that no sweep has taken to LMDB, by sequence. */
+  readonly recent: Map<number, StoredBatch> = new Map<number, StoredBatch>()
+  /** Batches that LMDB may still have and that have left the log. */
+  dropped: SequenceSet = new SequenceSet()
 
   constructor(feed: Feed, number: number) {
     this.feed = feed
     this.number = number
     this.space = { collection: feed.descriptor.collection, partition: feed.descriptor.partition }
-  }
-
-  /** The sequence number of `recent[0]`. */
-  get recentFrom(): number {
-    return (this.head?.seq ?? 0) - this.recent.length + 1
+    this.retained = new SequenceSet()
   }
 }
 
@@ -81,6 +93,13 @@ export class FeedTable {
     return this.#byNumber.get(number)
   }
 
+  /** The feeds of one collection and partition. */
+  in({ collection, partition }: Space): StoredFeed[] {
+    return [...this.#byNumber.values()].filter(
+      ({ space }) => space.collection === collection && space.partition === partition,
+    )
+  }
+
   /** The feed under its number here; a feed that is new gets the next one. */
   adopt(feed: Feed): StoredFeed {
     return this.#byKey.get(feed.key) ?? this.#add(feed, this.#lastNumber + 1, true)
@@ -102,43 +121,67 @@ export class FeedTable {
 
   /** What stands in the base as of its mark. */
   restoreHead(stored: StoredFeed, head: FeedHead): void {
-    stored.head = head
-    stored.tailSeq = head.seq
-    stored.tailHash = head.hash
+    stored.retained.delete(stored.retained.clone())
+    const { runs } = head.retained
+    for (let i = 0; i < runs.length; i += 2) stored.retained.addRange(runs[i] as number, runs[i + 1] as number)
+    stored.head = { ...head, retained: stored.retained }
+    stored.tail = head
   }
 
-  /** A batch on its way to the disk: it must continue its feed. */
-  expect(stored: StoredFeed, batch: Batch): void {
+  /** A batch on its way to the disk: it must continue its feed, unless it fills a gap. Returns the tail before it. */
+  expect(stored: StoredFeed, batch: Batch, place: AppendBatch['place']): Tail {
+    const before = stored.tail
+    if (place !== undefined) {
+      if (place !== 'aside') stored.tail = place
+      return before
+    }
     const { seq, prev } = batch.header
-    assert(seq === stored.tailSeq + 1, `batch ${seq} of a feed follows ${stored.tailSeq} without a gap`)
-    assert(equal(prev, stored.tailHash), `batch ${seq} of a feed names the hash of the one before`)
-    stored.tailSeq = seq
-    stored.tailHash = batch.hash
+    assert(seq === before.seq + 1, `batch ${seq} of a feed follows ${before.seq} without a gap`)
+    assert(equal(prev, before.hash), `batch ${seq} of a feed names the hash of the one before`)
+    stored.tail = { seq, hash: batch.hash }
+    return before
   }
 
-  /** Takes an `expect` back. The latest first. */
-  unexpect(stored: StoredFeed, batch: Batch): void {
-    stored.tailSeq = batch.header.seq - 1
-    stored.tailHash = batch.header.prev
-  }
-
-  /** A batch that is durable becomes its feed's head; returns the number it has in this store. */
-  advance(stored: StoredFeed, batch: Batch, bytes: StoredBatch): number {
+  /** A batch that is durable is stored, and becomes its feed's head unless it fills a gap. Returns its number here. */
+  take(stored: StoredFeed, batch: Batch, bytes: StoredBatch, place: AppendBatch['place']): number {
     const { seq, hlc } = batch.header
-    assert(seq === (stored.head?.seq ?? 0) + 1, 'batches take effect in the order of their feed')
+    const { head, retained } = stored
+    assert(place !== undefined || seq === (head?.seq ?? 0) + 1, 'batches take effect in the order of their feed')
     this.#lsn += 1
-    const total = (stored.head?.bytes ?? 0) + bytes.length - 1
-    stored.head = { feed: stored.feed, seq, hash: batch.hash, hlc, lsn: this.#lsn, bytes: total }
+    const position = place === undefined ? { seq, hash: batch.hash, hlc } : place === 'aside' ? head : place
+    const total = (head?.bytes ?? 0) + (retained.has(seq) ? 0 : bytes.length - 1)
+    retained.add(seq)
+    const { seq: at, hash, hlc: time } = position ?? { seq: 0, hash: NO_HASH, hlc: 0 }
+    stored.head = { feed: stored.feed, seq: at, hash, hlc: time, lsn: this.#lsn, bytes: total, retained }
     stored.isHeadSwept = false
-    stored.recent.push(bytes)
+    this.#forgetRecent(stored, seq)
+    stored.recent.set(seq, bytes)
+    stored.dropped.deleteRange(seq, seq)
     this.#recentBytes += bytes.length
     return this.#lsn
   }
 
-  /** LMDB has the feed's batches up to `seq`. */
-  release(stored: StoredFeed, seq: number): void {
-    const swept = stored.recent.splice(0, seq - stored.recentFrom + 1)
-    for (const bytes of swept) this.#recentBytes -= bytes.length
+  /** Batches leave the log, and the head goes back to `head` if one is given. Returns those that were there. */
+  drop(stored: StoredFeed, seqs: SequenceSet, head: ChainPosition | null): readonly StoredBatch[] {
+    const batches: StoredBatch[] = []
+    const there = stored.retained.without(stored.retained.without(seqs))
+    for (const { bytes } of this.#read(stored, there)) batches.push(bytes)
+    for (const seq of there.values()) {
+      this.#forgetRecent(stored, seq)
+      stored.dropped.add(seq)
+    }
+    stored.retained.delete(there)
+    if (stored.head === null) return batches
+    const bytes = stored.head.bytes - batches.reduce((sum, batch) => sum + batch.length - 1, 0)
+    stored.head = { ...stored.head, ...head, bytes }
+    stored.isHeadSwept = false
+    return batches
+  }
+
+  /** LMDB has these batches, and no longer has those. */
+  release(stored: StoredFeed, swept: Iterable<readonly [number, StoredBatch]>, dropped: SequenceSet): void {
+    for (const [seq, bytes] of swept) if (stored.recent.get(seq) === bytes) this.#forgetRecent(stored, seq)
+    stored.dropped.delete(dropped)
   }
 
   *heads(): Iterable<FeedHead> {
@@ -146,19 +189,58 @@ export class FeedTable {
   }
 
   /** See Log.batches, with the byte in front that says whether the batch counts. */
-  batches(key: string, fromSeq: number, bytesMax: number): StoredBatch[] {
+  batches(key: string, fromSeq: number, bytesMax: number): SequencedBatch[] {
     const stored = this.#byKey.get(key)
-    if (stored === undefined || stored.head === null) return []
-    const from = Math.max(1, fromSeq)
-    const recentFrom = stored.recentFrom
-    const found = from < recentFrom ? this.#base.batches(stored.number, from, recentFrom - 1, bytesMax) : []
-    let bytes = found.reduce((sum, batch) => sum + batch.length - 1, 0)
-    for (let i = Math.max(0, from - recentFrom); i < stored.recent.length && bytes <= bytesMax; i++) {
-      const batch = stored.recent[i] as StoredBatch
+    const found: SequencedBatch[] = []
+    if (stored === undefined) return found
+    let bytes = 0
+    for (const batch of this.#read(stored, stored.retained, fromSeq, bytesMax)) {
       found.push(batch)
-      bytes += batch.length - 1
+      bytes += batch.bytes.length - 1
+      if (bytes > bytesMax) break
     }
     return found
+  }
+
+  /** Every stored batch of a feed, in order. */
+  *each(key: string): Generator<SequencedBatch> {
+    const stored = this.#byKey.get(key)
+    if (stored !== undefined) yield* this.#read(stored, stored.retained)
+  }
+
+  /** The batches of `seqs` from `fromSeq` on, in order; those that LMDB should have and hasn't are left out. */
+  *#read(stored: StoredFeed, seqs: SequenceSet, fromSeq = 1, bytesMax = READ_BYTES): Generator<SequencedBatch> {
+    for (let seq = seqs.next(fromSeq); seq !== null;) {
+      const recent = stored.recent.get(seq)
+      if (recent !== undefined) {
+        yield { seq, bytes: recent }
+        seq = seqs.next(seq + 1)
+        continue
+      }
+      const end = seqs.runEnd(seq)
+      let isFound = false
+      for (const { seq: at, bytes } of this.#base.batches(stored.number, seq, end, bytesMax)) {
+        if (stored.recent.has(at)) break
+        yield { seq: at, bytes }
+        seq = at
+        isFound = true
+      }
+      seq = isFound ? seqs.next(seq + 1) : this.#nextRecent(stored, seqs, seq + 1)
+    }
+  }
+
+  /** LMDB has nothing of a run that it should have: goes on behind it, or where the table has a batch of it. */
+  #nextRecent(stored: StoredFeed, seqs: SequenceSet, from: number): number | null {
+    const end = seqs.runEnd(from)
+    for (let seq = from; seq <= end; seq++) if (stored.recent.has(seq)) return seq
+    return seqs.next(end + 1)
+  }
+
+  #forgetRecent(stored: StoredFeed, seq: number): void {
+    const bytes = stored.recent.get(seq)
+    if (bytes === undefined) return
+    stored.recent.delete(seq)
+    this.#recentBytes -= bytes.length
   }
 
   #add(feed: Feed, number: number, isNew: boolean): StoredFeed {

@@ -2,6 +2,7 @@ import { fail, ok, type Result } from '../base/result.ts'
 import { sentenceOf } from '../base/errors.ts'
 import type { Feed, FeedHead } from '../model/batch.ts'
 import type { Document, Write } from '../model/document.ts'
+import { SequenceSet } from '../model/sequences.ts'
 import type { Value } from '../model/value.ts'
 import type { Space } from '../ports/store.ts'
 import { ByteReader } from './byte-reader.ts'
@@ -128,12 +129,14 @@ function decodeWrite(
 }
 
 export function encodeHead(head: FeedHead): Uint8Array {
-  const writer = new ByteWriter(Buffer.allocUnsafe(80))
+  const { runs } = head.retained
+  const writer = new ByteWriter(Buffer.allocUnsafe(88 + runs.length * 8))
   writer.natural(head.seq)
   writer.raw(head.hash)
   writer.natural(head.hlc)
   writer.natural(head.lsn)
   writer.natural(head.bytes)
+  encodeRuns(writer, head.retained)
   return writer.view()
 }
 
@@ -145,7 +148,31 @@ export function decodeHead(bytes: Uint8Array, feed: Feed): Result<FeedHead> {
     hlc: reader.natural(),
     lsn: reader.natural(),
     bytes: reader.natural(),
+    retained: decodeRuns(reader),
   }))
+}
+
+/** Number of runs, then for each the gap to it and its length less one. */
+export function encodeRuns(writer: ByteWriter, { runs }: SequenceSet): void {
+  writer.natural(runs.length / 2)
+  let last = 0
+  for (let i = 0; i < runs.length; i += 2) {
+    const [from, to] = [runs[i] as number, runs[i + 1] as number]
+    writer.natural(from - last)
+    writer.natural(to - from)
+    last = to
+  }
+}
+
+export function decodeRuns(reader: ByteReader): SequenceSet {
+  const runs: number[] = []
+  let last = 0
+  for (let count = reader.natural(); count > 0; count--) {
+    const from = last + reader.natural()
+    last = from + reader.natural()
+    runs.push(from, last)
+  }
+  return new SequenceSet(runs)
 }
 
 export function encodeSpace(space: StoredSpace): Uint8Array {

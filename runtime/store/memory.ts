@@ -66,7 +66,7 @@ export class MemoryStore extends TableStore {
     const underWay = this.#underWay
     this.#underWay = []
     if (isFlushKept) this.#take(underWay)
-    else for (const append of underWay.toReversed()) this.#forget(append)
+    else for (const append of underWay.toReversed()) append.undo()
     for (const { reject } of underWay) reject(lost)
     return new MemoryStore(this.#state, options)
   }
@@ -89,17 +89,14 @@ export class MemoryStore extends TableStore {
   }
 
   #take(appends: readonly PendingAppend[]): ReturnType<State['settle']> {
-    for (const { batches, records } of appends) {
-      for (const { stored, batch, ops } of batches) {
-        this.#state.take({ stored, batch, ops, bytes: storedBatch(batch.bytes, ops !== null) })
+    for (const { batches, drops, records } of appends) {
+      for (const { stored, batch, ops, place } of batches) {
+        this.#state.take({ stored, batch, ops, place, bytes: storedBatch(batch.bytes, ops !== null) })
       }
+      for (const { stored, seqs, head } of drops) this.#state.drop(stored, seqs, head)
       for (const { key, value } of records) this.#state.records.set(key, value)
     }
     return this.#state.settle()
-  }
-
-  #forget({ batches }: PendingAppend): void {
-    for (const { stored, batch } of batches.toReversed()) this.#state.feeds.unexpect(stored, batch)
   }
 }
 

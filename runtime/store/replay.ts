@@ -17,7 +17,8 @@ export function replay(state: State, meshId: Uint8Array, payload: Uint8Array, is
   for (const entry of entriesOf(payload)) {
     if (entry.type === 'record') state.records.set(entry.key, entry.value)
     else if (entry.type === 'feed') replayFeed(state, meshId, entry.number, entry.descriptor)
-    else replayBatch(state, meshId, entry, isSalvage)
+    else if (entry.type === 'batch') replayBatch(state, meshId, entry, isSalvage)
+    else replayDrop(state, entry, isSalvage)
   }
   state.settle()
 }
@@ -42,13 +43,22 @@ function replayBatch(state: State, meshId: Uint8Array, entry: RingEntry & { type
   const bytes = Uint8Array.from(entry.batch)
   const batch = decodeBatch(meshId, bytes.subarray(1))
   if (!batch.ok) throw damage(batch.error.message)
-  if (stored === undefined || batch.value.header.seq !== stored.tailSeq + 1) {
+  const isOutOfOrder = entry.place === undefined && batch.value.header.seq !== (stored?.tail.seq ?? 0) + 1
+  if (stored === undefined || isOutOfOrder) {
     if (isSalvage) return
     throw damage(`batch ${batch.value.header.seq} of feed ${entry.feed} does not follow what is stored`)
   }
-  state.feeds.expect(stored, batch.value)
+  state.feeds.expect(stored, batch.value, entry.place)
   const ops = bytes[0] === BATCH_SHOWN ? decodeBody(batch.value.header, batch.value.body) : null
-  state.take({ stored, batch: batch.value, ops: ops?.ok === true ? ops.value : null, bytes })
+  state.take({ stored, batch: batch.value, ops: ops?.ok === true ? ops.value : null, bytes, place: entry.place })
+}
+
+function replayDrop(state: State, entry: RingEntry & { type: 'drop' }, isSalvage: boolean): void {
+  const stored = state.feeds.byNumber(entry.feed)
+  if (stored !== undefined) {
+    if (entry.head !== null) stored.tail = entry.head
+    state.drop(stored, entry.seqs, entry.head)
+  } else if (!isSalvage) throw damage(`feed ${entry.feed} is not known`)
 }
 
 function damage(what: string, cause?: unknown): MarramError {

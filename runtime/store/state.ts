@@ -1,8 +1,11 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import type { Batch, Feed, Ops } from '../model/batch.ts'
-import type { Change } from '../ports/store.ts'
+import type { Batch, ChainPosition, Feed, Ops } from '../model/batch.ts'
+import type { Write } from '../model/document.ts'
+import type { SequenceSet } from '../model/sequences.ts'
+import type { AppendBatch, Change, Space } from '../ports/store.ts'
 import type { Base } from './base.ts'
 import { DocumentTable } from './documents.ts'
+import { foldDocuments, opsOfStored } from './fold.ts'
 import { BATCH_HIDDEN, FeedTable, type StoredBatch, type StoredFeed } from './feeds.ts'
 import { RecordTable } from './records.ts'
 
@@ -12,6 +15,7 @@ export interface DurableBatch {
   readonly batch: Batch
   readonly ops: Ops | null
   readonly bytes: StoredBatch
+  readonly place: AppendBatch['place']
 }
 
 /** All that a store knows: feeds, documents and records in memory, over what lies beneath. Only durable things enter. */
@@ -48,11 +52,31 @@ export class State {
     return this.unsweptBytes / this.#bytesMax
   }
 
-  /** The batch becomes its feed's head, and its operations, if it has any that count, are merged. */
-  take({ stored, batch, ops, bytes }: DurableBatch): void {
-    const lsn = this.feeds.advance(stored, batch, bytes)
+  /** The batch is stored, as a rule as its feed's head, and its operations, if it has any that count, are merged. */
+  take({ stored, batch, ops, bytes, place }: DurableBatch): void {
+    const lsn = this.feeds.take(stored, batch, bytes, place)
     if (ops === null || bytes[0] === BATCH_HIDDEN) return
     this.documents.merge(stored.space, ops, { feed: stored.feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn })
+  }
+
+  /**
+   * Batches leave the log. A cut takes back what they have changed: such documents are folded anew from what is left. What
+   * a checkpoint declared dead has been overtaken already, so only the deletes and removals among it leave their documents.
+   */
+  drop(stored: StoredFeed, seqs: SequenceSet, head: ChainPosition | null): void {
+    const keys = new Set<string>()
+    for (const batch of this.feeds.drop(stored, seqs, head)) {
+      for (const key of opsOfStored(batch)?.ops.docs ?? []) keys.add(key)
+    }
+    const isDropped = (write: Write): boolean => write.feed === stored.feed && seqs.has(write.seq)
+    const uncertain = this.documents.retract(stored.space, keys, isDropped, head !== null)
+    if (uncertain.size > 0) this.refold(stored.space, uncertain)
+  }
+
+  /** Puts documents back to what the batches say. */
+  refold(space: Space, keys: ReadonlySet<string>): void {
+    const feeds = this.feeds.in(space).map(({ feed }) => ({ feed, batches: this.feeds.each(feed.key) }))
+    for (const [key, document] of foldDocuments(feeds, keys, this.feeds.lsn)) this.documents.put(space, key, document)
   }
 
   /** Ends a row of `take`s: the documents they changed, each once. */

@@ -4,6 +4,7 @@ import { encodeDescriptor } from '../wire/descriptor.ts'
 import { ByteWriter } from './byte-writer.ts'
 import { batchKey, documentKey, MARK_KEY, numberKey, Slice, type Database } from './database.ts'
 import { isBlank } from './documents.ts'
+import type { SequenceSet } from '../model/sequences.ts'
 import type { StoredBatch, StoredFeed } from './feeds.ts'
 import { encodeDocument, encodeHead, encodeMark, encodeSpace } from './layout.ts'
 import type { Position } from './ring-record.ts'
@@ -13,6 +14,8 @@ import type { State } from './state.ts'
 interface SweptFeed {
   readonly stored: StoredFeed
   readonly head: FeedHead
+  readonly batches: readonly (readonly [number, StoredBatch])[]
+  readonly dropped: SequenceSet
 }
 
 /**
@@ -34,11 +37,15 @@ export async function sweep(database: Database, state: State, position: Position
   for (const entry of documents.toSorted(byPlace)) if (writer.document(entry)) await writer.commit()
   for (const [key, value] of records) if (writer.record(key, value)) await writer.commit()
   // With the mark, in one transaction: replay begins at the mark and must find the heads that belong to it.
-  for (const { stored, head } of feeds) writer.slice.put('heads', numberKey(stored.number), encodeHead(head))
+  // And what has left the log: replay reads it once more to know which documents it touched.
+  for (const { stored, head, dropped } of feeds) {
+    writer.slice.put('heads', numberKey(stored.number), encodeHead(head))
+    for (const seq of dropped.values()) writer.slice.remove('batches', batchKey(stored.number, seq))
+  }
   writer.slice.put('meta', MARK_KEY, mark)
   await writer.commit()
   await database.flushed()
-  for (const { stored, head } of feeds) state.feeds.release(stored, head.seq)
+  for (const { stored, batches, dropped } of feeds) state.feeds.release(stored, batches, dropped)
   state.documents.release(documents)
   state.records.release(records)
   state.makeRoom()
@@ -50,17 +57,15 @@ function takeFeeds(state: State): SweptFeed[] {
   for (const stored of state.feeds.all()) {
     if (stored.isHeadSwept || stored.head === null) continue
     stored.isHeadSwept = true
-    feeds.push({ stored, head: stored.head })
+    const head = { ...stored.head, retained: stored.retained.clone() }
+    const batches = [...stored.recent].sort(([a], [b]) => a - b)
+    feeds.push({ stored, head, batches, dropped: stored.dropped.clone() })
   }
   return feeds
 }
 
-async function putBatches(writer: SweepWriter, { stored, head }: SweptFeed): Promise<void> {
-  const from = stored.recentFrom
-  const batches = stored.recent.slice(0, head.seq - from + 1)
-  for (const [i, batch] of batches.entries()) {
-    if (writer.batch(stored.number, from + i, batch)) await writer.commit()
-  }
+async function putBatches(writer: SweepWriter, { stored, batches }: SweptFeed): Promise<void> {
+  for (const [seq, batch] of batches) if (writer.batch(stored.number, seq, batch)) await writer.commit()
 }
 
 function byPlace(a: Entry, b: Entry): number {

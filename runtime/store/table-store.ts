@@ -1,6 +1,7 @@
 import { assert, MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import type { FeedHead } from '../model/batch.ts'
+import type { ChainPosition, FeedHead } from '../model/batch.ts'
+import type { SequenceSet } from '../model/sequences.ts'
 import type { Document } from '../model/document.ts'
 import type { Log as Logger } from '../ports/log.ts'
 import type {
@@ -18,7 +19,7 @@ import type { TokenBucket } from './bucket.ts'
 import { bytesOf } from './digest.ts'
 import { entryBytesMax } from './entries.ts'
 import type { DocumentTable } from './documents.ts'
-import type { StoredBatch, StoredFeed } from './feeds.ts'
+import type { SequencedBatch, StoredFeed, Tail } from './feeds.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { memoryOfOps } from './size.ts'
 import type { State } from './state.ts'
@@ -26,13 +27,23 @@ import type { State } from './state.ts'
 /** An append on its way. */
 export interface PendingAppend extends Flushable {
   readonly batches: readonly PendingBatch[]
+  readonly drops: readonly PendingDrop[]
   readonly records: readonly KeyValue[]
   readonly resolve: () => void
   readonly reject: (error: MarramError) => void
+  /** Lets the next append continue what this one would have continued. The latest first. */
+  readonly undo: () => void
 }
 
-export interface PendingBatch extends AppendBatch {
+export interface PendingBatch extends Omit<AppendBatch, 'place'> {
   readonly stored: StoredFeed
+  readonly place: AppendBatch['place']
+}
+
+export interface PendingDrop {
+  readonly stored: StoredFeed
+  readonly seqs: SequenceSet
+  readonly head: ChainPosition | null
 }
 
 /** More than the descriptor of any feed takes. */
@@ -76,9 +87,9 @@ export abstract class TableStore implements Store {
       const fault = this.#faultOf(bytes)
       if (fault !== null) return reject(fault)
       if (bytes === 0) return resolve()
-      const batches = this.#expect(append.batches)
+      const expected = this.#expect(append)
       const memory = append.batches.reduce((sum, { ops }) => sum + (ops === null ? 0 : memoryOfOps(ops)), bytes)
-      this.flusher.add({ bytes, memory, batches, records: append.records.map(copyOf), resolve, reject })
+      this.flusher.add({ bytes, memory, ...expected, records: append.records.map(copyOf), resolve, reject })
     })
   }
 
@@ -95,7 +106,7 @@ export abstract class TableStore implements Store {
   }
 
   batches(feedKey: string, fromSeq: number, bytesMax: number): Uint8Array[] {
-    return this.state.feeds.batches(feedKey, fromSeq, bytesMax).map((batch) => batch.subarray(1))
+    return this.state.feeds.batches(feedKey, fromSeq, bytesMax).map(({ bytes }) => bytes.subarray(1))
   }
 
   get(space: Space, key: string): Document | undefined {
@@ -129,7 +140,7 @@ export abstract class TableStore implements Store {
   }
 
   /** For verification: batches with the byte in front that says whether they count. */
-  storedBatches(feedKey: string, fromSeq: number, bytesMax: number): StoredBatch[] {
+  storedBatches(feedKey: string, fromSeq: number, bytesMax: number): SequencedBatch[] {
     return this.state.feeds.batches(feedKey, fromSeq, bytesMax)
   }
 
@@ -158,9 +169,7 @@ export abstract class TableStore implements Store {
   /** Nothing of them was written: what they would have continued is continued by the next. */
   protected rejectQueued(error: MarramError): void {
     const queued = this.flusher.withdraw()
-    for (const { batches } of queued.toReversed()) {
-      for (const { stored, batch } of batches.toReversed()) this.state.feeds.unexpect(stored, batch)
-    }
+    for (const { undo } of queued.toReversed()) undo()
     for (const { reject } of queued) reject(error)
   }
 
@@ -177,12 +186,13 @@ export abstract class TableStore implements Store {
   }
 
   /** An upper bound of what it takes in the ring. */
-  #sizeOf({ batches, records }: Append): number {
+  #sizeOf({ batches, drops, records }: Append): number {
     let bytes = 0
     for (const { feed, batch } of batches) {
       const isAnnounced = this.state.feeds.get(feed.key)?.isAnnounced === true
       bytes += entryBytesMax(batch.bytes.length) + (isAnnounced ? 0 : entryBytesMax(DESCRIPTOR_BYTES_MAX))
     }
+    for (const { seqs } of drops ?? []) bytes += entryBytesMax(8 * seqs.runs.length)
     for (const { key, value } of records) {
       const keyBytes = Buffer.byteLength(key)
       assert(keyBytes > 0 && keyBytes <= GATEWAY_LIMITS.recordKeyBytesMax, 'a record has a key of 1 to 1,000 bytes')
@@ -192,19 +202,29 @@ export abstract class TableStore implements Store {
   }
 
   /** All of them or, when one is out of order, none. */
-  #expect(batches: readonly AppendBatch[]): PendingBatch[] {
-    const expected: PendingBatch[] = []
+  #expect(append: Append): Pick<PendingAppend, 'batches' | 'drops' | 'undo'> {
+    const { feeds } = this.state
+    const before: (readonly [StoredFeed, Tail])[] = []
+    const undo = (): void => {
+      for (const [stored, tail] of before.toReversed()) stored.tail = tail
+    }
     try {
-      for (const { feed, batch, ops } of batches) {
-        const stored = this.state.feeds.adopt(feed)
-        this.state.feeds.expect(stored, batch)
-        expected.push({ feed, batch, ops, stored })
-      }
+      const batches = append.batches.map(({ feed, batch, ops, place }) => {
+        const stored = feeds.adopt(feed)
+        before.push([stored, feeds.expect(stored, batch, place)])
+        return { feed, batch, ops, stored, place }
+      })
+      const drops = (append.drops ?? []).map(({ feed, seqs, head }) => {
+        const stored = feeds.adopt(feed)
+        before.push([stored, stored.tail])
+        if (head !== undefined) stored.tail = head
+        return { stored, seqs, head: head ?? null }
+      })
+      return { batches, drops, undo }
     } catch (error) {
-      for (const { stored, batch } of expected.toReversed()) this.state.feeds.unexpect(stored, batch)
+      undo()
       throw error
     }
-    return expected
   }
 
   #tell(listener: (change: Change) => void, change: Change): void {

@@ -67,7 +67,7 @@ class VerificationRun {
   constructor(store: TableStore, options: VerifyOptions) {
     this.#store = store
     this.#options = options
-    this.#heads = [...store.heads()]
+    this.#heads = [...store.heads()].map((head) => ({ ...head, retained: head.retained.clone() }))
     this.#lsn = store.lastLsn()
   }
 
@@ -77,18 +77,22 @@ class VerificationRun {
 
   async checkBatches(): Promise<void> {
     for (const head of this.#heads) {
-      let prev: Uint8Array = new Uint8Array(32)
-      let seq = 0
-      for await (const stored of this.#read(head)) {
-        seq += 1
+      let last: { seq: number; hash: Uint8Array } = { seq: 0, hash: new Uint8Array(32) }
+      for await (const { seq, stored } of this.#read(head)) {
         this.#batches += 1
-        const batch = decodeBatch(this.#options.meshId, stored.subarray(1))
-        const why = batch.ok ? this.#faultOf(head.feed, batch.value, seq, prev) : batch.error.message
+        const batch = stored && decodeBatch(this.#options.meshId, stored.subarray(1))
+        // Before the first batch that is kept after others were declared dead, the chain is broken by right.
+        const prev = seq === last.seq + 1 ? last.hash : null
+        const why = !batch
+          ? 'it is missing'
+          : batch.ok
+            ? this.#faultOf(head.feed, batch.value, seq, prev)
+            : batch.error.message
         if (why !== null) this.#addBad(head.feed, seq, why)
-        if (batch.ok) prev = batch.value.hash
+        if (batch?.ok === true) last = { seq, hash: batch.value.hash }
+        if (seq === head.seq && batch?.ok === true && !equal(last.hash, head.hash))
+          this.#addBad(head.feed, seq, 'it is not the batch that the head names')
       }
-      if (seq < head.seq) this.#addBad(head.feed, seq + 1, `it and what follows up to ${head.seq} is missing`)
-      else if (!equal(prev, head.hash)) this.#addBad(head.feed, seq, 'it is not the batch that the head names')
     }
   }
 
@@ -103,22 +107,32 @@ class VerificationRun {
     }
   }
 
-  /** The batches of a feed up to the head that it had when the run began. */
-  async *#read({ feed, seq: last }: FeedHead): AsyncIterable<StoredBatch> {
-    for (let seq = 1; seq <= last;) {
-      const found = this.#store.storedBatches(feed.key, seq, READ_BYTES).slice(0, last - seq + 1)
-      if (found.length === 0) return
-      yield* found
-      seq += found.length
+  /** The batches of a feed that were retained when the run began, up to what was its head; null for one that isn't there. */
+  async *#read({
+    feed,
+    retained,
+  }: FeedHead): AsyncIterable<{ readonly seq: number; readonly stored: StoredBatch | null }> {
+    for (let seq = retained.next(1); seq !== null;) {
+      const found = this.#store.storedBatches(feed.key, seq, READ_BYTES)
+      for (const { seq: at, bytes: stored } of found) {
+        for (; seq !== null && seq < at; seq = retained.next(seq + 1)) yield { seq, stored: null }
+        if (seq === at) yield { seq, stored }
+        seq = retained.next(at + 1)
+        if (seq === null) return
+      }
+      if (found.length === 0) {
+        for (; seq !== null; seq = retained.next(seq + 1)) yield { seq, stored: null }
+        return
+      }
       await turn()
     }
   }
 
-  #faultOf(feed: Feed, batch: Batch, seq: number, prev: Uint8Array): string | null {
+  #faultOf(feed: Feed, batch: Batch, seq: number, prev: Uint8Array | null): string | null {
     const { header, body } = batch
     if (!equal(header.feedId, feed.id)) return 'it belongs to another feed'
     if (header.seq !== seq) return `its sequence number is ${header.seq}`
-    if (!equal(header.prev, prev)) return 'it does not continue the batch before'
+    if (prev !== null && !equal(header.prev, prev)) return 'it does not continue the batch before'
     if (!this.#options.verify(feed, batch)) return 'its signature does not verify'
     // Whether it decodes is no matter: a body that means nothing counts as no operations, everywhere.
     return equal(sha256(body), header.bodyHash) ? null : 'its body is not the one that was signed'
@@ -151,10 +165,8 @@ class VerificationRun {
     for (const head of this.#heads) {
       const { collection, partition } = head.feed.descriptor
       if (collection !== space.collection || partition !== space.partition) continue
-      let seq = 0
-      for await (const stored of this.#read(head)) {
-        seq += 1
-        const found = this.#badNames.has(`${head.feed.key} ${seq}`) ? null : this.#opsOf(stored)
+      for await (const { seq, stored } of this.#read(head)) {
+        const found = stored === null || this.#badNames.has(`${head.feed.key} ${seq}`) ? null : this.#opsOf(stored)
         if (found !== null) mergeOps(found.ops, { feed: head.feed, seq, hlc: found.hlc, lsn: 0 }, find, () => {})
       }
     }

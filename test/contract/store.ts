@@ -8,6 +8,7 @@ import { fieldsOf } from '../../runtime/model/fields.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import type { Change, Store } from '../../runtime/ports/store.ts'
 import { append, Author, bytesOfBatches, record, type Write } from './author.ts'
+import { RetentionModel } from './retention.ts'
 
 /** How an adapter gives the suite a store: a new one each time, and again with what it holds after a clean stop. */
 export interface StoreAdapter {
@@ -558,6 +559,18 @@ export function testStore(name: string, adapter: StoreAdapter): void {
         })
       })
     })
+
+    for (let seed = 1; seed <= 6; seed++) {
+      test(`logs and documents agree with a model through fills, drops, cuts, sweeps and restarts (seed ${seed})`, async () => {
+        const model = new RetentionModel(seed)
+        for (let i = 0; i < 60; i++) {
+          await model.step(store)
+          if (adapter.settle && (i + seed) % 4 === 0) await adapter.settle(store)
+          if (adapter.reopen && (i + seed) % 7 === 0) store = await adapter.reopen(store)
+          model.check(store)
+        }
+      })
+    }
 
     test('the state after random appends, sweeps and restarts is the fold of all batches (model)', async () => {
       const model = new Map<string, { hlc: number; value: Value }>()

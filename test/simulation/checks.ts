@@ -32,7 +32,7 @@ export function checkFrame(simulation: Simulation, from: SimulatedGateway, bytes
       const batch = decodeBatch(simulation.meshId, sent)
       if (!batch.ok) return [`I6 gateway ${from.index} sent a malformed batch`]
       const { feedId, seq } = batch.value.header
-      const stored = from.disk.batchesByFeed.get(latin1(feedId))?.[seq - 1]
+      const stored = from.disk.batch(latin1(feedId), seq)
       if (!stored) found.push(`I5 gateway ${from.index} sent batch ${seq} of a feed before it was on its disk`)
       else if (!Buffer.from(stored.bytes).equals(sent)) found.push(`I6 gateway ${from.index} changed batch ${seq}`)
     }
@@ -66,7 +66,7 @@ function stampText(stamp: { hlc: number; index: number; origin: string }): strin
 function lostWrites(simulation: Simulation, gateway: SimulatedGateway): string[] {
   const times = new Set<string>()
   for (const head of gateway.disk.heads()) {
-    for (const batch of gateway.disk.batchesByFeed.get(head.feed.key) ?? [])
+    for (const { batch } of gateway.disk.feeds.get(head.feed.key)?.batches.values() ?? [])
       times.add(`${head.feed.origin} ${batch.header.hlc}`)
   }
   const lost = simulation.acknowledgements.filter(({ stamp }) => !times.has(`${stamp.origin} ${stamp.hlc}`))
@@ -97,7 +97,7 @@ function naiveFold(gateway: SimulatedGateway): Map<string, string> {
 function operationsOf(gateway: SimulatedGateway): Operation[] {
   const operations: Operation[] = []
   for (const { feed } of gateway.disk.heads()) {
-    for (const batch of gateway.disk.batchesByFeed.get(feed.key) ?? []) {
+    for (const { batch } of gateway.disk.feeds.get(feed.key)?.batches.values() ?? []) {
       const ops = decodeBody(batch.header, batch.body)
       if (!ops.ok) throw new Error(`Cannot decode a stored body: ${ops.error.message}`)
       let at = 0

@@ -1,18 +1,41 @@
-import { latin1 } from '../../runtime/base/bytes.ts'
-import type { Batch, Feed, FeedHead, Ops } from '../../runtime/model/batch.ts'
+import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../../runtime/model/batch.ts'
 import { emptyDocument, mergeOps, type Document } from '../../runtime/model/document.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
 
 export interface DiskAppend {
-  readonly batches: readonly { readonly feed: Feed; readonly batch: Batch; readonly ops: Ops | null }[]
+  readonly batches: readonly {
+    readonly feed: Feed
+    readonly batch: Batch
+    readonly ops: Ops | null
+    readonly place?: 'aside' | ChainPosition
+  }[]
+  readonly drops?: readonly { readonly feed: Feed; readonly seqs: SequenceSet; readonly head?: ChainPosition }[]
   readonly records: readonly { readonly key: string; readonly value: Uint8Array | null }[]
 }
 
-/** A disk with a write cache: what was appended is only there for good once `flush` has taken it. */
+interface Held {
+  readonly batch: Batch
+  readonly ops: Ops | null
+}
+
+/** One feed on the disk. */
+export interface DiskFeed {
+  readonly feed: Feed
+  readonly batches: Map<number, Held>
+  readonly retained: SequenceSet
+  head: ChainPosition
+  lsn: number
+}
+
+const BEGINNING: ChainPosition = { seq: 0, hash: new Uint8Array(32), hlc: 0 }
+
+/**
+ * A disk with a write cache: what was appended is only there for good once `flush` has taken it. Documents are folded anew
+ * from the log whenever something leaves it, so they are what the log says at any moment.
+ */
 export class SimulatedDisk {
-  readonly batchesByFeed: Map<string, Batch[]> = new Map<string, Batch[]>()
+  readonly feeds: Map<string, DiskFeed> = new Map<string, DiskFeed>()
   readonly documents: Map<string, Document> = new Map<string, Document>()
-  readonly #feeds = new Map<string, Feed>()
-  readonly #lsnByFeed = new Map<string, number>()
   readonly #records = new Map<string, Uint8Array>()
   readonly #cache: DiskAppend[] = []
   #lsn = 0
@@ -38,22 +61,19 @@ export class SimulatedDisk {
   }
 
   heads(): FeedHead[] {
-    return [...this.batchesByFeed].map(([key, batches]) => {
-      const last = batches.at(-1) as Batch
-      const feed = this.#feeds.get(key) as Feed
-      const lsn = this.#lsnByFeed.get(key) as number
-      return { feed, seq: batches.length, hash: last.hash, hlc: last.header.hlc, lsn, bytes: 0 }
-    })
+    return [...this.feeds.values()].map(({ feed, head, lsn, retained }) => ({ feed, ...head, lsn, bytes: 0, retained }))
   }
 
-  head(key: string): number {
-    return this.batchesByFeed.get(key)?.length ?? 0
+  batch(key: string, seq: number): Batch | undefined {
+    return this.feeds.get(key)?.batches.get(seq)?.batch
   }
 
   batches(key: string, fromSeq: number, bytesMax: number): Uint8Array[] {
     const found: Uint8Array[] = []
+    const held = this.feeds.get(key)
     let bytes = 0
-    for (const batch of (this.batchesByFeed.get(key) ?? []).slice(fromSeq - 1)) {
+    for (let seq = held?.retained.next(fromSeq) ?? null; held && seq !== null; seq = held.retained.next(seq + 1)) {
+      const batch = held.batches.get(seq)?.batch as Batch
       if (found.length > 0 && bytes + batch.bytes.length > bytesMax) break
       found.push(batch.bytes)
       bytes += batch.bytes.length
@@ -61,8 +81,24 @@ export class SimulatedDisk {
     return found
   }
 
+  document(place: { readonly collection: string; readonly partition: string }, key: string): Document | undefined {
+    return this.documents.get(`${place.collection}/${place.partition}/${key}`)
+  }
+
   getRecord(key: string): Uint8Array | undefined {
     return this.#records.get(key)
+  }
+
+  /** A copy as it would be made with `cp`, of what is there for good. */
+  copy(): SimulatedDisk {
+    const copy = new SimulatedDisk()
+    for (const [key, feed] of this.feeds) {
+      copy.feeds.set(key, { ...feed, batches: new Map(feed.batches), retained: feed.retained.clone() })
+    }
+    for (const [key, value] of this.#records) copy.#records.set(key, value)
+    copy.#lsn = this.#lsn
+    copy.#foldAll()
+    return copy
   }
 
   #take(append: DiskAppend): void {
@@ -70,18 +106,55 @@ export class SimulatedDisk {
       if (value) this.#records.set(key, value)
       else this.#records.delete(key)
     }
-    for (const { feed, batch, ops } of append.batches) this.#takeBatch(feed, batch, ops)
+    for (const batch of append.batches) this.#takeBatch(batch)
+    for (const drop of append.drops ?? []) this.#drop(drop)
   }
 
-  #takeBatch(feed: Feed, batch: Batch, ops: Ops | null): void {
-    const key = latin1(feed.id)
-    const held = this.batchesByFeed.get(key) ?? []
-    if (batch.header.seq !== held.length + 1) throw new Error(`Gap on disk: ${batch.header.seq} after ${held.length}`)
-    held.push(batch)
-    this.batchesByFeed.set(key, held)
-    this.#feeds.set(key, feed)
-    this.#lsnByFeed.set(key, ++this.#lsn)
-    if (!ops) return
+  #takeBatch({ feed, batch, ops, place }: DiskAppend['batches'][number]): void {
+    const held = this.feeds.get(feed.key) ?? this.#addFeed(feed)
+    const { seq, hlc } = batch.header
+    if (place === undefined && seq !== held.head.seq + 1) throw new Error(`Gap on disk: ${seq} after ${held.head.seq}`)
+    held.batches.set(seq, { batch, ops })
+    held.retained.add(seq)
+    held.lsn = ++this.#lsn
+    if (place === undefined) held.head = { seq, hash: batch.hash, hlc }
+    else if (place !== 'aside') held.head = place
+    if (ops) this.#merge(feed, batch, ops)
+  }
+
+  #drop({ feed, seqs, head }: NonNullable<DiskAppend['drops']>[number]): void {
+    const held = this.feeds.get(feed.key)
+    if (!held) return
+    let isShown = false
+    for (const [seq, { ops }] of held.batches) {
+      if (!seqs.has(seq)) continue
+      isShown ||= ops !== null
+      held.batches.delete(seq)
+    }
+    held.retained.delete(seqs)
+    if (head) held.head = head
+    if (isShown) this.#foldAll(feed)
+  }
+
+  #addFeed(feed: Feed): DiskFeed {
+    const held: DiskFeed = { feed, batches: new Map(), retained: new SequenceSet(), head: BEGINNING, lsn: 0 }
+    this.feeds.set(feed.key, held)
+    return held
+  }
+
+  /** Documents of the collection and partition of `feed`, or of all, are made anew from the log. */
+  #foldAll(feed: Feed | null = null): void {
+    const { collection, partition } = feed?.descriptor ?? { collection: '', partition: '' }
+    const prefix = `${collection}/${partition}/`
+    for (const name of this.documents.keys()) if (feed === null || name.startsWith(prefix)) this.documents.delete(name)
+    for (const held of this.feeds.values()) {
+      const { descriptor } = held.feed
+      if (feed !== null && (descriptor.collection !== collection || descriptor.partition !== partition)) continue
+      for (const { batch, ops } of held.batches.values()) if (ops) this.#merge(held.feed, batch, ops)
+    }
+  }
+
+  #merge(feed: Feed, batch: Batch, ops: Ops): void {
     const { collection, partition } = feed.descriptor
     const source = { feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn: this.#lsn }
     mergeOps(

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { hex, fromHex } from '../../runtime/base/bytes.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { emptyDocument, mergePut, type Document, type Write } from '../../runtime/model/document.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import { ByteReader } from '../../runtime/store/byte-reader.ts'
@@ -44,7 +45,15 @@ function encoded(encode: (writer: ByteWriter) => void): Uint8Array {
 
 /** A change to any of these needs a new FORMAT and a way from the old one. */
 describe('format 1 on the disk', () => {
-  const head = { feed, seq: 7, hash: new Uint8Array(32).fill(1), hlc: 2 ** 52, lsn: 300, bytes: 123_456 }
+  const head = {
+    feed,
+    seq: 7,
+    hash: new Uint8Array(32).fill(1),
+    hlc: 2 ** 52,
+    lsn: 300,
+    bytes: 123_456,
+    retained: new SequenceSet([1, 3, 7, 7]),
+  }
   const space = { collection: 'climate', partition: 'north', count: 2, digest: 255n }
   const mark = { position: { number: 70_000, segment: 2, offset: 8192, previous: 0xdeadbeef }, lsn: 300 }
   const shape = { segments: 4, segmentBytes: 8_388_608, salt: 0x01020304 }
@@ -76,9 +85,12 @@ describe('format 1 on the disk', () => {
   })
 
   test('a ring record and its entries', () => {
-    const writer = new RecordWriter(200)
+    const writer = new RecordWriter(400)
     writer.feed(1, new Uint8Array([9, 9]))
-    const stored = writer.batch(1, 1, new Uint8Array([7, 8]))
+    const stored = writer.batch(1, 1, new Uint8Array([7, 8]), undefined)
+    writer.batch(1, 1, new Uint8Array([5]), 'aside')
+    writer.batch(1, 0, new Uint8Array([6]), { seq: 300, hash: new Uint8Array(32).fill(3), hlc: 9 })
+    writer.drop(1, new SequenceSet([2, 4, 9, 9]), null)
     writer.record('peer/a', new Uint8Array([1]))
     writer.record('peer/b', null)
     const record = writer.finish()
@@ -88,8 +100,9 @@ describe('format 1 on the disk', () => {
     const entries = [...readEntries(record.subarray(18))].map((entry) =>
       JSON.stringify(entry, (_, item: unknown) => (item instanceof Uint8Array ? hex(item) : item)),
     )
-    assert.equal(entries.length, 4)
-    assert.equal(entries[3], '{"type":"record","key":"peer/b","value":null}')
+    assert.equal(entries.length, 7)
+    assert.equal(entries[4], '{"type":"drop","feed":1,"seqs":{},"head":null}')
+    assert.equal(entries[6], '{"type":"record","key":"peer/b","value":null}')
   })
 
   test('a document cut or damaged anywhere is a failure, never a throw', () => {
@@ -180,9 +193,10 @@ const GOLDEN = {
   document:
     '03ac0200000000000000000000000000000000000000000000000000000000000000010501c1843d00040502c2843d010b74656d70657261747572650540358000000000000004726f6f6d06066bc3bc6368650503c3843d00026f6e020504c4843d0004676f6e6500',
   contribution: 'cb3d21c900dff464af008852f3f3bcafe91d63259680f38ec3540e58e8d0a5fa',
-  head: '0701010101010101010101010101010101010101010101010101010101010101018080808080808008ac02c0c407',
+  head: '0701010101010101010101010101010101010101010101010101010101010101018080808080808008ac02c0c4070201020400',
   space: '07636c696d617465056e6f7274680200000000000000000000000000000000000000000000000000000000000000ff',
   mark: 'f0a204028040deadbeefac02',
   ring: '048080800401020304',
-  record: '0000001d000000011170deadbeefa806ac2c01010209090201030107080306706565722f6101010406706565722f62',
+  record:
+    '00000052000000011170deadbeefda10ccf5010102090902010301070805010201050601020006ac0203030303030303030303030303030303030303030303030303030303030303030907010202020500000306706565722f6101010406706565722f62',
 } as const

@@ -1,0 +1,39 @@
+import type { BatchHeader, Feed, Ops } from '../model/batch.ts'
+import { emptyDocument, mergeOps, type Document } from '../model/document.ts'
+import { decodeBatch } from '../wire/batch.ts'
+import { decodeBody } from '../wire/body.ts'
+import { BATCH_SHOWN, type SequencedBatch, type StoredBatch } from './feeds.ts'
+
+/** Only the signature depends on the mesh, and it isn't looked at here. */
+const ANY_MESH = new Uint8Array(16)
+
+/** What a stored batch changes; null for one that is only forwarded or means nothing. */
+export function opsOfStored(stored: StoredBatch): { readonly header: BatchHeader; readonly ops: Ops } | null {
+  const batch = stored[0] === BATCH_SHOWN ? decodeBatch(ANY_MESH, stored.subarray(1)) : null
+  if (batch?.ok !== true) return null
+  const ops = decodeBody(batch.value.header, batch.value.body)
+  return ops.ok ? { header: batch.value.header, ops: ops.value } : null
+}
+
+/** The documents under `keys` as the batches of the feeds make them, with `lsn` as their number; blank ones among them. */
+export function foldDocuments(
+  feeds: Iterable<{ readonly feed: Feed; readonly batches: Iterable<SequencedBatch> }>,
+  keys: ReadonlySet<string>,
+  lsn: number,
+): Map<string, Document> {
+  const documents = new Map([...keys].map((key) => [key, emptyDocument()]))
+  for (const { feed, batches } of feeds) {
+    for (const { bytes } of batches) {
+      const found = opsOfStored(bytes)
+      if (found === null || !found.ops.docs.some((key) => keys.has(key))) continue
+      const { seq, hlc } = found.header
+      mergeOps(
+        found.ops,
+        { feed, seq, hlc, lsn },
+        (key) => documents.get(key) ?? emptyDocument(),
+        () => {},
+      )
+    }
+  }
+  return documents
+}
