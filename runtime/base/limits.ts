@@ -71,6 +71,10 @@ export const GATEWAY_LIMITS = {
   watchersMax: 256,
   watcherQueueMax: 4_096,
   quarantineEntriesMax: 1_000,
+  /** Elements or links that one field may hold before further ones are refused with `too-large`. */
+  elementsPerFieldMax: 4_096,
+  /** What may be counted at once. */
+  amountMax: 1_000_000_000_000,
 } as const
 
 /** Limits of the embedded broker. What is over them is refused or dropped, counted and logged. */

@@ -114,7 +114,8 @@ class Door implements DeviceDoor {
   publishChange(change: Change): void {
     if (!this.#broker?.isWatched(change.collection)) return
     const name = `${change.collection}/${change.key}`
-    const fields = isLive(change.document) ? fieldsOf(change.document) : null
+    const kinds = collectionOf(this.#profile, change.collection)?.kinds
+    const fields = isLive(change.document) ? fieldsOf(change.document, kinds) : null
     this.#changes.set(name, { collection: change.collection, key: change.key, fields })
     this.#tellChanges()
   }

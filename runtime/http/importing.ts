@@ -82,7 +82,7 @@ class Import {
     this.#bytes += line.length
     try {
       const { key, fields } = documentOf(line)
-      await this.#exchange.operations.put(this.#exchange.collection, key, fields)
+      await this.#exchange.operations.put(this.#exchange.collection, key, fields, { exact: true })
       this.imported += 1
     } catch (error) {
       this.#refuse(error, number)

@@ -51,6 +51,11 @@ export function counterSub(origin: string, incarnation: string): string {
   return `c${origin}.${incarnation}`
 }
 
+/** The incarnation that a counter's cell belongs to. */
+export function incarnationOfCell(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1)
+}
+
 export function elementSub(element: Element): string {
   return `e${JSON.stringify(element)}`
 }

@@ -1,11 +1,10 @@
 import { hex } from '../base/bytes.ts'
 import { MarramError } from '../base/errors.ts'
-import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { isLive, type Document, type Write } from '../model/document.ts'
-import { fieldsOf } from '../model/fields.ts'
-import { checkDocumentKey, checkFieldPath, isSystemName } from '../model/names.ts'
-import { formatStamp } from '../model/stamp.ts'
-import { valueFault, type Fields, type Value } from '../model/value.ts'
+import { fieldsOf, shownCells, totalOf, type Field, type FieldKinds } from '../model/fields.ts'
+import { checkDocumentKey, isSystemName } from '../model/names.ts'
+import { compareStamps, formatStamp } from '../model/stamp.ts'
+import type { Fields, Value } from '../model/value.ts'
 import type {
   Documents,
   DocumentView,
@@ -18,14 +17,16 @@ import type {
 } from '../ports/operations.ts'
 import type { Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
 import type { Writer, WriteOp } from '../ports/writer.ts'
-import { encodeValue } from '../wire/cbor.ts'
-import { checkCollection, countDocuments, readDocuments, spacesOf } from './reading.ts'
+import { opsOfFields } from './changes.ts'
+import { checkCollection, countDocuments, readDocuments, spacesOf, type Reader } from './reading.ts'
 import { watchDocuments } from './watching.ts'
 
 /** What the profile in force says of collections. */
 export interface CollectionRules {
   /** The partition that this gateway writes to. */
   partitionOf(collection: string): string
+  /** Which fields are counters, sets or links, and which are not. */
+  kindsOf(collection: string): FieldKinds
   /** Why the collection can't be written here, or null. */
   refusal(collection: string): string | null
 }
@@ -50,10 +51,10 @@ export class DocumentService implements Documents {
 
   async put(collection: string, key: string, fields: Fields, options: PutOptions = {}): Promise<Receipt> {
     this.#checkWrite(collection, key)
-    checkFields(fields)
-    const put: WriteOp = { kind: 'put', key, fields }
-    const ops: WriteOp[] = options.replace ? [{ kind: 'delete', key }, put] : [put]
-    return this.#write(collection, key, ops)
+    const stored = (): Document | undefined => this.#with.store.get(this.#ownSpace(collection), key)
+    const isExact = options.exact === true
+    const ops = opsOfFields({ key, kinds: this.#kindsOf(collection), stored, isExact }, fields)
+    return this.#write(collection, key, options.replace ? [{ kind: 'delete', key }, ...ops] : ops)
   }
 
   async delete(collection: string, key: string): Promise<Receipt> {
@@ -65,30 +66,34 @@ export class DocumentService implements Documents {
 
   get(collection: string, key: string): DocumentView | undefined {
     const document = this.#find(collection, key)
-    return document && { key, value: fieldsOf(document) }
+    return document && { key, value: fieldsOf(document, this.#kindsOf(collection)) }
   }
 
   provenance(collection: string, key: string): { readonly [path: string]: Provenance } | undefined {
     const document = this.#find(collection, key)
     if (!document) return undefined
     const provenance: { [path: string]: Provenance } = {}
-    document.paths.forEach((path, i) => {
-      if (document.values[i] !== null) provenance[path] = this.#provenanceOf(document.writes[i] as Write)
-    })
+    for (const field of shownCells(document, this.#kindsOf(collection))) {
+      provenance[field.path] = this.#provenanceOfField(document, field)
+    }
     return provenance
   }
 
   list(collection: string, query: Query = {}): Iterable<DocumentView> {
-    return readDocuments(this.#with.store, collection, query)
+    return readDocuments(this.#reader(collection), collection, query)
   }
 
   count(collection: string, query: Query = {}): number {
-    return countDocuments(this.#with.store, collection, query)
+    return countDocuments(this.#reader(collection), collection, query)
   }
 
   watch(collection: string, options: WatchOptions = {}): AsyncIterable<WatchEvent> {
     const { store, instance } = this.#with
-    return watchDocuments({ store, instance, lastLsn: () => store.lastLsn() }, collection, options)
+    return watchDocuments(
+      { store, instance, kinds: this.#kindsOf(collection), lastLsn: () => store.lastLsn() },
+      collection,
+      options,
+    )
   }
 
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } } {
@@ -122,12 +127,35 @@ export class DocumentService implements Documents {
   /** The live document of this gateway's own partition, else of any other. */
   #find(collection: string, key: string): Document | undefined {
     checkCollection(collection)
-    const own: Space = { collection, partition: this.#with.rules().partitionOf(collection) }
-    for (const space of [own, ...spacesOf(this.#with.store, collection)]) {
+    for (const space of [this.#ownSpace(collection), ...spacesOf(this.#with.store, collection)]) {
       const document = this.#with.store.get(space, key)
       if (document && isLive(document)) return document
     }
     return undefined
+  }
+
+  #ownSpace(collection: string): Space {
+    return { collection, partition: this.#with.rules().partitionOf(collection) }
+  }
+
+  #kindsOf(collection: string): FieldKinds {
+    return this.#with.rules().kindsOf(collection)
+  }
+
+  #reader(collection: string): Reader {
+    return { store: this.#with.store, kinds: this.#kindsOf(collection) }
+  }
+
+  /** Of the last write, and of each that what is shown consists of. */
+  #provenanceOfField(document: Document, { kind, cells }: Field): Provenance {
+    const parts = cells.map((i) => {
+      const value = document.values[i] as Value
+      return { value: kind === 'counter' ? totalOf([value]) : value, write: document.writes[i] as Write }
+    })
+    const last = parts.map(({ write }) => write).reduce((a, b) => (compareStamps(a, b) > 0 ? a : b))
+    if (kind === 'register') return this.#provenanceOf(last)
+    const views = parts.map(({ value, write }) => ({ value, ...this.#provenanceOf(write) }))
+    return { ...this.#provenanceOf(last), parts: views }
   }
 
   #provenanceOf(write: Write): Provenance {
@@ -160,40 +188,4 @@ export function summaries(store: StoredDocuments): Map<string, { count: number; 
 /** Byte by byte, so that partitions may be added in any order. */
 function added(a: Uint8Array, b: Uint8Array): Uint8Array {
   return a.map((byte, i) => byte + (b[i] as number))
-}
-
-function checkFields(fields: Fields): void {
-  const paths = Object.keys(fields)
-  if (paths.length === 0)
-    throw new MarramError('bad-request', 'Cannot put an empty object: it must have at least one field')
-  if (paths.length > PROTOCOL_LIMITS.fieldsPerDocumentMax) {
-    throw new MarramError(
-      'too-large',
-      `Cannot put ${paths.length} fields: a document has at most ${PROTOCOL_LIMITS.fieldsPerDocumentMax}`,
-    )
-  }
-  for (const path of paths) {
-    const checked = checkFieldPath(path)
-    if (!checked.ok) throw new MarramError(checked.error.code, checked.error.message)
-    checkValue(path, fields[path] as Value)
-  }
-}
-
-function checkValue(path: string, value: Value): void {
-  if (value instanceof Uint8Array)
-    throw new MarramError('bad-request', `Cannot store the field "${path}": it must be JSON`)
-  const fault = valueFault(value)
-  if (fault) throw new MarramError('bad-request', `Cannot store the field "${path}": ${fault}`)
-  const bytes = encodedBytes(value)
-  if (bytes <= PROTOCOL_LIMITS.valueBytesMax) return
-  throw new MarramError(
-    'too-large',
-    `Cannot store the field "${path}": it has ${bytes} bytes, a value has at most ${PROTOCOL_LIMITS.valueBytesMax}`,
-  )
-}
-
-/** The encoded size; for short strings, numbers and the like no more than that they are within the limit. */
-function encodedBytes(value: Value): number {
-  if (typeof value === 'string' && value.length * 3 <= PROTOCOL_LIMITS.valueBytesMax) return value.length
-  return typeof value === 'string' || (typeof value === 'object' && value !== null) ? encodeValue(value).length : 9
 }

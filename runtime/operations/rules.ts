@@ -1,12 +1,16 @@
 import { FEED_KIND_SERIES, type Feed } from '../model/batch.ts'
+import type { FieldKinds } from '../model/fields.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
 import { collectionOf } from '../profile/resolve.ts'
 import type { CollectionRules } from './documents.ts'
+
+const NO_KINDS: FieldKinds = new Map()
 
 /** What the profile says of collections, as the documents' service asks for it. */
 export function rulesOf(profile: ResolvedProfile): CollectionRules {
   return {
     partitionOf: (name) => collectionOf(profile, name)?.partition ?? '',
+    kindsOf: (name) => collectionOf(profile, name)?.kinds ?? NO_KINDS,
     refusal: (name) => {
       const collection = collectionOf(profile, name)
       if (!collection) return 'the profile does not declare it, add it under "collections"'

@@ -1,7 +1,7 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { MarramError } from '../base/errors.ts'
 import { isLive, type Document } from '../model/document.ts'
-import { fieldsOf } from '../model/fields.ts'
+import { fieldsOf, type FieldKinds } from '../model/fields.ts'
 import type { WatchEvent, WatchOptions } from '../ports/operations.ts'
 import type { Documents, Space } from '../ports/store.ts'
 import { checkCollection, entriesOf, filterOf, spacesOf, type Filter } from './reading.ts'
@@ -16,6 +16,7 @@ export interface WatchedStore {
   readonly store: Documents
   /** The store's identity in hexadecimal: cursors of another one begin from the start. */
   readonly instance: string
+  readonly kinds: FieldKinds
   /** The store's number of its last batch. */
   lastLsn(): number
 }
@@ -129,11 +130,11 @@ class Watcher {
     if (isMatch) this.#matched.add(name)
     else this.#matched.delete(name)
     const change = isMatch ? (wasMatch ? 'change' : 'enter') : 'leave'
-    return { change, key, value: document ? fieldsOf(document) : {}, cursor: this.#cursor() }
+    return { change, key, value: document ? fieldsOf(document, this.#watched.kinds) : {}, cursor: this.#cursor() }
   }
 
   #matches(document: Document): boolean {
-    return isLive(document) && (this.#filter === null || this.#filter(fieldsOf(document)))
+    return isLive(document) && (this.#filter === null || this.#filter(fieldsOf(document, this.#watched.kinds)))
   }
 
   #note(space: Space, key: string, lsn: number): void {

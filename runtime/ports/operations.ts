@@ -25,6 +25,12 @@ export interface Provenance {
   readonly sequence: number
   /** Whether the stored batch's hash and signature verify, checked now. */
   readonly valid: boolean
+  /** Of a counter what each author counted, of a set and of links each element; the rest is then that of the last write. */
+  readonly parts?: readonly ProvenancePart[]
+}
+
+export interface ProvenancePart extends Omit<Provenance, 'parts'> {
+  readonly value: Value
 }
 
 export interface Query {
@@ -41,6 +47,8 @@ export interface Query {
 export interface PutOptions {
   /** Removes the fields that are not named. */
   readonly replace?: boolean
+  /** Takes a plain number for a counter, and counts what it lacks: what an import of exported documents needs. */
+  readonly exact?: boolean
 }
 
 export interface WatchOptions {

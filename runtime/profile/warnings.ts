@@ -16,7 +16,6 @@ const NOT_BUILT: readonly { readonly key: string; readonly isUsed?: (value: Json
   { key: 'mesh.superPeer', isUsed: (value) => value === true },
   { key: 'mesh.silentAfter' },
   { key: 'collections.*.kind', isUsed: (value) => value !== 'state' },
-  { key: 'collections.*.fields.*.type', isUsed: (value) => value === 'counter' || value === 'set' },
   { key: 'collections.*.fields.*.min' },
   { key: 'collections.*.fields.*.max' },
   { key: 'collections.*.fields.*.deadband' },

@@ -102,7 +102,7 @@ export class Attempt {
     document.paths.forEach((name, i) => {
       if (document.values[i] === null || pathOfCell(name) !== path) return
       const sub = subOfCell(name)
-      if (!isRemovableSub(sub) || (subs !== null && !subs.includes(sub))) return
+      if (!isRemovableSub(sub) || (subs !== null && !isNamed(sub, subs))) return
       const { hlc, index, origin } = document.writes[i] as Document['writes'][number]
       if (bytes >= REMOVALS_BYTES_MAX) {
         pieces.push([])
@@ -135,4 +135,9 @@ export class Attempt {
       () => {},
     )
   }
+}
+
+/** A link's name that ends before its label stands for every link that leads there. */
+function isNamed(sub: string, subs: readonly string[]): boolean {
+  return subs.some((name) => name === sub || (name.startsWith('l') && sub.startsWith(`${name}\0`)))
 }

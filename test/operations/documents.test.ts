@@ -6,10 +6,23 @@ import { Driver } from '../../runtime/driver/driver.ts'
 import { DocumentService } from '../../runtime/operations/documents.ts'
 import { isBatchValid } from '../../runtime/operations/evidence.ts'
 import type { WatchEvent } from '../../runtime/ports/operations.ts'
+import type { CellKind } from '../../runtime/model/cells.ts'
+import type { FieldKinds } from '../../runtime/model/fields.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 
+const KINDS = new Map<string, FieldKinds>([
+  [
+    'meters',
+    new Map<string, CellKind>([
+      ['total', 'counter'],
+      ['tags', 'set'],
+      ['feeds', 'link'],
+      ['raw', 'register'],
+    ]),
+  ],
+])
 const MESH = new Uint8Array(16).fill(3)
 
 /** The real services, engine and driver over a store in memory, without links. */
@@ -48,6 +61,7 @@ function service(): DocumentService {
     writer: driver,
     rules: () => ({
       partitionOf: () => '',
+      kindsOf: (name) => KINDS.get(name) ?? new Map(),
       refusal: (name) => (name === 'closed' ? 'the profile does not declare it' : null),
     }),
     instance: '0011223344556677',
@@ -168,4 +182,136 @@ test('a slow watcher is told the latest state of everything that changed, howeve
   }
   controller.abort()
   assert.deepEqual(seen, latest)
+})
+
+test('a counter counts every write, in one batch, in races, and from nothing after a delete', async () => {
+  const documents = service()
+  const total = (): unknown => documents.get('meters', 'm')?.value['total']
+  await documents.put('meters', 'm', { total: { $add: 5 } })
+  assert.equal(total(), 5)
+  await Promise.all(Array.from({ length: 3_000 }, (_, i) => documents.put('meters', 'm', { total: { $add: i % 3 } })))
+  assert.equal(total(), 3_005)
+  const racing: Promise<unknown>[] = []
+  for (let i = 0; i < 200; i++) {
+    racing.push(documents.put('meters', 'm', { total: { $add: 1 }, note: i }))
+    if (i % 7 === 0) await turn()
+  }
+  await Promise.all(racing)
+  assert.equal(total(), 3_205)
+  const last = [documents.delete('meters', 'm'), documents.put('meters', 'm', { total: { $add: 2 } })]
+  last.push(documents.put('meters', 'm', { total: { $add: -0.5 } }))
+  await Promise.all(last)
+  assert.equal(total(), 1.5)
+  await documents.put('meters', 'm', { total: { $add: 0.1 } }, { replace: true })
+  await documents.put('meters', 'm', { total: { $add: 0.2 } })
+  assert.equal(total(), 0.3)
+})
+
+test('a set takes elements and gives them back, by what was seen, whatever else is under way', async () => {
+  const documents = service()
+  const tags = (): unknown => documents.get('meters', 'm')?.value['tags']
+  await documents.put('meters', 'm', { tags: { $add: ['b', 'a', 2, 10, true] } })
+  assert.deepEqual(tags(), [2, 10, 'a', 'b', true])
+  await documents.put('meters', 'm', { tags: { $add: ['c'], $remove: ['b', true, 'unknown'] } })
+  assert.deepEqual(tags(), [2, 10, 'a', 'c'])
+  await Promise.all([
+    documents.put('meters', 'm', { tags: { $add: ['d', 'e'] } }),
+    documents.put('meters', 'm', { tags: { $remove: ['d', 2, 10] } }),
+  ])
+  assert.deepEqual(tags(), ['a', 'c', 'e'])
+  await documents.put('meters', 'm', { tags: ['x', 'a'] })
+  assert.deepEqual(tags(), ['a', 'x'])
+  const receipt = await documents.put('meters', 'm', { tags: { $remove: ['nobody'] } })
+  assert.match(receipt.stamp, /@/)
+  await documents.put('meters', 'm', { tags: null, other: 1 })
+  assert.deepEqual(documents.get('meters', 'm')?.value, { other: 1 })
+  const many = Array.from({ length: 900 }, (_, i) => `element ${i}`)
+  await documents.put('meters', 'm', { tags: { $add: many } })
+  await documents.put('meters', 'm', { tags: ['last'] })
+  assert.deepEqual(tags(), ['last'])
+})
+
+test('links are added as texts or objects, shown as texts, and removed by either', async () => {
+  const documents = service()
+  const feeds = (): unknown => documents.get('meters', 'm')?.value['feeds']
+  await documents.put('meters', 'm', {
+    feeds: { $link: ['pumps/p1', { collection: 'pumps', key: 'p/2', label: 'x' }] },
+  })
+  assert.deepEqual(feeds(), ['pumps/p/2', 'pumps/p1'])
+  await documents.put('meters', 'm', { feeds: { $link: [{ collection: 'pumps', key: 'p1', label: 'again' }] } })
+  assert.deepEqual(feeds(), ['pumps/p/2', 'pumps/p1'])
+  await documents.put('meters', 'm', { feeds: { $remove: ['pumps/p1'] } })
+  assert.deepEqual(feeds(), ['pumps/p/2'], 'a text stands for links of every label')
+  await documents.put('meters', 'm', { feeds: { $remove: [{ collection: 'pumps', key: 'p/2', label: 'other' }] } })
+  assert.deepEqual(feeds(), ['pumps/p/2'])
+  await documents.put('meters', 'm', { feeds: ['valves/v'] })
+  assert.deepEqual(feeds(), ['valves/v'])
+})
+
+test('changes work in fields that no profile declares, and what can’t be meant is refused', async () => {
+  const documents = service()
+  await documents.put('other', 'd', { n: { $add: 1 }, s: { $add: ['a'] }, l: { $link: 'pumps/p1' } })
+  await documents.put('other', 'd', { n: { $add: 1 }, l: { $remove: 'pumps/p1' } })
+  assert.deepEqual(documents.get('other', 'd')?.value, { n: 2, s: ['a'] })
+  await documents.put('other', 'd', { s: null })
+  assert.deepEqual(documents.get('other', 'd')?.value, { n: 2 })
+  await documents.put('meters', 'm', { raw: { $add: 1 } })
+  assert.deepEqual(documents.get('meters', 'm')?.value, { raw: { $add: 1 } }, 'a declared plain value is kept as it is')
+  const refused: [string, object][] = [
+    ['meters', { total: 5 }],
+    ['meters', { total: null }],
+    ['meters', { total: { $add: ['a'] } }],
+    ['meters', { total: { $add: 1e300 } }],
+    ['meters', { total: { $add: 1, $remove: ['a'] } }],
+    ['meters', { tags: 'a' }],
+    ['meters', { tags: { $add: 1 } }],
+    ['meters', { tags: { $add: [['a']] } }],
+    ['meters', { tags: { $add: ['x'.repeat(600)] } }],
+    ['meters', { tags: { $link: ['pumps/p1'] } }],
+    ['meters', { feeds: ['nowhere'] }],
+    ['meters', { feeds: [{ collection: 'pumps' }] }],
+    ['meters', { feeds: [{ collection: 'pumps', key: 'p', more: 1 }] }],
+    ['other', { n: null }],
+    ['other', { x: { $add: ['a'], $link: ['pumps/p1'] } }],
+  ]
+  const before = documents.digest()
+  for (const [collection, fields] of refused) {
+    const put = documents.put(collection, collection === 'other' ? 'd' : 'm', fields as { x: number })
+    await assert.rejects(put, { code: 'bad-request' }, JSON.stringify(fields).slice(0, 60))
+  }
+  await documents.put('meters', 'full', { tags: { $add: Array.from({ length: 1_500 }, (_, i) => i) } })
+  await documents.put('meters', 'full', { tags: { $add: Array.from({ length: 1_500 }, (_, i) => 2_000 + i) } })
+  const more = documents.put('meters', 'full', { tags: { $add: Array.from({ length: 1_500 }, (_, i) => 4_000 + i) } })
+  await assert.rejects(more, { code: 'too-large' })
+  await documents.delete('meters', 'full')
+  assert.deepEqual(documents.digest(), before)
+})
+
+test('what was exported comes back equal: a counter is brought to the number given', async () => {
+  const documents = service()
+  await documents.put('meters', 'm', { total: { $add: 5 }, tags: { $add: ['a'] }, feeds: { $link: 'pumps/p1' } })
+  const exported = documents.get('meters', 'm')?.value ?? {}
+  await documents.put('meters', 'copy', exported, { exact: true })
+  await documents.put('meters', 'copy', exported, { exact: true })
+  assert.deepEqual(documents.get('meters', 'copy')?.value, exported)
+})
+
+test('the provenance of a counter and a set names the author of every part', async () => {
+  const documents = service()
+  await documents.put('meters', 'm', { total: { $add: 5 }, tags: { $add: ['a'] } })
+  await documents.put('meters', 'm', { tags: { $add: ['b'] } })
+  const { total, tags } = documents.provenance('meters', 'm') ?? {}
+  assert.equal(total?.valid, true)
+  assert.deepEqual(
+    total.parts?.map(({ value, sequence, valid }) => ({ value, sequence, valid })),
+    [{ value: 5, sequence: 1, valid: true }],
+  )
+  assert.equal(tags?.sequence, 2)
+  assert.deepEqual(
+    tags.parts?.map(({ value, sequence }) => [value, sequence]),
+    [
+      ['a', 1],
+      ['b', 2],
+    ],
+  )
 })
