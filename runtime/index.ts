@@ -9,6 +9,8 @@ import type {
   Receipt,
   StatusView,
   PeerView,
+  WalkOptions,
+  WalkStep,
   WatchEvent,
   WatchOptions,
 } from './ports/operations.ts'
@@ -30,6 +32,8 @@ export type {
   Query,
   Receipt,
   StatusView,
+  WalkOptions,
+  WalkStep,
   WatchEvent,
   WatchOptions,
 }
@@ -52,6 +56,8 @@ export interface Collection {
   provenance(key: string): { readonly [path: string]: Provenance } | undefined
   list(query?: Query): Iterable<DocumentView>
   count(query?: Query): number
+  /** Documents reached over links, or that lead here, nearest first. */
+  walk(key: string, options?: WalkOptions): Iterable<WalkStep>
   /** Current matches, then changes; ends with `options.signal` or by leaving the loop. */
   watch(options?: WatchOptions): AsyncIterable<WatchEvent>
 }
@@ -84,6 +90,7 @@ export class Gateway {
       provenance: (key) => operations.provenance(name, key),
       list: (query) => operations.list(name, query),
       count: (query) => operations.count(name, query),
+      walk: (key, options) => operations.walk(name, key, options),
       watch: (options) => operations.watch(name, options),
     }
   }

@@ -73,6 +73,9 @@ export const GATEWAY_LIMITS = {
   quarantineEntriesMax: 1_000,
   /** Elements or links that one field may hold before further ones are refused with `too-large`. */
   elementsPerFieldMax: 4_096,
+  /** Documents that one walk over links may reach, and how far. */
+  walkDocumentsMax: 10_000,
+  walkDepthMax: 64,
   /** What may be counted at once. */
   amountMax: 1_000_000_000_000,
 } as const

@@ -29,6 +29,11 @@ const HANDLERS: { readonly [operation: string]: Handler } = {
     return [...operations.list(text(request, 'collection'), { ...queryOf(request), limit })]
   },
   count: (operations, request) => ({ count: operations.count(text(request, 'collection'), queryOf(request)) }),
+  walk: (operations, request) => {
+    const { depth, reverse } = request
+    const options = { ...(typeof depth === 'number' && { depth }), reverse: reverse === true }
+    return [...operations.walk(text(request, 'collection'), text(request, 'key'), options)].slice(0, ITEMS_MAX)
+  },
   digest: (operations, request) => operations.digest(optionalText(request, 'collection')),
   status: (operations) => operations.status(),
   peers: (operations) => operations.peers(),

@@ -1,6 +1,6 @@
 import { MarramError } from '../base/errors.ts'
 import { HTTP_LIMITS } from '../base/limits.ts'
-import type { DocumentView, Query } from '../ports/operations.ts'
+import type { Query } from '../ports/operations.ts'
 import { Outflow, type Exchange } from './exchange.ts'
 
 /** Answers of any length, sent while they are read from the store. */
@@ -28,6 +28,16 @@ export async function exportDocuments(exchange: Exchange): Promise<void> {
   const documents = started(exchange.operations.list(exchange.collection, queryOf(exchange.search)))
   const out = new Outflow(exchange, 'application/x-ndjson')
   for (const document of documents) await out.write(`${JSON.stringify(document)}\n`)
+  await out.end()
+}
+
+/** Links and where they lead, one a line; `?depth&reverse`. */
+export async function walkFrom(exchange: Exchange): Promise<void> {
+  const { operations, collection, key, search } = exchange
+  const options = { depth: Number(search.get('depth') ?? 1), reverse: search.get('reverse') === 'true' }
+  const steps = started(operations.walk(collection, key, options))
+  const out = new Outflow(exchange, 'application/x-ndjson')
+  for (const step of steps) await out.write(`${JSON.stringify(step)}\n`)
   await out.end()
 }
 
@@ -74,10 +84,10 @@ function wholeNumber(text: string): number {
 }
 
 /** Pulls the first document now, so that a query that is wrong is refused before an answer has begun. */
-function started(documents: Iterable<DocumentView>): Iterable<DocumentView> {
+function started<T>(documents: Iterable<T>): Iterable<T> {
   const iterator = documents[Symbol.iterator]()
-  let first: IteratorResult<DocumentView> | null = iterator.next()
-  const next = (): IteratorResult<DocumentView> => {
+  let first: IteratorResult<T> | null = iterator.next()
+  const next = (): IteratorResult<T> => {
     const result = first ?? iterator.next()
     first = null
     return result

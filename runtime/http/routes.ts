@@ -5,7 +5,7 @@ import type { InviteOptions } from '../ports/operations.ts'
 import { answerJson, type Exchange } from './exchange.ts'
 import { importDocuments } from './importing.ts'
 import { readBody } from './lines.ts'
-import { answerPage, exportDocuments, queryOf, streamChanges } from './reading.ts'
+import { answerPage, exportDocuments, queryOf, streamChanges, walkFrom } from './reading.ts'
 
 export type Answer = (exchange: Exchange) => void | Promise<void>
 
@@ -33,6 +33,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['POST', 'collections/{collection}/import', importDocuments],
   ['GET', 'collections/{collection}/documents', answerPage],
   ['GET', 'collections/{collection}/documents/{key}', (exchange) => answerJson(exchange, get(exchange))],
+  ['GET', 'collections/{collection}/documents/{key}/links', walkFrom],
   [
     'PUT',
     'collections/{collection}/documents/{key}',

@@ -1,5 +1,6 @@
 import { hex } from '../base/bytes.ts'
 import { MarramError } from '../base/errors.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { isLive, type Document, type Write } from '../model/document.ts'
 import { fieldsOf, shownCells, totalOf, type Field, type FieldKinds } from '../model/fields.ts'
 import { checkDocumentKey, isSystemName } from '../model/names.ts'
@@ -12,13 +13,16 @@ import type {
   PutOptions,
   Query,
   Receipt,
+  WalkOptions,
+  WalkStep,
   WatchEvent,
   WatchOptions,
 } from '../ports/operations.ts'
-import type { Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
+import type { DocumentPlace, Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
 import type { Writer, WriteOp } from '../ports/writer.ts'
 import { opsOfFields } from './changes.ts'
 import { checkCollection, countDocuments, readDocuments, spacesOf, type Reader } from './reading.ts'
+import { walkLinks, type Graph } from './walking.ts'
 import { watchDocuments } from './watching.ts'
 
 /** What the profile in force says of collections. */
@@ -87,6 +91,21 @@ export class DocumentService implements Documents {
     return countDocuments(this.#reader(collection), collection, query)
   }
 
+  walk(collection: string, key: string, options: WalkOptions = {}): Iterable<WalkStep> {
+    checkCollection(collection)
+    const { depth = 1 } = options
+    if (!Number.isSafeInteger(depth) || depth < 1 || depth > GATEWAY_LIMITS.walkDepthMax) {
+      const sentence = `Cannot walk so far: the depth is ${depth}, it must be 1 to ${GATEWAY_LIMITS.walkDepthMax}`
+      throw new MarramError('bad-request', sentence)
+    }
+    const graph: Graph = {
+      store: this.#with.store,
+      place: (name, at) => this.#place(name, at),
+      kindsOf: (name) => this.#kindsOf(name),
+    }
+    return walkLinks(graph, collection, key, options)
+  }
+
   watch(collection: string, options: WatchOptions = {}): AsyncIterable<WatchEvent> {
     const { store, instance } = this.#with
     return watchDocuments(
@@ -127,9 +146,14 @@ export class DocumentService implements Documents {
   /** The live document of this gateway's own partition, else of any other. */
   #find(collection: string, key: string): Document | undefined {
     checkCollection(collection)
+    const place = this.#place(collection, key)
+    return place && this.#with.store.get(place, key)
+  }
+
+  #place(collection: string, key: string): DocumentPlace | undefined {
     for (const space of [this.#ownSpace(collection), ...spacesOf(this.#with.store, collection)]) {
       const document = this.#with.store.get(space, key)
-      if (document && isLive(document)) return document
+      if (document && isLive(document)) return { ...space, key }
     }
     return undefined
   }

@@ -51,6 +51,25 @@ export interface PutOptions {
   readonly exact?: boolean
 }
 
+export interface WalkOptions {
+  /** How far links are followed, 1 when not given. */
+  readonly depth?: number
+  /** What leads here instead. */
+  readonly reverse?: boolean
+}
+
+/** One link of a walk: of `from`, the document nearer to the start, or with `reverse` one that leads to it. */
+export interface WalkStep {
+  readonly depth: number
+  readonly from: { readonly collection: string; readonly key: string }
+  readonly field: string
+  readonly label: string | null
+  readonly collection: string
+  readonly key: string
+  /** Null when there is no such document. */
+  readonly value: Fields | null
+}
+
 export interface WatchOptions {
   readonly prefix?: string
   readonly where?: string
@@ -81,6 +100,8 @@ export interface Documents {
   /** Lazy: documents are read in slices as the iterator is pulled, no read transaction is held in between. */
   list(collection: string, query?: Query): Iterable<DocumentView>
   count(collection: string, query?: Query): number
+  /** Documents reached over links, nearest first. Throws `not-found`, `too-large`. */
+  walk(collection: string, key: string, options?: WalkOptions): Iterable<WalkStep>
   watch(collection: string, options?: WatchOptions): AsyncIterable<WatchEvent>
   /** Digests in hexadecimal by collection, names sorted, empty collections left out. */
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } }

@@ -73,6 +73,11 @@ export interface Space {
   readonly partition: string
 }
 
+/** One document. */
+export interface DocumentPlace extends Space {
+  readonly key: string
+}
+
 export interface Change extends Space {
   readonly key: string
   /** As it is now; to be read at once, not kept. */
@@ -87,6 +92,8 @@ export interface Documents {
    * at least `start` (exclusively, when `isAfter`) and begins with `prefix`. Never holds a read transaction afterwards.
    */
   scan(space: Space, range: ScanRange): DocumentEntry[]
+  /** Up to `limit` documents that hold a link to this one, which need not exist. */
+  referrers(to: DocumentPlace, limit: number): DocumentPlace[]
   /** Every space in which something was written, in order. */
   spaces(): Space[]
   /** Live documents, and the digest of their content: 32 bytes, zero when there is none, the same in whatever order things arrived. */

@@ -10,12 +10,15 @@ import {
   type Source,
   type Write,
 } from '../model/document.ts'
-import type { DocumentEntry, ScanRange, Space } from '../ports/store.ts'
-import type { Base } from './base.ts'
+import type { DocumentEntry, DocumentPlace, ScanRange, Space } from '../ports/store.ts'
+import type { Base, Referrer } from './base.ts'
 import { decodeDocument, type StoredDocument } from './layout.ts'
+import { LinkIndex, NO_LINKS, targetName, targetsOf } from './links.ts'
 import { scanKeys } from './scan.ts'
 import { memoryOf } from './size.ts'
 import { SpaceTable, type Entry, type Summary } from './space.ts'
+
+const REFERRERS_PAGE = 256
 
 /**
  * The merged documents: those that differ from LMDB, always; those that don't, as a cache that gives way. A document is
@@ -32,6 +35,7 @@ export class DocumentTable {
   #dirtyBytes = 0
   #dirty: Entry[] = []
   #merge = 0
+  readonly #links = new LinkIndex()
   #changed: Entry[] = []
   /** To be stored, but nobody need hear of it: only the batch that holds a cell is another. */
   readonly #moved = new Set<Entry>()
@@ -82,6 +86,28 @@ export class DocumentTable {
       if (found.length >= range.limit) break
     }
     return found
+  }
+
+  /** Up to `limit` documents that link to this one, in any space; each was looked at, so that none is told that no longer does. */
+  referrers(to: DocumentPlace, limit: number): DocumentPlace[] {
+    const target = targetName(to.collection, to.partition, to.key)
+    const found = new Map<string, DocumentPlace>()
+    for (const { space, key } of this.#links.entries(target)) {
+      if (found.size >= limit) break
+      found.set(placeName(space.number, key), placeOf(space, key))
+    }
+    for (let after: Referrer | null = null; found.size < limit;) {
+      const rows: Referrer[] = this.#base.referrers(target, REFERRERS_PAGE, after)
+      for (const { space: number, key } of rows) {
+        const space = this.#byNumber(number)
+        if (space === undefined || found.size >= limit) break
+        const document = this.get(space, key)
+        if (document && targetsOf(document).includes(target)) found.set(placeName(number, key), placeOf(space, key))
+      }
+      after = rows.at(-1) ?? null
+      if (rows.length < REFERRERS_PAGE) break
+    }
+    return [...found.values()]
   }
 
   /** Merges a batch's operations. What they changed waits for `settle`. */
@@ -191,6 +217,7 @@ export class DocumentTable {
       entry.isInBase = true
       spaces.add(entry.space)
       if (entry.isDirty) continue
+      this.#links.forget(entry)
       this.#dirtyBytes -= entry.bytes
       if (isBlank(entry.document)) entry.space.entries.delete(entry.key)
       else this.#addClean(entry)
@@ -217,6 +244,11 @@ export class DocumentTable {
     return table
   }
 
+  #byNumber(number: number): SpaceTable | undefined {
+    for (const space of this.#spaces.values()) if (space.number === number) return space
+    return undefined
+  }
+
   #noteChange(entry: Entry): void {
     if (entry.mergedIn === this.#merge) return
     entry.mergedIn = this.#merge
@@ -235,6 +267,7 @@ export class DocumentTable {
       this.#dirty.push(entry)
     }
     entry.space.touch(entry, isLive(entry.document))
+    this.#links.note(entry)
   }
 
   /** As a clean entry, so that it gives way unless it changes. */
@@ -265,6 +298,8 @@ export class DocumentTable {
       isDirty: false,
       isSweeping: false,
       isInBase,
+      links: NO_LINKS,
+      linksInBase: isInBase ? targetsOf(document) : NO_LINKS,
       mergedIn: -1,
     }
     space.entries.set(key, entry)
@@ -293,6 +328,14 @@ export class DocumentTable {
 /** Nothing was ever written to it: a delete of what isn't there leaves its stamp, and is not blank. */
 export function isBlank(document: Document): boolean {
   return document.deleted === null && document.paths.length === 0
+}
+
+function placeOf({ collection, partition }: Space, key: string): DocumentPlace {
+  return { collection, partition, key }
+}
+
+function placeName(space: number, key: string): string {
+  return `${space}\0${key}`
 }
 
 function nameOf(space: Space): string {

@@ -16,6 +16,7 @@ import type { Summary } from './space.ts'
  * The values that LMDB holds. Keys are built so that bytes sort as they should: numbers are big endian, texts are UTF-8.
  *
  *     documents  space u32, key                → document
+ *     links      target 16 bytes, space u32, key → nothing that matters, see links.ts
  *     batches    feed u32, seq u48             → shown u8, batch as transmitted
  *     feeds      feed u32                      → descriptor
  *     heads      feed u32                      → head

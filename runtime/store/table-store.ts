@@ -9,6 +9,7 @@ import type {
   AppendBatch,
   Change,
   DocumentEntry,
+  DocumentPlace,
   KeyValue,
   ScanRange,
   Space,
@@ -115,6 +116,10 @@ export abstract class TableStore implements Store {
 
   scan(space: Space, range: ScanRange): DocumentEntry[] {
     return this.state.documents.scan(space, range)
+  }
+
+  referrers(to: DocumentPlace, limit: number): DocumentPlace[] {
+    return this.state.documents.referrers(to, limit)
   }
 
   spaces(): Space[] {

@@ -43,8 +43,11 @@ export class Author {
     return this.feed.descriptor
   }
 
-  batch(writes: readonly Write[], hlc: number = this.#hlc + 1): AppendBatch {
-    const ops = opsOf(writes)
+  batch(writes: readonly Write[], hlc?: number): AppendBatch {
+    return this.batchOf(opsOf(writes), hlc)
+  }
+
+  batchOf(ops: Ops, hlc: number = this.#hlc + 1): AppendBatch {
     const made = encodeBatch({
       meshId: MESH_ID,
       feed: this.feed,

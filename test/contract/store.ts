@@ -9,6 +9,7 @@ import type { Value } from '../../runtime/model/value.ts'
 import type { Change, Store } from '../../runtime/ports/store.ts'
 import { append, Author, bytesOfBatches, record, type Write } from './author.ts'
 import { RetentionModel } from './retention.ts'
+import { TypesModel } from './types.ts'
 
 /** How an adapter gives the suite a store: a new one each time, and again with what it holds after a clean stop. */
 export interface StoreAdapter {
@@ -43,6 +44,19 @@ export function testStore(name: string, adapter: StoreAdapter): void {
         check()
       }
     }
+
+    test('documents of every type, and who links to them, are what a naive model says', async () => {
+      for (const seed of [1, 2, 3]) {
+        const model = new TypesModel(seed)
+        for (let i = 0; i < 60; i++) {
+          await model.step(store)
+          if (i % 20 === 10) await adapter.settle?.(store)
+          model.check(store)
+        }
+        await everywhere(() => model.check(store))
+        store = (await adapter.discard(store), await adapter.open())
+      }
+    })
 
     describe('log', () => {
       test('a new store has nothing', () => {

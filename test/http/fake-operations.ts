@@ -53,6 +53,10 @@ export class FakeOperations implements Operations {
     return value && Object.fromEntries(Object.keys(value).map((path) => [path, proof]))
   }
 
+  walk(): Iterable<never> {
+    return []
+  }
+
   *list(collection: string, query: Query = {}): Generator<DocumentView> {
     if (query.where === 'wrong') throw new MarramError('bad-request', 'Cannot use "wrong" as a filter')
     const keys = [...this.#documents(collection).keys()].sort()

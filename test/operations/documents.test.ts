@@ -5,7 +5,7 @@ import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
 import { Driver } from '../../runtime/driver/driver.ts'
 import { DocumentService } from '../../runtime/operations/documents.ts'
 import { isBatchValid } from '../../runtime/operations/evidence.ts'
-import type { WatchEvent } from '../../runtime/ports/operations.ts'
+import type { WalkOptions, WatchEvent } from '../../runtime/ports/operations.ts'
 import type { CellKind } from '../../runtime/model/cells.ts'
 import type { FieldKinds } from '../../runtime/model/fields.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
@@ -314,4 +314,35 @@ test('the provenance of a counter and a set names the author of every part', asy
       ['b', 2],
     ],
   )
+})
+
+test('walks over links, forwards and back, through circles, and says what is not there', async () => {
+  const documents = service()
+  const steps = (collection: string, key: string, options?: WalkOptions): string[] =>
+    [...documents.walk(collection, key, options)].map(
+      ({ depth, from, field, label, collection: name, key: at, value }) =>
+        `${depth} ${from.key} ${field}${label ? `:${label}` : ''} ${name}/${at} ${value ? 'there' : 'missing'}`,
+    )
+  await documents.put('meters', 'm1', { feeds: { $link: ['pumps/p1', 'pumps/lost'] } })
+  await documents.put('meters', 'm2', { feeds: { $link: [{ collection: 'pumps', key: 'p1', label: 'spare' }] } })
+  await documents.put('pumps', 'p1', { power: 5, of: { $link: ['sites/s'] } })
+  await documents.put('sites', 's', { main: { $link: ['meters/m1'] } })
+  assert.deepEqual(steps('meters', 'm1'), ['1 m1 feeds pumps/lost missing', '1 m1 feeds pumps/p1 there'])
+  assert.deepEqual(steps('meters', 'm1', { depth: 9 }), [
+    '1 m1 feeds pumps/lost missing',
+    '1 m1 feeds pumps/p1 there',
+    '2 p1 of sites/s there',
+    '3 s main meters/m1 there',
+  ])
+  assert.deepEqual(steps('pumps', 'p1', { reverse: true }).sort(), [
+    '1 p1 feeds meters/m1 there',
+    '1 p1 feeds:spare meters/m2 there',
+  ])
+  assert.deepEqual(steps('pumps', 'p1', { reverse: true, depth: 2 }).length, 3)
+  assert.deepEqual(steps('pumps', 'lost', { reverse: true }), ['1 lost feeds meters/m1 there'])
+  await documents.put('meters', 'm1', { feeds: { $remove: ['pumps/p1'] } })
+  await documents.delete('meters', 'm2')
+  assert.deepEqual(steps('pumps', 'p1', { reverse: true }), [])
+  assert.throws(() => steps('meters', 'nobody'), { code: 'not-found' })
+  assert.throws(() => documents.walk('meters', 'm1', { depth: 0 }), { code: 'bad-request' })
 })
