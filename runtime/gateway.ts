@@ -507,6 +507,7 @@ export class Gateway {
       clock: { class: this.#clock.trust(), hlc: view.clock },
       waitingWrites: view.waitingWrites,
       broker: this.#broker?.status() ?? null,
+      collections: this.#operations.summaries(),
       store: this.#store,
       links,
       totals: this.#mesh.totals(),

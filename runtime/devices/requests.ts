@@ -1,6 +1,6 @@
 import { MarramError, codeOf, sentenceOf } from '../base/errors.ts'
 import type { Fields } from '../model/value.ts'
-import type { Operations } from '../ports/operations.ts'
+import type { Operations, Query } from '../ports/operations.ts'
 
 /** Request and response over MQTT: `marram/request/<operation>` is answered on `marram/response/<operation>`. */
 
@@ -71,17 +71,12 @@ function parse(payload: Uint8Array): Request {
   return request as Request
 }
 
-function queryOf(request: Request): { prefix?: string; where?: string; order?: string } {
-  const [prefix, where, order] = [
-    optionalText(request, 'prefix'),
-    optionalText(request, 'where'),
-    optionalText(request, 'order'),
-  ]
-  return {
-    ...(prefix !== undefined && { prefix }),
-    ...(where !== undefined && { where }),
-    ...(order !== undefined && { order }),
-  }
+function queryOf(request: Request): Query {
+  const texts = ['prefix', 'where', 'order', 'from', 'to'] as const
+  const given = texts
+    .map((name) => [name, optionalText(request, name)] as const)
+    .filter(([, value]) => value !== undefined)
+  return { ...Object.fromEntries(given), ...(request['latest'] === true && { latest: true }) }
 }
 
 function text(request: Request, name: string): string {

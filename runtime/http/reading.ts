@@ -15,7 +15,7 @@ export async function answerPage(exchange: Exchange): Promise<void> {
   let last: string | undefined
   for (const document of documents) {
     await out.write(`${given === 0 ? '{"documents":[' : ','}${JSON.stringify(document)}`)
-    last = document.key
+    last = document.row === undefined ? document.key : `${document.key}\0${document.row}`
     given += 1
   }
   const hasMore = given === limit && last !== undefined && query.order === undefined
@@ -63,16 +63,19 @@ export async function streamChanges(exchange: Exchange): Promise<void> {
 }
 
 export function queryOf(search: URLSearchParams): Query {
-  const query: { [name: string]: string | number } = {}
+  const query: { [name: string]: string | number | boolean } = {}
   for (const [name, member] of [
     ['prefix', 'prefix'],
     ['where', 'where'],
     ['order', 'order'],
     ['cursor', 'after'],
+    ['from', 'from'],
+    ['to', 'to'],
   ] as const) {
     const value = search.get(name)
     if (value !== null) query[member] = value
   }
+  if (search.get('latest') === 'true') query['latest'] = true
   const limit = search.get('limit')
   if (limit !== null) query['limit'] = wholeNumber(limit)
   return query

@@ -49,14 +49,26 @@ export function opsOfFields(document: ChangedDocument, fields: Fields): WriteOp[
   const plain: { [path: string]: Value } = {}
   const ops: WriteOp[] = []
   for (const [path, value] of Object.entries(fields)) {
-    const checked = checkFieldPath(path)
-    if (!checked.ok) throw new MarramError(checked.error.code, checked.error.message)
+    checkPath(path)
     checkValue(path, value)
     const typed = new FieldChange(document, path).opsOf(value)
     if (typed) ops.push(...typed)
     else plain[path] = value
   }
   return Object.keys(plain).length > 0 ? [{ kind: 'put', key: document.key, fields: plain }, ...ops] : ops
+}
+
+/** What a row of a series holds: plain values, and nothing where there is none. Throws `bad-request` or `too-large`. */
+export function rowOf(fields: Fields): Fields {
+  const row = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))
+  checkCount(Object.keys(row).length)
+  for (const [path, value] of Object.entries(row)) {
+    checkPath(path)
+    checkValue(path, value)
+    if (!isChange(value)) continue
+    throw new MarramError('bad-request', `Cannot write the field "${path}": a row of a series holds plain values`)
+  }
+  return row
 }
 
 /** The change of one field. */
@@ -235,6 +247,11 @@ function checkCount(count: number): void {
   if (count === 0) throw new MarramError('bad-request', 'Cannot put an empty object: it must have at least one field')
   const max = PROTOCOL_LIMITS.fieldsPerDocumentMax
   if (count > max) throw new MarramError('too-large', `Cannot put ${count} fields: a document has at most ${max}`)
+}
+
+function checkPath(path: string): void {
+  const checked = checkFieldPath(path)
+  if (!checked.ok) throw new MarramError(checked.error.code, checked.error.message)
 }
 
 function checkValue(path: string, value: Value): void {

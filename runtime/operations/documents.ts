@@ -20,15 +20,24 @@ import type {
 } from '../ports/operations.ts'
 import type { DocumentPlace, Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
 import type { Writer, WriteOp } from '../ports/writer.ts'
-import { opsOfFields } from './changes.ts'
+import { opsOfFields, rowOf } from './changes.ts'
 import { checkCollection, countDocuments, readDocuments, spacesOf, type Reader } from './reading.ts'
+import { lastRow, stampOfRow, viewOfRow, type Row } from './rows.ts'
 import { walkLinks, type Graph } from './walking.ts'
 import { watchDocuments } from './watching.ts'
+
+export interface Summary {
+  readonly count: number
+  /** In hexadecimal. */
+  readonly digest: string
+}
 
 /** What the profile in force says of collections. */
 export interface CollectionRules {
   /** The partition that this gateway writes to. */
   partitionOf(collection: string): string
+  /** Whether the profile declares a series; null for a collection that it doesn't name. */
+  isSeries(collection: string): boolean | null
   /** Which fields are counters, sets or links, and which are not. */
   kindsOf(collection: string): FieldKinds
   /** Why the collection can't be written here, or null. */
@@ -55,6 +64,7 @@ export class DocumentService implements Documents {
 
   async put(collection: string, key: string, fields: Fields, options: PutOptions = {}): Promise<Receipt> {
     this.#checkWrite(collection, key)
+    if (this.#isSeries(collection)) return this.#write(collection, key, [rowOp(key, fields, options.row)])
     const stored = (): Document | undefined => this.#with.store.get(this.#ownSpace(collection), key)
     const isExact = options.exact === true
     const ops = opsOfFields({ key, kinds: this.#kindsOf(collection), stored, isExact }, fields)
@@ -63,18 +73,26 @@ export class DocumentService implements Documents {
 
   async delete(collection: string, key: string): Promise<Receipt> {
     this.#checkWrite(collection, key)
+    if (this.#isSeries(collection)) {
+      const sentence = `Cannot delete "${key}": "${collection}" is a series, whose rows go by its "retain" in the profile`
+      throw new MarramError('not-supported', sentence)
+    }
     if (!this.get(collection, key))
       throw new MarramError('not-found', `Cannot delete "${key}": there is no such document`)
     return this.#write(collection, key, [{ kind: 'delete', key }])
   }
 
   get(collection: string, key: string): DocumentView | undefined {
+    if (this.#isSeries(collection)) {
+      const row = this.#lastRow(collection, key)
+      return row && viewOfRow(row)
+    }
     const document = this.#find(collection, key)
     return document && { key, value: fieldsOf(document, this.#kindsOf(collection)) }
   }
 
   provenance(collection: string, key: string): { readonly [path: string]: Provenance } | undefined {
-    const document = this.#find(collection, key)
+    const document = this.#isSeries(collection) ? this.#lastRow(collection, key)?.document : this.#find(collection, key)
     if (!document) return undefined
     const provenance: { [path: string]: Provenance } = {}
     for (const field of shownCells(document, this.#kindsOf(collection))) {
@@ -107,9 +125,10 @@ export class DocumentService implements Documents {
   }
 
   watch(collection: string, options: WatchOptions = {}): AsyncIterable<WatchEvent> {
+    checkCollection(collection)
     const { store, instance } = this.#with
     return watchDocuments(
-      { store, instance, kinds: this.#kindsOf(collection), lastLsn: () => store.lastLsn() },
+      { ...this.#reader(collection), instance, lastLsn: () => store.lastLsn() },
       collection,
       options,
     )
@@ -118,10 +137,25 @@ export class DocumentService implements Documents {
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } } {
     if (collection !== undefined) checkCollection(collection)
     const collections: { [name: string]: string } = {}
-    for (const [name, { count, digest }] of summaries(this.#with.store)) {
-      if (count > 0 && (collection === undefined || name === collection)) collections[name] = digest
+    for (const [name, { digest }] of this.summaries()) {
+      if (!isNothing(digest) && (collection === undefined || name === collection)) collections[name] = digest
     }
     return { collections }
+  }
+
+  /** Count and digest of every collection, partitions added up; the system's collections are left out. */
+  summaries(): Map<string, Summary> {
+    const { store } = this.#with
+    const sums = new Map<string, { count: number; digest: Uint8Array }>()
+    for (const space of store.spaces()) {
+      const { collection, isSeries = false } = space
+      if (isSystemName(collection) || this.#isSeries(collection) !== isSeries) continue
+      const { count, digest } = store.summary(space)
+      const sum = sums.get(collection)
+      sums.set(collection, sum ? { count: sum.count + count, digest: added(sum.digest, digest) } : { count, digest })
+    }
+    const sorted = [...sums].sort(([a], [b]) => (a < b ? -1 : 1))
+    return new Map(sorted.map(([name, { count, digest }]) => [name, { count, digest: hex(digest) }]))
   }
 
   #checkWrite(collection: string, key: string): void {
@@ -151,7 +185,8 @@ export class DocumentService implements Documents {
   }
 
   #place(collection: string, key: string): DocumentPlace | undefined {
-    for (const space of [this.#ownSpace(collection), ...spacesOf(this.#with.store, collection)]) {
+    const { store } = this.#with
+    for (const space of [this.#ownSpace(collection), ...spacesOf({ store, isSeries: false }, collection)]) {
       const document = this.#with.store.get(space, key)
       if (document && isLive(document)) return { ...space, key }
     }
@@ -162,12 +197,25 @@ export class DocumentService implements Documents {
     return { collection, partition: this.#with.rules().partitionOf(collection) }
   }
 
+  /** As the profile says; a collection that it does not name is what the mesh has made of it. */
+  #isSeries(collection: string): boolean {
+    const isDeclared = this.#with.rules().isSeries(collection)
+    if (isDeclared !== null) return isDeclared
+    return this.#with.store.spaces().some((space) => space.collection === collection && space.isSeries === true)
+  }
+
+  #lastRow(collection: string, key: string): Row | undefined {
+    checkCollection(collection)
+    const { store } = this.#with
+    return lastRow(store, spacesOf({ store, isSeries: true }, collection), key)
+  }
+
   #kindsOf(collection: string): FieldKinds {
     return this.#with.rules().kindsOf(collection)
   }
 
   #reader(collection: string): Reader {
-    return { store: this.#with.store, kinds: this.#kindsOf(collection) }
+    return { store: this.#with.store, kinds: this.#kindsOf(collection), isSeries: this.#isSeries(collection) }
   }
 
   /** Of the last write, and of each that what is shown consists of. */
@@ -193,20 +241,14 @@ export class DocumentService implements Documents {
   }
 }
 
-/** Count and digest of every collection, partitions added up; the system's collections are left out. */
-export function summaries(store: StoredDocuments): Map<string, { count: number; digest: string }> {
-  const sums = new Map<string, { count: number; digest: Uint8Array }>()
-  for (const space of store.spaces()) {
-    if (isSystemName(space.collection)) continue
-    const { count, digest } = store.summary(space)
-    const sum = sums.get(space.collection)
-    sums.set(
-      space.collection,
-      sum ? { count: sum.count + count, digest: added(sum.digest, digest) } : { count, digest },
-    )
-  }
-  const sorted = [...sums].sort(([a], [b]) => (a < b ? -1 : 1))
-  return new Map(sorted.map(([name, { count, digest }]) => [name, { count, digest: hex(digest) }]))
+function rowOp(key: string, fields: Fields, row: string | undefined): WriteOp {
+  const op = { kind: 'row', key, fields: rowOf(fields) } as const
+  return row === undefined ? op : { ...op, stamp: stampOfRow(row) }
+}
+
+/** Of a collection in which nothing is. */
+function isNothing(digest: string): boolean {
+  return /^0*$/.test(digest)
 }
 
 /** Byte by byte, so that partitions may be added in any order. */

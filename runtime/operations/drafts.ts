@@ -2,7 +2,9 @@ import { hex, utf8 } from '../base/bytes.ts'
 import type { Feed } from '../model/batch.ts'
 import { incarnationOfCell, kindOfCell, pathOfCell, type Element, type Reference } from '../model/cells.ts'
 import type { Document, Write } from '../model/document.ts'
+import { fieldsOf } from '../model/fields.ts'
 import { isSystemName } from '../model/names.ts'
+import { keyOfRow } from '../model/rows.ts'
 import type { Value } from '../model/value.ts'
 import type { Documents, KeyValue, Records } from '../ports/store.ts'
 import type { WriteOp, Writer } from '../ports/writer.ts'
@@ -51,7 +53,8 @@ export class Drafts {
     for (const space of store.spaces()) {
       if (isSystemName(space.collection)) continue
       for (const { key, document } of entriesOf(store, space)) {
-        const ops = opsAgain(key, document, (feed) => this.isDraft(feed))
+        const isDraft = (feed: Feed): boolean => this.isDraft(feed)
+        const ops = space.isSeries ? rowAgain(key, document, isDraft) : opsAgain(key, document, isDraft)
         if (ops.length > 0) await writer.write(space.collection, space.partition, ops)
       }
     }
@@ -79,6 +82,14 @@ function opsAgain(key: string, document: Document, isOf: (feed: Feed) => boolean
     if (kind === 'link') ops.push({ kind: 'link', key, path, references: [value as Reference] })
   })
   return Object.keys(fields).length > 0 ? [{ kind: 'put', key, fields }, ...ops] : ops
+}
+
+/** The same row: its stamp is a part of its name, so here it is not there twice. */
+function rowAgain(name: string, document: Document, isOf: (feed: Feed) => boolean): WriteOp[] {
+  const [write] = document.writes
+  if (!write || !isOf(write.feed)) return []
+  const { hlc, index } = write
+  return [{ kind: 'row', key: keyOfRow(name), fields: fieldsOf(document), stamp: { hlc, index } }]
 }
 
 function totalIn(name: string, value: Value): readonly [number, number, string] {

@@ -6,6 +6,7 @@ import { parseOrder, parseWhere } from '../model/query.ts'
 import type { Fields } from '../model/value.ts'
 import type { DocumentView, Query } from '../ports/operations.ts'
 import type { Documents, Space } from '../ports/store.ts'
+import { rowsIn, viewOfRow } from './rows.ts'
 
 const SLICE = 256
 
@@ -13,6 +14,7 @@ const SLICE = 256
 export interface Reader {
   readonly store: Documents
   readonly kinds: FieldKinds
+  readonly isSeries: boolean
 }
 
 export type Filter = (fields: Fields) => boolean
@@ -35,6 +37,7 @@ export function filterOf(where: string | undefined): Filter | null {
 /** Live documents of all partitions of a collection, read in slices; no read transaction is held in between. */
 export function* readDocuments(reader: Reader, collection: string, query: Query = {}): Generator<DocumentView> {
   checkCollection(collection)
+  checkQuery(reader, collection, query)
   const filter = filterOf(query.where)
   const limit = query.limit ?? Number.POSITIVE_INFINITY
   if (query.order !== undefined) {
@@ -50,8 +53,9 @@ export function* readDocuments(reader: Reader, collection: string, query: Query 
 
 export function countDocuments(reader: Reader, collection: string, query: Query = {}): number {
   checkCollection(collection)
-  if (query.where === undefined && query.prefix === undefined && query.after === undefined) {
-    return spacesOf(reader.store, collection).reduce((sum, space) => sum + reader.store.summary(space).count, 0)
+  checkQuery(reader, collection, query)
+  if (Object.values(query).every((value) => value === undefined)) {
+    return spacesOf(reader, collection).reduce((sum, space) => sum + reader.store.summary(space).count, 0)
   }
   const filter = filterOf(query.where)
   let count = 0
@@ -59,8 +63,16 @@ export function countDocuments(reader: Reader, collection: string, query: Query 
   return count
 }
 
-export function spacesOf(store: Documents, collection: string): Space[] {
-  return store.spaces().filter((space) => space.collection === collection)
+/** The partitions of a collection, as what it is: documents, or rows of a series. */
+export function spacesOf(reader: Pick<Reader, 'store' | 'isSeries'>, collection: string): Space[] {
+  const { store, isSeries } = reader
+  return store.spaces().filter((space) => space.collection === collection && (space.isSeries ?? false) === isSeries)
+}
+
+function checkQuery({ isSeries }: Reader, collection: string, { from, to }: Query): void {
+  if (isSeries || (from === undefined && to === undefined)) return
+  const sentence = `Cannot read "${collection}" by time: it is no series, its documents have no rows`
+  throw new MarramError('bad-request', sentence)
 }
 
 /** Every entry of a space, deleted ones too, in the order of keys. */
@@ -84,19 +96,23 @@ export function* entriesOf(
   }
 }
 
-function* matching(
-  { store, kinds }: Reader,
-  collection: string,
-  query: Query,
-  filter: Filter | null,
-): Generator<DocumentView> {
-  for (const space of spacesOf(store, collection)) {
+function* matching(reader: Reader, collection: string, query: Query, filter: Filter | null): Generator<DocumentView> {
+  const { store, kinds } = reader
+  for (const space of spacesOf(reader, collection)) {
+    if (reader.isSeries) {
+      for (const view of rowsOf(store, space, query)) if (filter === null || filter(view.value)) yield view
+      continue
+    }
     for (const { key, document } of entriesOf(store, space, query.prefix, query.after)) {
       if (!isLive(document)) continue
       const value = fieldsOf(document, kinds)
       if (filter === null || filter(value)) yield { key, value }
     }
   }
+}
+
+function* rowsOf(store: Documents, space: Space, query: Query): Generator<DocumentView> {
+  for (const row of rowsIn(store, space, query)) yield viewOfRow(row)
 }
 
 function ordered(reader: Reader, collection: string, query: Query, filter: Filter | null): DocumentView[] {

@@ -10,11 +10,15 @@ const NO_KINDS: FieldKinds = new Map()
 export function rulesOf(profile: ResolvedProfile): CollectionRules {
   return {
     partitionOf: (name) => collectionOf(profile, name)?.partition ?? '',
+    isSeries: (name) => {
+      const declared = profile.collections.get(name)
+      if (declared) return declared.kind === 'series'
+      return profile.otherCollections?.kind === 'series' ? true : null
+    },
     kindsOf: (name) => collectionOf(profile, name)?.kinds ?? NO_KINDS,
     refusal: (name) => {
       const collection = collectionOf(profile, name)
       if (!collection) return 'the profile does not declare it, add it under "collections"'
-      if (collection.kind === 'series') return 'collections of kind "series" are not built yet'
       return collection.encrypted ? 'encrypted collections are not built yet' : null
     },
   }

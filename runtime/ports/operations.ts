@@ -15,6 +15,9 @@ export interface Receipt {
 export interface DocumentView {
   readonly key: string
   readonly value: Fields
+  /** Of a row of a series: when it was taken (ISO 8601), and what tells it from other rows of its key. */
+  readonly time?: string
+  readonly row?: string
 }
 
 export interface Provenance {
@@ -40,8 +43,13 @@ export interface Query {
   /** A field to sort by, `-field` for descending; without it by key. */
   readonly order?: string
   readonly limit?: number
-  /** Begin after this key (pages); only without `order`. */
+  /** Begin after this key (pages); only without `order`. In a series after this row: its key, a NUL and its `row`. */
   readonly after?: string
+  /** Rows of a series from this time on, and before that one: ISO 8601, or how long ago (`2h`). */
+  readonly from?: string
+  readonly to?: string
+  /** Of a series the last row of each key alone; documents are that anyway. */
+  readonly latest?: boolean
 }
 
 export interface PutOptions {
@@ -49,6 +57,8 @@ export interface PutOptions {
   readonly replace?: boolean
   /** Takes a plain number for a counter, and counts what it lacks: what an import of exported documents needs. */
   readonly exact?: boolean
+  /** Of a row that was exported (`row` of DocumentView): it keeps its time, and is not added twice. */
+  readonly row?: string
 }
 
 export interface WalkOptions {
@@ -82,19 +92,23 @@ export interface WatchEvent {
   readonly change: 'enter' | 'change' | 'leave'
   readonly key: string
   readonly value: Fields
+  /** Of a row of a series, as in DocumentView. */
+  readonly time?: string
+  readonly row?: string
   readonly cursor: string
 }
 
 export interface Documents {
-  /** Merges the fields, null removes one; resolves when it is on the disk. */
+  /** Merges the fields, null removes one; in a series adds a row. Resolves when it is on the disk. */
   put(
     collection: string,
     key: string,
     fields: { readonly [path: string]: Value },
     options?: PutOptions,
   ): Promise<Receipt>
-  /** Resolves when it is on the disk. `not-found` when there is no such document. */
+  /** Resolves when it is on the disk. `not-found` when there is no such document, `not-supported` in a series. */
   delete(collection: string, key: string): Promise<Receipt>
+  /** In a series the key's last row. */
   get(collection: string, key: string): DocumentView | undefined
   provenance(collection: string, key: string): { readonly [path: string]: Provenance } | undefined
   /** Lazy: documents are read in slices as the iterator is pulled, no read transaction is held in between. */

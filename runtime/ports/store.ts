@@ -71,6 +71,8 @@ export interface DocumentEntry {
 export interface Space {
   readonly collection: string
   readonly partition: string
+  /** Rows of a series (model/rows.ts), which stand apart from documents of a collection of the same name. */
+  readonly isSeries?: boolean
 }
 
 /** One document. */
@@ -94,9 +96,14 @@ export interface Documents {
   scan(space: Space, range: ScanRange): DocumentEntry[]
   /** Up to `limit` documents that hold a link to this one, which need not exist. */
   referrers(to: DocumentPlace, limit: number): DocumentPlace[]
+  /** The last entry in that order whose key begins with `prefix`. */
+  last(space: Space, prefix: string): DocumentEntry | undefined
   /** Every space in which something was written, in order. */
   spaces(): Space[]
-  /** Live documents, and the digest of their content: 32 bytes, zero when there is none, the same in whatever order things arrived. */
+  /**
+   * Live documents, and the digest of their content: 32 bytes, zero when there is none, the same in whatever order things
+   * arrived. A series' digest is that of its feeds' heads, for each gateway keeps as many of the rows as it likes.
+   */
   summary(space: Space): { readonly count: number; readonly digest: Uint8Array }
   /** Called after an append's flush for every document it changed, before the append resolves. Returns how to stop. */
   subscribe(listener: (change: Change) => void): () => void

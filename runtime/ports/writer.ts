@@ -1,3 +1,4 @@
+import type { OpStamp } from '../model/batch.ts'
 import type { Element, Reference } from '../model/cells.ts'
 import type { Stamp } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
@@ -6,6 +7,13 @@ import type { Value } from '../model/value.ts'
 export type WriteOp =
   | { readonly kind: 'put'; readonly key: string; readonly fields: { readonly [path: string]: Value } }
   | { readonly kind: 'delete'; readonly key: string }
+  /** Adds a row to a series; `stamp` is that of a row which is written again. Such a write holds nothing else. */
+  | {
+      readonly kind: 'row'
+      readonly key: string
+      readonly fields: { readonly [path: string]: Value }
+      readonly stamp?: OpStamp
+    }
   /** Adds to a counter, or takes from it. */
   | { readonly kind: 'count'; readonly key: string; readonly path: string; readonly by: number }
   /** Goes on with what an earlier incarnation of this gateway has counted. */

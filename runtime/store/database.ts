@@ -85,6 +85,19 @@ export class Database implements Base {
     return found
   }
 
+  documentsBack(space: number, prefix: string, before: string | null, limit: number): BaseDocument[] {
+    const first = documentKey(space, prefix)
+    // Backwards the start is included.
+    const start = before === null ? Buffer.concat([first, AFTER_ANY_TEXT]) : documentKey(space, before)
+    const found: BaseDocument[] = []
+    for (const { key, value } of this.#tables.documents.getRange({ start, reverse: true, limit: limit + 1 })) {
+      if (!key.subarray(0, first.length).equals(first)) break
+      if (before !== null && key.equals(start)) continue
+      found.push({ key: key.toString('utf8', 4), bytes: Uint8Array.from(value) })
+    }
+    return found.slice(0, limit)
+  }
+
   referrers(target: string, limit: number, after: Referrer | null): Referrer[] {
     const prefix = Buffer.from(target, 'latin1')
     const start = after === null ? prefix : Buffer.concat([linkKey(target, after.space, after.key), Buffer.alloc(1)])

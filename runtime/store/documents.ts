@@ -12,9 +12,10 @@ import {
 } from '../model/document.ts'
 import type { DocumentEntry, DocumentPlace, ScanRange, Space } from '../ports/store.ts'
 import type { Base, Referrer } from './base.ts'
+import { spaceName } from './feeds.ts'
 import { decodeDocument, type StoredDocument } from './layout.ts'
 import { LinkIndex, NO_LINKS, targetName, targetsOf } from './links.ts'
-import { scanKeys } from './scan.ts'
+import { scanBack, scanKeys } from './scan.ts'
 import { memoryOf } from './size.ts'
 import { SpaceTable, type Entry, type Summary } from './space.ts'
 
@@ -54,17 +55,17 @@ export class DocumentTable {
   }
 
   space(space: Space): SpaceTable | undefined {
-    return this.#spaces.get(nameOf(space))
+    return this.#spaces.get(spaceName(space))
   }
 
   spaces(): SpaceTable[] {
     const written = [...this.#spaces.values()].filter((space) => space.isWritten)
-    return written.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
+    return written.sort((a, b) => (spaceName(a) < spaceName(b) ? -1 : 1))
   }
 
   /** A space that LMDB has. */
   restoreSpace(space: Space, number: number, summary: Summary): void {
-    this.#spaces.set(nameOf(space), new SpaceTable(space, number, summary))
+    this.#spaces.set(spaceName(space), new SpaceTable(space, number, summary))
     this.#spaceNumber = Math.max(this.#spaceNumber, number)
   }
 
@@ -108,6 +109,16 @@ export class DocumentTable {
       if (rows.length < REFERRERS_PAGE) break
     }
     return [...found.values()]
+  }
+
+  last(space: Space, prefix: string): DocumentEntry | undefined {
+    const table = this.space(space)
+    if (table === undefined) return undefined
+    for (const { key, bytes } of scanBack(table, this.#base, prefix)) {
+      const document = table.entries.get(key)?.document ?? this.#decode(table, key, bytes as Uint8Array).document
+      if (!isBlank(document)) return { key, document }
+    }
+    return undefined
   }
 
   /** Merges a batch's operations. What they changed waits for `settle`. */
@@ -240,7 +251,7 @@ export class DocumentTable {
     if (known !== undefined) return known
     this.#spaceNumber += 1
     const table = new SpaceTable(space, this.#spaceNumber, null)
-    this.#spaces.set(nameOf(space), table)
+    this.#spaces.set(spaceName(space), table)
     return table
   }
 
@@ -336,8 +347,4 @@ function placeOf({ collection, partition }: Space, key: string): DocumentPlace {
 
 function placeName(space: number, key: string): string {
   return `${space}\0${key}`
-}
-
-function nameOf(space: Space): string {
-  return `${space.collection}\0${space.partition}`
 }

@@ -1,6 +1,7 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { Batch, ChainPosition, Feed, Ops } from '../model/batch.ts'
-import type { Write } from '../model/document.ts'
+import { emptyDocument, type Write } from '../model/document.ts'
+import { isSeries, shownOps } from '../model/rows.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { AppendBatch, Change, Space } from '../ports/store.ts'
 import type { Base } from './base.ts'
@@ -56,7 +57,8 @@ export class State {
   take({ stored, batch, ops, bytes, place }: DurableBatch): void {
     const lsn = this.feeds.take(stored, batch, bytes, place)
     if (ops === null || bytes[0] === BATCH_HIDDEN) return
-    this.documents.merge(stored.space, ops, { feed: stored.feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn })
+    const { seq, hlc } = batch.header
+    this.documents.merge(stored.space, shownOps(ops, stored.feed, hlc), { feed: stored.feed, seq, hlc, lsn })
   }
 
   /**
@@ -66,11 +68,17 @@ export class State {
   drop(stored: StoredFeed, seqs: SequenceSet, head: ChainPosition | null): void {
     const keys = new Set<string>()
     for (const batch of this.feeds.drop(stored, seqs, head)) {
-      for (const key of opsOfStored(batch)?.ops.docs ?? []) keys.add(key)
+      for (const key of opsOfStored(stored.feed, batch)?.ops.docs ?? []) keys.add(key)
     }
     const isDropped = (write: Write): boolean => write.feed === stored.feed && seqs.has(write.seq)
     const uncertain = this.documents.retract(stored.space, keys, isDropped, head !== null)
-    if (uncertain.size > 0) this.refold(stored.space, uncertain)
+    if (isSeries(stored.feed) && head === null) this.#forget(stored.space, uncertain)
+    else if (uncertain.size > 0) this.refold(stored.space, uncertain)
+  }
+
+  /** Rows have no other batch that makes them. */
+  #forget(space: Space, names: Iterable<string>): void {
+    for (const name of names) this.documents.put(space, name, emptyDocument())
   }
 
   /** Puts documents back to what the batches say. */
@@ -83,7 +91,8 @@ export class State {
   settle(): Change[] {
     const changes: Change[] = []
     for (const { space, key, document } of this.documents.settle()) {
-      changes.push({ collection: space.collection, partition: space.partition, key, document })
+      const { collection, partition, isSeries } = space
+      changes.push({ collection, partition, isSeries, key, document })
     }
     this.makeRoom()
     return changes

@@ -130,8 +130,8 @@ class SweepWriter {
     for (const stored of this.#state.feeds.takeNew()) {
       slice.put('feeds', numberKey(stored.number), encodeDescriptor(stored.feed.descriptor))
     }
-    for (const { collection, partition, number, summaryInBase } of this.#spaces) {
-      slice.put('spaces', numberKey(number), encodeSpace({ collection, partition, ...summaryInBase }))
+    for (const { collection, partition, isSeries, number, summaryInBase } of this.#spaces) {
+      slice.put('spaces', numberKey(number), encodeSpace({ collection, partition, isSeries, ...summaryInBase }))
     }
     const spaces = this.#spaces
     this.#slice = new Slice()

@@ -17,7 +17,7 @@ import type {
   Store,
 } from '../ports/store.ts'
 import type { TokenBucket } from './bucket.ts'
-import { bytesOf } from './digest.ts'
+import { bytesOf, contributionOfHead, exchange } from './digest.ts'
 import { entryBytesMax } from './entries.ts'
 import type { DocumentTable } from './documents.ts'
 import type { SequencedBatch, StoredFeed, Tail } from './feeds.ts'
@@ -118,17 +118,26 @@ export abstract class TableStore implements Store {
     return this.state.documents.scan(space, range)
   }
 
+  last(space: Space, prefix: string): DocumentEntry | undefined {
+    return this.state.documents.last(space, prefix)
+  }
+
   referrers(to: DocumentPlace, limit: number): DocumentPlace[] {
     return this.state.documents.referrers(to, limit)
   }
 
   spaces(): Space[] {
-    return this.state.documents.spaces().map(({ collection, partition }) => ({ collection, partition }))
+    return this.state.documents
+      .spaces()
+      .map(({ collection, partition, isSeries }) =>
+        isSeries ? { collection, partition, isSeries } : { collection, partition },
+      )
   }
 
   summary(space: Space): { readonly count: number; readonly digest: Uint8Array } {
     const table = this.state.documents.space(space)
-    return { count: table?.count ?? 0, digest: bytesOf(table?.digest ?? 0n) }
+    const digest = space.isSeries === true ? this.#digestOfHeads(space) : (table?.digest ?? 0n)
+    return { count: table?.count ?? 0, digest: bytesOf(digest) }
   }
 
   subscribe(listener: (change: Change) => void): () => void {
@@ -176,6 +185,12 @@ export abstract class TableStore implements Store {
     const queued = this.flusher.withdraw()
     for (const { undo } of queued.toReversed()) undo()
     for (const { reject } of queued) reject(error)
+  }
+
+  #digestOfHeads(space: Space): bigint {
+    return this.state.feeds
+      .in(space)
+      .reduce((digest, { head }) => (head === null ? digest : exchange(digest, 0n, contributionOfHead(head))), 0n)
   }
 
   #faultOf(bytes: number): MarramError | null {

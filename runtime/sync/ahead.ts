@@ -2,6 +2,7 @@ import { hex } from '../base/bytes.ts'
 import { OP_ADD, OP_COUNTER, OP_DELETE, OP_LINK, OP_PUT, OP_REMOVE } from '../model/batch.ts'
 import { cellName, counterSub, isRemovableSub, pathOfCell, subOfCell } from '../model/cells.ts'
 import { emptyDocument, mergeDocument, mergeOps, type Document, type Source } from '../model/document.ts'
+import type { Hlc } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
 import type { WriteOp } from '../ports/writer.ts'
 
@@ -19,7 +20,7 @@ export interface Row {
   readonly value: Value
 }
 
-type TypedOp = Exclude<WriteOp, { kind: 'put' }>
+type TypedOp = Exclude<WriteOp, { kind: 'put' | 'row' }>
 
 /** A removal of more than fits in one value is several operations. */
 const REMOVALS_BYTES_MAX = 16_384
@@ -53,6 +54,11 @@ export class Attempt {
     this.#source = source
     this.#ahead = ahead
     this.#stored = stored
+  }
+
+  /** The batch's stamp. */
+  get hlc(): Hlc {
+    return this.#source.hlc
   }
 
   /** What `op` becomes as operation `index` and following of the batch: at least one, so that it has a stamp. */

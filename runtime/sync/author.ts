@@ -1,6 +1,7 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import { OP_PUT, type Ops, type Shape } from '../model/batch.ts'
+import { OP_PUT, type Ops, type OpStamp, type Shape } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
+import type { Hlc } from '../model/stamp.ts'
 import type { Fields, Value } from '../model/value.ts'
 import type { WriteOp } from '../ports/writer.ts'
 import { Ahead, type Attempt, type Row } from './ahead.ts'
@@ -133,6 +134,7 @@ export function draftOf<Token>(writes: readonly LocalWrite<Token>[], attempt: At
   for (const write of writes) {
     for (const op of write.ops) {
       if (op.kind === 'put') columns.put(op.key, op.fields)
+      else if (op.kind === 'row') columns.addRow(op, attempt.hlc)
       else for (const row of attempt.rowsOf(op, columns.opDocs.length)) columns.row(row)
     }
     lastIndexes.push(columns.opDocs.length - 1)
@@ -146,6 +148,7 @@ class Columns implements Ops {
   readonly opDocs: number[] = []
   readonly opShapes: number[] = []
   readonly values: Value[] = []
+  stamps?: (OpStamp | null)[]
   readonly #docIndexes = new Map<string, number>()
   readonly #shapeIndexes = new Map<string, number>()
 
@@ -154,6 +157,16 @@ class Columns implements Ops {
     this.opDocs.push(this.#docIndex(key))
     this.opShapes.push(this.#shapeIndex(OP_PUT, paths))
     for (const path of paths) this.values.push(fields[path] as Value)
+  }
+
+  /** A row that is written again keeps its stamp, unless that is from the future of the batch's. */
+  addRow({ key, fields, stamp }: Extract<WriteOp, { kind: 'row' }>, hlc: Hlc): void {
+    const its = stamp && stamp.hlc <= hlc ? stamp : null
+    if (its || this.stamps) {
+      this.stamps ??= this.opDocs.map(() => null)
+      this.stamps.push(its)
+    }
+    this.put(key, fields)
   }
 
   row({ key, kind, path, value }: Row): void {
@@ -184,7 +197,8 @@ function roughBytes(ops: readonly WriteOp[]): number {
   let bytes = 0
   for (const op of ops) {
     bytes += op.key.length + 4
-    if (op.kind === 'put') for (const path in op.fields) bytes += roughValueBytes(op.fields[path] as Value)
+    if (op.kind === 'put' || op.kind === 'row')
+      for (const path in op.fields) bytes += roughValueBytes(op.fields[path] as Value)
     else if (op.kind === 'add') bytes += roughValueBytes(op.elements)
     else if (op.kind === 'link') bytes += roughValueBytes(op.references)
     else bytes += REMOVAL_BYTES * (op.kind === 'remove' ? (op.subs?.length ?? REMOVED_ROUGHLY) : 1)

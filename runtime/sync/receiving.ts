@@ -1,6 +1,6 @@
 import { equal, hex } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import { FEED_KIND_STATE, type Batch, type Ops } from '../model/batch.ts'
+import { FEED_KIND_SERIES, type Batch, type Ops } from '../model/batch.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
@@ -294,7 +294,7 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
 /** What a batch changes; null stores and forwards it without showing it. A malformed body changes nothing, everywhere. */
 export function opsOf(arrival: Arrival): Ops | null {
   const { header, body } = arrival.batch
-  if (header.minReader > READER_VERSION || arrival.state.feed.descriptor.kind !== FEED_KIND_STATE) return null
+  if (header.minReader > READER_VERSION || arrival.state.feed.descriptor.kind > FEED_KIND_SERIES) return null
   if (arrival.state.feed.descriptor.encrypted) return null
   const ops = decodeBody(header, body)
   return ops.ok ? ops.value : null

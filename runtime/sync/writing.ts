@@ -1,4 +1,4 @@
-import { FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
+import { FEED_KIND_SERIES, FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
 import type { Stamp } from '../model/stamp.ts'
 import { encodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
@@ -11,7 +11,8 @@ import type { LocalWrite } from './types.ts'
 /** Local writes on their way into batches of this gateway's own feeds. */
 
 export function addWrite<Token>(core: Core<Token>, write: LocalWrite<Token>): void {
-  const isAdded = queueOf(core, write.collection, write.partition).add(write, core.now.monotonicMs)
+  const kind = write.ops[0]?.kind === 'row' ? FEED_KIND_SERIES : FEED_KIND_STATE
+  const isAdded = queueOf(core, write.collection, write.partition, kind).add(write, core.now.monotonicMs)
   if (!isAdded) core.outputs.push({ type: 'write-failed', tokens: [write.token], code: 'overloaded' })
 }
 
@@ -92,8 +93,8 @@ function split<Token>(
   for (const part of parts) writeBatch(core, state, queue, part)
 }
 
-function queueOf<Token>(core: Core<Token>, collection: string, partition: string): WriteQueue<Token> {
-  const name = `${collection}/${partition}`
+function queueOf<Token>(core: Core<Token>, collection: string, partition: string, kind: number): WriteQueue<Token> {
+  const name = `${kind} ${collection}/${partition}`
   const known = core.queuesByPlace.get(name)
   if (known) return known
   const { options } = core
@@ -102,7 +103,7 @@ function queueOf<Token>(core: Core<Token>, collection: string, partition: string
     incarnation: options.incarnation,
     collection,
     partition,
-    kind: FEED_KIND_STATE,
+    kind,
     encrypted: false,
   }
   const queue = new WriteQueue<Token>(options.batchOpsMax, options.batchDelayMs, (key) =>

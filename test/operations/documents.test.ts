@@ -61,6 +61,7 @@ function service(): DocumentService {
     writer: driver,
     rules: () => ({
       partitionOf: () => '',
+      isSeries: (name) => (name === 'readings' ? true : null),
       kindsOf: (name) => KINDS.get(name) ?? new Map(),
       refusal: (name) => (name === 'closed' ? 'the profile does not declare it' : null),
     }),
@@ -345,4 +346,67 @@ test('walks over links, forwards and back, through circles, and says what is not
   assert.deepEqual(steps('pumps', 'p1', { reverse: true }), [])
   assert.throws(() => steps('meters', 'nobody'), { code: 'not-found' })
   assert.throws(() => documents.walk('meters', 'm1', { depth: 0 }), { code: 'bad-request' })
+})
+
+test('a series takes rows, gives the last of a key, and rows by time', async () => {
+  const documents = service()
+  const rows = (query: Parameters<DocumentService['list']>[1] = {}): unknown[] =>
+    [...documents.list('readings', query)].map(({ key, value }) => `${key} ${String(value['n'])}`)
+  for (let n = 0; n < 600; n++) {
+    const written = documents.put('readings', n % 2 === 0 ? 'a' : 'a1', { n, gone: null })
+    if (n % 100 === 99) await written
+  }
+  await documents.put('readings', 'b', { n: 1 })
+  assert.equal(documents.count('readings'), 601)
+  assert.deepEqual(documents.get('readings', 'a')?.value, { n: 598 })
+  assert.equal(documents.get('readings', 'nobody'), undefined)
+  const expected = Array.from({ length: 300 }, (_, i) => `a ${i * 2}`)
+  assert.deepEqual(rows().slice(0, 300), expected, 'by key and then by time')
+  assert.deepEqual(rows({ latest: true }), ['a 598', 'a1 599', 'b 1'])
+  assert.deepEqual(rows({ prefix: 'a1', where: 'n < 4' }), ['a1 1', 'a1 3'])
+  assert.equal(documents.count('readings', { prefix: 'a' }), 600)
+  const views = [...documents.list('readings', { prefix: 'b' })]
+  const { time = '', row = '' } = views[0] ?? {}
+  assert.ok(Math.abs(Date.parse(time) - Date.now()) < 60_000, time)
+  assert.deepEqual(rows({ from: '1h' }).length, 601)
+  assert.deepEqual(rows({ to: '1h' }), [])
+  assert.deepEqual(rows({ to: '1h', latest: true }), [])
+  const [first] = [...documents.list('readings', { limit: 1 })]
+  const later = [...documents.list('readings', { from: time })].length
+  assert.ok(later >= 1 && later <= 601)
+  assert.deepEqual(rows({ after: `${first?.key}\0${first?.row}`, limit: 2 }), ['a 2', 'a 4'])
+  assert.equal(documents.provenance('readings', 'b')?.['n']?.valid, true)
+  await documents.put('readings', 'b', { n: 1 }, { row })
+  assert.equal(documents.count('readings'), 601, 'the row is there already')
+  assert.match(documents.digest().collections['readings'] ?? '', /^[0-9a-f]{64}$/)
+  await assert.rejects(documents.delete('readings', 'a'), { code: 'not-supported' })
+  await assert.rejects(documents.put('readings', 'a', { x: null }), { code: 'bad-request' })
+  await assert.rejects(documents.put('readings', 'a', { x: { $add: 1 } }), { code: 'bad-request' })
+  await assert.rejects(documents.put('readings', 'a', { x: 1 }, { row: 'nonsense' }), { code: 'bad-request' })
+  assert.throws(() => rows({ from: 'yesterday' }), { code: 'bad-request' })
+  assert.throws(() => [...documents.list('climate', { from: '1h' })], { code: 'bad-request' })
+})
+
+test('a watcher of a series hears of each row once, and of none that leaves', async () => {
+  const documents = service()
+  await documents.put('readings', 'a', { n: 1 })
+  await documents.put('readings', 'a', { n: 2 })
+  const stop = new AbortController()
+  const told: string[] = []
+  const watching = (async () => {
+    for await (const { change, key, value, time } of documents.watch('readings', {
+      where: 'n > 1',
+      signal: stop.signal,
+    })) {
+      told.push(`${change} ${key} ${String(value['n'])}`)
+      assert.match(time ?? '', /^20/)
+      if (told.length === 3) stop.abort()
+    }
+  })()
+  await turn()
+  await documents.put('readings', 'b', { n: 3 })
+  await documents.put('readings', 'a', { n: 0 })
+  await documents.put('readings', 'a', { n: 4 })
+  await watching
+  assert.deepEqual(told, ['enter a 2', 'enter b 3', 'enter a 4'])
 })

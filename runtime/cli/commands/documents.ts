@@ -5,7 +5,7 @@ import { HTTP_LIMITS } from '../../base/limits.ts'
 import { readBody } from '../../http/lines.ts'
 import { ask, pathOf, queryText, run, type Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
-import { wholeNumber, withQuery, type QueryOptions } from '../options.ts'
+import { wholeNumber, withQuery, withTimes, type QueryOptions } from '../options.ts'
 import { documentLines } from '../reading.ts'
 
 const PUT_HELP = `
@@ -22,7 +22,7 @@ Example:
 export function addDocumentCommands(program: Command): void {
   program
     .command('put')
-    .description('merge the fields of a JSON object into a document; null removes a field')
+    .description('merge the fields of a JSON object into a document (null removes a field), or add a row to a series')
     .argument('<collection>')
     .argument('<key>')
     .argument('<json>', 'a JSON object, or - to read it from standard input')
@@ -57,17 +57,20 @@ export function addDocumentCommands(program: Command): void {
         context.print(receipt, `${receipt.key} deleted ${receipt.stamp}`)
       }),
     )
-  withQuery(program.command('list'))
-    .description('print the documents of a collection')
+  withTimes(withQuery(program.command('list')))
+    .description('print the documents of a collection, or the rows of a series')
     .argument('<collection>')
     .option('--order <field>', 'sort by a field, -field for descending')
     .option('--limit <n>', 'at most so many', wholeNumber)
-    .addHelpText('after', '\nExample:\n  marram list climate --where \'temperature > 21 and room = "kitchen"\'')
+    .addHelpText(
+      'after',
+      '\nExample:\n  marram list climate --where \'temperature > 21 and room = "kitchen"\'\n  marram list readings --prefix plug-1 --from 2h',
+    )
     .action((collection: string, options: QueryOptions, command: Command) =>
       run(command, (context) => list(context, collection, options)),
     )
-  withQuery(program.command('count'))
-    .description('count the documents of a collection')
+  withTimes(withQuery(program.command('count')))
+    .description('count the documents of a collection, or the rows of a series')
     .argument('<collection>')
     .addHelpText('after', '\nExample:\n  marram count climate --prefix kitchen/')
     .action((collection: string, options: QueryOptions, command: Command) =>
@@ -162,8 +165,9 @@ function proofText({ author, stamp, sequence, valid }: Omit<Provenance, 'parts'>
 
 async function list(context: Context, collection: string, options: QueryOptions): Promise<void> {
   for await (const line of documentLines(context, collection, options)) {
-    const { key, value } = JSON.parse(line) as DocumentView
-    context.print({ key, value }, `${key}  ${JSON.stringify(value)}`)
+    const document = JSON.parse(line) as DocumentView
+    const { key, value, time } = document
+    context.print(document, `${key}  ${time === undefined ? '' : `${time}  `}${JSON.stringify(value)}`)
   }
 }
 
