@@ -21,7 +21,7 @@ import { reachableAddresses } from './mesh/reachable.ts'
 import { mesh8 } from './mesh/topics.ts'
 import type { Capability } from './model/capability.ts'
 import { fieldsOf } from './model/fields.ts'
-import { MESH_COLLECTION } from './model/names.ts'
+import { MESH_COLLECTION, SELF_COLLECTION } from './model/names.ts'
 import type { Value } from './model/value.ts'
 import { Drafts } from './operations/drafts.ts'
 import { isBatchValid } from './operations/evidence.ts'
@@ -151,7 +151,9 @@ export class Gateway {
     this.#peerId = peerIdOf(identity.keys.publicKey)
     this.#drafts = new Drafts(this.#peerId)
     const { meshId, rootPublicKey } = identity.mesh
-    this.#authority = new MeshAuthority(meshId, rootPublicKey, this.#verifier, (feed) => this.#drafts.isDraft(feed))
+    this.#authority = new MeshAuthority(meshId, rootPublicKey, identity.keys.publicKey, this.#verifier, (feed) =>
+      this.#drafts.isDraft(feed),
+    )
     this.closed = new Promise((resolve) => {
       this.#ended = resolve
     })
@@ -280,6 +282,7 @@ export class Gateway {
     const space = { collection: MESH_COLLECTION, partition: '' }
     for (const { document } of entriesOf(this.#store, space, 'member/')) this.#learn(fieldsOf(document)['chain'])
     this.#store.subscribe((change) => {
+      if (change.collection === SELF_COLLECTION) return
       if (change.collection !== MESH_COLLECTION) return this.#door?.publishChange(change)
       if (this.#learn(fieldsOf(change.document)['chain'])) this.#driver.authorityChanged()
     })
@@ -305,6 +308,7 @@ export class Gateway {
         version: VERSION,
         batchDelayMs: batch.maxDelayMs,
         batchOpsMax: batch.maxOps,
+        history: this.#profile.sync.history,
       },
       store: this.#store,
       clock: this.#clock,

@@ -53,8 +53,9 @@ export class Members {
   }
 }
 
-function grantsAt(capability: Capability, rights: number, place: Place): boolean {
-  return capability.grants.some((grant) => (grant.rights & rights) === rights && covers(grant, place))
+/** True when a capability grants all of `rights` at `place`; every capability grants none of them everywhere. */
+export function grantsAt(capability: Capability, rights: number, place: Place): boolean {
+  return rights === 0 || capability.grants.some((grant) => (grant.rights & rights) === rights && covers(grant, place))
 }
 
 /** `*` covers every collection but the system's; `collection` all its partitions; `collection/prefix` those that begin so. */

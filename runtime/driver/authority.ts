@@ -1,11 +1,15 @@
-import { Members } from '../access/members.ts'
+import { grantsAt as grants, Members } from '../access/members.ts'
 import type { Feed } from '../model/batch.ts'
 import { RIGHT_ADMIN, RIGHT_WRITE, type Capability } from '../model/capability.ts'
-import { MESH_COLLECTION } from '../model/names.ts'
+import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
+import { HLC_MAX, type Hlc } from '../model/stamp.ts'
+import type { Space } from '../ports/store.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { Verifier } from '../crypto/signature.ts'
 import type { Authority } from '../sync/types.ts'
 import { verifyChain } from '../wire/capability.ts'
+
+const MEMBERS: Space = { collection: MESH_COLLECTION, partition: '' }
 
 /** What the mesh's root and its administrators have signed, and what follows from it for feeds. */
 export class MeshAuthority implements Authority {
@@ -15,9 +19,17 @@ export class MeshAuthority implements Authority {
   readonly #verifier: Verifier
   readonly #chainsByPeer = new Map<string, readonly Uint8Array[]>()
   readonly #isDraft: (feed: Feed) => boolean
+  readonly #publicKey: Uint8Array
 
   /** `isDraft`: feeds of ours that were written before we were admitted. */
-  constructor(meshId: Uint8Array, rootPublicKey: Uint8Array, verifier: Verifier, isDraft: (feed: Feed) => boolean) {
+  constructor(
+    meshId: Uint8Array,
+    rootPublicKey: Uint8Array,
+    publicKey: Uint8Array,
+    verifier: Verifier,
+    isDraft: (feed: Feed) => boolean,
+  ) {
+    this.#publicKey = publicKey
     this.#meshId = meshId
     this.#rootPublicKey = rootPublicKey
     this.#verifier = verifier
@@ -44,6 +56,7 @@ export class MeshAuthority implements Authority {
   }
 
   permits(feed: Feed, hlc: number): boolean {
+    if (feed.descriptor.collection === SELF_COLLECTION && feed.descriptor.partition !== feed.origin) return false
     return this.members.permits(feed.descriptor.publicKey, rightsFor(feed), feed.descriptor, hlc)
   }
 
@@ -54,9 +67,28 @@ export class MeshAuthority implements Authority {
   isShared(feed: Feed): boolean {
     return !this.#isDraft(feed)
   }
+
+  writers(place: Space): readonly { readonly origin: string; readonly since: Hlc }[] {
+    const since = new Map<string, Hlc>()
+    for (const { capability, origin } of this.#members()) {
+      const isWriter = grants(capability, RIGHT_WRITE, place) || grants(capability, RIGHT_ADMIN, MEMBERS)
+      if (isWriter) since.set(origin, Math.min(since.get(origin) ?? HLC_MAX, capability.notBefore))
+    }
+    return [...since].map(([origin, from]) => ({ origin, since: from }))
+  }
+
+  isMember(): boolean {
+    return this.members.capabilitiesOf(this.#publicKey).length > 0
+  }
+
+  *#members(): Generator<{ readonly capability: Capability; readonly origin: string }> {
+    for (const capability of this.members.all()) yield { capability, origin: peerIdOf(capability.subject) }
+  }
 }
 
 /** Members are named by administrators only. */
 function rightsFor(feed: Feed): number {
+  // Every member may say what it holds, and reads what the others say.
+  if (feed.descriptor.collection === SELF_COLLECTION) return 0
   return feed.descriptor.collection === MESH_COLLECTION ? RIGHT_WRITE | RIGHT_ADMIN : RIGHT_WRITE
 }

@@ -47,6 +47,7 @@ export class Driver implements LinkHandler, Writer {
       heads: () => store.heads(),
       batches: (feedKey, fromSeq, bytesMax) => store.batches(feedKey, fromSeq, bytesMax),
       getRecord: (key) => store.getRecord(key),
+      head: (feedKey) => store.head(feedKey),
       document: (space, key) => store.get(space, key),
       authority,
       sign,
@@ -161,9 +162,9 @@ export class Driver implements LinkHandler, Writer {
     this.#engine.handle(this.#now(), { type: 'verified', ticket, isValid })
   }
 
-  #commit({ ticket, batches, records }: Extract<Output<Waiting>, { type: 'commit' }>): void {
+  #commit({ ticket, batches, drops, records }: Extract<Output<Waiting>, { type: 'commit' }>): void {
     this.#commits += 1
-    this.#options.store.append({ batches, records }).then(
+    this.#options.store.append({ batches, records, ...(drops && { drops }) }).then(
       () => {
         this.#commits -= 1
         this.#handle({ type: 'committed', ticket })

@@ -93,7 +93,8 @@ export function mergeOps(
   }
 }
 
-function writeOf({ feed, seq, hlc }: Source, stamp: OpStamp | null, index: number): Write {
+/** The write of operation `index` of a batch, under its own stamp or the one that it is told again with. */
+export function writeOf({ feed, seq, hlc }: Source, stamp: OpStamp | null, index: number): Write {
   if (stamp === null) return { hlc, index, origin: feed.origin, feed, seq }
   return { hlc: stamp.hlc, index: stamp.index, origin: feed.origin, feed, seq }
 }
@@ -199,6 +200,20 @@ function* cellsOf(
     for (const [sub, hlc, index, origin] of value as [string, Hlc, number, string][]) {
       yield [sub, null, { hlc, index, origin, feed: write.feed, seq: write.seq }]
     }
+  }
+}
+
+/** Every cell that an operation other than a delete writes; `values[from + i]` belongs to path i of its shape. */
+export function* cellsOfOp(
+  { kind, paths }: Shape,
+  values: readonly Value[],
+  from: number,
+  write: Write,
+): Iterable<readonly [name: string, value: Value, write: Write]> {
+  for (const [i, path] of paths.entries()) {
+    const value = values[from + i] as Value
+    if (kind === OP_PUT) yield [path, value, write]
+    else for (const [sub, part, stamp] of cellsOf(kind, value, write)) yield [cellName(path, sub), part, stamp]
   }
 }
 

@@ -17,6 +17,14 @@ export function isSystemName(text: string): boolean {
 /** The collection of members and invites, replicated to everyone. */
 export const MESH_COLLECTION = '$mesh'
 
+/** What each member says of itself to all, one partition for each, which only it may write: its beacons. */
+export const SELF_COLLECTION = '$self'
+
+/** One name for a collection and a partition of it: a slash can't occur in the former. */
+export function placeOf(place: { readonly collection: string; readonly partition: string }): string {
+  return `${place.collection}/${place.partition}`
+}
+
 /** 23 characters of RFC 4648 base32 in lower case. */
 export function isPeerId(text: string): boolean {
   return /^[a-z2-7]{23}$/.test(text)

@@ -111,10 +111,15 @@ function resolveMapping(mapping: NonNullable<FilledSource['fields']>[string]): F
   return { from, map: map ? new Map(Object.entries(map)) : null, scale, offset, round: round ?? null }
 }
 
-function resolveSync({ batch, priority, budget }: FilledProfile['sync']): ResolvedProfile['sync'] {
+function resolveSync({ batch, history, priority, budget }: FilledProfile['sync']): ResolvedProfile['sync'] {
   const { bytesPerSecond, perDay } = budget
   return {
     batch: { maxOps: batch.maxOps, maxDelayMs: ms(batch.maxDelay) },
+    history: {
+      minBytes: bytes(history.minSize),
+      pruneGraceMs: ms(history.pruneGrace),
+      tombstoneGraceMs: ms(history.tombstoneGrace),
+    },
     priority: new Map(Object.entries(priority)),
     budget: {
       bytesPerSecond: bytesPerSecond === undefined ? null : bytes(bytesPerSecond),

@@ -38,6 +38,11 @@ export interface ResolvedProfile {
   readonly bridge: readonly ResolvedBridgeRule[]
   readonly sync: {
     readonly batch: { readonly maxOps: number; readonly maxDelayMs: number }
+    readonly history: {
+      readonly minBytes: number
+      readonly pruneGraceMs: number
+      readonly tombstoneGraceMs: number
+    }
     readonly priority: ReadonlyMap<string, 'low' | 'normal' | 'high' | 'urgent'>
     /** Null is no limit. */
     readonly budget: { readonly bytesPerSecond: number | null; readonly bytesPerDay: number | null }

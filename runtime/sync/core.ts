@@ -1,11 +1,25 @@
-import type { Batch } from '../model/batch.ts'
+import type { Batch, ChainPosition } from '../model/batch.ts'
 import { HybridClock } from '../model/clock.ts'
+import { placeOf } from '../model/names.ts'
+import type { SequenceSet } from '../model/sequences.ts'
 import type { Message } from '../wire/message.ts'
 import type { Draft, WriteQueue } from './author.ts'
+import type { Beacon } from './beacons.ts'
+import type { Compaction } from './compacting.ts'
 import { cursorKey, cursorToKeep, decodeCursor, encodeCursor, type Cursor } from './cursors.ts'
 import { FeedTable, type FeedState } from './feeds.ts'
+import { readCheckpoint } from './filling.ts'
+import { historyKey } from './history.ts'
 import type { LinkState } from './link.ts'
-import type { EngineEvent, EngineOptions, Now, Output, Surroundings } from './types.ts'
+import {
+  DEFAULT_HISTORY,
+  type EngineEvent,
+  type EngineOptions,
+  type HistoryOptions,
+  type Now,
+  type Output,
+  type Surroundings,
+} from './types.ts'
 
 /** Times and sizes of the engine; monotonic milliseconds and bytes. */
 export const TIMES = {
@@ -30,24 +44,35 @@ export interface Arrival {
   readonly link: LinkState
   readonly state: FeedState
   readonly batch: Batch
+  /** Beside the chain, as a part of a fill; or its end, which lets the feed jump there. Absent: it continues the feed. */
+  readonly place?: 'aside' | ChainPosition
+  /** A checkpoint that was offered before a fill: not to be stored yet. */
+  readonly isOffer?: boolean
 }
 
 export interface OwnBatch<Token> {
   readonly state: FeedState
   readonly batch: Batch
-  readonly draft: Draft<Token>
-  readonly queue: WriteQueue<Token>
+  /** Whom it answers; null for what the engine writes by itself. */
+  readonly written: { readonly draft: Draft<Token>; readonly queue: WriteQueue<Token> } | null
 }
 
 /** What one commit carries, in order. */
 export interface Committed<Token> {
   readonly arrivals: readonly Arrival[]
   readonly own: OwnBatch<Token> | null
+  readonly drop?: {
+    readonly state: FeedState
+    readonly seqs: SequenceSet
+    /** Where the feed was cut; null when dead batches left. */
+    readonly head: ChainPosition | null
+  }
 }
 
 /** The state that all parts of the engine work on. */
 export class Core<Token> {
   readonly options: EngineOptions
+  readonly history: HistoryOptions
   readonly surroundings: Surroundings
   readonly clock: HybridClock
   readonly feeds: FeedTable
@@ -62,12 +87,31 @@ export class Core<Token> {
   readonly committing: Map<number, Committed<Token>> = new Map<number, Committed<Token>>()
   /** Feeds that are known to be ahead of us elsewhere. */
   readonly behind: Set<FeedState> = new Set<FeedState>()
+  /** Places where checkpoints wait to be applied, and the version of the feed table when that was last looked at. */
+  readonly pendingPlaces: Set<string> = new Set<string>()
+  gatedVersion = -1
+  /** Feeds of which dead batches may leave the log, and whether a commit with some is under way. */
+  readonly droppable: Set<FeedState> = new Set<FeedState>()
+  isDropping = false
+  /** The compaction under way, and the monotonic time at which another may begin. */
+  compaction: Compaction | null = null
+  compactAt: number
+  /** Our beacon: when it may be written again, when it must, and what it said. */
+  beaconAt: number
+  beaconStaleAt = 0
+  beaconSaid = ''
+  /** Others' beacons as last read, by author. */
+  readonly beacons: Map<string, { readonly lsn: number; readonly beacon: Beacon | null }> = new Map<
+    string,
+    { readonly lsn: number; readonly beacon: Beacon | null }
+  >()
   /** Control messages to each link, sent before anything else. */
   readonly outbox: Map<LinkState, Message[]> = new Map<LinkState, Message[]>()
   /** Cache of pinging.ts, valid for one version of the feed table. */
   headsDigest: { readonly version: number; readonly digest: Uint8Array } | null = null
   now: Now = { wallMs: 0, trust: 0, monotonicMs: 0 }
-  readonly #cursors = new Map<string, Uint8Array>()
+  /** Small records that the next commit takes along. */
+  readonly #records = new Map<string, Uint8Array>()
   #tickets = 0
 
   constructor(
@@ -78,11 +122,17 @@ export class Core<Token> {
     this.options = options
     this.surroundings = surroundings
     this.clock = new HybridClock(options.clockFloor)
+    this.history = { ...DEFAULT_HISTORY, ...options.history }
+    this.compactAt = this.history.intervalMs
+    this.beaconAt = this.history.beaconMs
     this.feeds = new FeedTable(
       (feed) => isOwn(feed.descriptor.publicKey, feed.descriptor.incarnation),
       surroundings.heads(),
     )
-    for (const state of this.feeds.values()) if (state.isOwn) this.clock.observe(state.head.hlc)
+    for (const state of this.feeds.values()) {
+      if (state.isOwn) this.clock.observe(state.head.hlc)
+      this.#loadHistory(state)
+    }
   }
 
   nextTicket(): number {
@@ -104,22 +154,35 @@ export class Core<Token> {
     return decodeCursor(this.surroundings.getRecord(cursorKey(peerId)))
   }
 
+  /** What is known of the feed's past has changed: stored with the next commit. */
+  keepHistory(state: FeedState): void {
+    this.#records.set(historyKey(state.feed), state.history.encode())
+  }
+
+  #loadHistory(state: FeedState): void {
+    const bytes = this.surroundings.getRecord(historyKey(state.feed))
+    if (bytes === undefined) return
+    state.history.decode(bytes, (seq) => readCheckpoint(this, state.feed.key, seq))
+    if (state.history.pending.length > 0) this.pendingPlaces.add(placeOf(state.feed.descriptor))
+    if (state.history.applied !== null) this.droppable.add(state)
+  }
+
   /** The link's cursor goes to the disk with the next commit. */
   keepCursor(link: LinkState): void {
     const cursor = cursorToKeep(link)
     if (!cursor) return
     link.savedCursorLsn = cursor.lsn
     link.saveCursorAt = this.now.monotonicMs + TIMES.saveCursorMs
-    this.#cursors.set(cursorKey(link.peerId), encodeCursor(cursor))
+    this.#records.set(cursorKey(link.peerId), encodeCursor(cursor))
   }
 
-  /** Cursors to store now: those that were kept, and all that moved when a commit goes out anyway. */
-  dueCursors(isCommitting: boolean): { key: string; value: Uint8Array }[] {
+  /** Records to store now: those that were kept, and all cursors that moved when a commit goes out anyway. */
+  dueRecords(isCommitting: boolean): { key: string; value: Uint8Array }[] {
     for (const link of this.links.values()) {
       if (isCommitting || this.now.monotonicMs >= link.saveCursorAt) this.keepCursor(link)
     }
-    const records = [...this.#cursors].map(([key, value]) => ({ key, value }))
-    this.#cursors.clear()
+    const records = [...this.#records].map(([key, value]) => ({ key, value }))
+    this.#records.clear()
     return records
   }
 

@@ -1,10 +1,14 @@
 import { equal } from '../base/bytes.ts'
-import { Core, type Committed } from './core.ts'
+import type { Batch, ChainPosition } from '../model/batch.ts'
+import { writeBeacon } from './beacons.ts'
+import { compact, compactDeadline } from './compacting.ts'
+import { Core, type Arrival, type Committed } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { applyCheckpoints, dropDead, dropped, historiesOf, noteHistory } from './gating.ts'
 import { LinkState } from './link.ts'
 import { pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
-import { opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
+import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
 import { send } from './sending.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
 import { addWrite, cutBatches, stampsOf, tokensOf, writeDeadline } from './writing.ts'
@@ -43,7 +47,7 @@ export class Engine<Token> {
   /** Monotonic milliseconds at which `handle` wants a `time` input; Infinity when never. */
   get deadline(): number {
     const core = this.#core
-    let deadline = Math.min(writeDeadline(core), retryDeadline(core))
+    let deadline = Math.min(writeDeadline(core), retryDeadline(core), compactDeadline(core), core.beaconAt)
     for (const link of core.links.values()) deadline = Math.min(deadline, link.greetAt, link.tellAt, pingDeadline(link))
     return deadline
   }
@@ -85,15 +89,19 @@ export class Engine<Token> {
     const core = this.#core
     retryBehind(core)
     for (const link of core.links.values()) pingIfDue(core, link)
+    applyCheckpoints(core)
+    writeBeacon(core)
+    compact(core)
     cutBatches(core)
     commitArrivals(core)
+    dropDead(core)
     send(core)
   }
 }
 
 /** Everything verified goes to the disk with one commit. */
 function commitArrivals<Token>(core: Core<Token>): void {
-  const records = core.dueCursors(core.verified.length > 0)
+  const records = core.dueRecords(core.verified.length > 0)
   if (core.verified.length === 0 && records.length === 0) return
   const arrivals = core.verified
   core.verified = []
@@ -101,7 +109,9 @@ function commitArrivals<Token>(core: Core<Token>): void {
     feed: arrival.state.feed,
     batch: arrival.batch,
     ops: opsOf(arrival),
+    ...(arrival.place !== undefined && { place: arrival.place }),
   }))
+  records.push(...historiesOf(arrivals))
   const ticket = core.nextTicket()
   for (const { state } of arrivals) state.committing()
   core.committing.set(ticket, { arrivals, own: null })
@@ -112,10 +122,15 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   const commit = core.committing.get(ticket)
   if (!commit) return
   core.committing.delete(ticket)
-  for (const { link, state, batch } of commit.arrivals) {
-    core.feeds.advance(state, { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc })
+  if (commit.drop) dropped(core, commit.drop.state, commit.drop.seqs)
+  for (const { link, state, batch, place } of commit.arrivals) {
+    const headBefore = state.head.seq
+    core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
+    noteHistory(core, state, batch, place, headBefore)
     state.answered(true)
-    link.consumedBytes += batch.bytes.length
+    if (state.fill?.wanted.isEmpty === true) fillOn(core, link, state, batch)
+    // The end of a fill is the offer that began it, which was counted then.
+    if (typeof place !== 'object') link.consumedBytes += batch.bytes.length
     link.owed.add(state)
     link.isAckDue = true
     spread(core, state)
@@ -124,13 +139,21 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
 }
 
 function ownCommitted<Token>(core: Core<Token>, own: NonNullable<Committed<Token>['own']>): void {
-  const { state, batch, draft, queue } = own
-  queue.settled()
-  core.feeds.advance(state, { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc })
+  const { state, batch, written } = own
+  core.feeds.advance(state, batch.header.seq, headAfter(state, batch, undefined))
+  noteHistory(core, state, batch, undefined, 0)
   state.answered(true)
-  const stamps = stampsOf(draft, batch.header.hlc, core.options.peerId)
-  core.outputs.push({ type: 'written', tokens: tokensOf(draft), stamps })
+  if (written !== null) {
+    written.queue.settled()
+    const stamps = stampsOf(written.draft, batch.header.hlc, core.options.peerId)
+    core.outputs.push({ type: 'written', tokens: tokensOf(written.draft), stamps })
+  }
   spread(core, state)
+}
+
+function headAfter(state: FeedState, batch: Batch, place: Arrival['place']): ChainPosition {
+  if (place === undefined) return { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
+  return place === 'aside' ? state.head : place
 }
 
 /** A head moved: every link may have to be told or sent it, or be told that we hold what it told us. */
@@ -149,6 +172,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   const commit = core.committing.get(input.ticket)
   if (!commit) return
   core.committing.delete(input.ticket)
+  if (commit.drop) core.isDropping = false
   for (const { link, state, batch } of commit.arrivals) {
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true
@@ -157,10 +181,11 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
     core.behind.add(state)
   }
   if (!commit.own) return
-  const { state, draft, queue } = commit.own
-  queue.settled()
+  const { state, written } = commit.own
   state.answered(false)
-  const tokens = [...tokensOf(draft), ...queue.drain().map((write) => write.token)]
+  if (written === null) return
+  written.queue.settled()
+  const tokens = [...tokensOf(written.draft), ...written.queue.drain().flatMap((write) => write.token ?? [])]
   core.outputs.push({ type: 'write-failed', tokens, code: input.code })
 }
 

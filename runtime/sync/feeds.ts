@@ -1,16 +1,11 @@
 import { latin1 } from '../base/bytes.ts'
-import type { Feed, FeedHead } from '../model/batch.ts'
-import type { Hlc } from '../model/stamp.ts'
+import type { ChainPosition, Feed, FeedHead } from '../model/batch.ts'
+import { placeOf } from '../model/names.ts'
+import type { Fill } from './filling.ts'
+import { FeedHistory } from './history.ts'
 import type { LinkState } from './link.ts'
 
-/** A place in a feed's hash chain. */
-export interface Position {
-  readonly seq: number
-  readonly hash: Uint8Array
-  readonly hlc: Hlc
-}
-
-const BEGINNING: Position = { seq: 0, hash: new Uint8Array(32), hlc: 0 }
+const BEGINNING: ChainPosition = { seq: 0, hash: new Uint8Array(32), hlc: 0 }
 
 /**
  * One feed as the engine sees it. Three positions move along its chain: `tip` (shape and chain checked, signature
@@ -19,9 +14,12 @@ const BEGINNING: Position = { seq: 0, hash: new Uint8Array(32), hlc: 0 }
 export class FeedState {
   readonly feed: Feed
   readonly isOwn: boolean
-  head: Position = BEGINNING
-  verified: Position = BEGINNING
-  tip: Position = BEGINNING
+  readonly history: FeedHistory = new FeedHistory()
+  /** What is being fetched beside the chain, so that the feed can jump; null when it isn't far behind. */
+  fill: Fill | null = null
+  head: ChainPosition = BEGINNING
+  verified: ChainPosition = BEGINNING
+  tip: ChainPosition = BEGINNING
   /** The store's number of the head's batch. */
   lsn = 0
   /** The link that was asked to push this feed; others only tell their heads. */
@@ -46,6 +44,7 @@ export class FeedState {
   /** Forgets what was under way: the next batch wanted is the one after the verified position. */
   rewindTip(): void {
     this.tip = this.verified
+    this.fill = null
   }
 
   /** Batches are on their way to the disk with one more commit. */
@@ -64,12 +63,19 @@ export class FeedState {
     this.isRewinding = false
     this.verified = this.head
     this.tip = this.head
+    this.fill = null
+  }
+
+  /** Some of its batches are on their way to the disk. */
+  get isCommitting(): boolean {
+    return this.#commits > 0
   }
 }
 
 /** Every feed the engine knows, stored or only heard of. */
 export class FeedTable {
   readonly #byKey = new Map<string, FeedState>()
+  readonly #byPlace = new Map<string, FeedState[]>()
   readonly #isOwn: (feed: Feed) => boolean
   /** The store's number of the last batch of all. */
   lsn = 0
@@ -102,13 +108,25 @@ export class FeedTable {
     if (!state) {
       state = new FeedState(feed, this.#isOwn(feed))
       this.#byKey.set(feed.key, state)
+      const place = placeOf(feed.descriptor)
+      const there = this.#byPlace.get(place)
+      if (there) there.push(state)
+      else this.#byPlace.set(place, [state])
     }
     return state
   }
 
-  /** A batch is on the disk; the store numbers batches in the order in which it took them. */
-  advance(state: FeedState, head: Position): void {
+  /** The feeds of one collection and partition. */
+  in(place: string): readonly FeedState[] {
+    return this.#byPlace.get(place) ?? []
+  }
+
+  /**
+   * A batch is on the disk, as a rule as its feed's head; the store numbers batches in the order in which it took them.
+   */
+  advance(state: FeedState, seq: number, head: ChainPosition): void {
     state.head = head
+    state.history.retained.add(seq)
     state.lsn = ++this.lsn
     this.version += 1
   }
@@ -119,6 +137,7 @@ export class FeedTable {
     state.verified = state.head
     state.tip = state.head
     state.lsn = head.lsn
+    state.history.retained = head.retained.clone()
     if (head.lsn > this.lsn) this.lsn = head.lsn
   }
 }

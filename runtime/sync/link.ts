@@ -1,9 +1,12 @@
+import type { SequenceSet } from '../model/sequences.ts'
 import type { FeedState } from './feeds.ts'
 
 /** A neighbour's request to be sent a feed: from `next` on, now (`once`) and as it grows (`eager`). */
 export interface Subscription {
   next: number
   isEager: boolean
+  /** Only these, which a checkpoint that we offered says are live; null for all from `next` on. */
+  readonly wanted: SequenceSet | null
 }
 
 /** A claim of the neighbour, "you were told everything up to my number `lsn`", and what of it we lack on our disk. */
@@ -76,9 +79,7 @@ export class LinkState {
   missedPings = 0
   latencyMs: number | null = null
   lastHeardAt: number
-  /** What had moved when the last ping came: digests are compared only over a quiet interval. */
-  quietMark = ''
-  /** Pings to let pass before heads are told all over again, doubling while the digests stay different. */
+  /** Pings to let pass before differing digests are looked into, doubling while they stay different. */
   resyncWait = 1
   pingsSinceResync = 0
 

@@ -4,14 +4,17 @@ import type { Message } from '../wire/message.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
-import { tellAllHeads } from './sending.ts'
+import { tellHeadsOf } from './sending.ts'
 
 /**
  * Life signs. A ping also carries what makes lost frames harmless: how many bytes of batches were sent (credit of lost
- * ones is given back) and a digest of all heads (if it differs while nothing moves, heads are told all over again).
+ * ones is given back) and a digest of all heads (if it goes on differing, the heads that differ are told again).
  */
 
-const RESYNC_WAIT_MAX = 64
+const BUCKETS = 64
+const EMPTY_BUCKET = new Uint8Array(8)
+/** Pings between two such looks, at most. */
+const RESYNC_WAIT_MAX = 8
 
 export function pingIfDue<Token>(core: Core<Token>, link: LinkState): void {
   if (!link.isGreeted || core.now.monotonicMs < link.pingAt) return
@@ -50,38 +53,59 @@ function noteLost(link: LinkState, sentBytes: number): void {
   link.isAckDue = true
 }
 
+/** Digests differ for a moment whenever something is under way; when they go on doing so, it is looked into by buckets. */
 function resyncIfDifferent<Token>(core: Core<Token>, link: LinkState, digest: Uint8Array): void {
-  const mark = `${link.sentBytes} ${link.receivedBytes} ${core.feeds.version}`
-  const isQuiet = mark === link.quietMark
-  link.quietMark = mark
   if (equal(digest, headsDigest(core))) {
     link.resyncWait = 1
     link.pingsSinceResync = 0
     return
   }
   link.pingsSinceResync += 1
-  if (!isQuiet || link.pingsSinceResync < link.resyncWait) return
+  if (link.pingsSinceResync <= link.resyncWait) return
   link.pingsSinceResync = 0
   link.resyncWait = Math.min(link.resyncWait * 2, RESYNC_WAIT_MAX)
-  tellAllHeads(core, link)
-  core.emit('resync', { peerId: link.peerId })
+  core.say(link, { type: 'dig', buckets: concat(...bucketDigests(core)) })
+}
+
+/** The neighbour's digests by bucket: all heads of those that differ are told again, whatever of them was told or sent. */
+export function answerDig<Token>(core: Core<Token>, link: LinkState, buckets: Uint8Array): void {
+  const differing = new Set<number>()
+  bucketDigests(core).forEach((digest, i) => {
+    if (!equal(digest, buckets.subarray(i * 8, i * 8 + 8))) differing.add(i)
+  })
+  if (differing.size === 0) return
+  tellHeadsOf(core, link, (state) => differing.has(bucketOf(state)))
+  core.emit('resync', { peerId: link.peerId, buckets: differing.size })
 }
 
 function ping<Token>(core: Core<Token>, link: LinkState, nonce: number, isReply: boolean): Message {
   return { type: 'ping', nonce, isReply, digest: headsDigest(core), sentBytes: link.sentBytes }
 }
 
-/** SHA-256 over (feed id, sequence, 8 bytes of head hash) of every shared feed that has a batch, in order of ids; 8 bytes. */
+/** SHA-256 over the digests of the buckets; 8 bytes. */
 export function headsDigest<Token>(core: Core<Token>): Uint8Array {
-  if (core.headsDigest?.version === core.feeds.version) return core.headsDigest.digest
-  const states: FeedState[] = []
-  for (const state of core.feeds.values()) {
-    if (state.head.seq > 0 && core.surroundings.authority.isShared(state.feed)) states.push(state)
+  if (core.headsDigest?.version !== core.feeds.version) {
+    const digest = sha256(concat(...bucketDigests(core))).slice(0, 8)
+    core.headsDigest = { version: core.feeds.version, digest }
   }
-  states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
-  const digest = sha256(concat(...states.map(headBytes))).slice(0, 8)
-  core.headsDigest = { version: core.feeds.version, digest }
-  return digest
+  return core.headsDigest.digest
+}
+
+/** For each bucket, 8 bytes of SHA-256 over (feed id, sequence, 8 bytes of head hash) of its shared feeds, in order of ids. */
+function bucketDigests<Token>(core: Core<Token>): Uint8Array[] {
+  const buckets = Array.from({ length: BUCKETS }, (): FeedState[] => [])
+  for (const state of core.feeds.values()) {
+    if (state.head.seq > 0 && core.surroundings.authority.isShared(state.feed)) buckets[bucketOf(state)]?.push(state)
+  }
+  return buckets.map((states) => {
+    if (states.length === 0) return EMPTY_BUCKET
+    states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
+    return sha256(concat(...states.map(headBytes))).slice(0, 8)
+  })
+}
+
+function bucketOf({ feed }: FeedState): number {
+  return (feed.id[0] as number) % BUCKETS
 }
 
 function headBytes(state: FeedState): Uint8Array {

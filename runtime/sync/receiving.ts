@@ -1,15 +1,18 @@
 import { equal, hex } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { FEED_KIND_SERIES, type Batch, type Ops } from '../model/batch.ts'
+import { SequenceSet } from '../model/sequences.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { decodeMessages, type Message } from '../wire/message.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { beginFill, isWanted, takePart } from './filling.ts'
 import type { LinkState } from './link.ts'
-import { answerPing } from './pinging.ts'
+import { answerDig, answerPing } from './pinging.ts'
 import { ask, considerFeed, considerRefused, prune } from './pulling.ts'
 
 /** Highest `minReader` that this version may fold; later batches are stored and forwarded, and change nothing here. */
@@ -46,6 +49,8 @@ function receiveMessage<Token>(core: Core<Token>, link: LinkState, message: Mess
       return receiveNack(core, link, message)
     case 'ping':
       return answerPing(core, link, message)
+    case 'dig':
+      return answerDig(core, link, message.buckets)
     case 'bye':
       return core.close(link, `the neighbour said goodbye: ${message.reason}`)
     case 'hello':
@@ -131,10 +136,12 @@ function noteFork<Token>(core: Core<Token>, link: LinkState, state: FeedState, s
 
 /** WANT asks for a feed from a sequence on: once, as it grows, news only, or not at all. */
 function receiveWant<Token>(core: Core<Token>, link: LinkState, message: Of<'want'>): void {
-  for (const [alias, from, mode] of message.entries) {
+  for (const [alias, from, mode, runs] of message.entries) {
     const state = link.feedsByOurAlias[alias]
     if (!state || !core.surroundings.authority.isShared(state.feed)) continue
-    if (mode === 0 || mode === 1) link.subscriptions.set(state, { next: Math.max(1, from), isEager: mode === 1 })
+    const wanted = runs === undefined ? null : new SequenceSet(runs)
+    if (mode === 0 || mode === 1)
+      link.subscriptions.set(state, { next: Math.max(1, from), isEager: mode === 1, wanted })
     else link.subscriptions.delete(state)
     link.pending.add(state)
   }
@@ -184,13 +191,22 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
     link.isAckDue = true
     return
   }
-  const arrival: Arrival = { link, state, batch }
+  const arrival = arrivalOf(link, state, batch)
   const ticket = core.nextTicket()
-  state.tip = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
+  if (arrival.place === undefined && arrival.isOffer !== true) {
+    state.tip = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
+  }
   state.touchedAt = core.now.monotonicMs
   state.attempts = 0
   core.verifying.set(ticket, arrival)
   core.outputs.push({ type: 'verify', ticket, feed: state.feed, batch })
+}
+
+/** Ahead of the chain only what belongs to a fill is taken. */
+function arrivalOf(link: LinkState, state: FeedState, batch: Batch): Arrival {
+  const { seq } = batch.header
+  if (seq === state.tip.seq + 1) return { link, state, batch }
+  return isWanted(state, seq) ? { link, state, batch, place: 'aside' } : { link, state, batch, isOffer: true }
 }
 
 /** Why a batch isn't taken now, or null; says what the sender should know. */
@@ -205,11 +221,12 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
   }
   if (state.isOwn) return 'own feed'
   if (state.isRewinding) return 'the disk refused the one before'
-  if (header.seq > state.tip.seq + 1) {
+  const isNext = header.seq === state.tip.seq + 1
+  if (!isNext && !isCheckpoint(header) && !isWanted(state, header.seq)) {
     if (state.parent === link) ask(core, link, state)
     return 'gap'
   }
-  if (!equal(header.prev, state.tip.hash) || header.hlc <= state.tip.hlc) {
+  if (isNext && (!equal(header.prev, state.tip.hash) || header.hlc <= state.tip.hlc)) {
     noteFork(core, link, state, header.seq)
     return refuse(core, link, state, header.seq, 'fork')
   }
@@ -244,6 +261,7 @@ function isFuture<Token>(core: Core<Token>, hlc: number): boolean {
 function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): string {
   state.deferredUntilMs = msOfHlc(batch.header.hlc) - TIMES.futureMs
   state.parent = null
+  core.behind.add(state)
   const retryAfterMs = state.deferredUntilMs - core.now.wallMs
   nack(core, link, state, batch.header.seq, 'future', retryAfterMs)
   core.emit('batch-deferred', {
@@ -275,12 +293,22 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   const { link, state, batch } = arrival
   const { header } = batch
   // An earlier batch of the feed was invalid or the disk refused it: this one is asked for again.
+  if (isValid && arrival.isOffer === true) {
+    link.consumedBytes += batch.bytes.length
+    link.isAckDue = true
+    if (!state.isRewinding && beginFill(core, link, state, batch) === 'differs') differs(core, link, state, header.seq)
+    return
+  }
+  if (isValid && arrival.place === 'aside' && isWanted(state, header.seq)) {
+    core.verified.push(arrival)
+    return fillOn(core, link, state, batch)
+  }
   const isNext = !state.isRewinding && header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
-  if (isValid && isNext) {
+  if (isValid && isNext && arrival.place === undefined) {
     state.verified = { seq: header.seq, hash: batch.hash, hlc: header.hlc }
     core.clock.observe(header.hlc)
     core.verified.push(arrival)
-    return
+    return fillOn(core, link, state, batch)
   }
   link.consumedBytes += batch.bytes.length
   link.isAckDue = true
@@ -291,9 +319,22 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   core.close(link, 'it sent a batch with a bad signature')
 }
 
+/** A batch that was taken may be one that a fill waits for, whether it came along the chain or beside it. */
+export function fillOn<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): void {
+  if (state.fill === null) return
+  if (takePart(core, state, state.fill, batch) === 'differs') differs(core, link, state, batch.header.seq)
+}
+
+/** What its author says is live isn't what is held here: there are two branches. */
+function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
+  noteFork(core, link, state, seq)
+  refuse(core, link, state, seq, 'fork')
+}
+
 /** What a batch changes; null stores and forwards it without showing it. A malformed body changes nothing, everywhere. */
 export function opsOf(arrival: Arrival): Ops | null {
   const { header, body } = arrival.batch
+  if (isCheckpoint(header)) return null
   if (header.minReader > READER_VERSION || arrival.state.feed.descriptor.kind > FEED_KIND_SERIES) return null
   if (arrival.state.feed.descriptor.encrypted) return null
   const ops = decodeBody(header, body)

@@ -1,9 +1,12 @@
 import { GATEWAY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
+import type { SequenceSet } from '../model/sequences.ts'
+import { seqOfBatch } from '../wire/batch.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeMessages, type Message } from '../wire/message.ts'
 import { MESH_COLLECTION } from '../model/names.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { isOfferDue } from './filling.ts'
 import type { LinkState, Subscription } from './link.ts'
 
 /**
@@ -58,24 +61,77 @@ function sendBatches<Token>(core: Core<Token>, link: LinkState): void {
 
 /** False when the credit is used up. */
 function sendFeed<Token>(core: Core<Token>, link: LinkState, state: FeedState, subscription: Subscription): boolean {
+  if (subscription.wanted !== null) return sendParts(core, link, state, subscription, subscription.wanted)
   while (subscription.next <= state.head.seq) {
+    if (isOfferDue(state, subscription.next)) return sendOffer(core, link, state)
     const room = Math.min(FRAME_BYTES, link.creditLimit - link.sentBytes)
     if (room <= 0) return false
     const batches: Uint8Array[] = []
     let bytes = 0
     for (const batch of core.surroundings.batches(state.feed.key, subscription.next, room)) {
-      if (bytes + batch.length > room) break
+      const isNext = seqOfBatch(batch) === subscription.next && subscription.next <= state.head.seq
+      if (bytes + batch.length > room || !isNext) break
       batches.push(batch)
       bytes += batch.length
+      subscription.next += 1
     }
     if (batches.length === 0) return false
-    subscription.next += batches.length
-    link.sentBytes += bytes
-    core.say(link, { type: 'data', batches })
+    sayBatches(core, link, batches, bytes)
   }
   link.told.set(state, subscription.next - 1)
   if (!subscription.isEager) link.subscriptions.delete(state)
   return true
+}
+
+/** What was asked for of an offered checkpoint; when some of it is gone, because a newer one took its place, that is offered. */
+function sendParts<Token>(
+  core: Core<Token>,
+  link: LinkState,
+  state: FeedState,
+  subscription: Subscription,
+  wanted: SequenceSet,
+): boolean {
+  for (let seq = wanted.next(subscription.next); seq !== null; seq = wanted.next(subscription.next)) {
+    const room = Math.min(FRAME_BYTES, link.creditLimit - link.sentBytes)
+    if (room <= 0) return false
+    const batches: Uint8Array[] = []
+    let bytes = 0
+    for (const batch of core.surroundings.batches(state.feed.key, seq, room)) {
+      const at = seqOfBatch(batch)
+      if (seq === null || at > seq || bytes + batch.length > room) break
+      if (at < seq) continue
+      batches.push(batch)
+      bytes += batch.length
+      seq = wanted.next(seq + 1)
+    }
+    if (batches.length === 0) {
+      const isGone = seqOfFirst(core, state, seq as number) !== seq
+      return isGone ? sendOffer(core, link, state) : false
+    }
+    subscription.next = seqOfBatch(batches.at(-1) as Uint8Array) + 1
+    sayBatches(core, link, batches, bytes)
+  }
+  link.subscriptions.delete(state)
+  return true
+}
+
+function seqOfFirst<Token>(core: Core<Token>, state: FeedState, from: number): number {
+  const [first] = core.surroundings.batches(state.feed.key, from, 0)
+  return first === undefined ? 0 : seqOfBatch(first)
+}
+
+/** The checkpoint that the feed is served from: the neighbour will say what it lacks of what is live. */
+function sendOffer<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
+  link.subscriptions.delete(state)
+  const { base } = state.history
+  const [batch] = base === null ? [] : core.surroundings.batches(state.feed.key, base.seq, 0)
+  if (batch !== undefined && seqOfBatch(batch) === base?.seq) sayBatches(core, link, [batch], batch.length)
+  return true
+}
+
+function sayBatches<Token>(core: Core<Token>, link: LinkState, batches: readonly Uint8Array[], bytes: number): void {
+  link.sentBytes += bytes
+  core.say(link, { type: 'data', batches })
 }
 
 function inOrder(states: ReadonlySet<FeedState>): FeedState[] {
@@ -113,11 +169,11 @@ function tellHeads<Token>(core: Core<Token>, link: LinkState): void {
   else if (isTime || link.tellAt === Number.POSITIVE_INFINITY) link.tellAt = core.now.monotonicMs + TIMES.tellMs
 }
 
-/** Every head, even of what was sent already: what of it got lost will be asked for again. */
-export function tellAllHeads<Token>(core: Core<Token>, link: LinkState): void {
+/** Heads even of what was sent already: what of it got lost will be asked for again. */
+export function tellHeadsOf<Token>(core: Core<Token>, link: LinkState, isMeant: (state: FeedState) => boolean): void {
   const entries: HaveEntry[] = []
   for (const state of core.feeds.values()) {
-    if (state.head.seq > 0 && core.surroundings.authority.isShared(state.feed))
+    if (state.head.seq > 0 && isMeant(state) && core.surroundings.authority.isShared(state.feed))
       entries.push(headEntry(core, link, state))
   }
   sayHave(core, link, entries)
@@ -241,12 +297,13 @@ function sizeOf(message: Message): number {
       return message.batches.reduce((sum, batch) => sum + batch.length + 5, 8)
     case 'have':
       return 16 + message.entries.length * 24
-    case 'ack':
     case 'want':
+      return message.entries.reduce((sum, entry) => sum + 32 + (entry[3]?.length ?? 0) * 9, 32)
+    case 'ack':
       return 32 + message.entries.length * 16
     case 'feed':
       return message.chain.reduce((sum, link) => sum + link.length + 5, 300)
     default:
-      return 512
+      return 640
   }
 }

@@ -1,7 +1,8 @@
 import type { ErrorCode } from '../base/errors.ts'
-import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
+import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
-import type { Stamp } from '../model/stamp.ts'
+import type { SequenceSet } from '../model/sequences.ts'
+import type { Hlc, Stamp } from '../model/stamp.ts'
 import type { Space } from '../ports/store.ts'
 import type { WriteOp } from '../ports/writer.ts'
 
@@ -17,7 +18,8 @@ export interface LocalWrite<Token> {
   readonly collection: string
   readonly partition: string
   readonly ops: readonly WriteOp[]
-  readonly token: Token
+  /** Null for what the engine writes by itself. */
+  readonly token: Token | null
 }
 
 /** `ticket` numbers come from the engine's outputs and are answered once each, in their order. */
@@ -33,10 +35,19 @@ export type Input<Token> =
   | { readonly type: 'authority-changed' }
   | { readonly type: 'time' }
 
+/** As in ports/store.ts. */
 export interface CommitBatch {
   readonly feed: Feed
   readonly batch: Batch
   readonly ops: Ops | null
+  readonly place?: 'aside' | ChainPosition
+}
+
+/** As in ports/store.ts. */
+export interface CommitDrop {
+  readonly feed: Feed
+  readonly seqs: SequenceSet
+  readonly head?: ChainPosition
 }
 
 export type Output<Token> =
@@ -47,6 +58,7 @@ export type Output<Token> =
       readonly type: 'commit'
       readonly ticket: number
       readonly batches: readonly CommitBatch[]
+      readonly drops?: readonly CommitDrop[]
       readonly records: readonly { readonly key: string; readonly value: Uint8Array | null }[]
     }
   /** `stamps[i]` is that of the last operation of the write that `tokens[i]` stands for. */
@@ -63,6 +75,8 @@ export type EngineEvent =
   | 'batch-deferred'
   | 'resync'
   | 'confirmed'
+  | 'compacted'
+  | 'jumped'
 
 /** The synchronous reads and pure functions that the engine is given. */
 export interface Surroundings {
@@ -70,8 +84,9 @@ export interface Surroundings {
   /** See ports/store.ts Log.batches. */
   batches(feedKey: string, fromSeq: number, bytesMax: number): Uint8Array[]
   getRecord(key: string): Uint8Array | undefined
+  head(feedKey: string): FeedHead | undefined
   /** See ports/store.ts Documents.get: what counters and sets go on from. */
-  document(space: Space, key: string): Document | undefined
+  document(place: Space, key: string): Document | undefined
   readonly authority: Authority
   /** Ed25519 with the device's key. */
   sign(message: Uint8Array): Uint8Array
@@ -87,6 +102,10 @@ export interface Authority {
   learn(chain: readonly Uint8Array[]): boolean
   /** What proves that the author may write; empty when it isn't known. */
   chainOf(origin: string): readonly Uint8Array[]
+  /** Who may write there, or is an administrator, and has not been retired; and the stamp above which its batches are. */
+  writers(place: Space): readonly { readonly origin: string; readonly since: Hlc }[]
+  /** Whether this gateway itself is admitted. */
+  isMember(): boolean
   /** False for feeds that stay at home: what was written before this gateway was admitted. */
   isShared(feed: Feed): boolean
 }
@@ -104,4 +123,34 @@ export interface EngineOptions {
   /** Milliseconds that a write may wait for others to share its batch; 0 sends it at once. */
   readonly batchDelayMs: number
   readonly batchOpsMax: number
+  readonly history?: Partial<HistoryOptions>
+}
+
+/** How much of the past is kept, and how often that is looked at; milliseconds and bytes. */
+export interface HistoryOptions {
+  /** What was overtaken stays for so long, so that a seal can take back what overtook it. */
+  readonly pruneGraceMs: number
+  /** A delete is kept at least for so long. */
+  readonly tombstoneGraceMs: number
+  /** An own feed is compacted when it has so many bytes and twice what the last compaction left. */
+  readonly minBytes: number
+  /** Compactions are at least so far apart; those for the sake of tombstones so far. */
+  readonly intervalMs: number
+  readonly tombstoneMs: number
+  /** Our beacon says what is new at most so often, and something at least so often. */
+  readonly beaconMs: number
+  readonly beaconStaleMs: number
+}
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+
+export const DEFAULT_HISTORY: HistoryOptions = {
+  pruneGraceMs: DAY_MS,
+  tombstoneGraceMs: 7 * DAY_MS,
+  minBytes: 262_144,
+  intervalMs: 600_000,
+  tombstoneMs: DAY_MS,
+  beaconMs: HOUR_MS,
+  beaconStaleMs: DAY_MS,
 }

@@ -1,10 +1,13 @@
 import { FEED_KIND_SERIES, FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
-import type { Stamp } from '../model/stamp.ts'
-import { encodeBatch } from '../wire/batch.ts'
+import type { Hlc, Stamp } from '../model/stamp.ts'
+import { ok } from '../base/result.ts'
+import type { WriteOp } from '../ports/writer.ts'
+import { encodeBatch, type NewBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { feedOf } from '../wire/descriptor.ts'
 import { draftOf, halves, WriteQueue, type Draft } from './author.ts'
-import type { Core } from './core.ts'
+import type { Core, OwnBatch } from './core.ts'
+import { historiesOf } from './gating.ts'
 import type { FeedState } from './feeds.ts'
 import type { LocalWrite } from './types.ts'
 
@@ -13,7 +16,8 @@ import type { LocalWrite } from './types.ts'
 export function addWrite<Token>(core: Core<Token>, write: LocalWrite<Token>): void {
   const kind = write.ops[0]?.kind === 'row' ? FEED_KIND_SERIES : FEED_KIND_STATE
   const isAdded = queueOf(core, write.collection, write.partition, kind).add(write, core.now.monotonicMs)
-  if (!isAdded) core.outputs.push({ type: 'write-failed', tokens: [write.token], code: 'overloaded' })
+  if (!isAdded)
+    core.outputs.push({ type: 'write-failed', tokens: write.token === null ? [] : [write.token], code: 'overloaded' })
 }
 
 /** Cuts and signs what is due, each batch a commit of its own; the next waits for the disk unless it is full. */
@@ -34,11 +38,26 @@ export function writeDeadline<Token>(core: Core<Token>): number {
 
 /** The stamps of a batch's writes, once it is on the disk. */
 export function stampsOf<Token>(draft: Draft<Token>, hlc: number, origin: string): Stamp[] {
-  return draft.lastIndexes.map((index) => ({ hlc, index, origin }))
+  return draft.lastIndexes.flatMap((index, i) => (draft.writes[i]?.token === null ? [] : { hlc, index, origin }))
 }
 
 export function tokensOf<Token>({ writes }: { readonly writes: readonly LocalWrite<Token>[] }): Token[] {
-  return writes.map((write) => write.token)
+  return writes.flatMap((write) => write.token ?? [])
+}
+
+/** A write that the engine makes by itself: nobody waits for it. */
+export function addInternalWrite<Token>(
+  core: Core<Token>,
+  collection: string,
+  partition: string,
+  ops: readonly WriteOp[],
+): void {
+  addWrite(core, { collection, partition, ops, token: null })
+}
+
+/** A batch that the engine makes by itself in an own feed; false when it would be too large. */
+export function writeInternal<Token>(core: Core<Token>, state: FeedState, content: NewBatch['ops']): boolean {
+  return makeBatch(core, state, core.clock.next(core.now.wallMs), content, null)
 }
 
 function writeBatch<Token>(
@@ -47,33 +66,48 @@ function writeBatch<Token>(
   queue: WriteQueue<Token>,
   writes: readonly LocalWrite<Token>[],
 ): void {
-  const source = { feed: state.feed, seq: state.tip.seq + 1, hlc: core.clock.next(core.now.wallMs), lsn: 0 }
-  const attempt = queue.ahead.attempt(source)
+  const hlc = core.clock.next(core.now.wallMs)
+  const attempt = queue.ahead.attempt({ feed: state.feed, seq: state.tip.seq + 1, hlc, lsn: 0 })
   const draft = draftOf(writes, attempt)
+  if (!makeBatch(core, state, hlc, draft.ops, { draft, queue })) return split(core, state, queue, writes)
+  attempt.succeeded()
+}
+
+/** Signs the next batch of an own feed and sends it to the disk; false when it can't be made. */
+function makeBatch<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  hlc: Hlc,
+  content: NewBatch['ops'],
+  written: OwnBatch<Token>['written'],
+): boolean {
   const encoded = encodeBatch({
-    ...source,
     meshId: core.options.meshId,
+    feed: state.feed,
+    seq: state.tip.seq + 1,
     prev: state.tip.hash,
-    ops: draft.ops,
+    hlc,
+    ops: content,
     clockClass: core.now.trust,
     sign: (message) => core.surroundings.sign(message),
   })
   // What the others will read is what is stored here too: no limit may be seen differently by an author and the rest.
-  const read = encoded.ok ? decodeBody(encoded.value.header, encoded.value.body) : encoded
-  if (!encoded.ok || !read.ok) return split(core, state, queue, writes)
-  attempt.succeeded()
+  const isOps = !('body' in content)
+  const read = encoded.ok && isOps ? decodeBody(encoded.value.header, encoded.value.body) : ok(null)
+  if (!encoded.ok || !read.ok) return false
   const batch = encoded.value
   state.verified = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   state.tip = state.verified
   state.committing()
   const ticket = core.nextTicket()
-  core.committing.set(ticket, { arrivals: [], own: { state, batch, draft, queue } })
+  core.committing.set(ticket, { arrivals: [], own: { state, batch, written } })
   core.outputs.push({
     type: 'commit',
     ticket,
     batches: [{ feed: state.feed, batch, ops: read.value }],
-    records: [],
+    records: isOps ? [] : historiesOf([{ state, batch }]),
   })
+  return true
 }
 
 /** A batch over the transmitted maximum is made two; a single write that large is refused. */

@@ -19,14 +19,15 @@ export interface NewBatch {
   readonly seq: number
   readonly prev: Uint8Array
   readonly hlc: number
-  readonly ops: Ops
+  /** What it changes, or a body that was made already, with its flags. */
+  readonly ops: Ops | { readonly body: Uint8Array; readonly flags: number }
   readonly clockClass: 0 | 1 | 2
   readonly sign: (message: Uint8Array) => Uint8Array
 }
 
 /** Fails with `too-large` when the batch would be over the transmitted maximum. */
 export function encodeBatch(options: NewBatch): Result<Batch> {
-  const { body, flags } = encodeBody(options.ops, options.hlc)
+  const { body, flags } = 'body' in options.ops ? options.ops : encodeBody(options.ops, options.hlc)
   const header: BatchHeader = {
     feedId: options.feed.id,
     seq: options.seq,
@@ -69,6 +70,19 @@ export function decodeBatch(meshId: Uint8Array, bytes: Uint8Array): Result<Batch
     signature,
     body,
   })
+}
+
+/** Where the value of the header's second key, the sequence, stands in every batch that `decodeBatch` accepts. */
+const SEQ_OFFSET = 29
+
+/** The sequence of a batch whose shape was checked before, without decoding the rest. */
+export function seqOfBatch(bytes: Uint8Array): number {
+  const head = (bytes[SEQ_OFFSET] as number) & 0x1f
+  if (head < 24) return head
+  const view = new DataView(bytes.buffer, bytes.byteOffset + SEQ_OFFSET + 1)
+  if (head === 24) return view.getUint8(0)
+  if (head === 25) return view.getUint16(0)
+  return head === 26 ? view.getUint32(0) : Number(view.getBigUint64(0))
 }
 
 /** RFC 9052 4.4: Sig_structure of a COSE_Sign1. */

@@ -9,11 +9,12 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   hello = [0, [min, max], [feature...], instance, lsn, [instance, lsn] / null, [interest...], [class, hlc], credit, name, version]
  *   feed  = [1, alias, descriptor, [capability...]]
  *   have  = [2, [[alias, seq, hash8]...], [lsn, frames] / null]
- *   want  = [3, [[alias, from, mode]...]]
+ *   want  = [3, [[alias, from, mode] / [alias, from, mode, [first, last, ...]]...]]
  *   data  = [4, [batch...]]
  *   ack   = [5, lsn, credit, [[alias, seq]...]]
  *   nack  = [6, alias, seq, code, retry-after-ms]
  *   ping  = [8, nonce, is-reply, digest, sent-bytes]
+ *   dig   = [9, buckets]
  *   bye   = [11, reason, retry-after-ms]
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
  *   grant = [13, [capability...], [address...]]
@@ -36,8 +37,11 @@ export type Message =
     }
   | {
       readonly type: 'want'
-      /** The receiver's alias, first sequence, and mode: 0 once, 1 as it grows, 2 tell heads only. */
-      readonly entries: readonly (readonly [number, number, number])[]
+      /**
+       * The receiver's alias, first sequence, and mode: 0 once, 1 as it grows, 2 tell heads only. With runs of sequences it
+       * asks for just these, which a checkpoint says are live.
+       */
+      readonly entries: readonly WantEntry[]
     }
   | { readonly type: 'data'; readonly batches: readonly Uint8Array[] }
   | {
@@ -65,6 +69,11 @@ export type Message =
       /** Bytes of batches sent on this link so far. */
       readonly sentBytes: number
     }
+  | {
+      readonly type: 'dig'
+      /** 64 digests of 8 bytes, each over the sender's heads of the feeds whose ids fall into that bucket. */
+      readonly buckets: Uint8Array
+    }
   | { readonly type: 'bye'; readonly reason: string; readonly retryAfterMs: number }
   | {
       readonly type: 'join'
@@ -77,6 +86,8 @@ export type Message =
       readonly signature: Uint8Array
     }
   | { readonly type: 'grant'; readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
+
+export type WantEntry = readonly [number, number, number] | readonly [number, number, number, readonly number[]]
 
 export interface Hello {
   readonly type: 'hello'
@@ -150,6 +161,8 @@ function elementsOf(message: Message): unknown[] {
       return [6, message.alias, message.seq, message.code, message.retryAfterMs]
     case 'ping':
       return [8, message.nonce, message.isReply, message.digest, message.sentBytes]
+    case 'dig':
+      return [9, message.buckets]
     case 'bye':
       return [11, message.reason, message.retryAfterMs]
     case 'join': {
@@ -205,7 +218,11 @@ const DECODERS: { readonly [type: number]: Decoder } = {
     return lsn === undefined || frames === undefined ? null : { type: 'have', entries, marker: { lsn, frames } }
   },
   3: ([, entries]) => {
-    const isEntry = (entry: unknown): entry is [number, number, number] => isList(entry, isCount) && entry.length >= 3
+    const isEntry = (entry: unknown): entry is WantEntry =>
+      Array.isArray(entry) &&
+      entry.length >= 3 &&
+      entry.slice(0, 3).every(isCount) &&
+      (entry.length < 4 || isRuns(entry[3]))
     return isList(entries, isEntry) ? { type: 'want', entries } : null
   },
   4: ([, batches]) => (isList(batches, isBytes) ? { type: 'data', batches } : null),
@@ -224,6 +241,7 @@ const DECODERS: { readonly [type: number]: Decoder } = {
     isCount(nonce) && typeof isReply === 'boolean' && isBytes(digest, 8) && isCount(sentBytes)
       ? { type: 'ping', nonce, isReply, digest, sentBytes }
       : null,
+  9: ([, buckets]) => (isBytes(buckets, 512) ? { type: 'dig', buckets } : null),
   11: ([, reason, retryAfterMs]) =>
     isText(reason) && isCount(retryAfterMs) ? { type: 'bye', reason, retryAfterMs } : null,
   12: ([, inviteId, secret, publicKey, linkKey, name, signature]) =>
@@ -246,6 +264,14 @@ function cursorOf(value: unknown): Hello['cursor'] | undefined {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+/** First and last of each run, rising and apart. */
+function isRuns(value: unknown): value is number[] {
+  if (!isList(value, isCount) || value.length % 2 !== 0) return false
+  return value.every((seq, i) =>
+    i % 2 === 0 ? seq > (i === 0 ? 0 : (value[i - 1] as number) + 1) : seq >= (value[i - 1] as number),
+  )
 }
 
 function isText(value: unknown): value is string {

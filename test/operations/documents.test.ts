@@ -50,6 +50,8 @@ function service(): DocumentService {
       learn: () => false,
       chainOf: () => [],
       isShared: () => true,
+      writers: () => [],
+      isMember: () => false,
     },
     sign: (message) => signer.sign(message),
     verify: () => true,
@@ -351,7 +353,7 @@ test('walks over links, forwards and back, through circles, and says what is not
 test('a series takes rows, gives the last of a key, and rows by time', async () => {
   const documents = service()
   const rows = (query: Parameters<DocumentService['list']>[1] = {}): unknown[] =>
-    [...documents.list('readings', query)].map(({ key, value }) => `${key} ${String(value['n'])}`)
+    [...documents.list('readings', query)].map(({ key, value }) => `${key} ${JSON.stringify(value['n'])}`)
   for (let n = 0; n < 600; n++) {
     const written = documents.put('readings', n % 2 === 0 ? 'a' : 'a1', { n, gone: null })
     if (n % 100 === 99) await written
@@ -398,7 +400,7 @@ test('a watcher of a series hears of each row once, and of none that leaves', as
       where: 'n > 1',
       signal: stop.signal,
     })) {
-      told.push(`${change} ${key} ${String(value['n'])}`)
+      told.push(`${change} ${key} ${JSON.stringify(value['n'])}`)
       assert.match(time ?? '', /^20/)
       if (told.length === 3) stop.abort()
     }

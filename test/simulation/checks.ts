@@ -1,9 +1,13 @@
 import { latin1 } from '../../runtime/base/bytes.ts'
-import { OP_DELETE, OP_PUT } from '../../runtime/model/batch.ts'
+import { OP_DELETE, OP_PUT, type Ops } from '../../runtime/model/batch.ts'
+import { deadUnder } from '../../runtime/model/checkpoint.ts'
+import { isSystemName } from '../../runtime/model/names.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import { decodeBatch } from '../../runtime/wire/batch.ts'
-import { decodeBody } from '../../runtime/wire/body.ts'
+import { signedCheckpoint } from '../../runtime/sync/filling.ts'
+import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
+import { liveCells } from './disk.ts'
 import type { SimulatedGateway } from './gateway.ts'
 import type { Simulation } from './simulation.ts'
 
@@ -14,10 +18,11 @@ export function violations(simulation: Simulation): string[] {
   const found = [...simulation.faults]
   for (const gateway of others) {
     found.push(...differences('I1 heads', headsOf(first), headsOf(gateway), gateway.index))
-    found.push(...differences('I1 cells', cellsOf(first), cellsOf(gateway), gateway.index))
+    found.push(...differences('I1 cells', liveCells(first.disk), liveCells(gateway.disk), gateway.index))
+    found.push(...differences('I8 retained', liveSets(first), liveSets(gateway), gateway.index))
   }
-  for (const gateway of simulation.gateways) found.push(...lostWrites(simulation, gateway))
-  found.push(...differences('I2 oracle', naiveFold(first), cellsOf(first), first.index))
+  found.push(...lostWrites(simulation))
+  found.push(...differences('I2 oracle', naiveFold(simulation), liveCells(first.disk), first.index))
   return found
 }
 
@@ -41,36 +46,38 @@ export function checkFrame(simulation: Simulation, from: SimulatedGateway, bytes
 }
 
 function headsOf(gateway: SimulatedGateway): Map<string, string> {
-  const heads = gateway.disk.heads()
+  const heads = gateway.disk.heads().filter(({ feed }) => !isSystemName(feed.descriptor.collection))
   return new Map(heads.map((head) => [head.feed.key, `${head.seq} ${Buffer.from(head.hash).toString('hex')}`]))
 }
 
-function cellsOf(gateway: SimulatedGateway): Map<string, string> {
-  const cells = new Map<string, string>()
-  for (const [name, document] of gateway.disk.documents) {
-    const { deleted } = document
-    if (deleted) cells.set(`${name} deleted`, stampText(deleted))
-    document.paths.forEach((path, i) => {
-      const write = document.writes[i] as (typeof document.writes)[number]
-      cells.set(`${name} ${path}`, `${JSON.stringify(document.values[i])} ${stampText(write)}`)
+/** I8: what lives of each feed under the checkpoint that is applied; what is dead may wait to leave. */
+function liveSets(gateway: SimulatedGateway): Map<string, string> {
+  const sets = new Map<string, string>()
+  for (const { feed, retained } of gateway.disk.heads()) {
+    if (isSystemName(feed.descriptor.collection)) continue
+    const history = new FeedHistory()
+    history.decode(gateway.disk.getRecord(historyKey(feed)) ?? new Uint8Array(), (seq) => {
+      const batch = gateway.disk.batch(feed.key, seq)
+      return batch ? signedCheckpoint(batch) : null
     })
+    const dead = history.applied ? deadUnder(history.applied.checkpoint, retained) : null
+    sets.set(feed.key, `${history.applied?.seq ?? 0}: ${(dead ? retained.without(dead) : retained).runs.join(' ')}`)
   }
-  return cells
+  return sets
 }
 
 function stampText(stamp: { hlc: number; index: number; origin: string }): string {
   return `${stamp.hlc}.${stamp.index}@${stamp.origin}`
 }
 
-/** I5: every acknowledged write is in its author's feed, on every gateway. */
-function lostWrites(simulation: Simulation, gateway: SimulatedGateway): string[] {
+/** I5: every acknowledged write was on its author's disk, so that the oracle knows it. */
+function lostWrites(simulation: Simulation): string[] {
   const times = new Set<string>()
-  for (const head of gateway.disk.heads()) {
-    for (const { batch } of gateway.disk.feeds.get(head.feed.key)?.batches.values() ?? [])
-      times.add(`${head.feed.origin} ${batch.header.hlc}`)
+  for (const [feed, batches] of simulation.issued) {
+    for (const { batch } of batches.values()) times.add(`${feed.origin} ${batch.header.hlc}`)
   }
   const lost = simulation.acknowledgements.filter(({ stamp }) => !times.has(`${stamp.origin} ${stamp.hlc}`))
-  return lost.length === 0 ? [] : [`I5 gateway ${gateway.index} lacks ${lost.length} acknowledged writes`]
+  return lost.length === 0 ? [] : [`I5 ${lost.length} writes were acknowledged before they were on a disk`]
 }
 
 interface Operation {
@@ -80,42 +87,37 @@ interface Operation {
   readonly stamp: { readonly hlc: number; readonly index: number; readonly origin: string }
 }
 
-/** The oracle: every operation of every log, sorted by stamp and applied one after the other. */
-function naiveFold(gateway: SimulatedGateway): Map<string, string> {
+/** The oracle: every operation that was ever on its author's disk, sorted by stamp and applied one after the other. */
+function naiveFold(simulation: Simulation): Map<string, string> {
   const cells = new Map<string, string>()
-  for (const { name, kind, fields, stamp } of operationsOf(gateway).sort(byStamp)) {
+  for (const { name, kind, fields, stamp } of operationsOf(simulation).sort(byStamp)) {
     if (kind === OP_DELETE) {
       for (const cell of cells.keys()) if (cell.startsWith(`${name} `)) cells.delete(cell)
-      cells.set(`${name} deleted`, stampText(stamp))
     }
-    if (kind === OP_PUT)
-      for (const [path, value] of fields) cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
+    if (kind === OP_PUT) {
+      for (const [path, value] of fields) {
+        if (value === null) cells.delete(`${name} ${path}`)
+        else cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
+      }
+    }
   }
   return cells
 }
 
-function operationsOf(gateway: SimulatedGateway): Operation[] {
+function operationsOf(simulation: Simulation): Operation[] {
   const operations: Operation[] = []
-  for (const { feed } of gateway.disk.heads()) {
-    for (const { batch } of gateway.disk.feeds.get(feed.key)?.batches.values() ?? []) {
-      const ops = decodeBody(batch.header, batch.body)
-      if (!ops.ok) throw new Error(`Cannot decode a stored body: ${ops.error.message}`)
+  for (const [feed, batches] of simulation.issued) {
+    const { collection, partition } = feed.descriptor
+    if (isSystemName(collection)) continue
+    for (const { batch, ops } of batches.values()) {
       let at = 0
-      ops.value.opDocs.forEach((doc, index) => {
-        const shape = ops.value.shapes[ops.value.opShapes[index] as number] as {
-          kind: number
-          paths: readonly string[]
-        }
-        const fields = shape.paths.map((path, i) => [path, ops.value.values[at + i] as Value] as const)
+      ops.opDocs.forEach((doc, index) => {
+        const shape = ops.shapes[ops.opShapes[index] as number] as Ops['shapes'][number]
+        const fields = shape.paths.map((path, i) => [path, ops.values[at + i] as Value] as const)
         at += shape.paths.length
-        const { collection, partition } = feed.descriptor
-        const name = `${collection}/${partition}/${ops.value.docs[doc]}`
-        operations.push({
-          name,
-          kind: shape.kind,
-          fields,
-          stamp: { hlc: batch.header.hlc, index, origin: feed.origin },
-        })
+        const name = `${collection}/${partition}/${ops.docs[doc]}`
+        const stamp = { hlc: batch.header.hlc, index, origin: feed.origin, ...ops.stamps?.[index] }
+        operations.push({ name, kind: shape.kind, fields, stamp })
       })
     }
   }

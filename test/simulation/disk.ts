@@ -13,6 +13,13 @@ export interface DiskAppend {
   readonly records: readonly { readonly key: string; readonly value: Uint8Array | null }[]
 }
 
+/** What the checkers want to hear of. */
+export interface DiskWatch {
+  taken(feed: Feed, batch: Batch, ops: Ops | null): void
+  /** Dead batches have left; `before` and `after` are the live cells of the documents. */
+  dropped(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void
+}
+
 interface Held {
   readonly batch: Batch
   readonly ops: Ops | null
@@ -37,8 +44,13 @@ export class SimulatedDisk {
   readonly feeds: Map<string, DiskFeed> = new Map<string, DiskFeed>()
   readonly documents: Map<string, Document> = new Map<string, Document>()
   readonly #records = new Map<string, Uint8Array>()
+  readonly #watch: DiskWatch
   readonly #cache: DiskAppend[] = []
   #lsn = 0
+
+  constructor(watch: DiskWatch) {
+    this.#watch = watch
+  }
 
   append(append: DiskAppend): void {
     this.#cache.push(append)
@@ -61,7 +73,14 @@ export class SimulatedDisk {
   }
 
   heads(): FeedHead[] {
-    return [...this.feeds.values()].map(({ feed, head, lsn, retained }) => ({ feed, ...head, lsn, bytes: 0, retained }))
+    return [...this.feeds.values()].map(({ feed, head, lsn, retained, batches }) => {
+      const bytes = [...batches.values()].reduce((sum, { batch }) => sum + batch.bytes.length, 0)
+      return { feed, ...head, lsn, bytes, retained }
+    })
+  }
+
+  head(key: string): FeedHead | undefined {
+    return this.heads().find(({ feed }) => feed.key === key)
   }
 
   batch(key: string, seq: number): Batch | undefined {
@@ -91,7 +110,7 @@ export class SimulatedDisk {
 
   /** A copy as it would be made with `cp`, of what is there for good. */
   copy(): SimulatedDisk {
-    const copy = new SimulatedDisk()
+    const copy = new SimulatedDisk(this.#watch)
     for (const [key, feed] of this.feeds) {
       copy.feeds.set(key, { ...feed, batches: new Map(feed.batches), retained: feed.retained.clone() })
     }
@@ -120,6 +139,7 @@ export class SimulatedDisk {
     if (place === undefined) held.head = { seq, hash: batch.hash, hlc }
     else if (place !== 'aside') held.head = place
     if (ops) this.#merge(feed, batch, ops)
+    this.#watch.taken(feed, batch, ops)
   }
 
   #drop({ feed, seqs, head }: NonNullable<DiskAppend['drops']>[number]): void {
@@ -133,7 +153,10 @@ export class SimulatedDisk {
     }
     held.retained.delete(seqs)
     if (head) held.head = head
-    if (isShown) this.#foldAll(feed)
+    if (!isShown) return
+    const before = liveCells(this, feed)
+    this.#foldAll(feed)
+    if (!head) this.#watch.dropped(before, liveCells(this, feed))
   }
 
   #addFeed(feed: Feed): DiskFeed {
@@ -173,4 +196,18 @@ export class SimulatedDisk {
     }
     return document
   }
+}
+
+/** Cells that have a value, with their stamps; of the collection and partition of `feed`, or of all but the system's. */
+export function liveCells(disk: SimulatedDisk, feed: Feed | null = null): Map<string, string> {
+  const cells = new Map<string, string>()
+  const prefix = feed === null ? '' : `${feed.descriptor.collection}/${feed.descriptor.partition}/`
+  for (const [name, { paths, values, writes }] of disk.documents) {
+    if (!name.startsWith(prefix) || (feed === null && name.startsWith('$'))) continue
+    paths.forEach((path, i) => {
+      const { hlc, index, origin } = writes[i] as Document['writes'][number]
+      if (values[i] !== null) cells.set(`${name} ${path}`, `${JSON.stringify(values[i])} ${hlc}.${index}@${origin}`)
+    })
+  }
+  return cells
 }

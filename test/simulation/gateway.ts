@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { concat } from '../../runtime/base/bytes.ts'
+import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import { Engine } from '../../runtime/sync/engine.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
-import type { Authority, Now, Output } from '../../runtime/sync/types.ts'
+import type { Authority, HistoryOptions, Now, Output } from '../../runtime/sync/types.ts'
 import type { Stamp } from '../../runtime/model/stamp.ts'
 import { SimulatedDisk } from './disk.ts'
 import type { Schedule } from './schedule.ts'
@@ -31,6 +32,21 @@ export interface World {
   closeLink(from: number, link: number, reason: string): void
   acknowledged(write: Acknowledged): void
   event(from: number, name: string, fields: object): void
+  /** A batch is on a disk. */
+  stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void
+  /** Dead batches have left a disk. */
+  dropped(gateway: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void
+}
+
+/** Minutes stand for days. */
+const HISTORY: Partial<HistoryOptions> = {
+  pruneGraceMs: 20_000,
+  tombstoneGraceMs: 40_000,
+  minBytes: 2_000,
+  intervalMs: 10_000,
+  tombstoneMs: 30_000,
+  beaconMs: 15_000,
+  beaconStaleMs: 30_000,
 }
 
 interface Pending {
@@ -42,7 +58,7 @@ interface Pending {
 export class SimulatedGateway {
   readonly index: number
   readonly publicKey: Uint8Array
-  readonly disk: SimulatedDisk = new SimulatedDisk()
+  readonly disk: SimulatedDisk
   engine: Engine<Pending> | null = null
   /** Physical clock: Unix milliseconds at virtual time 0, and how far it is believed. */
   clockBaseMs: number
@@ -57,6 +73,10 @@ export class SimulatedGateway {
 
   constructor(world: World, index: number, publicKey: Uint8Array, clockBaseMs: number, trust: 0 | 1 | 2) {
     this.#world = world
+    this.disk = new SimulatedDisk({
+      taken: (feed, batch, ops) => world.stored(this, feed, batch, ops),
+      dropped: (before, after) => world.dropped(this, before, after),
+    })
     this.index = index
     this.publicKey = publicKey
     this.clockBaseMs = clockBaseMs
@@ -86,12 +106,14 @@ export class SimulatedGateway {
         version: 'simulated',
         batchDelayMs: 0,
         batchOpsMax: 64,
+        history: HISTORY,
       },
       {
         heads: () => this.disk.heads(),
         batches: (key, from, bytesMax) => this.disk.batches(key, from, bytesMax),
         getRecord: (key) => this.disk.getRecord(key),
-        document: ({ collection, partition }, key) => this.disk.documents.get(`${collection}/${partition}/${key}`),
+        head: (feedKey) => this.disk.head(feedKey),
+        document: (place, key) => this.disk.document(place, key),
         authority: this.#world.authority,
         sign: (message) => fakeSignature(this.publicKey, message),
       },

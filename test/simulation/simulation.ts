@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
-import type { Feed } from '../../runtime/model/batch.ts'
+import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
 import type { Authority } from '../../runtime/sync/types.ts'
-import { checkFrame } from './checks.ts'
+import { checkFrame, violations } from './checks.ts'
 import { fakeKey, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
 import { Schedule } from './schedule.ts'
 
@@ -31,7 +31,16 @@ export type Sometimes =
   | 'clock jump'
   | 'batch deferred'
   | 'resync'
-  | 'forwarded batch'
+  | 'checkpoint signed'
+  | 'dead batches dropped'
+  | 'tombstones collected'
+  | 'operations told again'
+  | 'feed jumped'
+
+interface Issued {
+  readonly batch: Batch
+  readonly ops: Ops
+}
 
 interface Pipe {
   readonly a: number
@@ -49,6 +58,8 @@ interface Pipe {
 
 const START_MS = Date.UTC(2026, 0, 1)
 const COLLECTIONS = ['climate', 'plugs']
+/** Minutes after the last fault: at least, so that what was dead may still do harm; and at most. */
+const QUIET_MINUTES = 2
 const CONVERGENCE_MINUTES = 20
 
 export class Simulation implements World {
@@ -58,10 +69,14 @@ export class Simulation implements World {
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
   readonly gateways: SimulatedGateway[] = []
   readonly acknowledgements: Acknowledged[] = []
+  /** Every batch that ever was on its author's disk. */
+  readonly issued: Map<Feed, Map<number, Issued>> = new Map<Feed, Map<number, Issued>>()
   readonly sometimes: Map<Sometimes, number> = new Map<Sometimes, number>()
   readonly authority: Authority
   /** Violations seen while it runs. */
   readonly faults: string[] = []
+  /** Virtual time from the end of the faults until all were equal, by the minute. */
+  convergedAfterMs = 0
   framesSent = 0
   bytesSent = 0
   readonly #trace = createHash('sha256')
@@ -81,6 +96,8 @@ export class Simulation implements World {
       learn: () => false,
       chainOf: () => [],
       isShared: (_feed: Feed) => true,
+      writers: () => this.gateways.map(({ peerId }) => ({ origin: peerId, since: 0 })),
+      isMember: () => true,
     }
     for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
     this.#drawEdges()
@@ -93,7 +110,16 @@ export class Simulation implements World {
     this.#planFaults()
     this.schedule.runUntil(this.scenario.minutes * 60_000)
     this.#heal()
-    this.schedule.runUntil((this.scenario.minutes + CONVERGENCE_MINUTES) * 60_000)
+    this.#converge()
+  }
+
+  /** Everything is healed: within a bound all must be equal, however long deferred batches wait for their time. */
+  #converge(): void {
+    for (let minutes = QUIET_MINUTES; minutes <= CONVERGENCE_MINUTES; minutes++) {
+      this.schedule.runUntil((this.scenario.minutes + minutes) * 60_000)
+      this.convergedAfterMs = minutes * 60_000
+      if (violations(this).length === 0) return
+    }
   }
 
   get traceHash(): string {
@@ -138,6 +164,29 @@ export class Simulation implements World {
     this.#trace.update(`${this.schedule.now} ${from} ${name} ${JSON.stringify(fields)}`)
     if (name === 'batch-deferred') this.note('batch deferred')
     if (name === 'resync') this.note('resync')
+    if (name === 'compacted') this.note('checkpoint signed')
+    if (name === 'compacted' && 'dropsTombstones' in fields && fields.dropsTombstones) this.note('tombstones collected')
+    if (name === 'compacted' && 'again' in fields && Number(fields.again) > 0) this.note('operations told again')
+    if (name === 'jumped') this.note('feed jumped')
+  }
+
+  stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
+    if (feed.origin !== gateway.peerId || ops === null) return
+    const batches = this.issued.get(feed) ?? new Map<number, Issued>()
+    this.issued.set(feed, batches)
+    batches.set(batch.header.seq, { batch, ops })
+  }
+
+  /** What is declared dead has been overtaken: nothing that anybody sees may change when it goes. */
+  dropped({ index }: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
+    this.note('dead batches dropped')
+    for (const [cell, value] of before) {
+      if (after.get(cell) !== value)
+        this.faults.push(`I3 gateway ${index}: "${cell}" was ${value}, is ${after.get(cell)}`)
+    }
+    for (const [cell, value] of after) {
+      if (!before.has(cell)) this.faults.push(`I3 gateway ${index}: "${cell}" is back with ${value}`)
+    }
   }
 
   note(what: Sometimes): void {

@@ -1,0 +1,143 @@
+import { hex, latin1 } from '../base/bytes.ts'
+import type { Held } from '../model/checkpoint.ts'
+import type { Document } from '../model/document.ts'
+import { MESH_COLLECTION, placeOf, SELF_COLLECTION } from '../model/names.ts'
+import type { Hlc } from '../model/stamp.ts'
+import type { Value } from '../model/value.ts'
+import type { Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import { addInternalWrite } from './writing.ts'
+
+/**
+ * What every member says of itself to all, in a document of its own (protocol D18, D20):
+ *
+ *     at       every batch of mine stamped up to here is within `heads`
+ *     heads/i  [[collection, partition, incarnation, seq, hash8], …]
+ *     acks/i   [[feed id, seq, hash8], …]: what I hold of others' feeds that have checkpoints
+ *
+ * So a delete older than what all writers have said, and all of which is here, can't be followed by anything it kills.
+ */
+export const BEACON_KEY = 'beacon'
+
+const ENTRIES_PER_FIELD = 256
+const PEER_HASH_BYTES = 8
+
+export interface OwnHead {
+  readonly place: string
+  readonly incarnation: string
+  readonly seq: number
+}
+
+export interface Beacon {
+  readonly at: Hlc
+  readonly heads: readonly OwnHead[]
+  /** By feed key. */
+  readonly acks: ReadonlyMap<string, Held>
+}
+
+/** The last beacon of a member, or null. */
+export function beaconOf<Token>(core: Core<Token>, origin: string): Beacon | null {
+  const document = core.surroundings.document({ collection: SELF_COLLECTION, partition: origin }, BEACON_KEY)
+  if (document === undefined) return null
+  const known = core.beacons.get(origin)
+  if (known !== undefined && known.lsn === document.lsn) return known.beacon
+  const beacon = decodeBeacon(document)
+  core.beacons.set(origin, { lsn: document.lsn, beacon })
+  return beacon
+}
+
+/**
+ * Stamps below this can't come any more at `place`: every member that may write there, and every administrator, has said
+ * so later, and what they had written until then is here. 0 when somebody has said nothing yet.
+ */
+export function stableBelow<Token>(core: Core<Token>, place: string, collection: string, partition: string): Hlc {
+  let stable = Number.MAX_SAFE_INTEGER
+  for (const { origin, since } of core.surroundings.authority.writers({ collection, partition })) {
+    if (origin === core.options.peerId) continue
+    const beacon = beaconOf(core, origin)
+    // Who was admitted later writes later.
+    const at = beacon !== null && isHeld(core, origin, place, beacon) ? Math.max(beacon.at, since) : since
+    stable = Math.min(stable, at)
+  }
+  return stable
+}
+
+/** Writes our beacon when it is due: at most once in a while, and only when it says something new. */
+export function writeBeacon<Token>(core: Core<Token>): void {
+  if (core.now.monotonicMs < core.beaconAt) return
+  const { beaconMs } = core.history
+  core.beaconAt = core.now.monotonicMs + beaconMs
+  const own = [...core.feeds.values()].filter((state) => state.isOwn && state.head.seq > 0)
+  if (!core.surroundings.authority.isMember() || own.some((state) => state.isCommitting)) return
+  const said = own.filter(({ feed }) => feed.descriptor.collection !== SELF_COLLECTION)
+  const heads = said.map(({ feed, head }): Value => {
+    const { collection, partition, incarnation } = feed.descriptor
+    return [collection, partition, incarnation, head.seq, head.hash.slice(0, PEER_HASH_BYTES)]
+  })
+  const acks = [...core.feeds.values()]
+    .filter((state) => !state.isOwn && isAcknowledged(state))
+    .map(({ feed, head }): Value => [feed.id, head.seq, head.hash.slice(0, PEER_HASH_BYTES)])
+  // What was written alone is no news until the last beacon is stale: deletes are collected after days.
+  const content = JSON.stringify(acks, (_, item: unknown) => (item instanceof Uint8Array ? hex(item) : item))
+  if (content === core.beaconSaid && core.now.monotonicMs < core.beaconStaleAt) return
+  core.beaconSaid = content
+  core.beaconStaleAt = core.now.monotonicMs + core.history.beaconStaleMs
+  const fields: { [path: string]: Value } = { at: core.clock.next(core.now.wallMs) }
+  const before = core.surroundings.document({ collection: SELF_COLLECTION, partition: core.options.peerId }, BEACON_KEY)
+  for (const path of before?.paths ?? []) if (path !== 'at') fields[path] = null
+  spread(fields, 'heads', heads)
+  spread(fields, 'acks', acks)
+  addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [{ kind: 'put', key: BEACON_KEY, fields }])
+}
+
+function spread(fields: { [path: string]: Value }, name: string, entries: readonly Value[]): void {
+  for (let i = 0; i * ENTRIES_PER_FIELD < entries.length; i++) {
+    fields[`${name}/${i}`] = entries.slice(i * ENTRIES_PER_FIELD, (i + 1) * ENTRIES_PER_FIELD)
+  }
+}
+
+/** Those that have a checkpoint: nothing is thrown away of them before all have said that they hold it. */
+function isAcknowledged({ history, feed }: FeedState): boolean {
+  return (history.applied !== null || history.pending.length > 0) && feed.descriptor.collection !== SELF_COLLECTION
+}
+
+/** Everything that the beacon lists of `place`, and of the members' collection, is here. */
+function isHeld<Token>(core: Core<Token>, origin: string, place: string, beacon: Beacon): boolean {
+  const members = placeOf({ collection: MESH_COLLECTION, partition: '' })
+  for (const head of beacon.heads) {
+    if (head.place !== place && head.place !== members) continue
+    const state = core.feeds.in(head.place).find(({ feed }) => {
+      return feed.origin === origin && latin1(feed.descriptor.incarnation) === head.incarnation
+    })
+    if (state === undefined || state.head.seq < head.seq) return false
+  }
+  return true
+}
+
+function decodeBeacon(document: Document): Beacon | null {
+  const fields = new Map<string, Value>()
+  document.paths.forEach((path, i) => fields.set(path, document.values[i] as Value))
+  const at = fields.get('at')
+  if (typeof at !== 'number') return null
+  const heads: OwnHead[] = []
+  const acks = new Map<string, Held>()
+  for (const entry of entriesOf(fields, 'heads')) {
+    const [collection, partition, incarnation, seq] = entry
+    if (typeof collection !== 'string' || typeof partition !== 'string' || typeof seq !== 'number') continue
+    if (!(incarnation instanceof Uint8Array)) continue
+    heads.push({ place: placeOf({ collection, partition }), incarnation: latin1(incarnation), seq })
+  }
+  for (const [feedId, seq, hash8] of entriesOf(fields, 'acks')) {
+    if (!(feedId instanceof Uint8Array) || typeof seq !== 'number' || !(hash8 instanceof Uint8Array)) continue
+    acks.set(latin1(feedId), { feedId, seq, hash8 })
+  }
+  return { at, heads, acks }
+}
+
+function* entriesOf(fields: ReadonlyMap<string, Value>, name: string): Generator<readonly Value[]> {
+  for (let i = 0; ; i++) {
+    const entries = fields.get(`${name}/${i}`)
+    if (!Array.isArray(entries)) return
+    for (const entry of entries as readonly Value[]) if (Array.isArray(entry)) yield entry as readonly Value[]
+  }
+}

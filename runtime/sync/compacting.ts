@@ -1,0 +1,267 @@
+import { PROTOCOL_LIMITS } from '../base/limits.ts'
+import { OP_DELETE, OP_LINK, type Batch, type ChainPosition, type Ops, type Shape } from '../model/batch.ts'
+import { deadUnder, FLAG_CHECKPOINT, type Checkpoint, type Held } from '../model/checkpoint.ts'
+import { cellsOfOp, writeOf, type Document, type Source } from '../model/document.ts'
+import { placeOf } from '../model/names.ts'
+import { SequenceSet } from '../model/sequences.ts'
+import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
+import { decodeBatch } from '../wire/batch.ts'
+import { decodeBody } from '../wire/body.ts'
+import { encodeCheckpoint, isCheckpoint, rootOf } from '../wire/checkpoint.ts'
+import { stableBelow } from './beacons.ts'
+import type { Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import { copyParts, isKilledBy, livesOf, OpsCopy, type OpLife, type Tombstone } from './liveness.ts'
+import { writeInternal } from './writing.ts'
+
+/**
+ * An author's compaction of an own feed (protocol D16, D18): reads its batches in slices, finds which still count, tells
+ * those operations again of which most of the batch is dead, and signs a checkpoint that says what lives. Everything it
+ * finds dead stays dead whatever comes meanwhile, so nothing need stand still for it.
+ */
+
+/** Bytes of batches that one turn reads, and the pause until the next, in milliseconds. */
+const SLICE_BYTES = 65_536
+const SLICE_MS = 20
+/** Operations that one compaction tells again, and tombstones that it examines; the rest waits for the next. */
+const COPIES_MAX = PROTOCOL_LIMITS.opsPerBatchMax
+const TOMBSTONES_MAX = 10_000
+
+interface Examined {
+  readonly batch: Batch
+  readonly ops: Ops
+  readonly source: Source
+  /** Null when the batch counts whatever its operations are. */
+  readonly lives: readonly OpLife[] | null
+  readonly hash: Uint8Array
+}
+
+export class Compaction {
+  readonly state: FeedState
+  readonly floor: number
+  readonly before: ChainPosition
+  /** Batches stamped later are not looked at yet: what overtook them may still be taken back. */
+  readonly settledBelow: Hlc
+  readonly stableBelow: Hlc
+  /** Declared dead before, and still in the log. */
+  readonly dead: SequenceSet
+  nextAt = 0
+  /** Where the scan goes on: first the own feed, then, for tombstones, all feeds of the place. */
+  scan: { readonly state: FeedState; readonly to: number; seq: number }
+  readonly rest: FeedState[] = []
+  isSearching = false
+  readonly examined: Examined[] = []
+  /** Header hashes of batches that are kept unexamined. */
+  readonly kept: Map<number, Uint8Array> = new Map<number, Uint8Array>()
+  deadBytes = 0
+  keptBytes = 0
+  readonly tombstones: Map<string, Tombstone[]> = new Map<string, Tombstone[]>()
+  tombstoneCount = 0
+  examinedTombstones = 0
+  /** Tombstones that something retained still needs. */
+  readonly needed: Set<Tombstone> = new Set<Tombstone>()
+
+  constructor(state: FeedState, settledBelow: Hlc, stable: Hlc) {
+    this.state = state
+    this.floor = state.head.seq + 1
+    this.before = state.head
+    this.settledBelow = settledBelow
+    this.stableBelow = stable
+    const last = state.history.pending.at(-1) ?? state.history.applied
+    this.dead = last === null ? new SequenceSet() : deadUnder(last.checkpoint, state.history.retained)
+    this.scan = { state, to: state.head.seq, seq: 1 }
+  }
+}
+
+/** Begins a compaction when one is worth while, or does the next slice of the one under way. */
+export function compact<Token>(core: Core<Token>): void {
+  if (core.compaction === null) {
+    if (core.now.monotonicMs < core.compactAt) return
+    core.compactAt = core.now.monotonicMs + core.history.intervalMs
+    core.compaction = nextCompaction(core)
+  }
+  const compaction = core.compaction
+  if (compaction === null || core.now.monotonicMs < compaction.nextAt) return
+  compaction.nextAt = core.now.monotonicMs + SLICE_MS
+  if (readSlice(core, compaction)) return
+  core.compaction = null
+  finish(core, compaction)
+}
+
+export function compactDeadline<Token>(core: Core<Token>): number {
+  return core.compaction?.nextAt ?? core.compactAt
+}
+
+function nextCompaction<Token>(core: Core<Token>): Compaction | null {
+  for (const state of core.feeds.values()) {
+    if (!state.isOwn || state.isCommitting || !isDue(core, state)) continue
+    const { collection, partition } = state.feed.descriptor
+    const place = placeOf(state.feed.descriptor)
+    // A feed that jumped may hide what its unapplied base relied on (G4).
+    if (core.feeds.in(place).some(({ history }) => history.isJumped)) continue
+    const { pruneGraceMs, tombstoneGraceMs } = core.history
+    const nowMs = core.now.trust > 0 ? core.now.wallMs : msOfHlc(core.clock.last)
+    const stable = Math.min(stableBelow(core, place, collection, partition), hlcFromMs(nowMs - tombstoneGraceMs))
+    state.history.compactedAt = core.now.monotonicMs
+    return new Compaction(state, hlcFromMs(nowMs - pruneGraceMs), stable)
+  }
+  return null
+}
+
+/** When the feed has doubled since the last time; and now and then for the sake of its tombstones. */
+function isDue<Token>(core: Core<Token>, state: FeedState): boolean {
+  const { minBytes, intervalMs, tombstoneMs } = core.history
+  const { history, head } = state
+  const sinceLast = core.now.monotonicMs - history.compactedAt
+  if (head.seq === 0 || head.seq < history.compactedSeq || sinceLast < intervalMs) return false
+  const bytes = core.surroundings.head(state.feed.key)?.bytes ?? 0
+  if (bytes >= Math.max(minBytes, 2 * history.keptBytes)) return true
+  return history.hasTombstones && sinceLast >= tombstoneMs
+}
+
+/** True when there is more to read. */
+function readSlice<Token>(core: Core<Token>, compaction: Compaction): boolean {
+  const { scan } = compaction
+  const read = scan.seq > scan.to ? [] : core.surroundings.batches(scan.state.feed.key, scan.seq, SLICE_BYTES)
+  for (const bytes of read) {
+    const batch = decodeBatch(core.options.meshId, bytes)
+    if (!batch.ok) continue
+    scan.seq = batch.value.header.seq + 1
+    if (batch.value.header.seq > scan.to) break
+    if (compaction.isSearching) search(compaction, scan.state, batch.value)
+    else examine(core, compaction, batch.value)
+  }
+  if (read.length > 0 && scan.seq <= scan.to) return true
+  if (!compaction.isSearching) {
+    compaction.isSearching = true
+    const place = placeOf(compaction.state.feed.descriptor)
+    if (compaction.tombstoneCount > 0) compaction.rest.push(...core.feeds.in(place))
+  }
+  const next = compaction.rest.pop()
+  if (next === undefined) return false
+  compaction.scan = { state: next, to: Number.MAX_SAFE_INTEGER, seq: 1 }
+  return true
+}
+
+function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch): void {
+  const { header } = batch
+  const { feed } = compaction.state
+  // The checkpoint that is being made takes the place of every earlier one, and what was declared dead is not revived.
+  if (isCheckpoint(header) || compaction.dead.has(header.seq)) {
+    compaction.deadBytes += batch.bytes.length
+    return
+  }
+  const ops = decodeBody(header, batch.body)
+  if (header.hlc >= compaction.settledBelow || header.minReader > 1) return keep(compaction, batch)
+  if (!ops.ok) {
+    compaction.deadBytes += batch.bytes.length
+    return
+  }
+  const source: Source = { feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
+  const place = feed.descriptor
+  const lives = livesOf(ops.value, source, (key): Document | undefined => core.surroundings.document(place, key))
+  if (lives === null) return keep(compaction, batch)
+  compaction.examined.push({ batch, ops: ops.value, source, lives, hash: batch.hash })
+  for (const { parts } of lives) for (const { tombstone } of parts) if (tombstone) consider(compaction, tombstone)
+}
+
+function keep(compaction: Compaction, batch: Batch): void {
+  compaction.kept.set(batch.header.seq, batch.hash)
+  compaction.keptBytes += batch.bytes.length
+}
+
+/** A tombstone that is older than everything that can still come may go, unless something is found that it kills. */
+function consider(compaction: Compaction, tombstone: Tombstone): void {
+  compaction.examinedTombstones += 1
+  if (tombstone.stamp.hlc >= compaction.stableBelow || compaction.tombstoneCount >= TOMBSTONES_MAX) {
+    compaction.needed.add(tombstone)
+    return
+  }
+  compaction.tombstoneCount += 1
+  const others = compaction.tombstones.get(tombstone.key)
+  if (others) others.push(tombstone)
+  else compaction.tombstones.set(tombstone.key, [tombstone])
+}
+
+/** Looks in a batch of any feed of the place for what the tombstones keep dead. */
+function search(compaction: Compaction, state: FeedState, batch: Batch): void {
+  const { header } = batch
+  const ops = decodeBody(header, batch.body)
+  if (!ops.ok || !ops.value.docs.some((key) => compaction.tombstones.has(key))) return
+  const source: Source = { feed: state.feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
+  let at = 0
+  for (let index = 0; index < ops.value.opDocs.length; index++) {
+    const shape = ops.value.shapes[ops.value.opShapes[index] as number] as Shape
+    const from = at
+    at += shape.paths.length
+    const candidates = compaction.tombstones.get(ops.value.docs[ops.value.opDocs[index] as number] as string)
+    if (candidates === undefined || shape.kind > OP_LINK) continue
+    const write = writeOf(source, ops.value.stamps?.[index] ?? null, index)
+    const cells =
+      shape.kind === OP_DELETE ? [[null, null, write] as const] : cellsOfOp(shape, ops.value.values, from, write)
+    for (const [cell, value, stamp] of cells) {
+      for (const tombstone of candidates) {
+        if (isKilledBy(tombstone, cell, stamp, value === null)) compaction.needed.add(tombstone)
+      }
+    }
+  }
+}
+
+/** Signs what was found. */
+function finish<Token>(core: Core<Token>, compaction: Compaction): void {
+  const { state, floor, before, examined, kept, needed } = compaction
+  const counts = ({ isLive, tombstone }: OpLife['parts'][number]): boolean =>
+    isLive && (tombstone === null || needed.has(tombstone))
+  const live = new Map(kept)
+  const copies = new OpsCopy()
+  let { keptBytes, deadBytes } = compaction
+  for (const { batch, ops, source, lives, hash } of examined) {
+    const counted = (lives ?? []).filter(({ parts }) => parts.some(counts))
+    const isMostlyDead = counted.length * 2 < ops.opDocs.length && copies.size + counted.length <= COPIES_MAX
+    if (counted.length === 0 || isMostlyDead) {
+      deadBytes += batch.bytes.length
+      if (lives !== null) copyParts(ops, source, lives, counts, copies)
+    } else {
+      keptBytes += batch.bytes.length
+      live.set(batch.header.seq, hash)
+    }
+  }
+  const { history } = state
+  history.keptBytes = keptBytes
+  history.compactedSeq = floor
+  history.hasTombstones = needed.size > 0
+  core.keepHistory(state)
+  const isJumped = core.feeds.in(placeOf(state.feed.descriptor)).some((other) => other.history.isJumped)
+  const deps = depsOf(core, state)
+  if (isJumped || deadBytes < 512 + deps.length * 64) return
+  if (copies.size > 0 && !writeInternal(core, state, copies)) return
+  const seqs = [...live.keys()].sort((a, b) => a - b)
+  const checkpoint: Checkpoint = {
+    floor,
+    live: SequenceSet.of(seqs),
+    root: rootOf(seqs.map((seq) => live.get(seq) as Uint8Array)),
+    before,
+    deps,
+    dropsTombstones: needed.size < compaction.examinedTombstones,
+  }
+  if (!writeInternal(core, state, { body: encodeCheckpoint(checkpoint), flags: FLAG_CHECKPOINT })) return
+  const { collection, partition } = state.feed.descriptor
+  core.emit('compacted', {
+    collection,
+    partition,
+    live: seqs.length,
+    deadBytes,
+    again: copies.size,
+    dropsTombstones: checkpoint.dropsTombstones,
+  })
+}
+
+/** What this gateway holds of the other feeds there: whoever applies the checkpoint must hold as much. */
+function depsOf<Token>(core: Core<Token>, own: FeedState): Held[] {
+  const deps: Held[] = []
+  for (const state of core.feeds.in(placeOf(own.feed.descriptor))) {
+    if (state === own || state.head.seq === 0 || !core.surroundings.authority.isShared(state.feed)) continue
+    deps.push({ feedId: state.feed.id, seq: state.head.seq, hash8: state.head.hash.slice(0, 8) })
+  }
+  return deps
+}

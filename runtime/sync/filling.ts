@@ -1,0 +1,157 @@
+import { equal, hex } from '../base/bytes.ts'
+import type { Batch } from '../model/batch.ts'
+import type { SignedCheckpoint } from '../model/checkpoint.ts'
+import type { SequenceSet } from '../model/sequences.ts'
+import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
+import { decodeCheckpoint, rootOf } from '../wire/checkpoint.ts'
+import type { Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import type { LinkState } from './link.ts'
+import { ask } from './pulling.ts'
+
+/**
+ * Catching up with a feed whose past was pruned (protocol D16): the neighbour offers the author's checkpoint, we ask for
+ * just the live batches that we lack, they are stored beside the chain, and when all are on their way to the disk the feed
+ * jumps to the checkpoint's floor and goes on from there. What came is kept when the link or the power goes.
+ */
+export interface Fill {
+  readonly signed: SignedCheckpoint
+  readonly batch: Batch
+  readonly link: LinkState
+  /** Live batches that are lacking. */
+  readonly wanted: SequenceSet
+  /** Hashes of those that came. */
+  readonly hashes: Map<number, Uint8Array>
+  /** The last one of those that were asked for. */
+  askedTo: number
+}
+
+/** `differs`: what the author says is live isn't what is held of it, so there are two branches. */
+export type FillProgress = 'goes on' | 'jumped' | 'differs'
+
+/** Runs of sequences in one WANT: a message must fit a frame. */
+const RUNS_PER_WANT = 256
+/** Dead batches that cost less to send along than a checkpoint and a round trip. */
+const DEAD_BATCHES_SENT = 8
+const READ_BYTES = 262_144
+
+/** Whether a neighbour that wants the feed from `from` on is better served with our base checkpoint first. */
+export function isOfferDue(state: FeedState, from: number): boolean {
+  const { base, retained } = state.history
+  if (base === null || from >= base.checkpoint.floor) return false
+  const last = base.checkpoint.floor - 1
+  if (retained.runEnd(from) < last) return true
+  return last - from + 1 - base.checkpoint.live.within(from, last).size > DEAD_BATCHES_SENT
+}
+
+/** The checkpoint in a stored batch; null when it is gone or means nothing. */
+export function readCheckpoint<Token>(core: Core<Token>, feedKey: string, seq: number): SignedCheckpoint | null {
+  const [bytes] = core.surroundings.batches(feedKey, seq, 0)
+  const batch = bytes === undefined || seqOfBatch(bytes) !== seq ? null : decodeBatch(core.options.meshId, bytes)
+  return batch?.ok === true ? signedCheckpoint(batch.value) : null
+}
+
+export function signedCheckpoint({ header, body }: Batch): SignedCheckpoint | null {
+  const checkpoint = decodeCheckpoint(header, body)
+  return checkpoint.ok ? { seq: header.seq, hlc: header.hlc, checkpoint: checkpoint.value } : null
+}
+
+/** A checkpoint ahead of our head, its signature checked: asks for what we lack of what it says is live. */
+export function beginFill<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): FillProgress {
+  const signed = signedCheckpoint(batch)
+  if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1) {
+    // What is lacking was never dropped: a frame was lost.
+    if (state.parent === link) ask(core, link, state)
+    return 'goes on'
+  }
+  const { floor, live } = signed.checkpoint
+  const known = state.fill?.hashes ?? new Map<number, Uint8Array>()
+  const wanted = live.within(state.tip.seq + 1, floor - 1).without(state.history.retained)
+  for (const seq of known.keys()) wanted.deleteRange(seq, seq)
+  state.fill = { signed, batch, link, wanted, hashes: known, askedTo: 0 }
+  state.parent = link
+  if (state.fill.wanted.isEmpty) return endFill(core, state, state.fill)
+  askForParts(core, state, state.fill)
+  return 'goes on'
+}
+
+/** Whether a batch is one that the fill waits for. */
+export function isWanted(state: FeedState, seq: number): boolean {
+  return state.fill?.wanted.has(seq) === true
+}
+
+/** A part of the fill, its signature checked. The caller stores it. */
+export function takePart<Token>(core: Core<Token>, state: FeedState, fill: Fill, batch: Batch): FillProgress {
+  const { seq } = batch.header
+  fill.wanted.deleteRange(seq, seq)
+  fill.hashes.set(seq, batch.hash)
+  state.touchedAt = core.now.monotonicMs
+  state.attempts = 0
+  if (state.tip.seq + 1 >= fill.signed.checkpoint.floor) {
+    state.fill = null
+    return 'goes on'
+  }
+  if (fill.wanted.isEmpty) return endFill(core, state, fill)
+  if (seq >= fill.askedTo) askForParts(core, state, fill)
+  return 'goes on'
+}
+
+/** All is here, or was: the feed jumps, unless what is here isn't what the author had. */
+export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill): FillProgress {
+  const { checkpoint, hlc } = fill.signed
+  const hashes = liveHashes(core, state, fill)
+  if (hashes.length < checkpoint.live.size) {
+    // Some is on its way to the disk and can't be read yet: `committed` comes back to this. Or it is gone from there.
+    if (!state.isCommitting) askForGone(core, state, fill)
+    return 'goes on'
+  }
+  state.fill = null
+  if (!equal(rootOf(hashes), checkpoint.root)) return 'differs'
+  state.verified = checkpoint.before
+  state.tip = checkpoint.before
+  core.clock.observe(hlc)
+  core.verified.push({ link: fill.link, state, batch: fill.batch, place: checkpoint.before })
+  ask(core, fill.link, state)
+  core.emit('jumped', { feed: hex(state.feed.id), origin: state.feed.origin, to: checkpoint.before.seq })
+  return 'jumped'
+}
+
+function liveHashes<Token>(core: Core<Token>, state: FeedState, { signed, hashes }: Fill): Uint8Array[] {
+  const { live } = signed.checkpoint
+  const found = new Map(hashes)
+  for (let seq = live.next(1); seq !== null;) {
+    if (found.has(seq)) {
+      seq = live.next(seq + 1)
+      continue
+    }
+    const read = core.surroundings.batches(state.feed.key, seq, READ_BYTES)
+    if (read.length === 0) break
+    for (const bytes of read) {
+      const at = seqOfBatch(bytes)
+      const batch = live.has(at) && !found.has(at) ? decodeBatch(core.options.meshId, bytes) : null
+      if (batch?.ok === true) found.set(at, batch.value.hash)
+      seq = live.next(Math.max(at, seq ?? at) + 1)
+    }
+  }
+  return [...live.values()].flatMap((seq) => found.get(seq) ?? [])
+}
+
+/** Batches that this gateway should hold, and doesn't, are fetched like those that it never had. */
+function askForGone<Token>(core: Core<Token>, state: FeedState, fill: Fill): void {
+  const { live } = fill.signed.checkpoint
+  for (const seq of live.values()) {
+    if (fill.hashes.has(seq)) continue
+    const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
+    if (bytes === undefined || seqOfBatch(bytes) !== seq) fill.wanted.add(seq)
+  }
+  if (!fill.wanted.isEmpty) askForParts(core, state, fill)
+}
+
+function askForParts<Token>(core: Core<Token>, state: FeedState, fill: Fill): void {
+  const alias = fill.link.theirAliases.get(state)
+  if (alias === undefined) return
+  const runs = fill.wanted.runs.slice(0, RUNS_PER_WANT * 2)
+  fill.askedTo = runs.at(-1) ?? 0
+  state.touchedAt = core.now.monotonicMs
+  core.say(fill.link, { type: 'want', entries: [[alias, runs[0] ?? 0, 0, runs]] })
+}

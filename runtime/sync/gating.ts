@@ -1,0 +1,153 @@
+import { latin1 } from '../base/bytes.ts'
+import { deadUnder, type SignedCheckpoint } from '../model/checkpoint.ts'
+import { SequenceSet } from '../model/sequences.ts'
+import type { Batch } from '../model/batch.ts'
+import { placeOf } from '../model/names.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
+import type { Arrival, Core } from './core.ts'
+import { signedCheckpoint } from './filling.ts'
+import { historyKey, type FeedHistory } from './history.ts'
+import type { FeedState } from './feeds.ts'
+
+/**
+ * Which checkpoints are applied, and what leaves the log for it (protocol D17). A checkpoint is applied when this gateway
+ * holds all that its author held when it decided (G1); a feed that jumped counts as far as its head before the jump, until
+ * its base is applied too (G2); none is applied that is older than the base (G3). What is applied at once is the greatest
+ * set of checkpoints that permit each other.
+ */
+
+/** Batches that one commit drops: each is read once more, to know which documents it touched. */
+const DROP_AT_ONCE = 256
+
+/** Applies what may be applied in every place where something is pending. */
+export function applyCheckpoints<Token>(core: Core<Token>): void {
+  if (core.gatedVersion === core.feeds.version) return
+  core.gatedVersion = core.feeds.version
+  for (const place of core.pendingPlaces) {
+    const states = core.feeds.in(place)
+    for (const [state, checkpoint] of applicable(core, states)) {
+      state.history.apply(checkpoint)
+      core.droppable.add(state)
+      core.keepHistory(state)
+    }
+    if (states.every(({ history }) => history.pending.length === 0)) core.pendingPlaces.delete(place)
+  }
+}
+
+/** The greatest fixpoint: begins with the newest checkpoint of each feed and goes back from those that lack something. */
+function applicable<Token>(core: Core<Token>, states: readonly FeedState[]): [FeedState, SignedCheckpoint][] {
+  const chosen = new Map<FeedState, number>()
+  for (const state of states) chosen.set(state, candidates(state).length)
+  for (let isChanged = true; isChanged;) {
+    isChanged = false
+    for (const [state, count] of chosen) {
+      let left = count
+      while (left > 0 && !isPermitted(core, chosen, state, candidates(state)[left - 1] as SignedCheckpoint)) left -= 1
+      if (left === count) continue
+      chosen.set(state, left)
+      isChanged = true
+    }
+  }
+  const found: [FeedState, SignedCheckpoint][] = []
+  for (const [state, count] of chosen) {
+    if (count > 0) found.push([state, candidates(state)[count - 1] as SignedCheckpoint])
+  }
+  // In the order in which they were made: one may rely on what another dropped.
+  return found.sort(([, a], [, b]) => a.hlc - b.hlc)
+}
+
+function candidates(state: FeedState): readonly SignedCheckpoint[] {
+  return state.history.pending.filter(({ seq }) => seq <= state.head.seq)
+}
+
+function isPermitted<Token>(
+  core: Core<Token>,
+  chosen: ReadonlyMap<FeedState, number>,
+  state: FeedState,
+  { seq, checkpoint }: SignedCheckpoint,
+): boolean {
+  const { base } = state.history
+  if (base !== null && base.seq > seq) return false
+  return checkpoint.deps.every((dep) => {
+    const other = core.feeds.get(latin1(dep.feedId))
+    if (other === undefined) return false
+    return countedHead(chosen, other) >= dep.seq
+  })
+}
+
+function countedHead(chosen: ReadonlyMap<FeedState, number>, state: FeedState): number {
+  const { base, applied, preJump } = state.history
+  const count = chosen.get(state) ?? 0
+  const level = count > 0 ? (candidates(state)[count - 1] as SignedCheckpoint).seq : (applied?.seq ?? 0)
+  return base !== null && base.seq > level ? preJump : state.head.seq
+}
+
+/** What is dead under the applied checkpoint and still stored. */
+export function trashOf(state: FeedState): SequenceSet {
+  const { applied, retained } = state.history
+  return applied === null ? new SequenceSet() : deadUnder(applied.checkpoint, retained)
+}
+
+/** Lets dead batches leave the log, some with each commit, those of earlier checkpoints first. */
+export function dropDead<Token>(core: Core<Token>): void {
+  if (core.isDropping || core.droppable.size === 0) return
+  const [state] = [...core.droppable].sort((a, b) => (a.history.applied?.hlc ?? 0) - (b.history.applied?.hlc ?? 0))
+  if (state === undefined) return
+  const seqs = firstOf(trashOf(state), DROP_AT_ONCE)
+  if (seqs.isEmpty) {
+    core.droppable.delete(state)
+    return dropDead(core)
+  }
+  core.isDropping = true
+  const ticket = core.nextTicket()
+  core.committing.set(ticket, { arrivals: [], own: null, drop: { state, seqs, head: null } })
+  core.outputs.push({ type: 'commit', ticket, batches: [], drops: [{ feed: state.feed, seqs }], records: [] })
+}
+
+/** A drop is on the disk. */
+export function dropped<Token>(core: Core<Token>, state: FeedState, seqs: SequenceSet): void {
+  core.isDropping = false
+  state.history.retained.delete(seqs)
+}
+
+/** The records of feeds among whose arrivals are checkpoints, as they are when all of them are on the disk. */
+export function historiesOf(
+  arrivals: readonly Pick<Arrival, 'state' | 'batch' | 'place'>[],
+): { key: string; value: Uint8Array }[] {
+  const histories = new Map<FeedState, FeedHistory>()
+  for (const { state, batch, place } of arrivals) {
+    const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+    if (signed === null) continue
+    const history = histories.get(state) ?? state.history.clone()
+    histories.set(state, history)
+    if (typeof place === 'object') history.jump(signed, state.head.seq)
+    else history.add(signed)
+  }
+  return [...histories].map(([state, history]) => ({ key: historyKey(state.feed), value: history.encode() }))
+}
+
+/** A checkpoint came to the disk: it waits to be applied. */
+export function noteHistory<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  batch: Batch,
+  place: Arrival['place'],
+  headBefore: number,
+): void {
+  const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+  if (signed === null) return
+  if (typeof place === 'object') state.history.jump(signed, headBefore)
+  else state.history.add(signed)
+  core.pendingPlaces.add(placeOf(state.feed.descriptor))
+}
+
+function firstOf(seqs: SequenceSet, count: number): SequenceSet {
+  const first = new SequenceSet()
+  let left = count
+  for (const seq of seqs.values()) {
+    if (left === 0) break
+    first.add(seq)
+    left -= 1
+  }
+  return first
+}
