@@ -11,6 +11,7 @@ import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pu
 import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
 import { send } from './sending.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
 import { addWrite, cutBatches, stampsOf, tokensOf, writeDeadline } from './writing.ts'
 
 /**
@@ -130,7 +131,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     state.answered(true)
     if (state.fill?.wanted.isEmpty === true) fillOn(core, link, state, batch)
     // The end of a fill is the offer that began it, which was counted then.
-    if (typeof place !== 'object') link.consumedBytes += batch.bytes.length
+    if (typeof place !== 'object' || !isCheckpoint(batch.header)) link.consumedBytes += batch.bytes.length
     link.owed.add(state)
     link.isAckDue = true
     spread(core, state)

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { setImmediate as turn } from 'node:timers/promises'
+import { test } from 'node:test'
+import { peerIdOf } from '../../runtime/crypto/identity.ts'
+import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
+import { Driver } from '../../runtime/driver/driver.ts'
+import { DocumentService } from '../../runtime/operations/documents.ts'
+import { trimSeries } from '../../runtime/operations/retention.ts'
+import { SILENT_LOG } from '../../runtime/ports/log.ts'
+import type { LinkPeer } from '../../runtime/ports/link.ts'
+import { createMemoryStore, type MemoryStore } from '../../runtime/store/memory.ts'
+import { verifyStore } from '../../runtime/store/verify.ts'
+
+const MESH = new Uint8Array(16).fill(4)
+const verifier = createVerifier()
+
+interface Gateway {
+  readonly driver: Driver
+  readonly store: MemoryStore
+  readonly documents: DocumentService
+  readonly peer: LinkPeer
+}
+
+function gateway(name: number): Gateway {
+  const signer = createSigner(new Uint8Array(32).fill(name))
+  const { publicKey } = signer
+  const peerId = peerIdOf(publicKey)
+  const store = createMemoryStore()
+  const driver = new Driver({
+    engine: {
+      meshId: MESH,
+      peerId,
+      publicKey,
+      incarnation: new Uint8Array(8).fill(name),
+      clockFloor: 0,
+      name: String(name),
+      version: '',
+      batchDelayMs: 0,
+      batchOpsMax: 1_024,
+    },
+    store,
+    clock: { wallMs: () => Date.now(), monotonicMs: () => performance.now(), trust: () => 2 },
+    authority: {
+      isKnown: () => true,
+      permits: () => true,
+      learn: () => false,
+      chainOf: () => [],
+      isShared: () => true,
+      writers: () => [],
+      isMember: () => true,
+    },
+    sign: (message) => signer.sign(message),
+    verify: (key, message, signature) => verifier.verify(key, message, signature),
+    log: SILENT_LOG,
+    onEvent: () => {},
+  })
+  const documents = new DocumentService({
+    store,
+    writer: driver,
+    rules: () => ({ partitionOf: () => '', isSeries: () => true, kindsOf: () => new Map(), refusal: () => null }),
+    instance: '0000000000000000',
+    isValid: () => true,
+  })
+  return { driver, store, documents, peer: { peerId, publicKey, chain: [], name: String(name) } as unknown as LinkPeer }
+}
+
+/** Frames of each go to the other at the end of the turn. */
+function link(a: Gateway, b: Gateway, number: number): void {
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    linksOf(from).set(number, to)
+    from.driver.start({
+      send: (id, bytes) => {
+        setImmediate(() => linksOf(from).get(id)?.driver.frame(id, bytes.slice()))
+        return true
+      },
+      close: (_, reason) => assert.fail(reason),
+    })
+  }
+  a.driver.up(number, b.peer)
+  b.driver.up(number, a.peer)
+}
+
+const links = new Map<Gateway, Map<number, Gateway>>()
+
+function linksOf(of: Gateway): Map<number, Gateway> {
+  const known = links.get(of) ?? new Map<number, Gateway>()
+  links.set(of, known)
+  return known
+}
+
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  for (let i = 0; i < 20_000; i++) {
+    if (isSo()) return
+    await turn()
+  }
+  assert.fail(`never: ${what}`)
+}
+
+const numbers = ({ documents }: Gateway): unknown[] => [...documents.list('readings')].map(({ value }) => value['n'])
+
+async function write(to: Gateway, from: number, count: number): Promise<void> {
+  for (let n = from; n < from + count; n++) await to.documents.put('readings', 'sensor', { n })
+}
+
+test('retention lets whole batches go, the oldest first, and a newcomer begins where its neighbour does', async () => {
+  const [a, b, c] = [gateway(1), gateway(2), gateway(3)]
+  await write(a, 0, 50)
+  const head = [...a.store.heads()][0]
+  assert.ok(head)
+  const all = head.bytes + 50 * 200
+  assert.equal(await trimSeries(a.store, () => ({ ageMs: null, bytes: all }), null), 0)
+  assert.equal(await trimSeries(a.store, () => ({ ageMs: null, bytes: all * 0.51 }), null), 25)
+  const rest = Array.from({ length: 25 }, (_, i) => i + 25)
+  assert.deepEqual(numbers(a), rest)
+  assert.equal(a.documents.count('readings'), 25)
+  const { seq, retained } = [...a.store.heads()][0] ?? assert.fail()
+  assert.deepEqual([seq, [...retained.runs]], [50, [26, 50]], 'the head stays')
+
+  link(a, b, 1)
+  await until('the newcomer has what is left', () => b.documents.count('readings') === 25)
+  assert.deepEqual(numbers(b), rest)
+  assert.deepEqual(b.documents.digest(), a.documents.digest())
+  await write(a, 50, 10)
+  await until('rows go on', () => b.documents.count('readings') === 35)
+  await write(b, 1_000, 3)
+  await until('both ways', () => a.documents.count('readings') === 38)
+
+  // Each keeps as much as it likes; only what is newer than what it holds is sent.
+  assert.equal(await trimSeries(b.store, () => ({ ageMs: null, bytes: 1 }), null), 36)
+  assert.deepEqual(numbers(b).sort(), [1_002, 59])
+  assert.deepEqual(b.documents.digest(), a.documents.digest())
+  link(b, c, 2)
+  await until('what its neighbour has', () => c.documents.count('readings') === 2)
+  await write(a, 60, 5)
+  await until('through the one between', () => c.documents.count('readings') === 7)
+  link(a, c, 3)
+  await write(c, 2_000, 1)
+  await until('and back', () => a.documents.count('readings') === 44)
+  assert.deepEqual(c.documents.digest(), a.documents.digest())
+  for (const { store } of [a, b, c]) {
+    const verified = await verifyStore(store, { meshId: MESH, verify: () => true })
+    assert.deepEqual([verified.bad, verified.differences], [[], 0])
+  }
+  for (const { driver } of [a, b, c]) await driver.close()
+})
+
+test('rows go by age, and without a clock by the age of the last one', async () => {
+  const a = gateway(4)
+  await write(a, 0, 5)
+  const keep = { ageMs: 3_600_000, bytes: null }
+  assert.equal(await trimSeries(a.store, () => keep, Date.now()), 0)
+  assert.equal(await trimSeries(a.store, () => keep, null), 0)
+  assert.equal(await trimSeries(a.store, () => keep, Date.now() + 7_200_000), 4, 'all but the last')
+  assert.deepEqual(numbers(a), [4])
+  assert.equal(await trimSeries(a.store, () => keep, Date.now() + 7_200_000), 0)
+  await a.driver.close()
+})
