@@ -130,7 +130,7 @@ test('retention lets whole batches go, the oldest first, and a newcomer begins w
 
   // Each keeps as much as it likes; only what is newer than what it holds is sent.
   assert.equal(await trimSeries(b.store, () => ({ ageMs: null, bytes: 1 }), null), 36)
-  assert.deepEqual(numbers(b).sort(), [1_002, 59])
+  assert.deepEqual(new Set(numbers(b)), new Set([59, 1_002]))
   assert.deepEqual(b.documents.digest(), a.documents.digest())
   link(b, c, 2)
   await until('what its neighbour has', () => c.documents.count('readings') === 2)
