@@ -235,6 +235,9 @@ export class Gateway {
       onFatal: (error) => this.#fail(error),
     })
     this.#drafts.load(this.#store)
+    this.#store.knowOwn(
+      ({ origin, descriptor }) => origin === this.#peerId && hex(descriptor.incarnation) === this.#incarnation,
+    )
     for (const { key, value } of this.#store.scanRecords(CONTACT_RECORDS)) {
       if (value) this.#lastContact.set(key.slice(CONTACT_RECORDS.length), Number(Buffer.from(value).toString()))
     }

@@ -15,6 +15,7 @@ import type {
   WatchOptions,
 } from './ports/operations.ts'
 import { SILENT_LOG, type Log } from './ports/log.ts'
+import type { Conflict } from './ports/store.ts'
 import type { DeviceProfile } from './profile/defaults.ts'
 
 /** The public API: a gateway inside your own program. */
@@ -22,6 +23,7 @@ import type { DeviceProfile } from './profile/defaults.ts'
 export { MarramError, ERROR_CODES, type ErrorCode } from './base/errors.ts'
 export { initGateway, joinGateway, type NewIdentity } from './setup.ts'
 export type {
+  Conflict,
   DeviceProfile,
   DocumentView,
   Fields,
@@ -101,6 +103,11 @@ export class Gateway {
 
   peers(): readonly PeerView[] {
     return this.#operations.peers()
+  }
+
+  /** Concurrent writes to one field of which one was lost, the latest first. */
+  conflicts(options?: Parameters<Operations['conflicts']>[0]): Iterable<Conflict> {
+    return this.#operations.conflicts(options)
   }
 
   /** One invite token for another gateway. */

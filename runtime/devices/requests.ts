@@ -34,6 +34,10 @@ const HANDLERS: { readonly [operation: string]: Handler } = {
     const options = { ...(typeof depth === 'number' && { depth }), reverse: reverse === true }
     return [...operations.walk(text(request, 'collection'), text(request, 'key'), options)].slice(0, ITEMS_MAX)
   },
+  conflicts: (operations, request) => {
+    const collection = optionalText(request, 'collection')
+    return [...operations.conflicts({ limit: ITEMS_MAX, ...(collection !== undefined && { collection }) })]
+  },
   digest: (operations, request) => operations.digest(optionalText(request, 'collection')),
   status: (operations) => operations.status(),
   peers: (operations) => operations.peers(),

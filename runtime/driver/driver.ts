@@ -49,6 +49,7 @@ export class Driver implements LinkHandler, Writer {
       getRecord: (key) => store.getRecord(key),
       head: (feedKey) => store.head(feedKey),
       document: (space, key) => store.get(space, key),
+      documentToWrite: (space, key) => store.getToWrite(space, key),
       authority,
       sign,
     })

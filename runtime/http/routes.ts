@@ -26,6 +26,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['GET', 'profile', (exchange) => answerJson(exchange, exchange.operations.profile())],
   ['PUT', 'profile', async (exchange) => answerJson(exchange, await setProfile(exchange))],
   ['GET', 'digest', (exchange) => answerJson(exchange, digest(exchange))],
+  ['GET', 'conflicts', (exchange) => answerJson(exchange, conflicts(exchange))],
   ['GET', 'collections', (exchange) => answerJson(exchange, exchange.operations.status().collections)],
   ['GET', 'collections/{collection}/count', (exchange) => answerJson(exchange, { count: count(exchange) })],
   ['GET', 'collections/{collection}/changes', streamChanges],
@@ -76,6 +77,14 @@ function decoded(segment = ''): string {
 
 function digest({ operations, search }: Exchange): unknown {
   return operations.digest(search.get('collection') ?? undefined)
+}
+
+function conflicts({ operations, search }: Exchange): unknown {
+  const collection = search.get('collection')
+  const { limit } = queryOf(search)
+  return [
+    ...operations.conflicts({ ...(collection !== null && { collection }), ...(limit !== undefined && { limit }) }),
+  ]
 }
 
 function count({ operations, collection, search }: Exchange): number {

@@ -18,7 +18,7 @@ import type {
   WatchEvent,
   WatchOptions,
 } from '../ports/operations.ts'
-import type { DocumentPlace, Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
+import type { Conflict, DocumentPlace, Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
 import type { Writer, WriteOp } from '../ports/writer.ts'
 import { opsOfFields, rowOf } from './changes.ts'
 import { checkCollection, countDocuments, readDocuments, spacesOf, type Reader } from './reading.ts'
@@ -122,6 +122,12 @@ export class DocumentService implements Documents {
       kindsOf: (name) => this.#kindsOf(name),
     }
     return walkLinks(graph, collection, key, options)
+  }
+
+  conflicts({ collection, limit }: { readonly collection?: string; readonly limit?: number } = {}): Conflict[] {
+    if (collection !== undefined) checkCollection(collection)
+    const all = this.#with.store.conflicts()
+    return all.filter((each) => collection === undefined || each.collection === collection).slice(0, limit)
   }
 
   watch(collection: string, options: WatchOptions = {}): AsyncIterable<WatchEvent> {

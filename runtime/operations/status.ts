@@ -69,6 +69,7 @@ export function statusOf(seen: Observed): StatusView {
     collections: Object.fromEntries([...seen.collections].filter(([, { count }]) => count > 0)),
     links: { up: seen.links.filter(({ isGreeted }) => isGreeted).length, ...seen.totals },
     lag: lags.reduce((worst, lag) => (lag.batches > worst.batches ? lag : worst), NO_LAG),
+    conflicts: seen.store.conflicts().length,
     queue: { writes: seen.waitingWrites, messages: queuedMessages, messageBytes: queuedBytes },
     clock: { class: seen.clock.class, aheadMs: Math.max(0, msOfHlc(seen.clock.hlc) - seen.wallMs) },
     storage,

@@ -1,6 +1,6 @@
 import type { Fields, Value } from '../model/value.ts'
 import type { ClockClass } from './clock.ts'
-import type { StorageStatus } from './store.ts'
+import type { Conflict, StorageStatus } from './store.ts'
 
 /**
  * What a gateway does for its users, whichever door they come through: command line, MQTT, HTTP, library. Every failure
@@ -116,6 +116,8 @@ export interface Documents {
   count(collection: string, query?: Query): number
   /** Documents reached over links, nearest first. Throws `not-found`, `too-large`. */
   walk(collection: string, key: string, options?: WalkOptions): Iterable<WalkStep>
+  /** Concurrent writes of which one was lost, the latest first. */
+  conflicts(options?: { readonly collection?: string; readonly limit?: number }): Iterable<Conflict>
   watch(collection: string, options?: WatchOptions): AsyncIterable<WatchEvent>
   /** Digests in hexadecimal by collection, names sorted, empty collections left out. */
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } }
@@ -162,6 +164,8 @@ export interface StatusView {
   readonly links: { readonly up: number; readonly bytesSent: number; readonly bytesReceived: number }
   /** The greatest lag of any linked peer. */
   readonly lag: LagView
+  /** Concurrent writes of which one was lost, as far as they are remembered: see `conflicts`. */
+  readonly conflicts: number
   /** Local writes not yet on the disk; messages queued for absent MQTT clients. */
   readonly queue: { readonly writes: number; readonly messages: number; readonly messageBytes: number }
   readonly clock: { readonly class: ClockClass; readonly aheadMs: number }

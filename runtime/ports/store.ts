@@ -1,6 +1,7 @@
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import type { SequenceSet } from '../model/sequences.ts'
+import type { Value } from '../model/value.ts'
 
 /**
  * What a gateway keeps. One append may carry batches and small key-value records (cursors, broker sessions): they become
@@ -89,6 +90,8 @@ export interface Change extends Space {
 export interface Documents {
   /** Undefined when nothing was ever written under the key; a deleted document is a Document without cells. */
   get(space: Space, key: string): Document | undefined
+  /** The same, of a document that is about to be written: kept at hand until then. */
+  getToWrite(space: Space, key: string): Document | undefined
   /**
    * Up to `limit` entries in the order of their keys' UTF-8 bytes, tombstones included, from the first key that is
    * at least `start` (exclusively, when `isAfter`) and begins with `prefix`. Never holds a read transaction afterwards.
@@ -98,6 +101,8 @@ export interface Documents {
   referrers(to: DocumentPlace, limit: number): DocumentPlace[]
   /** The last entry in that order whose key begins with `prefix`. */
   last(space: Space, prefix: string): DocumentEntry | undefined
+  /** Writes that were lost to concurrent ones, the latest first; the oldest give way. */
+  conflicts(): Conflict[]
   /** Every space in which something was written, in order. */
   spaces(): Space[]
   /**
@@ -107,6 +112,25 @@ export interface Documents {
   summary(space: Space): { readonly count: number; readonly digest: Uint8Array }
   /** Called after an append's flush for every document it changed, before the append resolves. Returns how to stop. */
   subscribe(listener: (change: Change) => void): () => void
+}
+
+/** Two authors wrote a field at once: neither had seen the other's value, and one was lost. */
+export interface Conflict {
+  readonly collection: string
+  readonly partition: string
+  readonly key: string
+  readonly field: string
+  readonly won: ConflictSide
+  readonly lost: ConflictSide
+  readonly why: string
+}
+
+export interface ConflictSide {
+  readonly value: Value
+  readonly author: string
+  readonly stamp: string
+  /** The value was too large to be kept, and is null. */
+  readonly isLarge?: boolean
 }
 
 export interface ScanRange {

@@ -7,6 +7,7 @@ import {
   keepCells,
   mergeOps,
   type Document,
+  type Rival,
   type Source,
   type Write,
 } from '../model/document.ts'
@@ -77,6 +78,13 @@ export class DocumentTable {
     return this.#loadFromBase(table, key)?.document
   }
 
+  getToWrite(space: Space, key: string): Document | undefined {
+    const table = this.space(space)
+    if (table === undefined) return undefined
+    const { document } = table.entries.get(key) ?? this.#load(table, key)
+    return isBlank(document) ? undefined : document
+  }
+
   scan(space: Space, range: ScanRange): DocumentEntry[] {
     const table = this.space(space)
     const found: DocumentEntry[] = []
@@ -122,7 +130,7 @@ export class DocumentTable {
   }
 
   /** Merges a batch's operations. What they changed waits for `settle`. */
-  merge(space: Space, ops: Ops, source: Source): void {
+  merge(space: Space, ops: Ops, source: Source, met: ((rival: Rival) => void) | null): void {
     const table = this.#spaceFor(space)
     let entry: Entry
     mergeOps(
@@ -137,6 +145,7 @@ export class DocumentTable {
         if (effect === CHANGED) this.#noteChange(entry)
         else this.#moved.add(entry)
       },
+      met,
     )
   }
 

@@ -5,6 +5,7 @@ import { isSeries, shownOps } from '../model/rows.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { AppendBatch, Change, Space } from '../ports/store.ts'
 import type { Base } from './base.ts'
+import { ConflictLog } from './conflicts.ts'
 import { DocumentTable } from './documents.ts'
 import { foldDocuments, opsOfStored } from './fold.ts'
 import { BATCH_HIDDEN, FeedTable, type StoredBatch, type StoredFeed } from './feeds.ts'
@@ -25,12 +26,14 @@ export class State {
   readonly documents: DocumentTable
   readonly records: RecordTable
   readonly #bytesMax: number
+  readonly conflicts: ConflictLog
 
   constructor(base: Base, bytesMax: number = GATEWAY_LIMITS.tableBytesMax) {
     this.#bytesMax = bytesMax
     this.feeds = new FeedTable(base)
     this.documents = new DocumentTable(base, (number): Feed | undefined => this.feeds.byNumber(number)?.feed)
     this.records = new RecordTable(base)
+    this.conflicts = new ConflictLog(this.records)
   }
 
   /** What only a sweep can take out of memory. */
@@ -58,7 +61,14 @@ export class State {
     const lsn = this.feeds.take(stored, batch, bytes, place)
     if (ops === null || bytes[0] === BATCH_HIDDEN) return
     const { seq, hlc } = batch.header
-    this.documents.merge(stored.space, shownOps(ops, stored.feed, hlc), { feed: stored.feed, seq, hlc, lsn })
+    const source = { feed: stored.feed, seq, hlc, lsn }
+    if (isSeries(stored.feed)) return this.documents.merge(stored.space, shownOps(ops, stored.feed, hlc), source, null)
+    // Of a fill we can't say what its author had written before.
+    if (place !== undefined) return this.documents.merge(stored.space, ops, source, null)
+    let number = 0
+    this.documents.merge(stored.space, ops, source, (rival) =>
+      this.conflicts.note(stored.space, rival, ops, source, (number += 1)),
+    )
   }
 
   /**

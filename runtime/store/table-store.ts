@@ -1,6 +1,6 @@
 import { assert, MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import type { ChainPosition, FeedHead } from '../model/batch.ts'
+import type { ChainPosition, Feed, FeedHead } from '../model/batch.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { Document } from '../model/document.ts'
 import type { Log as Logger } from '../ports/log.ts'
@@ -8,6 +8,7 @@ import type {
   Append,
   AppendBatch,
   Change,
+  Conflict,
   DocumentEntry,
   DocumentPlace,
   KeyValue,
@@ -17,6 +18,7 @@ import type {
   Store,
 } from '../ports/store.ts'
 import type { TokenBucket } from './bucket.ts'
+import { CONFLICTS } from './conflicts.ts'
 import { bytesOf, contributionOfHead, exchange } from './digest.ts'
 import { entryBytesMax } from './entries.ts'
 import type { DocumentTable } from './documents.ts'
@@ -114,6 +116,10 @@ export abstract class TableStore implements Store {
     return this.state.documents.get(space, key)
   }
 
+  getToWrite(space: Space, key: string): Document | undefined {
+    return this.state.documents.getToWrite(space, key)
+  }
+
   scan(space: Space, range: ScanRange): DocumentEntry[] {
     return this.state.documents.scan(space, range)
   }
@@ -124,6 +130,16 @@ export abstract class TableStore implements Store {
 
   referrers(to: DocumentPlace, limit: number): DocumentPlace[] {
     return this.state.documents.referrers(to, limit)
+  }
+
+  /** Which feeds are written here: of what loses to them it is known that neither side had seen the other. */
+  knowOwn(isOwn: (feed: Feed) => boolean): void {
+    this.state.conflicts.isOwn = isOwn
+  }
+
+  conflicts(): Conflict[] {
+    const records = this.state.records.scan(CONFLICTS).toReversed()
+    return records.map(({ value }) => JSON.parse(Buffer.from(value as Uint8Array).toString()) as Conflict)
   }
 
   spaces(): Space[] {

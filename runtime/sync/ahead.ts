@@ -61,6 +61,15 @@ export class Attempt {
     return this.#source.hlc
   }
 
+  get origin(): string {
+    return this.#source.feed.origin
+  }
+
+  /** The document that a put writes over, as it is stored; null when there is none. */
+  writesOf(key: string): Document | null {
+    return this.#stored(key) ?? null
+  }
+
   /** What `op` becomes as operation `index` and following of the batch: at least one, so that it has a stamp. */
   rowsOf(op: TypedOp, index: number): readonly Row[] {
     const rows = this.#rows(op)

@@ -1,5 +1,5 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import { OP_PUT, type Ops, type OpStamp, type Shape } from '../model/batch.ts'
+import { OP_PUT, type Ops, type OpStamp, type Seen, type Shape } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import type { Hlc } from '../model/stamp.ts'
 import type { Fields, Value } from '../model/value.ts'
@@ -129,11 +129,11 @@ export function halves<T>(writes: readonly T[]): [readonly T[], readonly T[]] | 
 }
 
 export function draftOf<Token>(writes: readonly LocalWrite<Token>[], attempt: Attempt): Draft<Token> {
-  const columns = new Columns()
+  const columns = new Columns(attempt.origin)
   const lastIndexes: number[] = []
   for (const write of writes) {
     for (const op of write.ops) {
-      if (op.kind === 'put') columns.put(op.key, op.fields)
+      if (op.kind === 'put') columns.put(op.key, op.fields, attempt.writesOf(op.key))
       else if (op.kind === 'row') columns.addRow(op, attempt.hlc)
       else for (const row of attempt.rowsOf(op, columns.opDocs.length)) columns.row(row)
     }
@@ -149,14 +149,33 @@ class Columns implements Ops {
   readonly opShapes: number[] = []
   readonly values: Value[] = []
   stamps?: (OpStamp | null)[]
+  seen?: Seen[]
+  readonly #origin: string
   readonly #docIndexes = new Map<string, number>()
   readonly #shapeIndexes = new Map<string, number>()
 
-  put(key: string, fields: Fields): void {
+  constructor(origin: string) {
+    this.#origin = origin
+  }
+
+  /** `stored` is the document that is written over, when others have written it too. */
+  put(key: string, fields: Fields, stored: Document | null): void {
     const paths = Object.keys(fields)
+    if (stored !== null) this.#note(paths, stored)
     this.opDocs.push(this.#docIndex(key))
     this.opShapes.push(this.#shapeIndex(OP_PUT, paths))
     for (const path of paths) this.values.push(fields[path] as Value)
+  }
+
+  /** Which of another author's values the next operation takes the place of. */
+  #note(paths: readonly string[], { paths: cells, writes }: Document): void {
+    for (let i = 0; i < paths.length; i++) {
+      const write = writes[cells[i] === paths[i] ? i : cells.indexOf(paths[i] as string)]
+      if (write === undefined || write.origin === this.#origin) continue
+      const { hlc, index, origin } = write
+      this.seen ??= []
+      this.seen.push({ op: this.opDocs.length, path: i, stamp: { hlc, index, origin } })
+    }
   }
 
   /** A row that is written again keeps its stamp, unless that is from the future of the batch's. */
@@ -166,7 +185,7 @@ class Columns implements Ops {
       this.stamps ??= this.opDocs.map(() => null)
       this.stamps.push(its)
     }
-    this.put(key, fields)
+    this.put(key, fields, null)
   }
 
   row({ key, kind, path, value }: Row): void {

@@ -85,8 +85,9 @@ export interface Surroundings {
   batches(feedKey: string, fromSeq: number, bytesMax: number): Uint8Array[]
   getRecord(key: string): Uint8Array | undefined
   head(feedKey: string): FeedHead | undefined
-  /** See ports/store.ts Documents.get: what counters and sets go on from. */
   document(place: Space, key: string): Document | undefined
+  /** See ports/store.ts Documents.getToWrite: what counters and sets go on from, and whose values are written over. */
+  documentToWrite(place: Space, key: string): Document | undefined
   readonly authority: Authority
   /** Ed25519 with the device's key. */
   sign(message: Uint8Array): Uint8Array

@@ -141,7 +141,7 @@ function queueOf<Token>(core: Core<Token>, collection: string, partition: string
     encrypted: false,
   }
   const queue = new WriteQueue<Token>(options.batchOpsMax, options.batchDelayMs, (key) =>
-    core.surroundings.document({ collection, partition }, key),
+    core.surroundings.documentToWrite({ collection, partition }, key),
   )
   core.queuesByPlace.set(name, queue)
   core.queues.set(core.feeds.getOrAdd(feedOf(options.meshId, descriptor)), queue)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { connectAsync } from 'mqtt'
 import type { DocumentView, WalkStep } from '../../runtime/ports/operations.ts'
+import type { Conflict } from '../../runtime/ports/store.ts'
 import { found, joined, marram, temporaryFolder, until, untilEqual, type GatewayProcess } from './harness.ts'
 
 const collections = JSON.stringify({
@@ -24,24 +25,27 @@ test('counters, sets and links of two gateways that were cut off add up, and sur
   await a.run('put', 'meters', 'm1', '{"total":{"$add":5},"tags":{"$add":["a","b"]},"feeds":{"$link":["pumps/p1"]}}')
   await untilEqual(a, b)
   await a.stop('SIGKILL')
-  await b.run('put', 'meters', 'm1', '{"total":{"$add":7},"tags":{"$add":["c"],"$remove":["b"]}}')
+  await b.run('put', 'meters', 'm1', '{"total":{"$add":7},"tags":{"$add":["c"],"$remove":["b"]},"note":"b"}')
   await b.stop()
   await a.start({ set })
-  await a.run('put', 'meters', 'm1', '{"total":{"$add":-2},"tags":{"$add":["b"]}}')
+  await a.run('put', 'meters', 'm1', '{"total":{"$add":-2},"tags":{"$add":["b"]},"note":"a"}')
   await b.start({ set })
   await untilEqual(a, b)
   for (const gateway of [a, b]) {
     const { value } = await gateway.json<DocumentView>('get', 'meters', 'm1')
-    assert.deepEqual(value, { feeds: ['pumps/p1'], tags: ['a', 'b', 'c'], total: 10 })
+    assert.deepEqual(value, { feeds: ['pumps/p1'], note: 'a', tags: ['a', 'b', 'c'], total: 10 })
+    const [lost, ...others] = await lines<Conflict>(gateway, 'conflicts', 'meters')
+    assert.deepEqual([lost?.field, lost?.won.value, lost?.lost.value, others], ['note', 'a', 'b', []])
     const [link] = await lines<WalkStep>(gateway, 'walk', 'pumps', 'p1', '--reverse')
     assert.deepEqual([link?.collection, link?.key, link?.field], ['meters', 'm1', 'feeds'])
   }
   const shown = await a.run('get', 'meters', 'm1', '--provenance')
-  assert.equal(shown.match(/signature valid/g)?.length, 8, shown)
+  assert.equal(shown.match(/signature valid/g)?.length, 9, shown)
   const refused = await marram('put', 'meters', 'm1', '{"total":3}', '--dir', a.dir)
   assert.equal(refused.code, 1)
   assert.match(refused.stderr, /\$add/)
   await a.stop()
+  assert.match(await a.run('conflicts'), /won +"a"[^]*lost +"b"/)
   assert.equal((await lines<WalkStep>(a, 'walk', 'meters', 'm1')).length, 1, 'read from the store that nobody runs')
   const verified = await a.json<{ bad: []; differences: number }>('verify')
   assert.deepEqual([verified.bad, verified.differences], [[], 0])

@@ -114,6 +114,7 @@ export class SimulatedGateway {
         getRecord: (key) => this.disk.getRecord(key),
         head: (feedKey) => this.disk.head(feedKey),
         document: (place, key) => this.disk.document(place, key),
+        documentToWrite: (place, key) => this.disk.document(place, key),
         authority: this.#world.authority,
         sign: (message) => fakeSignature(this.publicKey, message),
       },
