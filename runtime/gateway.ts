@@ -28,6 +28,7 @@ import { Drafts } from './operations/drafts.ts'
 import { isBatchValid } from './operations/evidence.ts'
 import { Membership } from './operations/membership.ts'
 import { entriesOf } from './operations/reading.ts'
+import { trimSeries, type Retention } from './operations/retention.ts'
 import { kindWarnings, rulesOf } from './operations/rules.ts'
 import { OperationService } from './operations/service.ts'
 import { peersOf, statusOf, type Observed, type ObservedLink } from './operations/status.ts'
@@ -41,7 +42,7 @@ import { fillDefaults, type DeviceProfile } from './profile/defaults.ts'
 import type { ParsedProfile } from './profile/parse.ts'
 import { describeReload } from './profile/reload.ts'
 import type { ResolvedProfile } from './profile/resolved.ts'
-import { resolveProfile } from './profile/resolve.ts'
+import { collectionOf, resolveProfile } from './profile/resolve.ts'
 import type { DiskStore } from './store/disk-store.ts'
 import { openStore } from './store/open.ts'
 import { FORK_PREFIX } from './sync/forks.ts'
@@ -70,9 +71,12 @@ export interface Ended {
 
 const HEALTH_MS = 60_000
 const MARK_MS = 3_600_000
+const RETENTION_MS = 60_000
 const ENROL_RETRY_MS = 5_000
 const INCARNATION_RECORD = 'gateway/incarnation'
 const CONTACT_RECORDS = 'gateway/contact/'
+
+const KEEP_ALL: Retention = { ageMs: null, bytes: null }
 
 /**
  * Opens the gateway in `dir`: everything serves when the promise resolves. Throws `no-identity`, `in-use`, `bad-profile`,
@@ -185,6 +189,7 @@ export class Gateway {
     for (const warning of this.#warnings()) this.#log.warn('warning', { message: warning })
     this.#every(HEALTH_MS, () => this.#door.publishHealth())
     this.#every(MARK_MS, () => this.#writeMark())
+    this.#every(RETENTION_MS, () => this.#trimSeries())
     if (!this.#membership.chain) return void this.#enrol()
     this.#mesh.start()
     await this.#drafts.writeAgain(this.#store, this.#writer)
@@ -232,9 +237,19 @@ export class Gateway {
       onFatal: (error) => this.#fail(error),
     })
     this.#drafts.load(this.#store)
+    this.#store.knowOwn(
+      ({ origin, descriptor }) => origin === this.#peerId && hex(descriptor.incarnation) === this.#incarnation,
+    )
     for (const { key, value } of this.#store.scanRecords(CONTACT_RECORDS)) {
       if (value) this.#lastContact.set(key.slice(CONTACT_RECORDS.length), Number(Buffer.from(value).toString()))
     }
+  }
+
+  async #trimSeries(): Promise<void> {
+    const nowMs = this.#clock.trust() > 0 ? this.#clock.wallMs() : null
+    const retentionOf = (name: string): Retention => collectionOf(this.#profile, name)?.retain ?? KEEP_ALL
+    const batches = await trimSeries(this.#store, retentionOf, nowMs)
+    if (batches > 0) this.#log.info('series-trimmed', { batches })
   }
 
   /** The store is of no more use: stop, and let whoever supervises the process start it anew. */
@@ -528,6 +543,7 @@ export class Gateway {
       clock: { class: this.#clock.trust(), hlc: view.clock },
       waitingWrites: view.waitingWrites,
       broker: this.#broker?.status() ?? null,
+      collections: this.#operations.summaries(),
       store: this.#store,
       links,
       totals: this.#mesh.totals(),

@@ -9,10 +9,13 @@ import type {
   Receipt,
   StatusView,
   PeerView,
+  WalkOptions,
+  WalkStep,
   WatchEvent,
   WatchOptions,
 } from './ports/operations.ts'
 import { SILENT_LOG, type Log } from './ports/log.ts'
+import type { Conflict } from './ports/store.ts'
 import type { DeviceProfile } from './profile/defaults.ts'
 
 /** The public API: a gateway inside your own program. */
@@ -20,6 +23,7 @@ import type { DeviceProfile } from './profile/defaults.ts'
 export { MarramError, ERROR_CODES, type ErrorCode } from './base/errors.ts'
 export { initGateway, joinGateway, type NewIdentity } from './setup.ts'
 export type {
+  Conflict,
   DeviceProfile,
   DocumentView,
   Fields,
@@ -30,6 +34,8 @@ export type {
   Query,
   Receipt,
   StatusView,
+  WalkOptions,
+  WalkStep,
   WatchEvent,
   WatchOptions,
 }
@@ -52,6 +58,8 @@ export interface Collection {
   provenance(key: string): { readonly [path: string]: Provenance } | undefined
   list(query?: Query): Iterable<DocumentView>
   count(query?: Query): number
+  /** Documents reached over links, or that lead here, nearest first. */
+  walk(key: string, options?: WalkOptions): Iterable<WalkStep>
   /** Current matches, then changes; ends with `options.signal` or by leaving the loop. */
   watch(options?: WatchOptions): AsyncIterable<WatchEvent>
 }
@@ -84,6 +92,7 @@ export class Gateway {
       provenance: (key) => operations.provenance(name, key),
       list: (query) => operations.list(name, query),
       count: (query) => operations.count(name, query),
+      walk: (key, options) => operations.walk(name, key, options),
       watch: (options) => operations.watch(name, options),
     }
   }
@@ -94,6 +103,11 @@ export class Gateway {
 
   peers(): readonly PeerView[] {
     return this.#operations.peers()
+  }
+
+  /** Concurrent writes to one field of which one was lost, the latest first. */
+  conflicts(options?: Parameters<Operations['conflicts']>[0]): Iterable<Conflict> {
+    return this.#operations.conflicts(options)
   }
 
   /** One invite token for another gateway. */

@@ -66,6 +66,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           clock: { class: 0, hlc: 0 },
           waitingWrites: 0,
           broker: null,
+          collections: documents.summaries(),
           store,
           links: [],
           totals: { bytesSent: 0, bytesReceived: 0 },

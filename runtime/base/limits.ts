@@ -71,6 +71,16 @@ export const GATEWAY_LIMITS = {
   watchersMax: 256,
   watcherQueueMax: 4_096,
   quarantineEntriesMax: 1_000,
+  /** Elements or links that one field may hold before further ones are refused with `too-large`. */
+  elementsPerFieldMax: 4_096,
+  /** Lost writes that are remembered, the latest; and the greatest value that is remembered with them, in UTF-16 units. */
+  conflictsMax: 1_000,
+  conflictValueLengthMax: 2_048,
+  /** Documents that one walk over links may reach, and how far. */
+  walkDocumentsMax: 10_000,
+  walkDepthMax: 64,
+  /** What may be counted at once. */
+  amountMax: 1_000_000_000_000,
 } as const
 
 /** Limits of the embedded broker. What is over them is refused or dropped, counted and logged. */

@@ -92,7 +92,7 @@ export function pathOf(...segments: readonly string[]): string {
 }
 
 /** `?a=b` of the options that are there. */
-export function queryText(options: { readonly [name: string]: string | number | undefined }): string {
+export function queryText(options: { readonly [name: string]: string | number | boolean | undefined }): string {
   const search = new URLSearchParams()
   for (const [name, value] of Object.entries(options)) if (value !== undefined) search.set(name, String(value))
   const text = search.toString()

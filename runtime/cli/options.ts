@@ -20,10 +20,24 @@ export interface QueryOptions {
   readonly where?: string
   readonly order?: string
   readonly limit?: number
+  readonly from?: string
+  readonly to?: string
+  readonly latest?: boolean
 }
 
 export function withQuery(command: Command): Command {
   return command
     .option('--prefix <prefix>', 'only keys that begin so')
     .option('--where <expr>', 'only documents for which this holds: field op value, joined by and/or')
+}
+
+/** Which rows of a series. */
+export function withTimes(command: Command): Command {
+  return command
+    .option(
+      '--from <time>',
+      'only rows of a series from then on: a time like 2026-11-23T17:00Z, or how long ago like 2h',
+    )
+    .option('--to <time>', 'only rows of a series before then')
+    .option('--latest', 'only the last row of each key of a series')
 }

@@ -17,6 +17,8 @@ const GROUPS: readonly Group[] = [
     names: ['put', 'get', 'delete', 'list', 'count', 'watch', 'digest'],
     load: async () => (await import('./commands/documents.ts')).addDocumentCommands,
   },
+  { names: ['walk'], load: async () => (await import('./commands/walk.ts')).addWalkCommand },
+  { names: ['conflicts'], load: async () => (await import('./commands/conflicts.ts')).addConflictsCommand },
   { names: ['import'], load: async () => (await import('./commands/import.ts')).addImportCommand },
   { names: ['export'], load: async () => (await import('./commands/export.ts')).addExportCommand },
   { names: ['profile'], load: async () => (await import('./commands/profile.ts')).addProfileCommands },

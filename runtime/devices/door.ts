@@ -2,6 +2,7 @@ import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
 import { isLive } from '../model/document.ts'
 import { fieldsOf } from '../model/fields.ts'
+import { keyOfRow } from '../model/rows.ts'
 import type { Fields } from '../model/value.ts'
 import type { Broker, BrokerHandler, ClientMessage } from '../ports/broker.ts'
 import type { Log } from '../ports/log.ts'
@@ -105,7 +106,7 @@ class Door implements DeviceDoor {
     if (rest.length > 0 || (key === undefined && collection !== '#' && !filter.endsWith('#'))) return
     const isOne = key !== undefined && key !== '+' && key !== '#'
     for (const name of names) {
-      for (const document of isOne ? this.#one(name, key) : this.#operations.list(name)) {
+      for (const document of isOne ? this.#one(name, key) : this.#operations.list(name, { latest: true })) {
         yield { topic: topicOf(name, document.key), payload: JSON.stringify(document.value) }
       }
     }
@@ -113,9 +114,15 @@ class Door implements DeviceDoor {
 
   publishChange(change: Change): void {
     if (!this.#broker?.isWatched(change.collection)) return
-    const name = `${change.collection}/${change.key}`
-    const fields = isLive(change.document) ? fieldsOf(change.document) : null
-    this.#changes.set(name, { collection: change.collection, key: change.key, fields })
+    const { isSeries = false } = change
+    const declared = this.#profile.collections.get(change.collection)
+    if (declared && (declared.kind === 'series') !== isSeries) return
+    // Of a row that is gone nobody need hear.
+    if (isSeries && !isLive(change.document)) return
+    const key = isSeries ? keyOfRow(change.key) : change.key
+    const name = `${change.collection}/${key}`
+    const fields = isLive(change.document) ? fieldsOf(change.document, declared?.kinds) : null
+    this.#changes.set(name, { collection: change.collection, key, fields })
     this.#tellChanges()
   }
 

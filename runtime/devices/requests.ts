@@ -1,6 +1,6 @@
 import { MarramError, codeOf, sentenceOf } from '../base/errors.ts'
 import type { Fields } from '../model/value.ts'
-import type { Operations } from '../ports/operations.ts'
+import type { Operations, Query } from '../ports/operations.ts'
 
 /** Request and response over MQTT: `marram/request/<operation>` is answered on `marram/response/<operation>`. */
 
@@ -29,6 +29,15 @@ const HANDLERS: { readonly [operation: string]: Handler } = {
     return [...operations.list(text(request, 'collection'), { ...queryOf(request), limit })]
   },
   count: (operations, request) => ({ count: operations.count(text(request, 'collection'), queryOf(request)) }),
+  walk: (operations, request) => {
+    const { depth, reverse } = request
+    const options = { ...(typeof depth === 'number' && { depth }), reverse: reverse === true }
+    return [...operations.walk(text(request, 'collection'), text(request, 'key'), options)].slice(0, ITEMS_MAX)
+  },
+  conflicts: (operations, request) => {
+    const collection = optionalText(request, 'collection')
+    return [...operations.conflicts({ limit: ITEMS_MAX, ...(collection !== undefined && { collection }) })]
+  },
   digest: (operations, request) => operations.digest(optionalText(request, 'collection')),
   status: (operations) => operations.status(),
   peers: (operations) => operations.peers(),
@@ -66,17 +75,12 @@ function parse(payload: Uint8Array): Request {
   return request as Request
 }
 
-function queryOf(request: Request): { prefix?: string; where?: string; order?: string } {
-  const [prefix, where, order] = [
-    optionalText(request, 'prefix'),
-    optionalText(request, 'where'),
-    optionalText(request, 'order'),
-  ]
-  return {
-    ...(prefix !== undefined && { prefix }),
-    ...(where !== undefined && { where }),
-    ...(order !== undefined && { order }),
-  }
+function queryOf(request: Request): Query {
+  const texts = ['prefix', 'where', 'order', 'from', 'to'] as const
+  const given = texts
+    .map((name) => [name, optionalText(request, name)] as const)
+    .filter(([, value]) => value !== undefined)
+  return { ...Object.fromEntries(given), ...(request['latest'] === true && { latest: true }) }
 }
 
 function text(request: Request, name: string): string {

@@ -50,6 +50,7 @@ export class Driver implements LinkHandler, Writer {
       scanRecords: (prefix) => store.scanRecords(prefix),
       head: (feedKey) => store.head(feedKey),
       document: (space, key) => store.get(space, key),
+      documentToWrite: (space, key) => store.getToWrite(space, key),
       authority,
       sign,
     })

@@ -81,8 +81,11 @@ class Import {
     this.#underWay.set(number, line.length)
     this.#bytes += line.length
     try {
-      const { key, fields } = documentOf(line)
-      await this.#exchange.operations.put(this.#exchange.collection, key, fields)
+      const { key, fields, row } = documentOf(line)
+      await this.#exchange.operations.put(this.#exchange.collection, key, fields, {
+        exact: true,
+        ...(row !== undefined && { row }),
+      })
       this.imported += 1
     } catch (error) {
       this.#refuse(error, number)
@@ -108,15 +111,17 @@ class Import {
   }
 }
 
-function documentOf(line: Buffer): { key: string; fields: Fields } {
+function documentOf(line: Buffer): { key: string; fields: Fields; row: string | undefined } {
   const value = parse(line)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refusal('it must be a JSON object')
   const { key, ...flat } = value as { readonly [name: string]: unknown }
   if (typeof key !== 'string') throw refusal('it must have a "key" that is a string')
-  const inner = flat['value']
-  const isNested =
-    Object.keys(flat).length === 1 && typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-  return { key, fields: (isNested ? inner : flat) as Fields }
+  const { value: inner, time, row, ...others } = flat
+  const isObject = typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+  // A row of a series, as `list --json` prints it, has a time and a name beside its value.
+  const isRow = typeof time === 'string' && typeof row === 'string'
+  const isNested = isObject && Object.keys(others).length === 0 && (isRow || Object.keys(flat).length === 1)
+  return { key, fields: (isNested ? inner : flat) as Fields, row: isNested && isRow ? row : undefined }
 }
 
 function parse(line: Buffer): unknown {

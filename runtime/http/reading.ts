@@ -1,6 +1,6 @@
 import { MarramError } from '../base/errors.ts'
 import { HTTP_LIMITS } from '../base/limits.ts'
-import type { DocumentView, Query } from '../ports/operations.ts'
+import type { Query } from '../ports/operations.ts'
 import { Outflow, type Exchange } from './exchange.ts'
 
 /** Answers of any length, sent while they are read from the store. */
@@ -15,7 +15,7 @@ export async function answerPage(exchange: Exchange): Promise<void> {
   let last: string | undefined
   for (const document of documents) {
     await out.write(`${given === 0 ? '{"documents":[' : ','}${JSON.stringify(document)}`)
-    last = document.key
+    last = document.row === undefined ? document.key : `${document.key}\0${document.row}`
     given += 1
   }
   const hasMore = given === limit && last !== undefined && query.order === undefined
@@ -28,6 +28,16 @@ export async function exportDocuments(exchange: Exchange): Promise<void> {
   const documents = started(exchange.operations.list(exchange.collection, queryOf(exchange.search)))
   const out = new Outflow(exchange, 'application/x-ndjson')
   for (const document of documents) await out.write(`${JSON.stringify(document)}\n`)
+  await out.end()
+}
+
+/** Links and where they lead, one a line; `?depth&reverse`. */
+export async function walkFrom(exchange: Exchange): Promise<void> {
+  const { operations, collection, key, search } = exchange
+  const options = { depth: Number(search.get('depth') ?? 1), reverse: search.get('reverse') === 'true' }
+  const steps = started(operations.walk(collection, key, options))
+  const out = new Outflow(exchange, 'application/x-ndjson')
+  for (const step of steps) await out.write(`${JSON.stringify(step)}\n`)
   await out.end()
 }
 
@@ -53,16 +63,19 @@ export async function streamChanges(exchange: Exchange): Promise<void> {
 }
 
 export function queryOf(search: URLSearchParams): Query {
-  const query: { [name: string]: string | number } = {}
+  const query: { [name: string]: string | number | boolean } = {}
   for (const [name, member] of [
     ['prefix', 'prefix'],
     ['where', 'where'],
     ['order', 'order'],
     ['cursor', 'after'],
+    ['from', 'from'],
+    ['to', 'to'],
   ] as const) {
     const value = search.get(name)
     if (value !== null) query[member] = value
   }
+  if (search.get('latest') === 'true') query['latest'] = true
   const limit = search.get('limit')
   if (limit !== null) query['limit'] = wholeNumber(limit)
   return query
@@ -74,10 +87,10 @@ function wholeNumber(text: string): number {
 }
 
 /** Pulls the first document now, so that a query that is wrong is refused before an answer has begun. */
-function started(documents: Iterable<DocumentView>): Iterable<DocumentView> {
+function started<T>(documents: Iterable<T>): Iterable<T> {
   const iterator = documents[Symbol.iterator]()
-  let first: IteratorResult<DocumentView> | null = iterator.next()
-  const next = (): IteratorResult<DocumentView> => {
+  let first: IteratorResult<T> | null = iterator.next()
+  const next = (): IteratorResult<T> => {
     const result = first ?? iterator.next()
     first = null
     return result

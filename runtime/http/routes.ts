@@ -5,7 +5,7 @@ import type { InviteOptions } from '../ports/operations.ts'
 import { answerJson, type Exchange } from './exchange.ts'
 import { importDocuments } from './importing.ts'
 import { readBody } from './lines.ts'
-import { answerPage, exportDocuments, queryOf, streamChanges } from './reading.ts'
+import { answerPage, exportDocuments, queryOf, streamChanges, walkFrom } from './reading.ts'
 
 export type Answer = (exchange: Exchange) => void | Promise<void>
 
@@ -26,6 +26,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['GET', 'profile', (exchange) => answerJson(exchange, exchange.operations.profile())],
   ['PUT', 'profile', async (exchange) => answerJson(exchange, await setProfile(exchange))],
   ['GET', 'digest', (exchange) => answerJson(exchange, digest(exchange))],
+  ['GET', 'conflicts', (exchange) => answerJson(exchange, conflicts(exchange))],
   ['GET', 'collections', (exchange) => answerJson(exchange, exchange.operations.status().collections)],
   ['GET', 'collections/{collection}/count', (exchange) => answerJson(exchange, { count: count(exchange) })],
   ['GET', 'collections/{collection}/changes', streamChanges],
@@ -33,6 +34,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['POST', 'collections/{collection}/import', importDocuments],
   ['GET', 'collections/{collection}/documents', answerPage],
   ['GET', 'collections/{collection}/documents/{key}', (exchange) => answerJson(exchange, get(exchange))],
+  ['GET', 'collections/{collection}/documents/{key}/links', walkFrom],
   [
     'PUT',
     'collections/{collection}/documents/{key}',
@@ -75,6 +77,14 @@ function decoded(segment = ''): string {
 
 function digest({ operations, search }: Exchange): unknown {
   return operations.digest(search.get('collection') ?? undefined)
+}
+
+function conflicts({ operations, search }: Exchange): unknown {
+  const collection = search.get('collection')
+  const { limit } = queryOf(search)
+  return [
+    ...operations.conflicts({ ...(collection !== null && { collection }), ...(limit !== undefined && { limit }) }),
+  ]
 }
 
 function count({ operations, collection, search }: Exchange): number {

@@ -1,5 +1,5 @@
 import type { SequenceSet } from './sequences.ts'
-import type { Hlc } from './stamp.ts'
+import type { Hlc, Stamp } from './stamp.ts'
 import type { Value } from './value.ts'
 
 /**
@@ -41,6 +41,15 @@ export interface Ops {
    * where it is the batch's own. Its author is the batch's.
    */
   readonly stamps?: readonly (OpStamp | null)[]
+  /** Where an author wrote over another's value: whose, so that what it had not seen is known to be concurrent. */
+  readonly seen?: readonly Seen[]
+}
+
+/** Value `path` of operation `op` took the place of what was written at this stamp. */
+export interface Seen {
+  readonly op: number
+  readonly path: number
+  readonly stamp: Stamp
 }
 
 /** At most the batch's own stamp. */

@@ -37,12 +37,23 @@ export function pathOfCell(name: string): string {
   return end < 0 ? name : name.slice(0, end)
 }
 
+/** What stands behind the NUL: the cell's name within its field; nothing for a register. */
+export function subOfCell(name: string): string {
+  const end = name.indexOf('\0')
+  return end < 0 ? '' : name.slice(end + 1)
+}
+
 export function cellName(path: string, sub: string): string {
   return `${path}\0${sub}`
 }
 
 export function counterSub(origin: string, incarnation: string): string {
   return `c${origin}.${incarnation}`
+}
+
+/** The incarnation that a counter's cell belongs to. */
+export function incarnationOfCell(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1)
 }
 
 export function elementSub(element: Element): string {

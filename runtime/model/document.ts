@@ -67,12 +67,31 @@ export function isLive(document: Document): boolean {
   return false
 }
 
-/** Merges every operation into the document that `find` gives for its key, and tells `touched` of each that did anything. */
+/** A value that met another author's in a field. */
+export interface Rival {
+  readonly key: string
+  readonly field: string
+  /** What was there, and who wrote it. */
+  readonly held: Value
+  readonly by: Write
+  /** What came: value `path` of an operation. */
+  readonly value: Value
+  readonly write: Write
+  readonly path: number
+  /** Whether what came has won. */
+  readonly isWon: boolean
+}
+
+/**
+ * Merges every operation into the document that `find` gives for its key, and tells `touched` of each that did anything, and
+ * `met` of every plain value that met another author's.
+ */
 export function mergeOps(
   ops: Ops,
   source: Source,
   find: (key: string) => Document,
   touched: (key: string, document: Document, effect: Effect) => void,
+  met: ((rival: Rival) => void) | null = null,
 ): void {
   let at = 0
   for (let index = 0; index < ops.opDocs.length; index++) {
@@ -85,7 +104,7 @@ export function mergeOps(
     const write = writeOf(source, ops.stamps?.[index] ?? null, index)
     const effect =
       shape.kind === OP_PUT
-        ? mergePut(document, shape.paths, ops.values, from, write)
+        ? mergePut(document, shape.paths, ops.values, from, write, key, met)
         : mergeOther(document, shape, ops.values, from, write)
     if (effect === NOTHING) continue
     if (effect === CHANGED) document.lsn = source.lsn
@@ -106,6 +125,8 @@ export function mergePut(
   values: readonly Value[],
   from: number,
   write: Write,
+  key = '',
+  met: ((rival: Rival) => void) | null = null,
 ): Effect {
   if (document.deleted !== null && compareStamps(write, document.deleted) <= 0) return NOTHING
   if (document.paths.length === 0 && paths.length > 0) {
@@ -126,7 +147,11 @@ export function mergePut(
       effect = CHANGED
       continue
     }
-    const won = rivalry(document.values[cell] as Value, document.writes[cell] as Write, value, write)
+    const [held, by] = [document.values[cell] as Value, document.writes[cell] as Write]
+    const won = rivalry(held, by, value, write)
+    if (met !== null && by.origin !== write.origin) {
+      met({ key, field: path, held, by, value, write, path: i, isWon: won === CHANGED })
+    }
     if (won === NOTHING) continue
     document.values[cell] = value
     document.writes[cell] = write

@@ -70,7 +70,7 @@ function valueOf(kind: CellKind, values: readonly Value[]): Value {
     case 'register':
       return values[0] as Value
     case 'counter':
-      return totalOf(values as readonly (readonly [number, number])[])
+      return totalOf(values)
     case 'set':
       return values.toSorted(compareElements)
     case 'link':
@@ -78,14 +78,16 @@ function valueOf(kind: CellKind, values: readonly Value[]): Value {
   }
 }
 
-function totalOf(totals: readonly (readonly [number, number])[]): number {
-  let added = 0
-  let taken = 0
-  for (const [p, n] of totals) {
+/** The sum of counters' cells. */
+export function totalOf(cells: readonly Value[]): number {
+  let [added, taken] = [0, 0]
+  for (const [p, n] of cells as readonly (readonly [number, number])[]) {
     added += p
     taken += n
   }
-  return added - taken
+  // Fractions are shown as they were meant: 0.1 and 0.2 are 0.3.
+  const total = added - taken
+  return Number.isInteger(total) ? total : Number(total.toPrecision(15))
 }
 
 /** Numbers by size, then texts by their UTF-16 units, then false and true. */

@@ -1,11 +1,11 @@
 import { hex } from '../base/bytes.ts'
 import { MarramError } from '../base/errors.ts'
-import { PROTOCOL_LIMITS } from '../base/limits.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { isLive, type Document, type Write } from '../model/document.ts'
-import { fieldsOf } from '../model/fields.ts'
-import { checkDocumentKey, checkFieldPath, isSystemName } from '../model/names.ts'
-import { formatStamp } from '../model/stamp.ts'
-import { valueFault, type Fields, type Value } from '../model/value.ts'
+import { fieldsOf, shownCells, totalOf, type Field, type FieldKinds } from '../model/fields.ts'
+import { checkDocumentKey, isSystemName } from '../model/names.ts'
+import { compareStamps, formatStamp } from '../model/stamp.ts'
+import type { Fields, Value } from '../model/value.ts'
 import type {
   Documents,
   DocumentView,
@@ -13,19 +13,33 @@ import type {
   PutOptions,
   Query,
   Receipt,
+  WalkOptions,
+  WalkStep,
   WatchEvent,
   WatchOptions,
 } from '../ports/operations.ts'
-import type { Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
+import type { Conflict, DocumentPlace, Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
 import type { Writer, WriteOp } from '../ports/writer.ts'
-import { encodeValue } from '../wire/cbor.ts'
-import { checkCollection, countDocuments, readDocuments, spacesOf } from './reading.ts'
+import { opsOfFields, rowOf } from './changes.ts'
+import { checkCollection, countDocuments, readDocuments, spacesOf, type Reader } from './reading.ts'
+import { lastRow, stampOfRow, viewOfRow, type Row } from './rows.ts'
+import { walkLinks, type Graph } from './walking.ts'
 import { watchDocuments } from './watching.ts'
+
+export interface Summary {
+  readonly count: number
+  /** In hexadecimal. */
+  readonly digest: string
+}
 
 /** What the profile in force says of collections. */
 export interface CollectionRules {
   /** The partition that this gateway writes to. */
   partitionOf(collection: string): string
+  /** Whether the profile declares a series; null for a collection that it doesn't name. */
+  isSeries(collection: string): boolean | null
+  /** Which fields are counters, sets or links, and which are not. */
+  kindsOf(collection: string): FieldKinds
   /** Why the collection can't be written here, or null. */
   refusal(collection: string): string | null
 }
@@ -50,54 +64,104 @@ export class DocumentService implements Documents {
 
   async put(collection: string, key: string, fields: Fields, options: PutOptions = {}): Promise<Receipt> {
     this.#checkWrite(collection, key)
-    checkFields(fields)
-    const put: WriteOp = { kind: 'put', key, fields }
-    const ops: WriteOp[] = options.replace ? [{ kind: 'delete', key }, put] : [put]
-    return this.#write(collection, key, ops)
+    if (this.#isSeries(collection)) return this.#write(collection, key, [rowOp(key, fields, options.row)])
+    const stored = (): Document | undefined => this.#with.store.get(this.#ownSpace(collection), key)
+    const isExact = options.exact === true
+    const ops = opsOfFields({ key, kinds: this.#kindsOf(collection), stored, isExact }, fields)
+    return this.#write(collection, key, options.replace ? [{ kind: 'delete', key }, ...ops] : ops)
   }
 
   async delete(collection: string, key: string): Promise<Receipt> {
     this.#checkWrite(collection, key)
+    if (this.#isSeries(collection)) {
+      const sentence = `Cannot delete "${key}": "${collection}" is a series, whose rows go by its "retain" in the profile`
+      throw new MarramError('not-supported', sentence)
+    }
     if (!this.get(collection, key))
       throw new MarramError('not-found', `Cannot delete "${key}": there is no such document`)
     return this.#write(collection, key, [{ kind: 'delete', key }])
   }
 
   get(collection: string, key: string): DocumentView | undefined {
+    if (this.#isSeries(collection)) {
+      const row = this.#lastRow(collection, key)
+      return row && viewOfRow(row)
+    }
     const document = this.#find(collection, key)
-    return document && { key, value: fieldsOf(document) }
+    return document && { key, value: fieldsOf(document, this.#kindsOf(collection)) }
   }
 
   provenance(collection: string, key: string): { readonly [path: string]: Provenance } | undefined {
-    const document = this.#find(collection, key)
+    const document = this.#isSeries(collection) ? this.#lastRow(collection, key)?.document : this.#find(collection, key)
     if (!document) return undefined
     const provenance: { [path: string]: Provenance } = {}
-    document.paths.forEach((path, i) => {
-      if (document.values[i] !== null) provenance[path] = this.#provenanceOf(document.writes[i] as Write)
-    })
+    for (const field of shownCells(document, this.#kindsOf(collection))) {
+      provenance[field.path] = this.#provenanceOfField(document, field)
+    }
     return provenance
   }
 
   list(collection: string, query: Query = {}): Iterable<DocumentView> {
-    return readDocuments(this.#with.store, collection, query)
+    return readDocuments(this.#reader(collection), collection, query)
   }
 
   count(collection: string, query: Query = {}): number {
-    return countDocuments(this.#with.store, collection, query)
+    return countDocuments(this.#reader(collection), collection, query)
+  }
+
+  walk(collection: string, key: string, options: WalkOptions = {}): Iterable<WalkStep> {
+    checkCollection(collection)
+    const { depth = 1 } = options
+    if (!Number.isSafeInteger(depth) || depth < 1 || depth > GATEWAY_LIMITS.walkDepthMax) {
+      const sentence = `Cannot walk so far: the depth is ${depth}, it must be 1 to ${GATEWAY_LIMITS.walkDepthMax}`
+      throw new MarramError('bad-request', sentence)
+    }
+    const graph: Graph = {
+      store: this.#with.store,
+      place: (name, at) => this.#place(name, at),
+      kindsOf: (name) => this.#kindsOf(name),
+    }
+    return walkLinks(graph, collection, key, options)
+  }
+
+  conflicts({ collection, limit }: { readonly collection?: string; readonly limit?: number } = {}): Conflict[] {
+    if (collection !== undefined) checkCollection(collection)
+    const all = this.#with.store.conflicts()
+    return all.filter((each) => collection === undefined || each.collection === collection).slice(0, limit)
   }
 
   watch(collection: string, options: WatchOptions = {}): AsyncIterable<WatchEvent> {
+    checkCollection(collection)
     const { store, instance } = this.#with
-    return watchDocuments({ store, instance, lastLsn: () => store.lastLsn() }, collection, options)
+    return watchDocuments(
+      { ...this.#reader(collection), instance, lastLsn: () => store.lastLsn() },
+      collection,
+      options,
+    )
   }
 
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } } {
     if (collection !== undefined) checkCollection(collection)
     const collections: { [name: string]: string } = {}
-    for (const [name, { count, digest }] of summaries(this.#with.store)) {
-      if (count > 0 && (collection === undefined || name === collection)) collections[name] = digest
+    for (const [name, { digest }] of this.summaries()) {
+      if (!isNothing(digest) && (collection === undefined || name === collection)) collections[name] = digest
     }
     return { collections }
+  }
+
+  /** Count and digest of every collection, partitions added up; the system's collections are left out. */
+  summaries(): Map<string, Summary> {
+    const { store } = this.#with
+    const sums = new Map<string, { count: number; digest: Uint8Array }>()
+    for (const space of store.spaces()) {
+      const { collection, isSeries = false } = space
+      if (isSystemName(collection) || this.#isSeries(collection) !== isSeries) continue
+      const { count, digest } = store.summary(space)
+      const sum = sums.get(collection)
+      sums.set(collection, sum ? { count: sum.count + count, digest: added(sum.digest, digest) } : { count, digest })
+    }
+    const sorted = [...sums].sort(([a], [b]) => (a < b ? -1 : 1))
+    return new Map(sorted.map(([name, { count, digest }]) => [name, { count, digest: hex(digest) }]))
   }
 
   #checkWrite(collection: string, key: string): void {
@@ -122,12 +186,54 @@ export class DocumentService implements Documents {
   /** The live document of this gateway's own partition, else of any other. */
   #find(collection: string, key: string): Document | undefined {
     checkCollection(collection)
-    const own: Space = { collection, partition: this.#with.rules().partitionOf(collection) }
-    for (const space of [own, ...spacesOf(this.#with.store, collection)]) {
+    const place = this.#place(collection, key)
+    return place && this.#with.store.get(place, key)
+  }
+
+  #place(collection: string, key: string): DocumentPlace | undefined {
+    const { store } = this.#with
+    for (const space of [this.#ownSpace(collection), ...spacesOf({ store, isSeries: false }, collection)]) {
       const document = this.#with.store.get(space, key)
-      if (document && isLive(document)) return document
+      if (document && isLive(document)) return { ...space, key }
     }
     return undefined
+  }
+
+  #ownSpace(collection: string): Space {
+    return { collection, partition: this.#with.rules().partitionOf(collection) }
+  }
+
+  /** As the profile says; a collection that it does not name is what the mesh has made of it. */
+  #isSeries(collection: string): boolean {
+    const isDeclared = this.#with.rules().isSeries(collection)
+    if (isDeclared !== null) return isDeclared
+    return this.#with.store.spaces().some((space) => space.collection === collection && space.isSeries === true)
+  }
+
+  #lastRow(collection: string, key: string): Row | undefined {
+    checkCollection(collection)
+    const { store } = this.#with
+    return lastRow(store, spacesOf({ store, isSeries: true }, collection), key)
+  }
+
+  #kindsOf(collection: string): FieldKinds {
+    return this.#with.rules().kindsOf(collection)
+  }
+
+  #reader(collection: string): Reader {
+    return { store: this.#with.store, kinds: this.#kindsOf(collection), isSeries: this.#isSeries(collection) }
+  }
+
+  /** Of the last write, and of each that what is shown consists of. */
+  #provenanceOfField(document: Document, { kind, cells }: Field): Provenance {
+    const parts = cells.map((i) => {
+      const value = document.values[i] as Value
+      return { value: kind === 'counter' ? totalOf([value]) : value, write: document.writes[i] as Write }
+    })
+    const last = parts.map(({ write }) => write).reduce((a, b) => (compareStamps(a, b) > 0 ? a : b))
+    if (kind === 'register') return this.#provenanceOf(last)
+    const views = parts.map(({ value, write }) => ({ value, ...this.#provenanceOf(write) }))
+    return { ...this.#provenanceOf(last), parts: views }
   }
 
   #provenanceOf(write: Write): Provenance {
@@ -141,59 +247,17 @@ export class DocumentService implements Documents {
   }
 }
 
-/** Count and digest of every collection, partitions added up; the system's collections are left out. */
-export function summaries(store: StoredDocuments): Map<string, { count: number; digest: string }> {
-  const sums = new Map<string, { count: number; digest: Uint8Array }>()
-  for (const space of store.spaces()) {
-    if (isSystemName(space.collection)) continue
-    const { count, digest } = store.summary(space)
-    const sum = sums.get(space.collection)
-    sums.set(
-      space.collection,
-      sum ? { count: sum.count + count, digest: added(sum.digest, digest) } : { count, digest },
-    )
-  }
-  const sorted = [...sums].sort(([a], [b]) => (a < b ? -1 : 1))
-  return new Map(sorted.map(([name, { count, digest }]) => [name, { count, digest: hex(digest) }]))
+function rowOp(key: string, fields: Fields, row: string | undefined): WriteOp {
+  const op = { kind: 'row', key, fields: rowOf(fields) } as const
+  return row === undefined ? op : { ...op, stamp: stampOfRow(row) }
+}
+
+/** Of a collection in which nothing is. */
+function isNothing(digest: string): boolean {
+  return /^0*$/.test(digest)
 }
 
 /** Byte by byte, so that partitions may be added in any order. */
 function added(a: Uint8Array, b: Uint8Array): Uint8Array {
   return a.map((byte, i) => byte + (b[i] as number))
-}
-
-function checkFields(fields: Fields): void {
-  const paths = Object.keys(fields)
-  if (paths.length === 0)
-    throw new MarramError('bad-request', 'Cannot put an empty object: it must have at least one field')
-  if (paths.length > PROTOCOL_LIMITS.fieldsPerDocumentMax) {
-    throw new MarramError(
-      'too-large',
-      `Cannot put ${paths.length} fields: a document has at most ${PROTOCOL_LIMITS.fieldsPerDocumentMax}`,
-    )
-  }
-  for (const path of paths) {
-    const checked = checkFieldPath(path)
-    if (!checked.ok) throw new MarramError(checked.error.code, checked.error.message)
-    checkValue(path, fields[path] as Value)
-  }
-}
-
-function checkValue(path: string, value: Value): void {
-  if (value instanceof Uint8Array)
-    throw new MarramError('bad-request', `Cannot store the field "${path}": it must be JSON`)
-  const fault = valueFault(value)
-  if (fault) throw new MarramError('bad-request', `Cannot store the field "${path}": ${fault}`)
-  const bytes = encodedBytes(value)
-  if (bytes <= PROTOCOL_LIMITS.valueBytesMax) return
-  throw new MarramError(
-    'too-large',
-    `Cannot store the field "${path}": it has ${bytes} bytes, a value has at most ${PROTOCOL_LIMITS.valueBytesMax}`,
-  )
-}
-
-/** The encoded size; for short strings, numbers and the like no more than that they are within the limit. */
-function encodedBytes(value: Value): number {
-  if (typeof value === 'string' && value.length * 3 <= PROTOCOL_LIMITS.valueBytesMax) return value.length
-  return typeof value === 'string' || (typeof value === 'object' && value !== null) ? encodeValue(value).length : 9
 }

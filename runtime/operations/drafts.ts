@@ -1,9 +1,13 @@
 import { hex, utf8 } from '../base/bytes.ts'
 import type { Feed } from '../model/batch.ts'
+import { incarnationOfCell, kindOfCell, pathOfCell, type Element, type Reference } from '../model/cells.ts'
+import type { Document, Write } from '../model/document.ts'
+import { fieldsOf } from '../model/fields.ts'
 import { isSystemName } from '../model/names.ts'
+import { keyOfRow } from '../model/rows.ts'
 import type { Value } from '../model/value.ts'
 import type { Documents, KeyValue, Records } from '../ports/store.ts'
-import type { Writer } from '../ports/writer.ts'
+import type { WriteOp, Writer } from '../ports/writer.ts'
 import { entriesOf } from './reading.ts'
 
 const PREFIX = 'gateway/draft/'
@@ -49,13 +53,9 @@ export class Drafts {
     for (const space of store.spaces()) {
       if (isSystemName(space.collection)) continue
       for (const { key, document } of entriesOf(store, space)) {
-        const fields: { [path: string]: Value } = {}
-        document.paths.forEach((path, i) => {
-          const write = document.writes[i]
-          if (write && this.isDraft(write.feed)) fields[path] = document.values[i] as Value
-        })
-        if (Object.keys(fields).length > 0)
-          await writer.write(space.collection, space.partition, [{ kind: 'put', key, fields }])
+        const isDraft = (feed: Feed): boolean => this.isDraft(feed)
+        const ops = space.isSeries ? rowAgain(key, document, isDraft) : opsAgain(key, document, isDraft)
+        if (ops.length > 0) await writer.write(space.collection, space.partition, ops)
       }
     }
     for (const incarnation of pending) this.#incarnations.set(incarnation, 'written')
@@ -64,4 +64,35 @@ export class Drafts {
       records: pending.map((incarnation) => ({ key: PREFIX + incarnation, value: utf8('written') })),
     })
   }
+}
+
+/** Writes again what the cells of some feeds hold. A counter goes on in the cell of the incarnation that counted. */
+function opsAgain(key: string, document: Document, isOf: (feed: Feed) => boolean): WriteOp[] {
+  const fields: { [path: string]: Value } = {}
+  const ops: WriteOp[] = []
+  document.paths.forEach((name, i) => {
+    const value = document.values[i] as Value
+    if (!isOf((document.writes[i] as Write).feed)) return
+    const path = pathOfCell(name)
+    const kind = kindOfCell(name)
+    if (kind === 'register') fields[path] = value
+    if (value === null) return
+    if (kind === 'counter') ops.push({ kind: 'total', key, path, total: totalIn(name, value) })
+    if (kind === 'set') ops.push({ kind: 'add', key, path, elements: [value as Element] })
+    if (kind === 'link') ops.push({ kind: 'link', key, path, references: [value as Reference] })
+  })
+  return Object.keys(fields).length > 0 ? [{ kind: 'put', key, fields }, ...ops] : ops
+}
+
+/** The same row: its stamp is a part of its name, so here it is not there twice. */
+function rowAgain(name: string, document: Document, isOf: (feed: Feed) => boolean): WriteOp[] {
+  const [write] = document.writes
+  if (!write || !isOf(write.feed)) return []
+  const { hlc, index } = write
+  return [{ kind: 'row', key: keyOfRow(name), fields: fieldsOf(document), stamp: { hlc, index } }]
+}
+
+function totalIn(name: string, value: Value): readonly [number, number, string] {
+  const [added, taken] = value as readonly [number, number]
+  return [added, taken, incarnationOfCell(name)]
 }

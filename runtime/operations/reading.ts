@@ -1,13 +1,21 @@
 import { MarramError } from '../base/errors.ts'
 import { isLive, type Document } from '../model/document.ts'
-import { fieldsOf } from '../model/fields.ts'
+import { fieldsOf, type FieldKinds } from '../model/fields.ts'
 import { isCollectionName } from '../model/names.ts'
 import { parseOrder, parseWhere } from '../model/query.ts'
 import type { Fields } from '../model/value.ts'
 import type { DocumentView, Query } from '../ports/operations.ts'
 import type { Documents, Space } from '../ports/store.ts'
+import { rowsIn, viewOfRow } from './rows.ts'
 
 const SLICE = 256
+
+/** Where documents are read, and what the profile says of their fields. */
+export interface Reader {
+  readonly store: Documents
+  readonly kinds: FieldKinds
+  readonly isSeries: boolean
+}
 
 export type Filter = (fields: Fields) => boolean
 
@@ -27,34 +35,44 @@ export function filterOf(where: string | undefined): Filter | null {
 }
 
 /** Live documents of all partitions of a collection, read in slices; no read transaction is held in between. */
-export function* readDocuments(store: Documents, collection: string, query: Query = {}): Generator<DocumentView> {
+export function* readDocuments(reader: Reader, collection: string, query: Query = {}): Generator<DocumentView> {
   checkCollection(collection)
+  checkQuery(reader, collection, query)
   const filter = filterOf(query.where)
   const limit = query.limit ?? Number.POSITIVE_INFINITY
   if (query.order !== undefined) {
-    yield* ordered(store, collection, query, filter).slice(0, query.limit)
+    yield* ordered(reader, collection, query, filter).slice(0, query.limit)
     return
   }
   let given = 0
-  for (const view of matching(store, collection, query, filter)) {
+  for (const view of matching(reader, collection, query, filter)) {
     if (given++ >= limit) return
     yield view
   }
 }
 
-export function countDocuments(store: Documents, collection: string, query: Query = {}): number {
+export function countDocuments(reader: Reader, collection: string, query: Query = {}): number {
   checkCollection(collection)
-  if (query.where === undefined && query.prefix === undefined && query.after === undefined) {
-    return spacesOf(store, collection).reduce((sum, space) => sum + store.summary(space).count, 0)
+  checkQuery(reader, collection, query)
+  if (Object.values(query).every((value) => value === undefined)) {
+    return spacesOf(reader, collection).reduce((sum, space) => sum + reader.store.summary(space).count, 0)
   }
   const filter = filterOf(query.where)
   let count = 0
-  for (const _ of matching(store, collection, query, filter)) count += 1
+  for (const _ of matching(reader, collection, query, filter)) count += 1
   return count
 }
 
-export function spacesOf(store: Documents, collection: string): Space[] {
-  return store.spaces().filter((space) => space.collection === collection)
+/** The partitions of a collection, as what it is: documents, or rows of a series. */
+export function spacesOf(reader: Pick<Reader, 'store' | 'isSeries'>, collection: string): Space[] {
+  const { store, isSeries } = reader
+  return store.spaces().filter((space) => space.collection === collection && (space.isSeries ?? false) === isSeries)
+}
+
+function checkQuery({ isSeries }: Reader, collection: string, { from, to }: Query): void {
+  if (isSeries || (from === undefined && to === undefined)) return
+  const sentence = `Cannot read "${collection}" by time: it is no series, its documents have no rows`
+  throw new MarramError('bad-request', sentence)
 }
 
 /** Every entry of a space, deleted ones too, in the order of keys. */
@@ -78,18 +96,27 @@ export function* entriesOf(
   }
 }
 
-function* matching(store: Documents, collection: string, query: Query, filter: Filter | null): Generator<DocumentView> {
-  for (const space of spacesOf(store, collection)) {
+function* matching(reader: Reader, collection: string, query: Query, filter: Filter | null): Generator<DocumentView> {
+  const { store, kinds } = reader
+  for (const space of spacesOf(reader, collection)) {
+    if (reader.isSeries) {
+      for (const view of rowsOf(store, space, query)) if (filter === null || filter(view.value)) yield view
+      continue
+    }
     for (const { key, document } of entriesOf(store, space, query.prefix, query.after)) {
       if (!isLive(document)) continue
-      const value = fieldsOf(document)
+      const value = fieldsOf(document, kinds)
       if (filter === null || filter(value)) yield { key, value }
     }
   }
 }
 
-function ordered(store: Documents, collection: string, query: Query, filter: Filter | null): DocumentView[] {
+function* rowsOf(store: Documents, space: Space, query: Query): Generator<DocumentView> {
+  for (const row of rowsIn(store, space, query)) yield viewOfRow(row)
+}
+
+function ordered(reader: Reader, collection: string, query: Query, filter: Filter | null): DocumentView[] {
   const compare = parseOrder(query.order as string)
   if (!compare.ok) throw new MarramError(compare.error.code, compare.error.message)
-  return [...matching(store, collection, query, filter)].sort((a, b) => compare.value(a.value, b.value))
+  return [...matching(reader, collection, query, filter)].sort((a, b) => compare.value(a.value, b.value))
 }

@@ -1,16 +1,24 @@
 import { FEED_KIND_SERIES, type Feed } from '../model/batch.ts'
+import type { FieldKinds } from '../model/fields.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
 import { collectionOf } from '../profile/resolve.ts'
 import type { CollectionRules } from './documents.ts'
+
+const NO_KINDS: FieldKinds = new Map()
 
 /** What the profile says of collections, as the documents' service asks for it. */
 export function rulesOf(profile: ResolvedProfile): CollectionRules {
   return {
     partitionOf: (name) => collectionOf(profile, name)?.partition ?? '',
+    isSeries: (name) => {
+      const declared = profile.collections.get(name)
+      if (declared) return declared.kind === 'series'
+      return profile.otherCollections?.kind === 'series' ? true : null
+    },
+    kindsOf: (name) => collectionOf(profile, name)?.kinds ?? NO_KINDS,
     refusal: (name) => {
       const collection = collectionOf(profile, name)
       if (!collection) return 'the profile does not declare it, add it under "collections"'
-      if (collection.kind === 'series') return 'collections of kind "series" are not built yet'
       return collection.encrypted ? 'encrypted collections are not built yet' : null
     },
   }

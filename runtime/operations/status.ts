@@ -5,7 +5,7 @@ import type { LagView, PeerView, StatusView } from '../ports/operations.ts'
 import type { ClockClass } from '../ports/clock.ts'
 import type { BrokerStatus } from '../ports/broker.ts'
 import type { Documents, Log, StorageStatus } from '../ports/store.ts'
-import { summaries } from './documents.ts'
+import type { Summary } from './documents.ts'
 import { lagOf, type Behind } from './evidence.ts'
 
 /** What `status` and `peers` are made of, as the rooms know it at this moment. */
@@ -26,6 +26,7 @@ export interface Observed {
   readonly clock: { readonly class: ClockClass; readonly hlc: number }
   readonly waitingWrites: number
   readonly broker: BrokerStatus | null
+  readonly collections: ReadonlyMap<string, Summary>
   readonly store: Documents & Log & { status(): StorageStatus }
   readonly links: readonly ObservedLink[]
   readonly totals: { readonly bytesSent: number; readonly bytesReceived: number }
@@ -65,9 +66,10 @@ export function statusOf(seen: Observed): StatusView {
     uptime: Math.round((Date.now() - seen.startedAt) / 1_000),
     profile: seen.profile,
     listeners: seen.listeners,
-    collections: Object.fromEntries([...summaries(seen.store)].filter(([, { count }]) => count > 0)),
+    collections: Object.fromEntries([...seen.collections].filter(([, { count }]) => count > 0)),
     links: { up: seen.links.filter(({ isGreeted }) => isGreeted).length, ...seen.totals },
     lag: lags.reduce((worst, lag) => (lag.batches > worst.batches ? lag : worst), NO_LAG),
+    conflicts: seen.store.conflicts().length,
     queue: { writes: seen.waitingWrites, messages: queuedMessages, messageBytes: queuedBytes },
     clock: { class: seen.clock.class, aheadMs: Math.max(0, msOfHlc(seen.clock.hlc) - seen.wallMs) },
     storage,

@@ -1,9 +1,10 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { MarramError } from '../base/errors.ts'
 import { isLive, type Document } from '../model/document.ts'
-import { fieldsOf } from '../model/fields.ts'
+import { fieldsOf, type FieldKinds } from '../model/fields.ts'
 import type { WatchEvent, WatchOptions } from '../ports/operations.ts'
 import type { Documents, Space } from '../ports/store.ts'
+import { viewOfRow } from './rows.ts'
 import { checkCollection, entriesOf, filterOf, spacesOf, type Filter } from './reading.ts'
 
 /**
@@ -16,6 +17,9 @@ export interface WatchedStore {
   readonly store: Documents
   /** The store's identity in hexadecimal: cursors of another one begin from the start. */
   readonly instance: string
+  readonly kinds: FieldKinds
+  /** Rows only come: each is told once, as `enter`, and none leaves. */
+  readonly isSeries: boolean
   /** The store's number of its last batch. */
   lastLsn(): number
 }
@@ -68,7 +72,8 @@ class Watcher {
     this.#toldLsn = lsnOf(options.since, watched)
     this.#signal?.addEventListener('abort', () => this.#wake?.())
     this.#unsubscribe = watched.store.subscribe((change) => {
-      if (change.collection === collection) this.#note(change, change.key, change.document.lsn)
+      if (change.collection !== collection || (change.isSeries ?? false) !== watched.isSeries) return
+      if (isLive(change.document) || !watched.isSeries) this.#note(change, change.key, change.document.lsn)
     })
   }
 
@@ -92,7 +97,7 @@ class Watcher {
     const startedAt = this.#watched.lastLsn()
     const since = this.#toldLsn
     let held: WatchEvent | null = null
-    for (const space of spacesOf(this.#watched.store, this.#collection)) {
+    for (const space of spacesOf(this.#watched, this.#collection)) {
       for (const { key, document } of entriesOf(this.#watched.store, space, this.#prefix)) {
         if (this.#signal?.aborted) return
         const name = nameOf(space, key)
@@ -118,22 +123,27 @@ class Watcher {
 
   /** Not told again, but known to match, so that its end will be told. */
   #remember(name: string, document: Document): null {
-    if (this.#matches(document)) this.#matched.add(name)
+    if (!this.#watched.isSeries && this.#matches(document)) this.#matched.add(name)
     return null
   }
 
   #eventOf(name: string, key: string, document: Document | undefined): WatchEvent | null {
     const isMatch = document !== undefined && this.#matches(document)
+    if (this.#watched.isSeries) return isMatch ? this.#rowEvent(key, document) : null
     const wasMatch = this.#matched.has(name)
     if (!isMatch && !wasMatch && !this.#isResumed) return null
     if (isMatch) this.#matched.add(name)
     else this.#matched.delete(name)
     const change = isMatch ? (wasMatch ? 'change' : 'enter') : 'leave'
-    return { change, key, value: document ? fieldsOf(document) : {}, cursor: this.#cursor() }
+    return { change, key, value: document ? fieldsOf(document, this.#watched.kinds) : {}, cursor: this.#cursor() }
+  }
+
+  #rowEvent(name: string, document: Document): WatchEvent {
+    return { change: 'enter', ...viewOfRow({ name, document }), cursor: this.#cursor() }
   }
 
   #matches(document: Document): boolean {
-    return isLive(document) && (this.#filter === null || this.#filter(fieldsOf(document)))
+    return isLive(document) && (this.#filter === null || this.#filter(fieldsOf(document, this.#watched.kinds)))
   }
 
   #note(space: Space, key: string, lsn: number): void {

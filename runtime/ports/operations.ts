@@ -1,6 +1,6 @@
 import type { Fields, Value } from '../model/value.ts'
 import type { ClockClass } from './clock.ts'
-import type { StorageStatus } from './store.ts'
+import type { Conflict, StorageStatus } from './store.ts'
 
 /**
  * What a gateway does for its users, whichever door they come through: command line, MQTT, HTTP, library. Every failure
@@ -15,6 +15,9 @@ export interface Receipt {
 export interface DocumentView {
   readonly key: string
   readonly value: Fields
+  /** Of a row of a series: when it was taken (ISO 8601), and what tells it from other rows of its key. */
+  readonly time?: string
+  readonly row?: string
 }
 
 export interface Provenance {
@@ -25,6 +28,12 @@ export interface Provenance {
   readonly sequence: number
   /** Whether the stored batch's hash and signature verify, checked now. */
   readonly valid: boolean
+  /** Of a counter what each author counted, of a set and of links each element; the rest is then that of the last write. */
+  readonly parts?: readonly ProvenancePart[]
+}
+
+export interface ProvenancePart extends Omit<Provenance, 'parts'> {
+  readonly value: Value
 }
 
 export interface Query {
@@ -34,13 +43,41 @@ export interface Query {
   /** A field to sort by, `-field` for descending; without it by key. */
   readonly order?: string
   readonly limit?: number
-  /** Begin after this key (pages); only without `order`. */
+  /** Begin after this key (pages); only without `order`. In a series after this row: its key, a NUL and its `row`. */
   readonly after?: string
+  /** Rows of a series from this time on, and before that one: ISO 8601, or how long ago (`2h`). */
+  readonly from?: string
+  readonly to?: string
+  /** Of a series the last row of each key alone; documents are that anyway. */
+  readonly latest?: boolean
 }
 
 export interface PutOptions {
   /** Removes the fields that are not named. */
   readonly replace?: boolean
+  /** Takes a plain number for a counter, and counts what it lacks: what an import of exported documents needs. */
+  readonly exact?: boolean
+  /** Of a row that was exported (`row` of DocumentView): it keeps its time, and is not added twice. */
+  readonly row?: string
+}
+
+export interface WalkOptions {
+  /** How far links are followed, 1 when not given. */
+  readonly depth?: number
+  /** What leads here instead. */
+  readonly reverse?: boolean
+}
+
+/** One link of a walk: of `from`, the document nearer to the start, or with `reverse` one that leads to it. */
+export interface WalkStep {
+  readonly depth: number
+  readonly from: { readonly collection: string; readonly key: string }
+  readonly field: string
+  readonly label: string | null
+  readonly collection: string
+  readonly key: string
+  /** Null when there is no such document. */
+  readonly value: Fields | null
 }
 
 export interface WatchOptions {
@@ -55,24 +92,32 @@ export interface WatchEvent {
   readonly change: 'enter' | 'change' | 'leave'
   readonly key: string
   readonly value: Fields
+  /** Of a row of a series, as in DocumentView. */
+  readonly time?: string
+  readonly row?: string
   readonly cursor: string
 }
 
 export interface Documents {
-  /** Merges the fields, null removes one; resolves when it is on the disk. */
+  /** Merges the fields, null removes one; in a series adds a row. Resolves when it is on the disk. */
   put(
     collection: string,
     key: string,
     fields: { readonly [path: string]: Value },
     options?: PutOptions,
   ): Promise<Receipt>
-  /** Resolves when it is on the disk. `not-found` when there is no such document. */
+  /** Resolves when it is on the disk. `not-found` when there is no such document, `not-supported` in a series. */
   delete(collection: string, key: string): Promise<Receipt>
+  /** In a series the key's last row. */
   get(collection: string, key: string): DocumentView | undefined
   provenance(collection: string, key: string): { readonly [path: string]: Provenance } | undefined
   /** Lazy: documents are read in slices as the iterator is pulled, no read transaction is held in between. */
   list(collection: string, query?: Query): Iterable<DocumentView>
   count(collection: string, query?: Query): number
+  /** Documents reached over links, nearest first. Throws `not-found`, `too-large`. */
+  walk(collection: string, key: string, options?: WalkOptions): Iterable<WalkStep>
+  /** Concurrent writes of which one was lost, the latest first. */
+  conflicts(options?: { readonly collection?: string; readonly limit?: number }): Iterable<Conflict>
   watch(collection: string, options?: WatchOptions): AsyncIterable<WatchEvent>
   /** Digests in hexadecimal by collection, names sorted, empty collections left out. */
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } }
@@ -119,6 +164,8 @@ export interface StatusView {
   readonly links: { readonly up: number; readonly bytesSent: number; readonly bytesReceived: number }
   /** The greatest lag of any linked peer. */
   readonly lag: LagView
+  /** Concurrent writes of which one was lost, as far as they are remembered: see `conflicts`. */
+  readonly conflicts: number
   /** Local writes not yet on the disk; messages queued for absent MQTT clients. */
   readonly queue: { readonly writes: number; readonly messages: number; readonly messageBytes: number }
   readonly clock: { readonly class: ClockClass; readonly aheadMs: number }

@@ -1,6 +1,7 @@
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import type { SequenceSet } from '../model/sequences.ts'
+import type { Value } from '../model/value.ts'
 
 /**
  * What a gateway keeps. One append may carry batches and small key-value records (cursors, broker sessions): they become
@@ -71,6 +72,13 @@ export interface DocumentEntry {
 export interface Space {
   readonly collection: string
   readonly partition: string
+  /** Rows of a series (model/rows.ts), which stand apart from documents of a collection of the same name. */
+  readonly isSeries?: boolean
+}
+
+/** One document. */
+export interface DocumentPlace extends Space {
+  readonly key: string
 }
 
 export interface Change extends Space {
@@ -82,17 +90,47 @@ export interface Change extends Space {
 export interface Documents {
   /** Undefined when nothing was ever written under the key; a deleted document is a Document without cells. */
   get(space: Space, key: string): Document | undefined
+  /** The same, of a document that is about to be written: kept at hand until then. */
+  getToWrite(space: Space, key: string): Document | undefined
   /**
    * Up to `limit` entries in the order of their keys' UTF-8 bytes, tombstones included, from the first key that is
    * at least `start` (exclusively, when `isAfter`) and begins with `prefix`. Never holds a read transaction afterwards.
    */
   scan(space: Space, range: ScanRange): DocumentEntry[]
+  /** Up to `limit` documents that hold a link to this one, which need not exist. */
+  referrers(to: DocumentPlace, limit: number): DocumentPlace[]
+  /** The last entry in that order whose key begins with `prefix`. */
+  last(space: Space, prefix: string): DocumentEntry | undefined
+  /** Writes that were lost to concurrent ones, the latest first; the oldest give way. */
+  conflicts(): Conflict[]
   /** Every space in which something was written, in order. */
   spaces(): Space[]
-  /** Live documents, and the digest of their content: 32 bytes, zero when there is none, the same in whatever order things arrived. */
+  /**
+   * Live documents, and the digest of their content: 32 bytes, zero when there is none, the same in whatever order things
+   * arrived. A series' digest is that of its feeds' heads, for each gateway keeps as many of the rows as it likes.
+   */
   summary(space: Space): { readonly count: number; readonly digest: Uint8Array }
   /** Called after an append's flush for every document it changed, before the append resolves. Returns how to stop. */
   subscribe(listener: (change: Change) => void): () => void
+}
+
+/** Two authors wrote a field at once: neither had seen the other's value, and one was lost. */
+export interface Conflict {
+  readonly collection: string
+  readonly partition: string
+  readonly key: string
+  readonly field: string
+  readonly won: ConflictSide
+  readonly lost: ConflictSide
+  readonly why: string
+}
+
+export interface ConflictSide {
+  readonly value: Value
+  readonly author: string
+  readonly stamp: string
+  /** The value was too large to be kept, and is null. */
+  readonly isLarge?: boolean
 }
 
 export interface ScanRange {

@@ -1,5 +1,6 @@
 import { assert } from '../base/errors.ts'
 import type { Result } from '../base/result.ts'
+import type { CellKind } from '../model/cells.ts'
 import { parseAddress, parseHostPort } from './address.ts'
 import { fillDefaults, type DeviceProfile, type FilledProfile } from './defaults.ts'
 import { expandPartition } from './partition.ts'
@@ -85,11 +86,16 @@ function resolveCollection(collection: FilledCollection, cell: string | undefine
     ...rest,
     partition,
     fields: new Map(Object.entries(fields)),
+    kinds: new Map(Object.entries(fields).flatMap(([path, { type }]) => (type ? [[path, kindOf(type)]] : []))),
     retain: {
       ageMs: retain?.age === undefined ? null : ms(retain.age),
       bytes: retain?.bytes === undefined ? null : bytes(retain.bytes),
     },
   }
+}
+
+function kindOf(type: NonNullable<FilledCollection['fields'][string]['type']>): CellKind {
+  return type === 'counter' || type === 'set' || type === 'link' ? type : 'register'
 }
 
 function resolveSource({ preset, base, topic, key, fields, time, ...rest }: FilledSource): ResolvedSource {

@@ -1,3 +1,4 @@
+import type { FieldKinds } from '../model/fields.ts'
 import type { Address, HostPort } from './address.ts'
 import type { FilledProfile } from './defaults.ts'
 
@@ -64,6 +65,8 @@ export interface ResolvedCollection {
   /** The template with `{cell}` filled in. */
   readonly partition: string
   readonly fields: ReadonlyMap<string, FilledCollection['fields'][string]>
+  /** Which fields are counters, sets or links, and which are declared to be something else. */
+  readonly kinds: FieldKinds
   readonly indexes: readonly string[]
   readonly retain: { readonly ageMs: number | null; readonly bytes: number | null }
   readonly encrypted: boolean

@@ -3,12 +3,12 @@ import { join } from 'node:path'
 import { open, type Database as Table, type RootDatabase } from 'lmdb'
 import { MarramError, sentenceOf } from '../base/errors.ts'
 import type { KeyValue } from '../ports/store.ts'
-import type { Base, BaseBatch, BaseDocument, KeyRange } from './base.ts'
+import type { Base, BaseBatch, BaseDocument, KeyRange, Referrer } from './base.ts'
 import { isNoSpace } from './file.ts'
 
 type Binary = Table<Uint8Array, Buffer>
 
-const TABLES = ['documents', 'batches', 'feeds', 'heads', 'spaces', 'records', 'meta'] as const
+const TABLES = ['documents', 'links', 'batches', 'feeds', 'heads', 'spaces', 'records', 'meta'] as const
 export type TableName = (typeof TABLES)[number]
 
 export const FORMAT_KEY: Buffer = Buffer.from('format')
@@ -36,6 +36,7 @@ export class Database implements Base {
     const table = (name: TableName): Binary => this.#root.openDB({ name, encoding: 'binary', keyEncoding: 'binary' })
     this.#tables = {
       documents: table('documents'),
+      links: table('links'),
       batches: table('batches'),
       feeds: table('feeds'),
       heads: table('heads'),
@@ -80,6 +81,31 @@ export class Database implements Base {
     const range = { start: isAfter ? Buffer.concat([from, Buffer.alloc(1)]) : from, end, limit }
     for (const { key, value } of this.#tables.documents.getRange(range)) {
       found.push({ key: key.toString('utf8', 4), bytes: Uint8Array.from(value) })
+    }
+    return found
+  }
+
+  documentsBack(space: number, prefix: string, before: string | null, limit: number): BaseDocument[] {
+    const first = documentKey(space, prefix)
+    // Backwards the start is included.
+    const start = before === null ? Buffer.concat([first, AFTER_ANY_TEXT]) : documentKey(space, before)
+    const found: BaseDocument[] = []
+    for (const { key, value } of this.#tables.documents.getRange({ start, reverse: true, limit: limit + 1 })) {
+      if (!key.subarray(0, first.length).equals(first)) break
+      if (before !== null && key.equals(start)) continue
+      found.push({ key: key.toString('utf8', 4), bytes: Uint8Array.from(value) })
+    }
+    return found.slice(0, limit)
+  }
+
+  referrers(target: string, limit: number, after: Referrer | null): Referrer[] {
+    const prefix = Buffer.from(target, 'latin1')
+    const start = after === null ? prefix : Buffer.concat([linkKey(target, after.space, after.key), Buffer.alloc(1)])
+    // No space has so great a number.
+    const end = Buffer.concat([prefix, Buffer.alloc(4, 0xff)])
+    const found: Referrer[] = []
+    for (const { key } of this.#tables.links.getRange({ start, end, limit })) {
+      found.push({ space: key.readUInt32BE(prefix.length), key: key.toString('utf8', prefix.length + 4) })
     }
     return found
   }
@@ -180,6 +206,11 @@ export function documentKey(space: number, key: string): Buffer {
   bytes.writeUInt32BE(space)
   bytes.write(key, 4, 'utf8')
   return bytes
+}
+
+/** `target` is 16 characters of latin1. */
+export function linkKey(target: string, space: number, key: string): Buffer {
+  return Buffer.concat([Buffer.from(target, 'latin1'), documentKey(space, key)])
 }
 
 export function batchKey(feed: number, seq: number): Buffer {

@@ -1,7 +1,9 @@
 import { hex } from '../base/bytes.ts'
 import { sha256Hex } from '../crypto/hash.ts'
-import type { Document } from '../model/document.ts'
+import type { FeedHead } from '../model/batch.ts'
+import { isLive, type Document } from '../model/document.ts'
 import type { Value } from '../model/value.ts'
+import type { Space } from '../ports/store.ts'
 import { ByteWriter } from './byte-writer.ts'
 
 /**
@@ -10,8 +12,14 @@ import { ByteWriter } from './byte-writer.ts'
  * gateways; against forgery stand signatures).
  */
 
+/** What a document adds to the digest of its space. */
+export function contributionOf({ isSeries }: Space, key: string, document: Document): bigint {
+  if (isSeries === true) return isLive(document) ? ROW_CONTRIBUTION : 0n
+  return hashOf(key, document)
+}
+
 /** SHA-256 of the key and the live cells in the order of their paths; 0 for a document that isn't live. */
-export function contributionOf(key: string, document: Document): bigint {
+function hashOf(key: string, document: Document): bigint {
   const { paths, values, writes } = document
   const live: number[] = []
   for (let i = 0; i < values.length; i++) if (values[i] !== null) live.push(i)
@@ -30,6 +38,18 @@ export function contributionOf(key: string, document: Document): bigint {
   }
   return BigInt(`0x${sha256Hex(writer.view())}`)
 }
+
+/** What a feed of a series adds to the digest of its space. */
+export function contributionOfHead({ feed, seq, hash }: FeedHead): bigint {
+  const writer = new ByteWriter(Buffer.allocUnsafe(64))
+  writer.raw(feed.id)
+  writer.natural(seq)
+  writer.raw(hash)
+  return BigInt(`0x${sha256Hex(writer.view())}`)
+}
+
+/** A row is never changed, so nobody need hash it: all ones, which no hash is. */
+export const ROW_CONTRIBUTION: bigint = (1n << 256n) - 1n
 
 /** `digest` with `removed` taken out and `added` put in. */
 export function exchange(digest: bigint, removed: bigint, added: bigint): bigint {

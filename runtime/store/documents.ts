@@ -7,15 +7,20 @@ import {
   keepCells,
   mergeOps,
   type Document,
+  type Rival,
   type Source,
   type Write,
 } from '../model/document.ts'
-import type { DocumentEntry, ScanRange, Space } from '../ports/store.ts'
-import type { Base } from './base.ts'
+import type { DocumentEntry, DocumentPlace, ScanRange, Space } from '../ports/store.ts'
+import type { Base, Referrer } from './base.ts'
+import { spaceName } from './feeds.ts'
 import { decodeDocument, type StoredDocument } from './layout.ts'
-import { scanKeys } from './scan.ts'
+import { LinkIndex, NO_LINKS, targetName, targetsOf } from './links.ts'
+import { scanBack, scanKeys } from './scan.ts'
 import { memoryOf } from './size.ts'
 import { SpaceTable, type Entry, type Summary } from './space.ts'
+
+const REFERRERS_PAGE = 256
 
 /**
  * The merged documents: those that differ from LMDB, always; those that don't, as a cache that gives way. A document is
@@ -32,6 +37,7 @@ export class DocumentTable {
   #dirtyBytes = 0
   #dirty: Entry[] = []
   #merge = 0
+  readonly #links = new LinkIndex()
   #changed: Entry[] = []
   /** To be stored, but nobody need hear of it: only the batch that holds a cell is another. */
   readonly #moved = new Set<Entry>()
@@ -50,17 +56,17 @@ export class DocumentTable {
   }
 
   space(space: Space): SpaceTable | undefined {
-    return this.#spaces.get(nameOf(space))
+    return this.#spaces.get(spaceName(space))
   }
 
   spaces(): SpaceTable[] {
     const written = [...this.#spaces.values()].filter((space) => space.isWritten)
-    return written.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
+    return written.sort((a, b) => (spaceName(a) < spaceName(b) ? -1 : 1))
   }
 
   /** A space that LMDB has. */
   restoreSpace(space: Space, number: number, summary: Summary): void {
-    this.#spaces.set(nameOf(space), new SpaceTable(space, number, summary))
+    this.#spaces.set(spaceName(space), new SpaceTable(space, number, summary))
     this.#spaceNumber = Math.max(this.#spaceNumber, number)
   }
 
@@ -70,6 +76,13 @@ export class DocumentTable {
     const entry = table.entries.get(key)
     if (entry !== undefined) return isBlank(entry.document) ? undefined : entry.document
     return this.#loadFromBase(table, key)?.document
+  }
+
+  getToWrite(space: Space, key: string): Document | undefined {
+    const table = this.space(space)
+    if (table === undefined) return undefined
+    const { document } = table.entries.get(key) ?? this.#load(table, key)
+    return isBlank(document) ? undefined : document
   }
 
   scan(space: Space, range: ScanRange): DocumentEntry[] {
@@ -84,8 +97,40 @@ export class DocumentTable {
     return found
   }
 
+  /** Up to `limit` documents that link to this one, in any space; each was looked at, so that none is told that no longer does. */
+  referrers(to: DocumentPlace, limit: number): DocumentPlace[] {
+    const target = targetName(to.collection, to.partition, to.key)
+    const found = new Map<string, DocumentPlace>()
+    for (const { space, key } of this.#links.entries(target)) {
+      if (found.size >= limit) break
+      found.set(placeName(space.number, key), placeOf(space, key))
+    }
+    for (let after: Referrer | null = null; found.size < limit;) {
+      const rows: Referrer[] = this.#base.referrers(target, REFERRERS_PAGE, after)
+      for (const { space: number, key } of rows) {
+        const space = this.#byNumber(number)
+        if (space === undefined || found.size >= limit) break
+        const document = this.get(space, key)
+        if (document && targetsOf(document).includes(target)) found.set(placeName(number, key), placeOf(space, key))
+      }
+      after = rows.at(-1) ?? null
+      if (rows.length < REFERRERS_PAGE) break
+    }
+    return [...found.values()]
+  }
+
+  last(space: Space, prefix: string): DocumentEntry | undefined {
+    const table = this.space(space)
+    if (table === undefined) return undefined
+    for (const { key, bytes } of scanBack(table, this.#base, prefix)) {
+      const document = table.entries.get(key)?.document ?? this.#decode(table, key, bytes as Uint8Array).document
+      if (!isBlank(document)) return { key, document }
+    }
+    return undefined
+  }
+
   /** Merges a batch's operations. What they changed waits for `settle`. */
-  merge(space: Space, ops: Ops, source: Source): void {
+  merge(space: Space, ops: Ops, source: Source, met: ((rival: Rival) => void) | null): void {
     const table = this.#spaceFor(space)
     let entry: Entry
     mergeOps(
@@ -100,6 +145,7 @@ export class DocumentTable {
         if (effect === CHANGED) this.#noteChange(entry)
         else this.#moved.add(entry)
       },
+      met,
     )
   }
 
@@ -191,6 +237,7 @@ export class DocumentTable {
       entry.isInBase = true
       spaces.add(entry.space)
       if (entry.isDirty) continue
+      this.#links.forget(entry)
       this.#dirtyBytes -= entry.bytes
       if (isBlank(entry.document)) entry.space.entries.delete(entry.key)
       else this.#addClean(entry)
@@ -213,8 +260,13 @@ export class DocumentTable {
     if (known !== undefined) return known
     this.#spaceNumber += 1
     const table = new SpaceTable(space, this.#spaceNumber, null)
-    this.#spaces.set(nameOf(space), table)
+    this.#spaces.set(spaceName(space), table)
     return table
+  }
+
+  #byNumber(number: number): SpaceTable | undefined {
+    for (const space of this.#spaces.values()) if (space.number === number) return space
+    return undefined
   }
 
   #noteChange(entry: Entry): void {
@@ -235,6 +287,7 @@ export class DocumentTable {
       this.#dirty.push(entry)
     }
     entry.space.touch(entry, isLive(entry.document))
+    this.#links.note(entry)
   }
 
   /** As a clean entry, so that it gives way unless it changes. */
@@ -265,6 +318,8 @@ export class DocumentTable {
       isDirty: false,
       isSweeping: false,
       isInBase,
+      links: NO_LINKS,
+      linksInBase: isInBase ? targetsOf(document) : NO_LINKS,
       mergedIn: -1,
     }
     space.entries.set(key, entry)
@@ -295,6 +350,10 @@ export function isBlank(document: Document): boolean {
   return document.deleted === null && document.paths.length === 0
 }
 
-function nameOf(space: Space): string {
-  return `${space.collection}\0${space.partition}`
+function placeOf({ collection, partition }: Space, key: string): DocumentPlace {
+  return { collection, partition, key }
+}
+
+function placeName(space: number, key: string): string {
+  return `${space}\0${key}`
 }

@@ -1,5 +1,6 @@
 import { assert } from '../base/errors.ts'
 import { equal } from '../base/bytes.ts'
+import { isSeries } from '../model/rows.ts'
 import type { Batch, ChainPosition, Feed, FeedHead } from '../model/batch.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import type { AppendBatch, Space } from '../ports/store.ts'
@@ -48,7 +49,7 @@ export class StoredFeed {
   constructor(feed: Feed, number: number) {
     this.feed = feed
     this.number = number
-    this.space = { collection: feed.descriptor.collection, partition: feed.descriptor.partition }
+    this.space = spaceOf(feed)
     this.retained = new SequenceSet()
   }
 }
@@ -94,10 +95,9 @@ export class FeedTable {
   }
 
   /** The feeds of one collection and partition. */
-  in({ collection, partition }: Space): StoredFeed[] {
-    return [...this.#byNumber.values()].filter(
-      ({ space }) => space.collection === collection && space.partition === partition,
-    )
+  in(space: Space): StoredFeed[] {
+    const name = spaceName(space)
+    return [...this.#byNumber.values()].filter((stored) => spaceName(stored.space) === name)
   }
 
   /** The feed under its number here; a feed that is new gets the next one. */
@@ -251,4 +251,14 @@ export class FeedTable {
     if (isNew) this.#new.push(stored)
     return stored
   }
+}
+
+export function spaceOf(feed: Feed): Space {
+  const { collection, partition } = feed.descriptor
+  return isSeries(feed) ? { collection, partition, isSeries: true } : { collection, partition }
+}
+
+/** Names one space. */
+export function spaceName({ collection, partition, isSeries: isRows = false }: Space): string {
+  return `${collection}\0${partition}${isRows ? '\0rows' : ''}`
 }

@@ -1,5 +1,6 @@
 import type { BatchHeader, Feed, Ops } from '../model/batch.ts'
 import { emptyDocument, mergeOps, type Document } from '../model/document.ts'
+import { shownOps } from '../model/rows.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { BATCH_SHOWN, type SequencedBatch, type StoredBatch } from './feeds.ts'
@@ -7,12 +8,16 @@ import { BATCH_SHOWN, type SequencedBatch, type StoredBatch } from './feeds.ts'
 /** Only the signature depends on the mesh, and it isn't looked at here. */
 const ANY_MESH = new Uint8Array(16)
 
-/** What a stored batch changes; null for one that is only forwarded or means nothing. */
-export function opsOfStored(stored: StoredBatch): { readonly header: BatchHeader; readonly ops: Ops } | null {
+/** What a stored batch of a feed changes; null for one that is only forwarded or means nothing. */
+export function opsOfStored(
+  feed: Feed,
+  stored: StoredBatch,
+): { readonly header: BatchHeader; readonly ops: Ops } | null {
   const batch = stored[0] === BATCH_SHOWN ? decodeBatch(ANY_MESH, stored.subarray(1)) : null
   if (batch?.ok !== true) return null
   const ops = decodeBody(batch.value.header, batch.value.body)
-  return ops.ok ? { header: batch.value.header, ops: ops.value } : null
+  const { header } = batch.value
+  return ops.ok ? { header, ops: shownOps(ops.value, feed, header.hlc) } : null
 }
 
 /** The documents under `keys` as the batches of the feeds make them, with `lsn` as their number; blank ones among them. */
@@ -24,7 +29,7 @@ export function foldDocuments(
   const documents = new Map([...keys].map((key) => [key, emptyDocument()]))
   for (const { feed, batches } of feeds) {
     for (const { bytes } of batches) {
-      const found = opsOfStored(bytes)
+      const found = opsOfStored(feed, bytes)
       if (found === null || !found.ops.docs.some((key) => keys.has(key))) continue
       const { seq, hlc } = found.header
       mergeOps(

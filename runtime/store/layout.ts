@@ -7,7 +7,7 @@ import type { Value } from '../model/value.ts'
 import type { Space } from '../ports/store.ts'
 import { ByteReader } from './byte-reader.ts'
 import { ByteWriter } from './byte-writer.ts'
-import { bigintOf, bytesOf } from './digest.ts'
+import { bigintOf, bytesOf, ROW_CONTRIBUTION } from './digest.ts'
 import type { Position } from './ring-record.ts'
 import type { RingShape } from './ring.ts'
 import type { Summary } from './space.ts'
@@ -16,6 +16,7 @@ import type { Summary } from './space.ts'
  * The values that LMDB holds. Keys are built so that bytes sort as they should: numbers are big endian, texts are UTF-8.
  *
  *     documents  space u32, key                → document
+ *     links      target 16 bytes, space u32, key → nothing that matters, see links.ts
  *     batches    feed u32, seq u48             → shown u8, batch as transmitted
  *     feeds      feed u32                      → descriptor
  *     heads      feed u32                      → head
@@ -46,6 +47,10 @@ const IS_LIVE = 1
 const IS_DELETED = 2
 /** Some write has the stamp of another author's: what removed an element or a link. */
 const HAS_ORIGINS = 4
+/** A row of a series: live, and its contribution is not kept. */
+const IS_ROW = 8
+/** After a space that is of a series. */
+const SERIES = 1
 /** In the place of a feed's number: the write of the cell before. */
 const SAME_WRITE = 0
 
@@ -60,9 +65,11 @@ export function encodeDocument(
 ): void {
   const hasOrigins = document.writes.some(isOfAnother)
   const isDeleted = document.deleted !== null
-  writer.u8((contribution === 0n ? 0 : IS_LIVE) | (isDeleted ? IS_DELETED : 0) | (hasOrigins ? HAS_ORIGINS : 0))
+  const isRow = contribution === ROW_CONTRIBUTION
+  const live = contribution === 0n ? 0 : isRow ? IS_ROW : IS_LIVE
+  writer.u8(live | (isDeleted ? IS_DELETED : 0) | (hasOrigins ? HAS_ORIGINS : 0))
   writer.natural(document.lsn)
-  if (contribution !== 0n) writer.raw(bytesOf(contribution))
+  if (live === IS_LIVE) writer.raw(bytesOf(contribution))
   if (document.deleted !== null) encodeWrite(writer, document.deleted, hasOrigins, numberOf)
   writer.natural(document.values.length)
   let last: Write | null = null
@@ -83,7 +90,7 @@ export function decodeDocument(
   return decoding('document', bytes, (reader) => {
     const flags = reader.u8()
     const lsn = reader.natural()
-    const contribution = flags & IS_LIVE ? bigintOf(reader.raw(32)) : 0n
+    const contribution = flags & IS_LIVE ? bigintOf(reader.raw(32)) : flags & IS_ROW ? ROW_CONTRIBUTION : 0n
     const hasOrigins = (flags & HAS_ORIGINS) !== 0
     const deleted = flags & IS_DELETED ? decodeWrite(reader, null, hasOrigins, feedOf) : null
     const document = { deleted, lsn, paths: [] as string[], values: [] as Value[], writes: [] as Write[] }
@@ -181,6 +188,7 @@ export function encodeSpace(space: StoredSpace): Uint8Array {
   writer.text(space.partition)
   writer.natural(space.count)
   writer.raw(bytesOf(space.digest))
+  if (space.isSeries === true) writer.u8(SERIES)
   return writer.view()
 }
 
@@ -190,6 +198,7 @@ export function decodeSpace(bytes: Uint8Array): Result<StoredSpace> {
     partition: reader.text(),
     count: reader.natural(),
     digest: bigintOf(reader.raw(32)),
+    ...(!reader.isAtEnd && reader.u8() === SERIES && { isSeries: true }),
   }))
 }
 

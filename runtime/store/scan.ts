@@ -3,6 +3,9 @@ import type { Base, BaseDocument, KeyRange } from './base.ts'
 import { compareUtf8, lowerBound } from './order.ts'
 import type { SpaceTable } from './space.ts'
 
+/** Backwards, nearly always the first is wanted and no other. */
+const BACK_PAGE = 4
+
 /** A key in a space; `bytes` is its document as LMDB has it, null when only the table has it. */
 export interface FoundKey {
   readonly key: string
@@ -26,6 +29,35 @@ export function* scanKeys(space: SpaceTable, base: Base, range: ScanRange): Iter
     yield { key, bytes }
   }
   for (; nextFresh.done !== true; nextFresh = fresh.next()) yield { key: nextFresh.value, bytes: null }
+}
+
+/** The same backwards, all that begin with `prefix`. */
+export function* scanBack(space: SpaceTable, base: Base, prefix: string): Iterable<FoundKey> {
+  const keys = space.freshKeys()
+  let fresh = lowerBound(keys, prefix)
+  while (fresh < keys.length && keys[fresh]?.startsWith(prefix) === true) fresh += 1
+  const nextFresh = (): string | undefined => {
+    fresh -= 1
+    const key = keys[fresh]
+    return key?.startsWith(prefix) === true ? key : undefined
+  }
+  let next = nextFresh()
+  for (const { key, bytes } of baseBack(space, base, prefix)) {
+    for (; next !== undefined && compareUtf8(next, key) > 0; next = nextFresh()) yield { key: next, bytes: null }
+    if (next === key) next = nextFresh()
+    yield { key, bytes }
+  }
+  for (; next !== undefined; next = nextFresh()) yield { key: next, bytes: null }
+}
+
+function* baseBack(space: SpaceTable, base: Base, prefix: string): Iterable<BaseDocument> {
+  if (!space.isInBase) return
+  for (let before: string | null = null; ;) {
+    const found: BaseDocument[] = base.documentsBack(space.number, prefix, before, BACK_PAGE)
+    yield* found
+    if (found.length < BACK_PAGE) return
+    before = found.at(-1)?.key ?? null
+  }
 }
 
 function* freshFrom(space: SpaceTable, { prefix, start, isAfter }: KeyRange): Generator<string, void, undefined> {

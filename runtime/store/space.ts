@@ -22,6 +22,9 @@ export interface Entry {
   /** A sweep under way is writing it. */
   isSweeping: boolean
   isInBase: boolean
+  /** What it links to, while it differs from LMDB; and the rows that LMDB has of it (see links.ts). */
+  links: readonly string[]
+  linksInBase: readonly string[]
   /** The last merge that changed it: tells whether this one has before. */
   mergedIn: number
 }
@@ -36,6 +39,7 @@ export interface Summary {
 export class SpaceTable implements Space {
   readonly collection: string
   readonly partition: string
+  readonly isSeries: boolean
   /** From 1: stands for the space in LMDB's keys. */
   readonly number: number
   readonly entries: Map<string, Entry> = new Map()
@@ -54,6 +58,7 @@ export class SpaceTable implements Space {
   constructor(space: Space, number: number, inBase: Summary | null) {
     this.collection = space.collection
     this.partition = space.partition
+    this.isSeries = space.isSeries === true
     this.number = number
     this.isInBase = inBase !== null
     this.isWritten = this.isInBase
@@ -87,7 +92,7 @@ export class SpaceTable implements Space {
   /** Brings the contribution of `entry` up to date. */
   refresh(entry: Entry): void {
     if (!entry.isStale) return
-    const contribution = contributionOf(entry.key, entry.document)
+    const contribution = contributionOf(this, entry.key, entry.document)
     this.#summary.digest = exchange(this.#summary.digest, entry.contribution, contribution)
     entry.contribution = contribution
     entry.isStale = false

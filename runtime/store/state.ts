@@ -1,9 +1,11 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { Batch, ChainPosition, Feed, Ops } from '../model/batch.ts'
-import type { Write } from '../model/document.ts'
+import { emptyDocument, type Write } from '../model/document.ts'
+import { isSeries, shownOps } from '../model/rows.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { AppendBatch, Change, Space } from '../ports/store.ts'
 import type { Base } from './base.ts'
+import { ConflictLog } from './conflicts.ts'
 import { DocumentTable } from './documents.ts'
 import { foldDocuments, opsOfStored } from './fold.ts'
 import { BATCH_HIDDEN, FeedTable, type StoredBatch, type StoredFeed } from './feeds.ts'
@@ -24,12 +26,14 @@ export class State {
   readonly documents: DocumentTable
   readonly records: RecordTable
   readonly #bytesMax: number
+  readonly conflicts: ConflictLog
 
   constructor(base: Base, bytesMax: number = GATEWAY_LIMITS.tableBytesMax) {
     this.#bytesMax = bytesMax
     this.feeds = new FeedTable(base)
     this.documents = new DocumentTable(base, (number): Feed | undefined => this.feeds.byNumber(number)?.feed)
     this.records = new RecordTable(base)
+    this.conflicts = new ConflictLog(this.records)
   }
 
   /** What only a sweep can take out of memory. */
@@ -56,7 +60,15 @@ export class State {
   take({ stored, batch, ops, bytes, place }: DurableBatch): void {
     const lsn = this.feeds.take(stored, batch, bytes, place)
     if (ops === null || bytes[0] === BATCH_HIDDEN) return
-    this.documents.merge(stored.space, ops, { feed: stored.feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn })
+    const { seq, hlc } = batch.header
+    const source = { feed: stored.feed, seq, hlc, lsn }
+    if (isSeries(stored.feed)) return this.documents.merge(stored.space, shownOps(ops, stored.feed, hlc), source, null)
+    // Of a fill we can't say what its author had written before.
+    if (place !== undefined) return this.documents.merge(stored.space, ops, source, null)
+    let number = 0
+    this.documents.merge(stored.space, ops, source, (rival) =>
+      this.conflicts.note(stored.space, rival, ops, source, (number += 1)),
+    )
   }
 
   /**
@@ -66,11 +78,17 @@ export class State {
   drop(stored: StoredFeed, seqs: SequenceSet, head: ChainPosition | null): void {
     const keys = new Set<string>()
     for (const batch of this.feeds.drop(stored, seqs, head)) {
-      for (const key of opsOfStored(batch)?.ops.docs ?? []) keys.add(key)
+      for (const key of opsOfStored(stored.feed, batch)?.ops.docs ?? []) keys.add(key)
     }
     const isDropped = (write: Write): boolean => write.feed === stored.feed && seqs.has(write.seq)
     const uncertain = this.documents.retract(stored.space, keys, isDropped, head !== null)
-    if (uncertain.size > 0) this.refold(stored.space, uncertain)
+    if (isSeries(stored.feed) && head === null) this.#forget(stored.space, uncertain)
+    else if (uncertain.size > 0) this.refold(stored.space, uncertain)
+  }
+
+  /** Rows have no other batch that makes them. */
+  #forget(space: Space, names: Iterable<string>): void {
+    for (const name of names) this.documents.put(space, name, emptyDocument())
   }
 
   /** Puts documents back to what the batches say. */
@@ -83,7 +101,8 @@ export class State {
   settle(): Change[] {
     const changes: Change[] = []
     for (const { space, key, document } of this.documents.settle()) {
-      changes.push({ collection: space.collection, partition: space.partition, key, document })
+      const { collection, partition, isSeries } = space
+      changes.push({ collection, partition, isSeries, key, document })
     }
     this.makeRoom()
     return changes

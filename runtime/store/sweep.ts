@@ -2,10 +2,11 @@ import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { FeedHead } from '../model/batch.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
 import { ByteWriter } from './byte-writer.ts'
-import { batchKey, documentKey, MARK_KEY, numberKey, Slice, type Database } from './database.ts'
+import { batchKey, documentKey, linkKey, MARK_KEY, numberKey, Slice, type Database } from './database.ts'
 import { isBlank } from './documents.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { StoredBatch, StoredFeed } from './feeds.ts'
+import { targetsOf } from './links.ts'
 import { encodeDocument, encodeHead, encodeMark, encodeSpace } from './layout.ts'
 import type { Position } from './ring-record.ts'
 import type { Entry, SpaceTable } from './space.ts'
@@ -74,6 +75,8 @@ function byPlace(a: Entry, b: Entry): number {
   return a.key < b.key ? -1 : 1
 }
 
+const LINKED = Uint8Array.of(1)
+
 /** Gathers one transaction after the other. */
 class SweepWriter {
   readonly #database: Database
@@ -106,6 +109,7 @@ class SweepWriter {
     space.refresh(entry)
     space.settleInBase(entry)
     this.#spaces.add(space)
+    this.#putLinks(entry)
     const place = documentKey(space.number, key)
     if (isBlank(document)) this.#slice.remove('documents', place)
     else this.#slice.put('documents', place, this.#encode(entry))
@@ -126,8 +130,8 @@ class SweepWriter {
     for (const stored of this.#state.feeds.takeNew()) {
       slice.put('feeds', numberKey(stored.number), encodeDescriptor(stored.feed.descriptor))
     }
-    for (const { collection, partition, number, summaryInBase } of this.#spaces) {
-      slice.put('spaces', numberKey(number), encodeSpace({ collection, partition, ...summaryInBase }))
+    for (const { collection, partition, isSeries, number, summaryInBase } of this.#spaces) {
+      slice.put('spaces', numberKey(number), encodeSpace({ collection, partition, isSeries, ...summaryInBase }))
     }
     const spaces = this.#spaces
     this.#slice = new Slice()
@@ -136,6 +140,18 @@ class SweepWriter {
     this.#spaces = new Set()
     await this.#database.commit(slice)
     for (const space of spaces) space.isInBase = true
+  }
+
+  #putLinks(entry: Entry): void {
+    const { space, key, document, linksInBase: before } = entry
+    const links = targetsOf(document)
+    for (const target of links) {
+      if (!before.includes(target)) this.#slice.put('links', linkKey(target, space.number, key), LINKED)
+    }
+    for (const target of before) {
+      if (!links.includes(target)) this.#slice.remove('links', linkKey(target, space.number, key))
+    }
+    entry.linksInBase = links
   }
 
   #encode({ document, contribution }: Entry): Uint8Array {

@@ -1,6 +1,6 @@
 import { assert, MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import type { ChainPosition, FeedHead } from '../model/batch.ts'
+import type { ChainPosition, Feed, FeedHead } from '../model/batch.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { Document } from '../model/document.ts'
 import type { Log as Logger } from '../ports/log.ts'
@@ -8,7 +8,9 @@ import type {
   Append,
   AppendBatch,
   Change,
+  Conflict,
   DocumentEntry,
+  DocumentPlace,
   KeyValue,
   ScanRange,
   Space,
@@ -16,7 +18,8 @@ import type {
   Store,
 } from '../ports/store.ts'
 import type { TokenBucket } from './bucket.ts'
-import { bytesOf } from './digest.ts'
+import { CONFLICTS } from './conflicts.ts'
+import { bytesOf, contributionOfHead, exchange } from './digest.ts'
 import { entryBytesMax } from './entries.ts'
 import type { DocumentTable } from './documents.ts'
 import type { SequencedBatch, StoredFeed, Tail } from './feeds.ts'
@@ -113,17 +116,44 @@ export abstract class TableStore implements Store {
     return this.state.documents.get(space, key)
   }
 
+  getToWrite(space: Space, key: string): Document | undefined {
+    return this.state.documents.getToWrite(space, key)
+  }
+
   scan(space: Space, range: ScanRange): DocumentEntry[] {
     return this.state.documents.scan(space, range)
   }
 
+  last(space: Space, prefix: string): DocumentEntry | undefined {
+    return this.state.documents.last(space, prefix)
+  }
+
+  referrers(to: DocumentPlace, limit: number): DocumentPlace[] {
+    return this.state.documents.referrers(to, limit)
+  }
+
+  /** Which feeds are written here: of what loses to them it is known that neither side had seen the other. */
+  knowOwn(isOwn: (feed: Feed) => boolean): void {
+    this.state.conflicts.isOwn = isOwn
+  }
+
+  conflicts(): Conflict[] {
+    const records = this.state.records.scan(CONFLICTS).toReversed()
+    return records.map(({ value }) => JSON.parse(Buffer.from(value as Uint8Array).toString()) as Conflict)
+  }
+
   spaces(): Space[] {
-    return this.state.documents.spaces().map(({ collection, partition }) => ({ collection, partition }))
+    return this.state.documents
+      .spaces()
+      .map(({ collection, partition, isSeries }) =>
+        isSeries ? { collection, partition, isSeries } : { collection, partition },
+      )
   }
 
   summary(space: Space): { readonly count: number; readonly digest: Uint8Array } {
     const table = this.state.documents.space(space)
-    return { count: table?.count ?? 0, digest: bytesOf(table?.digest ?? 0n) }
+    const digest = space.isSeries === true ? this.#digestOfHeads(space) : (table?.digest ?? 0n)
+    return { count: table?.count ?? 0, digest: bytesOf(digest) }
   }
 
   subscribe(listener: (change: Change) => void): () => void {
@@ -171,6 +201,12 @@ export abstract class TableStore implements Store {
     const queued = this.flusher.withdraw()
     for (const { undo } of queued.toReversed()) undo()
     for (const { reject } of queued) reject(error)
+  }
+
+  #digestOfHeads(space: Space): bigint {
+    return this.state.feeds
+      .in(space)
+      .reduce((digest, { head }) => (head === null ? digest : exchange(digest, 0n, contributionOfHead(head))), 0n)
   }
 
   #faultOf(bytes: number): MarramError | null {

@@ -3,13 +3,14 @@ import { equal, hex } from '../base/bytes.ts'
 import { sha256 } from '../crypto/hash.ts'
 import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
 import { emptyDocument, mergeOps, type Document } from '../model/document.ts'
+import { shownOps } from '../model/rows.ts'
 import { compareStamps } from '../model/stamp.ts'
 import type { Space } from '../ports/store.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { contributionOf, exchange } from './digest.ts'
 import { isBlank } from './documents.ts'
-import { BATCH_SHOWN, type StoredBatch } from './feeds.ts'
+import { BATCH_SHOWN, spaceName, spaceOf, type StoredBatch } from './feeds.ts'
 import type { StoredDocument } from './layout.ts'
 import type { Summary } from './space.ts'
 import type { TableStore } from './table-store.ts'
@@ -146,10 +147,9 @@ class VerificationRun {
   /** Those of documents, and those that feeds would have made. */
   #spaces(): Space[] {
     const spaces = new Map<string, Space>()
-    for (const space of this.#store.spaces()) spaces.set(`${space.collection}\0${space.partition}`, space)
+    for (const space of this.#store.spaces()) spaces.set(spaceName(space), space)
     for (const { feed } of this.#heads) {
-      const { collection, partition } = feed.descriptor
-      spaces.set(`${collection}\0${partition}`, { collection, partition })
+      spaces.set(spaceName(spaceOf(feed)), spaceOf(feed))
     }
     return [...spaces.values()]
   }
@@ -163,21 +163,22 @@ class VerificationRun {
       return known
     }
     for (const head of this.#heads) {
-      const { collection, partition } = head.feed.descriptor
-      if (collection !== space.collection || partition !== space.partition) continue
+      if (spaceName(spaceOf(head.feed)) !== spaceName(space)) continue
       for await (const { seq, stored } of this.#read(head)) {
-        const found = stored === null || this.#badNames.has(`${head.feed.key} ${seq}`) ? null : this.#opsOf(stored)
+        const found =
+          stored === null || this.#badNames.has(`${head.feed.key} ${seq}`) ? null : this.#opsOf(head.feed, stored)
         if (found !== null) mergeOps(found.ops, { feed: head.feed, seq, hlc: found.hlc, lsn: 0 }, find, () => {})
       }
     }
     return documents
   }
 
-  #opsOf(stored: StoredBatch): { ops: Ops; hlc: number } | null {
+  #opsOf(feed: Feed, stored: StoredBatch): { ops: Ops; hlc: number } | null {
     const batch = stored[0] === BATCH_SHOWN ? decodeBatch(this.#options.meshId, stored.subarray(1)) : null
     if (batch?.ok !== true) return null
     const ops = decodeBody(batch.value.header, batch.value.body)
-    return ops.ok ? { ops: ops.value, hlc: batch.value.header.hlc } : null
+    const { hlc } = batch.value.header
+    return ops.ok ? { ops: shownOps(ops.value, feed, hlc), hlc } : null
   }
 
   async #compare(space: Space, folded: Map<string, Document>, isInPass: (key: string) => boolean): Promise<void> {
@@ -187,7 +188,7 @@ class VerificationRun {
       folded.delete(key)
       this.#cells += stored?.document.values.length ?? 0
       const isNewer = stored !== null && stored.document.lsn > this.#lsn
-      if (!isNewer && !isSame(key, stored, expected)) this.#differ(space, key, expected)
+      if (!isNewer && !isSame(space, key, stored, expected)) this.#differ(space, key, expected)
     }
     for (const [key, expected] of folded) {
       const isThere = isBlank(expected) || (this.#store.get(space, key)?.lsn ?? 0) > this.#lsn
@@ -217,7 +218,7 @@ class VerificationRun {
     const before = this.#store.lastLsn()
     const truth: Summary = { count: 0, digest: 0n }
     for await (const { key, stored } of this.#scan(space)) {
-      const contribution = stored === null ? 0n : contributionOf(key, stored.document)
+      const contribution = stored === null ? 0n : contributionOf(space, key, stored.document)
       truth.count += contribution === 0n ? 0 : 1
       truth.digest = exchange(truth.digest, 0n, contribution)
     }
@@ -234,11 +235,11 @@ class VerificationRun {
 }
 
 /** Same cells, same delete, and the digest includes just that. */
-function isSame(key: string, stored: StoredDocument | null, expected: Document): boolean {
+function isSame(space: Space, key: string, stored: StoredDocument | null, expected: Document): boolean {
   if (stored === null) return false
   const { document } = stored
-  const contribution = contributionOf(key, expected)
-  if (stored.contribution !== contribution || contributionOf(key, document) !== contribution) return false
+  const contribution = contributionOf(space, key, expected)
+  if (stored.contribution !== contribution || contributionOf(space, key, document) !== contribution) return false
   if (document.values.length !== expected.values.length) return false
   if (!isSameWrite(document.deleted, expected.deleted)) return false
   return expected.paths.every((path, i) => {

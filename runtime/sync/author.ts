@@ -1,7 +1,10 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import { OP_DELETE, OP_PUT, type Ops, type Shape } from '../model/batch.ts'
-import type { Value } from '../model/value.ts'
+import { OP_PUT, type Ops, type OpStamp, type Seen, type Shape } from '../model/batch.ts'
+import type { Document } from '../model/document.ts'
+import type { Hlc } from '../model/stamp.ts'
+import type { Fields, Value } from '../model/value.ts'
 import type { WriteOp } from '../ports/writer.ts'
+import { Ahead, type Attempt, type Row } from './ahead.ts'
 import type { LocalWrite } from './types.ts'
 
 /**
@@ -11,6 +14,9 @@ import type { LocalWrite } from './types.ts'
 
 /** Raw size at which a batch is cut; deflated it stays well under the transmitted maximum for ordinary data. */
 const RAW_BYTES_MAX = 131_072
+/** What removing one element takes, and how many there may be where all are removed. */
+const REMOVAL_BYTES = 48
+const REMOVED_ROUGHLY = 16
 /** Full batches may go to the disk while others are on their way, up to this many. */
 const UNDER_WAY_MAX = 16
 
@@ -31,10 +37,13 @@ export class WriteQueue<Token> {
   #underWay = 0
   readonly #opsMax: number
   readonly #delayMs: number
+  readonly ahead: Ahead
 
-  constructor(opsMax: number, delayMs: number) {
+  /** `stored` is the document of this key in the feed's collection and partition. */
+  constructor(opsMax: number, delayMs: number, stored: (key: string) => Document | undefined) {
     this.#opsMax = opsMax
     this.#delayMs = delayMs
+    this.ahead = new Ahead(stored)
   }
 
   get waitingOps(): number {
@@ -50,12 +59,11 @@ export class WriteQueue<Token> {
     return true
   }
 
-  /** The next batch to write, or null when there is none or it should wait. */
-  cut(monotonicMs: number): Draft<Token> | null {
+  /** What the next batch is to hold, or null when there is nothing or it should wait. */
+  cut(monotonicMs: number): readonly LocalWrite<Token>[] | null {
     if (!this.#isDue(monotonicMs)) return null
-    const writes = this.#take()
     this.#underWay += 1
-    return draftOf(writes)
+    return this.#take()
   }
 
   /** A batch was made two. */
@@ -66,6 +74,7 @@ export class WriteQueue<Token> {
   /** A batch of this queue is on the disk or has failed. */
   settled(): void {
     this.#underWay -= 1
+    if (this.#underWay === 0) this.ahead.clear()
   }
 
   /** Monotonic time at which `cut` will give something by itself. */
@@ -112,18 +121,22 @@ export class WriteQueue<Token> {
   }
 }
 
-/** Splits a draft that turned out too large to transmit; null when it is a single write. */
-export function halves<Token>(draft: Draft<Token>): [Draft<Token>, Draft<Token>] | null {
-  if (draft.writes.length < 2) return null
-  const middle = draft.writes.length >> 1
-  return [draftOf(draft.writes.slice(0, middle)), draftOf(draft.writes.slice(middle))]
+/** Splits what turned out too large to transmit; null when it is a single write. */
+export function halves<T>(writes: readonly T[]): [readonly T[], readonly T[]] | null {
+  if (writes.length < 2) return null
+  const middle = writes.length >> 1
+  return [writes.slice(0, middle), writes.slice(middle)]
 }
 
-function draftOf<Token>(writes: readonly LocalWrite<Token>[]): Draft<Token> {
-  const columns = new Columns()
+export function draftOf<Token>(writes: readonly LocalWrite<Token>[], attempt: Attempt): Draft<Token> {
+  const columns = new Columns(attempt.origin)
   const lastIndexes: number[] = []
   for (const write of writes) {
-    for (const op of write.ops) columns.add(op)
+    for (const op of write.ops) {
+      if (op.kind === 'put') columns.put(op.key, op.fields, attempt.writesOf(op.key))
+      else if (op.kind === 'row') columns.addRow(op, attempt.hlc)
+      else for (const row of attempt.rowsOf(op, columns.opDocs.length)) columns.row(row)
+    }
     lastIndexes.push(columns.opDocs.length - 1)
   }
   return { ops: columns, writes, lastIndexes }
@@ -135,18 +148,50 @@ class Columns implements Ops {
   readonly opDocs: number[] = []
   readonly opShapes: number[] = []
   readonly values: Value[] = []
+  stamps?: (OpStamp | null)[]
+  seen?: Seen[]
+  readonly #origin: string
   readonly #docIndexes = new Map<string, number>()
   readonly #shapeIndexes = new Map<string, number>()
 
-  add(op: WriteOp): void {
-    this.opDocs.push(this.#docIndex(op.key))
-    if (op.kind === 'delete') {
-      this.opShapes.push(this.#shapeIndex(OP_DELETE, []))
-      return
-    }
-    const paths = Object.keys(op.fields)
+  constructor(origin: string) {
+    this.#origin = origin
+  }
+
+  /** `stored` is the document that is written over, when others have written it too. */
+  put(key: string, fields: Fields, stored: Document | null): void {
+    const paths = Object.keys(fields)
+    if (stored !== null) this.#note(paths, stored)
+    this.opDocs.push(this.#docIndex(key))
     this.opShapes.push(this.#shapeIndex(OP_PUT, paths))
-    for (const path of paths) this.values.push(op.fields[path] as Value)
+    for (const path of paths) this.values.push(fields[path] as Value)
+  }
+
+  /** Which of another author's values the next operation takes the place of. */
+  #note(paths: readonly string[], { paths: cells, writes }: Document): void {
+    for (let i = 0; i < paths.length; i++) {
+      const write = writes[cells[i] === paths[i] ? i : cells.indexOf(paths[i] as string)]
+      if (write === undefined || write.origin === this.#origin) continue
+      const { hlc, index, origin } = write
+      this.seen ??= []
+      this.seen.push({ op: this.opDocs.length, path: i, stamp: { hlc, index, origin } })
+    }
+  }
+
+  /** A row that is written again keeps its stamp, unless that is from the future of the batch's. */
+  addRow({ key, fields, stamp }: Extract<WriteOp, { kind: 'row' }>, hlc: Hlc): void {
+    const its = stamp && stamp.hlc <= hlc ? stamp : null
+    if (its || this.stamps) {
+      this.stamps ??= this.opDocs.map(() => null)
+      this.stamps.push(its)
+    }
+    this.put(key, fields, null)
+  }
+
+  row({ key, kind, path, value }: Row): void {
+    this.opDocs.push(this.#docIndex(key))
+    this.opShapes.push(this.#shapeIndex(kind, path === null ? [] : [path]))
+    if (path !== null) this.values.push(value)
   }
 
   #docIndex(key: string): number {
@@ -171,8 +216,11 @@ function roughBytes(ops: readonly WriteOp[]): number {
   let bytes = 0
   for (const op of ops) {
     bytes += op.key.length + 4
-    if (op.kind === 'delete') continue
-    for (const path in op.fields) bytes += roughValueBytes(op.fields[path] as Value)
+    if (op.kind === 'put' || op.kind === 'row')
+      for (const path in op.fields) bytes += roughValueBytes(op.fields[path] as Value)
+    else if (op.kind === 'add') bytes += roughValueBytes(op.elements)
+    else if (op.kind === 'link') bytes += roughValueBytes(op.references)
+    else bytes += REMOVAL_BYTES * (op.kind === 'remove' ? (op.subs?.length ?? REMOVED_ROUGHLY) : 1)
   }
   return bytes
 }

@@ -3,6 +3,7 @@ import { OP_DELETE, OP_LINK, type Batch, type ChainPosition, type Ops, type Shap
 import { deadUnder, FLAG_CHECKPOINT, type Checkpoint, type Held } from '../model/checkpoint.ts'
 import { cellsOfOp, writeOf, type Document, type Source } from '../model/document.ts'
 import { placeOf } from '../model/names.ts'
+import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
 import { decodeBatch } from '../wire/batch.ts'
@@ -94,7 +95,8 @@ export function compactDeadline<Token>(core: Core<Token>): number {
 
 function nextCompaction<Token>(core: Core<Token>): Compaction | null {
   for (const state of core.feeds.values()) {
-    if (!state.isOwn || state.isCommitting || !isDue(core, state)) continue
+    // Rows never overtake each other: each gateway keeps as many of a series as it likes.
+    if (!state.isOwn || isSeries(state.feed) || state.isCommitting || !isDue(core, state)) continue
     const { collection, partition } = state.feed.descriptor
     const place = placeOf(state.feed.descriptor)
     // A feed that jumped may hide what its unapplied base relied on (G4).

@@ -14,6 +14,7 @@ import { reissueVoided } from './reissuing.ts'
 import { applySeals, feedCut } from './sealing.ts'
 import { send } from './sending.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
 import { addWrite, cutBatches, stampsOf, tokensOf, writeDeadline } from './writing.ts'
 
 /**
@@ -145,7 +146,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     state.answered(true)
     if (state.fill?.wanted.isEmpty === true) fillOn(core, link, state, batch)
     // The end of a fill is the offer that began it, which was counted then.
-    if (typeof place !== 'object') link.consumedBytes += batch.bytes.length
+    if (typeof place !== 'object' || !isCheckpoint(batch.header)) link.consumedBytes += batch.bytes.length
     link.owed.add(state)
     link.isAckDue = true
     spread(core, state)

@@ -39,6 +39,8 @@ export class LinkState {
   readonly told: Map<FeedState, number> = new Map<FeedState, number>()
   /** Highest sequence that is on the neighbour's disk, by its own word. */
   readonly peerHeads: Map<FeedState, number> = new Map<FeedState, number>()
+  /** Of a series, the first sequence that the neighbour's retention has left it. */
+  readonly peerLows: Map<FeedState, number> = new Map<FeedState, number>()
   /** Feeds that may have something to tell or send. */
   readonly pending: Set<FeedState> = new Set<FeedState>()
   sentBytes = 0
@@ -102,6 +104,10 @@ export class LinkState {
     this.peerHeads.delete(state)
     this.promised.delete(state)
     this.subscriptions.delete(state)
+  }
+
+  peerLow(state: FeedState): number {
+    return this.peerLows.get(state) ?? 1
   }
 
   notePromise(state: FeedState, seq: number): void {

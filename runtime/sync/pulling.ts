@@ -73,7 +73,7 @@ function askBest<Token>(core: Core<Token>, state: FeedState, avoid: LinkState | 
   let bestHead = -1
   for (const link of core.links.values()) {
     if (!link.isGreeted || !link.theirAliases.has(state)) continue
-    const head = Math.max(link.peerHead(state) - state.tip.seq, 0)
+    const head = Math.max(link.peerHead(state) - Math.max(state.tip.seq, link.peerLow(state) - 1), 0)
     if (head > bestHead || (head === bestHead && best === avoid)) {
       best = link
       bestHead = head

@@ -1,6 +1,7 @@
 import { equal, hex } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import { FEED_KIND_STATE, type Batch, type Ops } from '../model/batch.ts'
+import { FEED_KIND_SERIES, type Batch, type ChainPosition, type Ops } from '../model/batch.ts'
+import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import { decodeBatch } from '../wire/batch.ts'
@@ -106,7 +107,7 @@ function receiveFeed<Token>(core: Core<Token>, link: LinkState, message: Of<'fee
 
 /** HAVE tells what the neighbour has on its disk; with a marker, that we were told everything up to its `lsn`. */
 function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'have'>): void {
-  for (const [alias, seq, hash8] of message.entries) {
+  for (const [alias, seq, hash8, low = 1] of message.entries) {
     const state = link.feedsByTheirAlias.get(alias)
     if (!state) {
       core.say(link, { type: 'nack', alias, seq: 0, code: 'alias', retryAfterMs: 0 })
@@ -114,6 +115,7 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
     }
     link.notePeerHead(state, seq)
     link.notePromise(state, seq)
+    link.peerLows.set(state, low)
     const isOther = seq === state.head.seq && seq > 0 && !equal(hash8, state.head.hash.subarray(0, 8))
     if (state.isOwn && (isOther || seq > state.tip.seq)) noteOwnHead(core, link, state, seq)
     else if (isOther) suspectFork(core, link, state, seq)
@@ -193,7 +195,7 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
   }
   const arrival = arrivalOf(link, state, batch)
   const ticket = core.nextTicket()
-  if (arrival.place === undefined && arrival.isOffer !== true && arrival.isEvidence !== true) {
+  if (arrival.place !== 'aside' && arrival.isOffer !== true && arrival.isEvidence !== true) {
     state.tip = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   }
   state.touchedAt = core.now.monotonicMs
@@ -207,7 +209,18 @@ function arrivalOf(link: LinkState, state: FeedState, batch: Batch): Arrival {
   const { seq } = batch.header
   if (isProbed(state, link, batch)) return { link, state, batch, isEvidence: true }
   if (seq === state.tip.seq + 1) return { link, state, batch }
+  if (isFirstLeft(link, state, seq)) return { link, state, batch, place: positionOf(batch) }
   return isWanted(state, seq) ? { link, state, batch, place: 'aside' } : { link, state, batch, isOffer: true }
+}
+
+/** The first batch of a series that the neighbour has: what came before it went by retention, so there is no gap to fill. */
+function isFirstLeft(link: LinkState, state: FeedState, seq: number): boolean {
+  if (!isSeries(state.feed) || seq !== link.peerLow(state)) return false
+  return seq > state.tip.seq + 1 && state.tip.seq === state.verified.seq
+}
+
+function positionOf({ header, hash }: Batch): ChainPosition {
+  return { seq: header.seq, hash, hlc: header.hlc }
 }
 
 /** Why a batch isn't taken now, or null; says what the sender should know. */
@@ -231,7 +244,7 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
   if (state.isRewinding || core.cutting.has(state)) return 'the disk is not ready for it'
   const isNext = header.seq === state.tip.seq + 1
   const isOffer = isCheckpoint(header) && state.parent === link
-  if (!isNext && !isOffer && !isWanted(state, header.seq)) {
+  if (!isNext && !isOffer && !isWanted(state, header.seq) && !isFirstLeft(link, state, header.seq)) {
     if (state.parent === link) ask(core, link, state)
     return 'gap'
   }
@@ -318,9 +331,10 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
     core.verified.push(arrival)
     return fillOn(core, link, state, batch)
   }
-  const isNext = !state.isRewinding && header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
-  if (isValid && isNext && arrival.place === undefined) {
-    state.verified = { seq: header.seq, hash: batch.hash, hlc: header.hlc }
+  const isNext = header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
+  const isFirst = typeof arrival.place === 'object' && header.seq > state.verified.seq
+  if (isValid && !state.isRewinding && (isFirst || (isNext && arrival.place === undefined))) {
+    state.verified = positionOf(batch)
     core.clock.observe(header.hlc)
     core.verified.push(arrival)
     return fillOn(core, link, state, batch)
@@ -351,7 +365,7 @@ function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, ch
 export function opsOf(arrival: Arrival): Ops | null {
   const { header, body } = arrival.batch
   if (isCheckpoint(header)) return null
-  if (header.minReader > READER_VERSION || arrival.state.feed.descriptor.kind !== FEED_KIND_STATE) return null
+  if (header.minReader > READER_VERSION || arrival.state.feed.descriptor.kind > FEED_KIND_SERIES) return null
   if (arrival.state.feed.descriptor.encrypted) return null
   const ops = decodeBody(header, body)
   return ops.ok ? ops.value : null

@@ -1,5 +1,5 @@
 import { hex } from '../base/bytes.ts'
-import { OP_COUNTER, OP_DELETE, type Ops, type Shape } from '../model/batch.ts'
+import { FEED_KIND_SERIES, OP_COUNTER, OP_DELETE, type Ops, type Shape } from '../model/batch.ts'
 import { cellsOfOp, writeOf, type Document, type Source, type Write } from '../model/document.ts'
 import { compareStamps } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
@@ -43,10 +43,27 @@ function decode<Token>(
   if (!ops.ok) return null
   const feed = feedOf(core.options.meshId, descriptor.value)
   const { seq, hlc } = batch.value.header
-  const copies = winning(ops.value, { feed, seq, hlc, lsn: 0 }, (key) =>
-    core.surroundings.document(descriptor.value, key),
-  )
-  return { state: ownFeed(core, descriptor.value.collection, descriptor.value.partition), ops: copies }
+  const source: Source = { feed, seq, hlc, lsn: 0 }
+  const { collection, partition, kind } = descriptor.value
+  const copies =
+    kind === FEED_KIND_SERIES
+      ? rowsOf(ops.value, source)
+      : winning(ops.value, source, (key) => core.surroundings.document(descriptor.value, key))
+  return { state: ownFeed(core, collection, partition, kind), ops: copies }
+}
+
+/** Rows stay what and when they were. */
+function rowsOf(ops: Ops, source: Source): OpsCopy {
+  const copies = new OpsCopy(true)
+  let at = 0
+  for (let index = 0; index < ops.opDocs.length; index++) {
+    const { kind, paths } = ops.shapes[ops.opShapes[index] as number] as Shape
+    const fields = paths.map((path, i) => [path, ops.values[at + i] as Value] as const)
+    at += paths.length
+    const { hlc, index: place } = writeOf(source, ops.stamps?.[index] ?? null, index)
+    copies.add(ops.docs[ops.opDocs[index] as number] as string, kind, fields, { hlc, index: place })
+  }
+  return copies
 }
 
 /** The operations, or parts of them, that nothing later has overtaken. */

@@ -1,8 +1,9 @@
 import { GATEWAY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
+import { isSeries } from '../model/rows.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import { seqOfBatch } from '../wire/batch.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
-import { encodeMessages, type Message } from '../wire/message.ts'
+import { encodeMessages, type HaveEntry, type Message } from '../wire/message.ts'
 import { MESH_COLLECTION } from '../model/names.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
@@ -66,6 +67,7 @@ function sendFeed<Token>(core: Core<Token>, link: LinkState, state: FeedState, s
     if (isOfferDue(state, subscription.next)) return sendOffer(core, link, state)
     const room = Math.min(FRAME_BYTES, link.creditLimit - link.sentBytes)
     if (room <= 0) return false
+    skipToLow(core, link, state, subscription)
     const batches: Uint8Array[] = []
     let bytes = 0
     for (const batch of core.surroundings.batches(state.feed.key, subscription.next, room)) {
@@ -81,6 +83,14 @@ function sendFeed<Token>(core: Core<Token>, link: LinkState, state: FeedState, s
   link.told.set(state, subscription.next - 1)
   if (!subscription.isEager) link.subscriptions.delete(state)
   return true
+}
+
+/** What this gateway's retention let go of it can't send: it says from where on it can. */
+function skipToLow<Token>(core: Core<Token>, link: LinkState, state: FeedState, subscription: Subscription): void {
+  const low = lowOf(core, state)
+  if (subscription.next >= low) return
+  subscription.next = low
+  sayHave(core, link, [headEntry(core, link, state)])
 }
 
 /** What was asked for of an offered checkpoint; when some of it is gone, because a newer one took its place, that is offered. */
@@ -179,11 +189,16 @@ export function tellHeadsOf<Token>(core: Core<Token>, link: LinkState, isMeant: 
   sayHave(core, link, entries)
 }
 
-type HaveEntry = [number, number, Uint8Array]
-
 function headEntry<Token>(core: Core<Token>, link: LinkState, state: FeedState): HaveEntry {
   link.told.set(state, state.head.seq)
-  return [aliasOf(core, link, state), state.head.seq, state.head.hash.subarray(0, 8)]
+  const low = lowOf(core, state)
+  const entry = [aliasOf(core, link, state), state.head.seq, state.head.hash.subarray(0, 8)] as const
+  return low > 1 ? [...entry, low] : entry
+}
+
+/** Of a series, the first batch that this gateway's retention has left. */
+function lowOf<Token>(core: Core<Token>, state: FeedState): number {
+  return isSeries(state.feed) ? (core.surroundings.head(state.feed.key)?.retained.next(1) ?? 1) : 1
 }
 
 function sayHave<Token>(core: Core<Token>, link: LinkState, entries: readonly HaveEntry[]): void {

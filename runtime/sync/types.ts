@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../base/errors.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
-import type { SequenceSet } from '../model/sequences.ts'
 import type { Document } from '../model/document.ts'
+import type { SequenceSet } from '../model/sequences.ts'
 import type { Hlc, Stamp } from '../model/stamp.ts'
 import type { KeyValue, Space } from '../ports/store.ts'
 import type { WriteOp } from '../ports/writer.ts'
@@ -90,6 +90,8 @@ export interface Surroundings {
   scanRecords(prefix: string): readonly KeyValue[]
   head(feedKey: string): FeedHead | undefined
   document(place: Space, key: string): Document | undefined
+  /** See ports/store.ts Documents.getToWrite: what counters and sets go on from, and whose values are written over. */
+  documentToWrite(place: Space, key: string): Document | undefined
   readonly authority: Authority
   /** Ed25519 with the device's key. */
   sign(message: Uint8Array): Uint8Array

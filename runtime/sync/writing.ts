@@ -1,11 +1,11 @@
-import { FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
-import type { Stamp } from '../model/stamp.ts'
+import { FEED_KIND_SERIES, FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
+import type { Hlc, Stamp } from '../model/stamp.ts'
 import { ok } from '../base/result.ts'
 import type { WriteOp } from '../ports/writer.ts'
 import { encodeBatch, type NewBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { feedOf } from '../wire/descriptor.ts'
-import { halves, WriteQueue, type Draft } from './author.ts'
+import { draftOf, halves, WriteQueue, type Draft } from './author.ts'
 import type { Core, OwnBatch } from './core.ts'
 import { historiesOf } from './gating.ts'
 import type { FeedState } from './feeds.ts'
@@ -14,7 +14,8 @@ import type { LocalWrite } from './types.ts'
 /** Local writes on their way into batches of this gateway's own feeds. */
 
 export function addWrite<Token>(core: Core<Token>, write: LocalWrite<Token>): void {
-  const isAdded = queueOf(core, write.collection, write.partition).add(write, core.now.monotonicMs)
+  const kind = write.ops[0]?.kind === 'row' ? FEED_KIND_SERIES : FEED_KIND_STATE
+  const isAdded = queueOf(core, write.collection, write.partition, kind).add(write, core.now.monotonicMs)
   if (!isAdded)
     core.outputs.push({ type: 'write-failed', tokens: write.token === null ? [] : [write.token], code: 'overloaded' })
 }
@@ -24,8 +25,8 @@ export function cutBatches<Token>(core: Core<Token>): void {
   if (core.isIncarnationLost) return failWaiting(core)
   for (const [state, queue] of core.queues) {
     if (state.isRewinding) continue
-    for (let draft = queue.cut(core.now.monotonicMs); draft !== null; draft = queue.cut(core.now.monotonicMs)) {
-      writeDraft(core, state, queue, draft)
+    for (let cut = queue.cut(core.now.monotonicMs); cut !== null; cut = queue.cut(core.now.monotonicMs)) {
+      writeBatch(core, state, queue, cut)
     }
   }
 }
@@ -49,8 +50,8 @@ export function stampsOf<Token>(draft: Draft<Token>, hlc: number, origin: string
   return draft.lastIndexes.flatMap((index, i) => (draft.writes[i]?.token === null ? [] : { hlc, index, origin }))
 }
 
-export function tokensOf<Token>(draft: Draft<Token>): Token[] {
-  return draft.writes.flatMap((write) => write.token ?? [])
+export function tokensOf<Token>({ writes }: { readonly writes: readonly LocalWrite<Token>[] }): Token[] {
+  return writes.flatMap((write) => write.token ?? [])
 }
 
 /** A write that the engine makes by itself: nobody waits for it. */
@@ -70,24 +71,39 @@ export function writeInternal<Token>(
   content: NewBatch['ops'],
   doneRecord: string | null = null,
 ): boolean {
-  return makeBatch(core, state, content, null, doneRecord)
+  if (core.isIncarnationLost) return false
+  return makeBatch(core, state, core.clock.next(core.now.wallMs), content, null, doneRecord)
 }
 
 /** This gateway's own feed there. */
-export function ownFeed<Token>(core: Core<Token>, collection: string, partition: string): FeedState {
+export function ownFeed<Token>(
+  core: Core<Token>,
+  collection: string,
+  partition: string,
+  kind: number = FEED_KIND_STATE,
+): FeedState {
   const { publicKey, incarnation, meshId } = core.options
-  const kind = FEED_KIND_STATE
   return core.feeds.getOrAdd(feedOf(meshId, { publicKey, incarnation, collection, partition, kind, encrypted: false }))
 }
 
-function writeDraft<Token>(core: Core<Token>, state: FeedState, queue: WriteQueue<Token>, draft: Draft<Token>): void {
-  if (!makeBatch(core, state, draft.ops, { draft, queue })) split(core, state, queue, draft)
+function writeBatch<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  queue: WriteQueue<Token>,
+  writes: readonly LocalWrite<Token>[],
+): void {
+  const hlc = core.clock.next(core.now.wallMs)
+  const attempt = queue.ahead.attempt({ feed: state.feed, seq: state.tip.seq + 1, hlc, lsn: 0 })
+  const draft = draftOf(writes, attempt)
+  if (!makeBatch(core, state, hlc, draft.ops, { draft, queue })) return split(core, state, queue, writes)
+  attempt.succeeded()
 }
 
 /** Signs the next batch of an own feed and sends it to the disk; false when it can't be made. */
 function makeBatch<Token>(
   core: Core<Token>,
   state: FeedState,
+  hlc: Hlc,
   content: NewBatch['ops'],
   written: OwnBatch<Token>['written'],
   doneRecord: string | null = null,
@@ -97,7 +113,7 @@ function makeBatch<Token>(
     feed: state.feed,
     seq: state.tip.seq + 1,
     prev: state.tip.hash,
-    hlc: core.clock.next(core.now.wallMs),
+    hlc,
     ops: content,
     clockClass: core.now.trust,
     sign: (message) => core.surroundings.sign(message),
@@ -125,19 +141,24 @@ function makeBatch<Token>(
 }
 
 /** A batch over the transmitted maximum is made two; a single write that large is refused. */
-function split<Token>(core: Core<Token>, state: FeedState, queue: WriteQueue<Token>, draft: Draft<Token>): void {
-  const parts = halves(draft)
+function split<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  queue: WriteQueue<Token>,
+  writes: readonly LocalWrite<Token>[],
+): void {
+  const parts = halves(writes)
   if (!parts) {
     queue.settled()
-    core.outputs.push({ type: 'write-failed', tokens: tokensOf(draft), code: 'too-large' })
+    core.outputs.push({ type: 'write-failed', tokens: tokensOf({ writes }), code: 'too-large' })
     return
   }
   queue.started()
-  for (const part of parts) writeDraft(core, state, queue, part)
+  for (const part of parts) writeBatch(core, state, queue, part)
 }
 
-function queueOf<Token>(core: Core<Token>, collection: string, partition: string): WriteQueue<Token> {
-  const name = `${collection}/${partition}`
+function queueOf<Token>(core: Core<Token>, collection: string, partition: string, kind: number): WriteQueue<Token> {
+  const name = `${kind} ${collection}/${partition}`
   const known = core.queuesByPlace.get(name)
   if (known) return known
   const { options } = core
@@ -146,10 +167,12 @@ function queueOf<Token>(core: Core<Token>, collection: string, partition: string
     incarnation: options.incarnation,
     collection,
     partition,
-    kind: FEED_KIND_STATE,
+    kind,
     encrypted: false,
   }
-  const queue = new WriteQueue<Token>(options.batchOpsMax, options.batchDelayMs)
+  const queue = new WriteQueue<Token>(options.batchOpsMax, options.batchDelayMs, (key) =>
+    core.surroundings.documentToWrite({ collection, partition }, key),
+  )
   core.queuesByPlace.set(name, queue)
   core.queues.set(core.feeds.getOrAdd(feedOf(options.meshId, descriptor)), queue)
   return queue

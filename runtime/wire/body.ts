@@ -8,15 +8,24 @@ import { isDocumentKey, isFieldPath } from '../model/names.ts'
 import type { Hlc } from '../model/stamp.ts'
 import { valueFault, type Value } from '../model/value.ts'
 import { decodeValue, encodeValue } from './cbor.ts'
-import { isTypedValue, removeToWire, removeFromWire, stampsFromWire, stampsToWire } from './typed.ts'
+import {
+  isTypedValue,
+  removeFromWire,
+  removeToWire,
+  seenFromWire,
+  seenToWire,
+  stampsFromWire,
+  stampsToWire,
+} from './typed.ts'
 
 /**
- * The body of a batch, in columns, for that is what deflate likes: `[docs, shapes, opDocs, opShapes, values, stamps]`.
+ * The body of a batch, in columns, for that is what deflate likes: `[docs, shapes, opDocs, opShapes, values, stamps,
+ * seen]`.
  * `docs` are the distinct keys; a shape is `[kind, path…]`; `opDocs` gives each operation's document and is null for
  * 0, 1, 2, …; `opShapes` gives its shape and is a number when all have the same; `values` are those of all operations, one
  * for each path of the shape (model/batch.ts says what each kind has); `stamps` is left out or null when every operation
- * has the batch's own stamp. Stamps are written as how far they lie before the batch's. Elements beyond the sixth are
- * passed over.
+ * has the batch's own stamp. Stamps are written as how far they lie before the batch's. `seen` is left out where no operation
+ * wrote over another author's value. Elements beyond the seventh are passed over.
  */
 
 const COMPRESSION = 0b11
@@ -38,7 +47,8 @@ export function encodeBody(ops: Ops, hlc: Hlc): { body: Uint8Array; flags: numbe
     isInOrder ? null : ops.opDocs,
     isUniform && isInOrder ? shape : ops.opShapes,
     mapRemoves(ops, (value) => removeToWire(value, hlc)),
-    ...(ops.stamps ? [stampsToWire(ops.stamps, hlc)] : []),
+    ...(ops.stamps || ops.seen ? [ops.stamps ? stampsToWire(ops.stamps, hlc) : null] : []),
+    ...(ops.seen ? [seenToWire(ops.seen, hlc)] : []),
   ])
   if (raw.length < DEFLATE_FROM_BYTES) return { body: raw, flags: COMPRESSION_NONE }
   const deflated = deflateRawSync(raw, { level: 1 })
@@ -81,7 +91,7 @@ function inflatedBytesMax(transmitted: number): number {
 
 function columnsOf(value: unknown, hlc: Hlc): Ops | null {
   if (!Array.isArray(value) || value.length < 5) return null
-  const [docs, shapes, opDocs, opShapes, values, stampColumns = null] = value as unknown[]
+  const [docs, shapes, opDocs, opShapes, values, stampColumns = null, seenRows = null] = value as unknown[]
   if (!isListOf(docs, isText) || !isListOf(shapes, isShape) || !Array.isArray(values)) return null
   const inOrder = opDocs === null ? docs.map((_, i) => i) : opDocs
   if (!isListOf(inOrder, isIndex)) return null
@@ -89,9 +99,11 @@ function columnsOf(value: unknown, hlc: Hlc): Ops | null {
   if (!isListOf(each, isIndex)) return null
   const shaped = shapes.map(([kind, ...paths]): Shape => ({ kind: kind as number, paths: paths as string[] }))
   const ops = { docs, shapes: shaped, opDocs: inOrder, opShapes: each, values: values as Value[] }
-  if (stampColumns === null) return ops
-  const stamps = stampsFromWire(stampColumns, inOrder.length, hlc)
-  return stamps && { ...ops, stamps }
+  if (stampColumns === null && seenRows === null) return ops
+  const stamps = stampColumns === null ? undefined : stampsFromWire(stampColumns, inOrder.length, hlc)
+  const seen = seenRows === null ? undefined : seenFromWire(seenRows, inOrder.length, hlc)
+  if (stamps === null || seen === null) return null
+  return { ...ops, ...(stamps && { stamps }), ...(seen && { seen }) }
 }
 
 function isConsistent({ docs, shapes, opDocs, opShapes, values }: Ops): boolean {

@@ -8,7 +8,7 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *
  *   hello = [0, [min, max], [feature...], instance, lsn, [instance, lsn] / null, [interest...], [class, hlc], credit, name, version]
  *   feed  = [1, alias, descriptor, [capability...]]
- *   have  = [2, [[alias, seq, hash8]...], [lsn, frames] / null]
+ *   have  = [2, [[alias, seq, hash8] / [alias, seq, hash8, low]...], [lsn, frames] / null]
  *   want  = [3, [[alias, from, mode] / [alias, from, mode, [first, last, ...]]...]]
  *   data  = [4, [batch...]]
  *   ack   = [5, lsn, credit, [[alias, seq]...]]
@@ -19,6 +19,8 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
  *   grant = [13, [capability...], [address...]]
  */
+export type HaveEntry = readonly [alias: number, seq: number, hash8: Uint8Array, low?: number]
+
 export type Message =
   | Hello
   | {
@@ -30,8 +32,11 @@ export type Message =
     }
   | {
       readonly type: 'have'
-      /** The sender's alias, its head's sequence and the first 8 bytes of the head's hash. */
-      readonly entries: readonly (readonly [number, number, Uint8Array])[]
+      /**
+       * The sender's alias, its head's sequence and the first 8 bytes of the head's hash; of a series whose oldest rows went
+       * by retention, the first sequence that is left.
+       */
+      readonly entries: readonly HaveEntry[]
       /** "Everything up to my `lsn` was told to you", valid when this is the sender's frame number `frames` and none was lost. */
       readonly marker: { readonly lsn: number; readonly frames: number } | null
     }
@@ -209,8 +214,12 @@ const DECODERS: { readonly [type: number]: Decoder } = {
   1: ([, alias, descriptor, chain]) =>
     isCount(alias) && isBytes(descriptor) && isList(chain, isBytes) ? { type: 'feed', alias, descriptor, chain } : null,
   2: ([, entries, marker]) => {
-    const isEntry = (entry: unknown): entry is [number, number, Uint8Array] =>
-      Array.isArray(entry) && isCount(entry[0]) && isCount(entry[1]) && isBytes(entry[2], 8)
+    const isEntry = (entry: unknown): entry is HaveEntry =>
+      Array.isArray(entry) &&
+      isCount(entry[0]) &&
+      isCount(entry[1]) &&
+      isBytes(entry[2], 8) &&
+      (entry.length < 4 || isCount(entry[3]))
     if (!isList(entries, isEntry)) return null
     if (marker === null) return { type: 'have', entries, marker }
     if (!isList(marker, isCount)) return null

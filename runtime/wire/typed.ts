@@ -1,5 +1,5 @@
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
-import { OP_ADD, OP_COUNTER, OP_LINK, OP_REMOVE, type OpStamp } from '../model/batch.ts'
+import { OP_ADD, OP_COUNTER, OP_LINK, OP_REMOVE, type OpStamp, type Seen } from '../model/batch.ts'
 import { isElement, isReference, isRemovableSub, isTotal } from '../model/cells.ts'
 import { isPeerId } from '../model/names.ts'
 import type { Hlc } from '../model/stamp.ts'
@@ -63,6 +63,25 @@ export function stampsFromWire(value: unknown, count: number, hlc: Hlc): (OpStam
     else return null
   }
   return stamps
+}
+
+/** `[op, path, before, index, origin][]`. */
+export function seenToWire(seen: readonly Seen[], hlc: Hlc): (number | string)[][] {
+  return seen.map(({ op, path, stamp }) => [op, path, hlc - stamp.hlc, stamp.index, stamp.origin])
+}
+
+/** Null when it is malformed. `count` is that of the operations. */
+export function seenFromWire(value: unknown, count: number, hlc: Hlc): Seen[] | null {
+  if (!Array.isArray(value)) return null
+  const seen: Seen[] = []
+  for (const item of value as unknown[]) {
+    if (!Array.isArray(item) || item.length !== 5) return null
+    const [op, path, before, index, origin] = item as unknown[]
+    if (!isIndex(op) || op >= count || !isIndex(path) || !isBefore(before, hlc) || !isIndex(index)) return null
+    if (typeof origin !== 'string' || !isPeerId(origin)) return null
+    seen.push({ op, path, stamp: { hlc: hlc - before, index, origin } })
+  }
+  return seen
 }
 
 function isRemoval(item: unknown): boolean {

@@ -30,11 +30,11 @@ export class Author {
   #hlc = 1_000_000
 
   /** The same name gives the same keys. */
-  constructor(name: string, collection = 'climate', partition = '') {
+  constructor(name: string, collection = 'climate', partition = '', kind: number = FEED_KIND_STATE) {
     const signer = createSigner(sha256(utf8(name)))
     const incarnation = sha256(utf8(`${name}/incarnation`)).slice(0, 8)
     const { publicKey } = signer
-    const descriptor = { publicKey, incarnation, collection, partition, kind: FEED_KIND_STATE, encrypted: false }
+    const descriptor = { publicKey, incarnation, collection, partition, kind, encrypted: false }
     this.feed = feedOf(MESH_ID, descriptor)
     this.#sign = (message) => signer.sign(message)
   }
@@ -43,8 +43,11 @@ export class Author {
     return this.feed.descriptor
   }
 
-  batch(writes: readonly Write[], hlc: number = this.#hlc + 1): AppendBatch {
-    const ops = opsOf(writes)
+  batch(writes: readonly Write[], hlc?: number): AppendBatch {
+    return this.batchOf(opsOf(writes), hlc)
+  }
+
+  batchOf(ops: Ops, hlc: number = this.#hlc + 1): AppendBatch {
     const made = encodeBatch({
       meshId: MESH_ID,
       feed: this.feed,

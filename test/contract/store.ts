@@ -3,12 +3,16 @@ import { afterEach, beforeEach, describe, test } from 'node:test'
 import fc from 'fast-check'
 import { hex } from '../../runtime/base/bytes.ts'
 import { MarramError } from '../../runtime/base/errors.ts'
+import { FEED_KIND_SERIES } from '../../runtime/model/batch.ts'
 import { isLive } from '../../runtime/model/document.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
+import { keyOfRow, rowPrefix } from '../../runtime/model/rows.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import type { Change, Store } from '../../runtime/ports/store.ts'
 import { append, Author, bytesOfBatches, record, type Write } from './author.ts'
 import { RetentionModel } from './retention.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { TypesModel } from './types.ts'
 
 /** How an adapter gives the suite a store: a new one each time, and again with what it holds after a clean stop. */
 export interface StoreAdapter {
@@ -43,6 +47,54 @@ export function testStore(name: string, adapter: StoreAdapter): void {
         check()
       }
     }
+
+    test('documents of every type, and who links to them, are what a naive model says', async () => {
+      for (const seed of [1, 2, 3]) {
+        const model = new TypesModel(seed)
+        for (let i = 0; i < 60; i++) {
+          await model.step(store)
+          if (i % 20 === 10) await adapter.settle?.(store)
+          model.check(store)
+        }
+        await everywhere(() => model.check(store))
+        store = (await adapter.discard(store), await adapter.open())
+      }
+    })
+
+    test('rows of a series stand apart, in the order of their times, until their batches are dropped', async () => {
+      const author = new Author('a', 'climate', '', FEED_KIND_SERIES)
+      const documents = new Author('b')
+      const space = { collection: 'climate', partition: '', isSeries: true }
+      const names = (): string[] => store.scan(space, { limit: 100 }).map(({ key }) => keyOfRow(key))
+      await store.append(
+        append(
+          author.batch([
+            ['k', { n: 1 }],
+            ['k', { n: 2 }],
+            ['j', { n: 3 }],
+          ]),
+          documents.put('k', 9),
+        ),
+      )
+      await adapter.settle?.(store)
+      await store.append(append(author.batch([['k', { n: 4 }]]), author.batch([['k', null]])))
+      await everywhere(() => {
+        assert.deepEqual(names(), ['j', 'k', 'k', 'k'])
+        assert.equal(store.summary(space).count, 4)
+        assert.equal(store.summary({ collection: 'climate', partition: '' }).count, 1)
+        assert.deepEqual(store.last(space, rowPrefix('k'))?.document.values, [4])
+        assert.equal(store.last(space, rowPrefix('nobody')), undefined)
+        assert.equal(store.spaces().length, 2)
+        assert.notEqual(hex(store.summary(space).digest), '0'.repeat(64))
+      })
+      const digest = hex(store.summary(space).digest)
+      await store.append({ batches: [], drops: [{ feed: author.feed, seqs: SequenceSet.of([1]) }], records: [] })
+      await everywhere(() => {
+        assert.deepEqual(names(), ['k'])
+        assert.equal(store.summary(space).count, 1)
+        assert.equal(hex(store.summary(space).digest), digest, 'each gateway keeps as many rows as it likes')
+      })
+    })
 
     describe('log', () => {
       test('a new store has nothing', () => {

@@ -53,6 +53,14 @@ export class FakeOperations implements Operations {
     return value && Object.fromEntries(Object.keys(value).map((path) => [path, proof]))
   }
 
+  conflicts(): Iterable<never> {
+    return []
+  }
+
+  walk(): Iterable<never> {
+    return []
+  }
+
   *list(collection: string, query: Query = {}): Generator<DocumentView> {
     if (query.where === 'wrong') throw new MarramError('bad-request', 'Cannot use "wrong" as a filter')
     const keys = [...this.#documents(collection).keys()].sort()
@@ -102,6 +110,7 @@ export class FakeOperations implements Operations {
       collections: Object.fromEntries(collections) as StatusView['collections'],
       links: { up: 1, bytesSent: 2_048, bytesReceived: 1_024 },
       lag: { batches: 0, bytes: 0, seconds: 0 },
+      conflicts: 0,
       queue: { writes: 0, messages: 0, messageBytes: 0 },
       clock: { class: 2, aheadMs: 0 },
       storage: {

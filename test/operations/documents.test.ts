@@ -5,11 +5,24 @@ import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
 import { Driver } from '../../runtime/driver/driver.ts'
 import { DocumentService } from '../../runtime/operations/documents.ts'
 import { isBatchValid } from '../../runtime/operations/evidence.ts'
-import type { WatchEvent } from '../../runtime/ports/operations.ts'
+import type { WalkOptions, WatchEvent } from '../../runtime/ports/operations.ts'
+import type { CellKind } from '../../runtime/model/cells.ts'
+import type { FieldKinds } from '../../runtime/model/fields.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 
+const KINDS = new Map<string, FieldKinds>([
+  [
+    'meters',
+    new Map<string, CellKind>([
+      ['total', 'counter'],
+      ['tags', 'set'],
+      ['feeds', 'link'],
+      ['raw', 'register'],
+    ]),
+  ],
+])
 const MESH = new Uint8Array(16).fill(3)
 
 /** The real services, engine and driver over a store in memory, without links. */
@@ -53,6 +66,8 @@ function service(): DocumentService {
     writer: driver,
     rules: () => ({
       partitionOf: () => '',
+      isSeries: (name) => (name === 'readings' ? true : null),
+      kindsOf: (name) => KINDS.get(name) ?? new Map(),
       refusal: (name) => (name === 'closed' ? 'the profile does not declare it' : null),
     }),
     instance: '0011223344556677',
@@ -173,4 +188,230 @@ test('a slow watcher is told the latest state of everything that changed, howeve
   }
   controller.abort()
   assert.deepEqual(seen, latest)
+})
+
+test('a counter counts every write, in one batch, in races, and from nothing after a delete', async () => {
+  const documents = service()
+  const total = (): unknown => documents.get('meters', 'm')?.value['total']
+  await documents.put('meters', 'm', { total: { $add: 5 } })
+  assert.equal(total(), 5)
+  await Promise.all(Array.from({ length: 3_000 }, (_, i) => documents.put('meters', 'm', { total: { $add: i % 3 } })))
+  assert.equal(total(), 3_005)
+  const racing: Promise<unknown>[] = []
+  for (let i = 0; i < 200; i++) {
+    racing.push(documents.put('meters', 'm', { total: { $add: 1 }, note: i }))
+    if (i % 7 === 0) await turn()
+  }
+  await Promise.all(racing)
+  assert.equal(total(), 3_205)
+  const last = [documents.delete('meters', 'm'), documents.put('meters', 'm', { total: { $add: 2 } })]
+  last.push(documents.put('meters', 'm', { total: { $add: -0.5 } }))
+  await Promise.all(last)
+  assert.equal(total(), 1.5)
+  await documents.put('meters', 'm', { total: { $add: 0.1 } }, { replace: true })
+  await documents.put('meters', 'm', { total: { $add: 0.2 } })
+  assert.equal(total(), 0.3)
+})
+
+test('a set takes elements and gives them back, by what was seen, whatever else is under way', async () => {
+  const documents = service()
+  const tags = (): unknown => documents.get('meters', 'm')?.value['tags']
+  await documents.put('meters', 'm', { tags: { $add: ['b', 'a', 2, 10, true] } })
+  assert.deepEqual(tags(), [2, 10, 'a', 'b', true])
+  await documents.put('meters', 'm', { tags: { $add: ['c'], $remove: ['b', true, 'unknown'] } })
+  assert.deepEqual(tags(), [2, 10, 'a', 'c'])
+  await Promise.all([
+    documents.put('meters', 'm', { tags: { $add: ['d', 'e'] } }),
+    documents.put('meters', 'm', { tags: { $remove: ['d', 2, 10] } }),
+  ])
+  assert.deepEqual(tags(), ['a', 'c', 'e'])
+  await documents.put('meters', 'm', { tags: ['x', 'a'] })
+  assert.deepEqual(tags(), ['a', 'x'])
+  const receipt = await documents.put('meters', 'm', { tags: { $remove: ['nobody'] } })
+  assert.match(receipt.stamp, /@/)
+  await documents.put('meters', 'm', { tags: null, other: 1 })
+  assert.deepEqual(documents.get('meters', 'm')?.value, { other: 1 })
+  const many = Array.from({ length: 900 }, (_, i) => `element ${i}`)
+  await documents.put('meters', 'm', { tags: { $add: many } })
+  await documents.put('meters', 'm', { tags: ['last'] })
+  assert.deepEqual(tags(), ['last'])
+})
+
+test('links are added as texts or objects, shown as texts, and removed by either', async () => {
+  const documents = service()
+  const feeds = (): unknown => documents.get('meters', 'm')?.value['feeds']
+  await documents.put('meters', 'm', {
+    feeds: { $link: ['pumps/p1', { collection: 'pumps', key: 'p/2', label: 'x' }] },
+  })
+  assert.deepEqual(feeds(), ['pumps/p/2', 'pumps/p1'])
+  await documents.put('meters', 'm', { feeds: { $link: [{ collection: 'pumps', key: 'p1', label: 'again' }] } })
+  assert.deepEqual(feeds(), ['pumps/p/2', 'pumps/p1'])
+  await documents.put('meters', 'm', { feeds: { $remove: ['pumps/p1'] } })
+  assert.deepEqual(feeds(), ['pumps/p/2'], 'a text stands for links of every label')
+  await documents.put('meters', 'm', { feeds: { $remove: [{ collection: 'pumps', key: 'p/2', label: 'other' }] } })
+  assert.deepEqual(feeds(), ['pumps/p/2'])
+  await documents.put('meters', 'm', { feeds: ['valves/v'] })
+  assert.deepEqual(feeds(), ['valves/v'])
+})
+
+test('changes work in fields that no profile declares, and what can’t be meant is refused', async () => {
+  const documents = service()
+  await documents.put('other', 'd', { n: { $add: 1 }, s: { $add: ['a'] }, l: { $link: 'pumps/p1' } })
+  await documents.put('other', 'd', { n: { $add: 1 }, l: { $remove: 'pumps/p1' } })
+  assert.deepEqual(documents.get('other', 'd')?.value, { n: 2, s: ['a'] })
+  await documents.put('other', 'd', { s: null })
+  assert.deepEqual(documents.get('other', 'd')?.value, { n: 2 })
+  await documents.put('meters', 'm', { raw: { $add: 1 } })
+  assert.deepEqual(documents.get('meters', 'm')?.value, { raw: { $add: 1 } }, 'a declared plain value is kept as it is')
+  const refused: [string, object][] = [
+    ['meters', { total: 5 }],
+    ['meters', { total: null }],
+    ['meters', { total: { $add: ['a'] } }],
+    ['meters', { total: { $add: 1e300 } }],
+    ['meters', { total: { $add: 1, $remove: ['a'] } }],
+    ['meters', { tags: 'a' }],
+    ['meters', { tags: { $add: 1 } }],
+    ['meters', { tags: { $add: [['a']] } }],
+    ['meters', { tags: { $add: ['x'.repeat(600)] } }],
+    ['meters', { tags: { $link: ['pumps/p1'] } }],
+    ['meters', { feeds: ['nowhere'] }],
+    ['meters', { feeds: [{ collection: 'pumps' }] }],
+    ['meters', { feeds: [{ collection: 'pumps', key: 'p', more: 1 }] }],
+    ['other', { n: null }],
+    ['other', { x: { $add: ['a'], $link: ['pumps/p1'] } }],
+  ]
+  const before = documents.digest()
+  for (const [collection, fields] of refused) {
+    const put = documents.put(collection, collection === 'other' ? 'd' : 'm', fields as { x: number })
+    await assert.rejects(put, { code: 'bad-request' }, JSON.stringify(fields).slice(0, 60))
+  }
+  await documents.put('meters', 'full', { tags: { $add: Array.from({ length: 1_500 }, (_, i) => i) } })
+  await documents.put('meters', 'full', { tags: { $add: Array.from({ length: 1_500 }, (_, i) => 2_000 + i) } })
+  const more = documents.put('meters', 'full', { tags: { $add: Array.from({ length: 1_500 }, (_, i) => 4_000 + i) } })
+  await assert.rejects(more, { code: 'too-large' })
+  await documents.delete('meters', 'full')
+  assert.deepEqual(documents.digest(), before)
+})
+
+test('what was exported comes back equal: a counter is brought to the number given', async () => {
+  const documents = service()
+  await documents.put('meters', 'm', { total: { $add: 5 }, tags: { $add: ['a'] }, feeds: { $link: 'pumps/p1' } })
+  const exported = documents.get('meters', 'm')?.value ?? {}
+  await documents.put('meters', 'copy', exported, { exact: true })
+  await documents.put('meters', 'copy', exported, { exact: true })
+  assert.deepEqual(documents.get('meters', 'copy')?.value, exported)
+})
+
+test('the provenance of a counter and a set names the author of every part', async () => {
+  const documents = service()
+  await documents.put('meters', 'm', { total: { $add: 5 }, tags: { $add: ['a'] } })
+  await documents.put('meters', 'm', { tags: { $add: ['b'] } })
+  const { total, tags } = documents.provenance('meters', 'm') ?? {}
+  assert.equal(total?.valid, true)
+  assert.deepEqual(
+    total.parts?.map(({ value, sequence, valid }) => ({ value, sequence, valid })),
+    [{ value: 5, sequence: 1, valid: true }],
+  )
+  assert.equal(tags?.sequence, 2)
+  assert.deepEqual(
+    tags.parts?.map(({ value, sequence }) => [value, sequence]),
+    [
+      ['a', 1],
+      ['b', 2],
+    ],
+  )
+})
+
+test('walks over links, forwards and back, through circles, and says what is not there', async () => {
+  const documents = service()
+  const steps = (collection: string, key: string, options?: WalkOptions): string[] =>
+    [...documents.walk(collection, key, options)].map(
+      ({ depth, from, field, label, collection: name, key: at, value }) =>
+        `${depth} ${from.key} ${field}${label ? `:${label}` : ''} ${name}/${at} ${value ? 'there' : 'missing'}`,
+    )
+  await documents.put('meters', 'm1', { feeds: { $link: ['pumps/p1', 'pumps/lost'] } })
+  await documents.put('meters', 'm2', { feeds: { $link: [{ collection: 'pumps', key: 'p1', label: 'spare' }] } })
+  await documents.put('pumps', 'p1', { power: 5, of: { $link: ['sites/s'] } })
+  await documents.put('sites', 's', { main: { $link: ['meters/m1'] } })
+  assert.deepEqual(steps('meters', 'm1'), ['1 m1 feeds pumps/lost missing', '1 m1 feeds pumps/p1 there'])
+  assert.deepEqual(steps('meters', 'm1', { depth: 9 }), [
+    '1 m1 feeds pumps/lost missing',
+    '1 m1 feeds pumps/p1 there',
+    '2 p1 of sites/s there',
+    '3 s main meters/m1 there',
+  ])
+  assert.deepEqual(steps('pumps', 'p1', { reverse: true }).sort(), [
+    '1 p1 feeds meters/m1 there',
+    '1 p1 feeds:spare meters/m2 there',
+  ])
+  assert.deepEqual(steps('pumps', 'p1', { reverse: true, depth: 2 }).length, 3)
+  assert.deepEqual(steps('pumps', 'lost', { reverse: true }), ['1 lost feeds meters/m1 there'])
+  await documents.put('meters', 'm1', { feeds: { $remove: ['pumps/p1'] } })
+  await documents.delete('meters', 'm2')
+  assert.deepEqual(steps('pumps', 'p1', { reverse: true }), [])
+  assert.throws(() => steps('meters', 'nobody'), { code: 'not-found' })
+  assert.throws(() => documents.walk('meters', 'm1', { depth: 0 }), { code: 'bad-request' })
+})
+
+test('a series takes rows, gives the last of a key, and rows by time', async () => {
+  const documents = service()
+  const rows = (query: Parameters<DocumentService['list']>[1] = {}): unknown[] =>
+    [...documents.list('readings', query)].map(({ key, value }) => `${key} ${JSON.stringify(value['n'])}`)
+  for (let n = 0; n < 600; n++) {
+    const written = documents.put('readings', n % 2 === 0 ? 'a' : 'a1', { n, gone: null })
+    if (n % 100 === 99) await written
+  }
+  await documents.put('readings', 'b', { n: 1 })
+  assert.equal(documents.count('readings'), 601)
+  assert.deepEqual(documents.get('readings', 'a')?.value, { n: 598 })
+  assert.equal(documents.get('readings', 'nobody'), undefined)
+  const expected = Array.from({ length: 300 }, (_, i) => `a ${i * 2}`)
+  assert.deepEqual(rows().slice(0, 300), expected, 'by key and then by time')
+  assert.deepEqual(rows({ latest: true }), ['a 598', 'a1 599', 'b 1'])
+  assert.deepEqual(rows({ prefix: 'a1', where: 'n < 4' }), ['a1 1', 'a1 3'])
+  assert.equal(documents.count('readings', { prefix: 'a' }), 600)
+  const views = [...documents.list('readings', { prefix: 'b' })]
+  const { time = '', row = '' } = views[0] ?? {}
+  assert.ok(Math.abs(Date.parse(time) - Date.now()) < 60_000, time)
+  assert.deepEqual(rows({ from: '1h' }).length, 601)
+  assert.deepEqual(rows({ to: '1h' }), [])
+  assert.deepEqual(rows({ to: '1h', latest: true }), [])
+  const [first] = [...documents.list('readings', { limit: 1 })]
+  const later = [...documents.list('readings', { from: time })].length
+  assert.ok(later >= 1 && later <= 601)
+  assert.deepEqual(rows({ after: `${first?.key}\0${first?.row}`, limit: 2 }), ['a 2', 'a 4'])
+  assert.equal(documents.provenance('readings', 'b')?.['n']?.valid, true)
+  await documents.put('readings', 'b', { n: 1 }, { row })
+  assert.equal(documents.count('readings'), 601, 'the row is there already')
+  assert.match(documents.digest().collections['readings'] ?? '', /^[0-9a-f]{64}$/)
+  await assert.rejects(documents.delete('readings', 'a'), { code: 'not-supported' })
+  await assert.rejects(documents.put('readings', 'a', { x: null }), { code: 'bad-request' })
+  await assert.rejects(documents.put('readings', 'a', { x: { $add: 1 } }), { code: 'bad-request' })
+  await assert.rejects(documents.put('readings', 'a', { x: 1 }, { row: 'nonsense' }), { code: 'bad-request' })
+  assert.throws(() => rows({ from: 'yesterday' }), { code: 'bad-request' })
+  assert.throws(() => [...documents.list('climate', { from: '1h' })], { code: 'bad-request' })
+})
+
+test('a watcher of a series hears of each row once, and of none that leaves', async () => {
+  const documents = service()
+  await documents.put('readings', 'a', { n: 1 })
+  await documents.put('readings', 'a', { n: 2 })
+  const stop = new AbortController()
+  const told: string[] = []
+  const watching = (async () => {
+    for await (const { change, key, value, time } of documents.watch('readings', {
+      where: 'n > 1',
+      signal: stop.signal,
+    })) {
+      told.push(`${change} ${key} ${JSON.stringify(value['n'])}`)
+      assert.match(time ?? '', /^20/)
+      if (told.length === 3) stop.abort()
+    }
+  })()
+  await turn()
+  await documents.put('readings', 'b', { n: 3 })
+  await documents.put('readings', 'a', { n: 0 })
+  await documents.put('readings', 'a', { n: 4 })
+  await watching
+  assert.deepEqual(told, ['enter a 2', 'enter b 3', 'enter a 4'])
 })

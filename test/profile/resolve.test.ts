@@ -107,7 +107,6 @@ test('keys whose part is not built are named where they stand, those left at res
     'mesh.discovery[1]',
   ])
   assert.deepEqual(notBuiltYet({ collections: { a: { kind: 'series', fields: { t: { unit: 'V', max: 5 } } } } }), [
-    'collections.a.kind',
     'collections.a.fields.t.max',
   ])
   assert.deepEqual(notBuiltYet({ broker: { listen: ['mqtt://a', 'mqtts://b'] }, bridge: [] }), ['broker.listen[1]'])

@@ -138,6 +138,7 @@ export class SimulatedGateway {
         scanRecords: (prefix) => this.disk.scanRecords(prefix),
         head: (feedKey) => this.disk.head(feedKey),
         document: (place, key) => this.disk.document(place, key),
+        documentToWrite: (place, key) => this.disk.document(place, key),
         authority: this.authority,
         sign: (message) => fakeSignature(this.publicKey, message),
       },

@@ -69,8 +69,8 @@ describe('format 1 on the disk', () => {
   })
 
   test('a document’s part in the digest', () => {
-    assert.equal(contributionOf('kitchen', goldenDocument()).toString(16), GOLDEN.contribution)
-    assert.equal(contributionOf('kitchen', { ...emptyDocument(), deleted: write(1, 0) }), 0n)
+    assert.equal(contributionOf(space, 'kitchen', goldenDocument()).toString(16), GOLDEN.contribution)
+    assert.equal(contributionOf(space, 'kitchen', { ...emptyDocument(), deleted: write(1, 0) }), 0n)
   })
 
   test('a head, a space, a mark and the shape of the ring', () => {

@@ -219,7 +219,7 @@ test('a value that its kind of operation has not is passed over', () => {
 test('a stamp that is no stamp makes the body malformed', () => {
   const bodyWith = (stamps: unknown): unknown[] => [['d'], [[OP_PUT, 'a']], [0], [0], [1], stamps]
   assert.ok(decoded(bodyWith(null)).ok)
-  assert.ok(decoded([...bodyWith([[0], [0]]), 'from a later version']).ok)
+  assert.ok(decoded([...bodyWith([[0], [0]]), null, 'from a later version']).ok)
   const wrong = [
     7,
     [],

@@ -5,19 +5,30 @@ import { HTTP_LIMITS } from '../../base/limits.ts'
 import { readBody } from '../../http/lines.ts'
 import { ask, pathOf, queryText, run, type Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
-import { wholeNumber, withQuery, type QueryOptions } from '../options.ts'
+import { wholeNumber, withQuery, withTimes, type QueryOptions } from '../options.ts'
 import { documentLines } from '../reading.ts'
+
+const PUT_HELP = `
+Counters, sets and links change by what is added and removed, so that what several gateways do at once adds up:
+  {"total":{"$add":5}}                                 counts; a negative number takes
+  {"tags":{"$add":["a"],"$remove":["b"]}}              adds elements to a set and removes others
+  {"feeds":{"$link":["pumps/p1"],"$remove":["pumps/p2"]}}  links to documents, collection/key each
+A plain array replaces all of a field that the profile declares as a set or as links.
+
+Example:
+  marram put climate kitchen '{"temperature":21.5}'
+  marram put meters m1 '{"total":{"$add":5},"tags":{"$add":["a"]}}'`
 
 export function addDocumentCommands(program: Command): void {
   program
     .command('put')
-    .description('merge the fields of a JSON object into a document; null removes a field')
+    .description('merge the fields of a JSON object into a document (null removes a field), or add a row to a series')
     .argument('<collection>')
     .argument('<key>')
     .argument('<json>', 'a JSON object, or - to read it from standard input')
     .option('--replace', 'remove the fields that are not named')
     .option('--wait <what>', 'return once it is on the disk here (durable)', durable, 'durable')
-    .addHelpText('after', '\nExample:\n  marram put climate kitchen \'{"temperature":21.5}\'')
+    .addHelpText('after', PUT_HELP)
     .action((collection: string, key: string, json: string, options: { replace?: boolean }, command: Command) =>
       run(command, (context) => put(context, collection, key, json, options.replace === true)),
     )
@@ -46,17 +57,20 @@ export function addDocumentCommands(program: Command): void {
         context.print(receipt, `${receipt.key} deleted ${receipt.stamp}`)
       }),
     )
-  withQuery(program.command('list'))
-    .description('print the documents of a collection')
+  withTimes(withQuery(program.command('list')))
+    .description('print the documents of a collection, or the rows of a series')
     .argument('<collection>')
     .option('--order <field>', 'sort by a field, -field for descending')
     .option('--limit <n>', 'at most so many', wholeNumber)
-    .addHelpText('after', '\nExample:\n  marram list climate --where \'temperature > 21 and room = "kitchen"\'')
+    .addHelpText(
+      'after',
+      '\nExample:\n  marram list climate --where \'temperature > 21 and room = "kitchen"\'\n  marram list readings --prefix plug-1 --from 2h',
+    )
     .action((collection: string, options: QueryOptions, command: Command) =>
       run(command, (context) => list(context, collection, options)),
     )
-  withQuery(program.command('count'))
-    .description('count the documents of a collection')
+  withTimes(withQuery(program.command('count')))
+    .description('count the documents of a collection, or the rows of a series')
     .argument('<collection>')
     .addHelpText('after', '\nExample:\n  marram count climate --prefix kitchen/')
     .action((collection: string, options: QueryOptions, command: Command) =>
@@ -136,18 +150,24 @@ function fieldLines({ value }: DocumentView, provenance: { [path: string]: Prove
   return Object.entries(value)
     .map(([path, field]) => {
       const proof = provenance?.[path]
-      const by = proof
-        ? `  by ${proof.author} ${proof.stamp.split('+')[0]} sequence ${proof.sequence} ${proof.valid ? 'signature valid' : 'SIGNATURE INVALID'}`
-        : ''
-      return `${path.padEnd(width)}  ${JSON.stringify(field)}${by}`
+      const line = `${path.padEnd(width)}  ${JSON.stringify(field)}${proof ? proofText(proof) : ''}`
+      const parts = proof?.parts?.map(
+        (part) => `${''.padEnd(width)}    ${JSON.stringify(part.value)}${proofText(part)}`,
+      )
+      return [line, ...(parts && parts.length > 1 ? parts : [])].join('\n')
     })
     .join('\n')
 }
 
+function proofText({ author, stamp, sequence, valid }: Omit<Provenance, 'parts'>): string {
+  return `  by ${author} ${stamp.split('+')[0]} sequence ${sequence} ${valid ? 'signature valid' : 'SIGNATURE INVALID'}`
+}
+
 async function list(context: Context, collection: string, options: QueryOptions): Promise<void> {
   for await (const line of documentLines(context, collection, options)) {
-    const { key, value } = JSON.parse(line) as DocumentView
-    context.print({ key, value }, `${key}  ${JSON.stringify(value)}`)
+    const document = JSON.parse(line) as DocumentView
+    const { key, value, time } = document
+    context.print(document, `${key}  ${time === undefined ? '' : `${time}  `}${JSON.stringify(value)}`)
   }
 }
 

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { setImmediate as turn } from 'node:timers/promises'
+import { peerIdOf } from '../../runtime/crypto/identity.ts'
+import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
+import { Driver } from '../../runtime/driver/driver.ts'
+import { DocumentService } from '../../runtime/operations/documents.ts'
+import { SILENT_LOG } from '../../runtime/ports/log.ts'
+import type { LinkPeer } from '../../runtime/ports/link.ts'
+import { createMemoryStore, type MemoryStore } from '../../runtime/store/memory.ts'
+
+/** Gateways in one process: real services, engines and drivers over stores in memory, linked by passing frames. */
+
+export const MESH: Uint8Array = new Uint8Array(16).fill(4)
+const verifier = createVerifier()
+
+export interface Gateway {
+  readonly driver: Driver
+  readonly store: MemoryStore
+  readonly documents: DocumentService
+  readonly peer: LinkPeer
+}
+
+export function gateway(name: number, isSeries = true): Gateway {
+  const signer = createSigner(new Uint8Array(32).fill(name))
+  const { publicKey } = signer
+  const peerId = peerIdOf(publicKey)
+  const store = createMemoryStore()
+  const driver = new Driver({
+    engine: {
+      meshId: MESH,
+      peerId,
+      publicKey,
+      incarnation: new Uint8Array(8).fill(name),
+      clockFloor: 0,
+      name: String(name),
+      version: '',
+      batchDelayMs: 0,
+      batchOpsMax: 1_024,
+    },
+    store,
+    clock: { wallMs: () => Date.now(), monotonicMs: () => performance.now(), trust: () => 2 },
+    authority: {
+      isKnown: () => true,
+      permits: () => true,
+      learn: () => false,
+      chainOf: () => [],
+      isShared: () => true,
+      writers: () => [],
+      sealOf: () => Number.POSITIVE_INFINITY,
+      asked: () => [],
+      isClosed: () => false,
+      isMember: () => true,
+    },
+    sign: (message) => signer.sign(message),
+    verify: (key, message, signature) => verifier.verify(key, message, signature),
+    log: SILENT_LOG,
+    onEvent: () => {},
+  })
+  store.knowOwn((feed) => feed.origin === peerId)
+  const documents = new DocumentService({
+    store,
+    writer: driver,
+    rules: () => ({ partitionOf: () => '', isSeries: () => isSeries, kindsOf: () => new Map(), refusal: () => null }),
+    instance: '0000000000000000',
+    isValid: () => true,
+  })
+  return { driver, store, documents, peer: { peerId, publicKey, chain: [], name: String(name) } as unknown as LinkPeer }
+}
+
+/** Frames of each go to the other at the end of the turn. */
+export function link(a: Gateway, b: Gateway, number: number): void {
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    linksOf(from).set(number, to)
+    from.driver.start({
+      send: (id, bytes) => {
+        setImmediate(() => linksOf(from).get(id)?.driver.frame(id, bytes.slice()))
+        return true
+      },
+      close: (_, reason) => assert.fail(reason),
+    })
+  }
+  a.driver.up(number, b.peer)
+  b.driver.up(number, a.peer)
+}
+
+export function unlink(a: Gateway, b: Gateway, number: number): void {
+  for (const each of [a, b]) {
+    linksOf(each).delete(number)
+    each.driver.down(number)
+  }
+}
+
+const links = new Map<Gateway, Map<number, Gateway>>()
+
+function linksOf(of: Gateway): Map<number, Gateway> {
+  const known = links.get(of) ?? new Map<number, Gateway>()
+  links.set(of, known)
+  return known
+}
+
+export async function until(what: string, isSo: () => boolean): Promise<void> {
+  for (let i = 0; i < 20_000; i++) {
+    if (isSo()) return
+    await turn()
+  }
+  assert.fail(`never: ${what}`)
+}

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { trimSeries } from '../../runtime/operations/retention.ts'
+import { verifyStore } from '../../runtime/store/verify.ts'
+import { gateway, link, MESH, until, type Gateway } from './gateways.ts'
+
+const numbers = ({ documents }: Gateway): unknown[] => [...documents.list('readings')].map(({ value }) => value['n'])
+
+async function write(to: Gateway, from: number, count: number): Promise<void> {
+  for (let n = from; n < from + count; n++) await to.documents.put('readings', 'sensor', { n })
+}
+
+test('retention lets whole batches go, the oldest first, and a newcomer begins where its neighbour does', async () => {
+  const [a, b, c] = [gateway(1), gateway(2), gateway(3)]
+  await write(a, 0, 50)
+  const head = [...a.store.heads()][0]
+  assert.ok(head)
+  const all = head.bytes + 50 * 200
+  assert.equal(await trimSeries(a.store, () => ({ ageMs: null, bytes: all }), null), 0)
+  assert.equal(await trimSeries(a.store, () => ({ ageMs: null, bytes: all * 0.51 }), null), 25)
+  const rest = Array.from({ length: 25 }, (_, i) => i + 25)
+  assert.deepEqual(numbers(a), rest)
+  assert.equal(a.documents.count('readings'), 25)
+  const { seq, retained } = [...a.store.heads()][0] ?? assert.fail()
+  assert.deepEqual([seq, [...retained.runs]], [50, [26, 50]], 'the head stays')
+
+  link(a, b, 1)
+  await until('the newcomer has what is left', () => b.documents.count('readings') === 25)
+  assert.deepEqual(numbers(b), rest)
+  assert.deepEqual(b.documents.digest(), a.documents.digest())
+  await write(a, 50, 10)
+  await until('rows go on', () => b.documents.count('readings') === 35)
+  await write(b, 1_000, 3)
+  await until('both ways', () => a.documents.count('readings') === 38)
+
+  // Each keeps as much as it likes; only what is newer than what it holds is sent.
+  assert.equal(await trimSeries(b.store, () => ({ ageMs: null, bytes: 1 }), null), 36)
+  assert.deepEqual(new Set(numbers(b)), new Set([59, 1_002]))
+  assert.deepEqual(b.documents.digest(), a.documents.digest())
+  link(b, c, 2)
+  await until('what its neighbour has', () => c.documents.count('readings') === 2)
+  await write(a, 60, 5)
+  await until('through the one between', () => c.documents.count('readings') === 7)
+  link(a, c, 3)
+  await write(c, 2_000, 1)
+  await until('and back', () => a.documents.count('readings') === 44)
+  assert.deepEqual(c.documents.digest(), a.documents.digest())
+  for (const { store } of [a, b, c]) {
+    const verified = await verifyStore(store, { meshId: MESH, verify: () => true })
+    assert.deepEqual([verified.bad, verified.differences], [[], 0])
+  }
+  for (const { driver } of [a, b, c]) await driver.close()
+})
+
+test('rows go by age, and without a clock by the age of the last one', async () => {
+  const a = gateway(4)
+  await write(a, 0, 5)
+  const keep = { ageMs: 3_600_000, bytes: null }
+  assert.equal(await trimSeries(a.store, () => keep, Date.now()), 0)
+  assert.equal(await trimSeries(a.store, () => keep, null), 0)
+  assert.equal(await trimSeries(a.store, () => keep, Date.now() + 7_200_000), 4, 'all but the last')
+  assert.deepEqual(numbers(a), [4])
+  assert.equal(await trimSeries(a.store, () => keep, Date.now() + 7_200_000), 0)
+  await a.driver.close()
+})
