@@ -22,7 +22,7 @@ export interface Entry {
   /** A sweep under way is writing it. */
   isSweeping: boolean
   isInBase: boolean
-  /** What it links to, while it differs from LMDB; and the rows that LMDB has of it (see links.ts). */
+  /** What it links to, while it differs from LMDB; and the rows that LMDB has of it, or is about to (see links.ts). */
   links: readonly string[]
   linksInBase: readonly string[]
   /** The last merge that changed it: tells whether this one has before. */

@@ -6,7 +6,6 @@ import { batchKey, documentKey, linkKey, MARK_KEY, numberKey, Slice, type Databa
 import { isBlank } from './documents.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { StoredBatch, StoredFeed } from './feeds.ts'
-import { targetsOf } from './links.ts'
 import { encodeDocument, encodeHead, encodeMark, encodeSpace } from './layout.ts'
 import type { Position } from './ring-record.ts'
 import type { Entry, SpaceTable } from './space.ts'
@@ -143,8 +142,7 @@ class SweepWriter {
   }
 
   #putLinks(entry: Entry): void {
-    const { space, key, document, linksInBase: before } = entry
-    const links = targetsOf(document)
+    const { space, key, links, linksInBase: before } = entry
     for (const target of links) {
       if (!before.includes(target)) this.#slice.put('links', linkKey(target, space.number, key), LINKED)
     }

@@ -66,7 +66,7 @@ export class Attempt {
   }
 
   /** The document that a put writes over, as it is stored; null when there is none. */
-  writesOf(key: string): Document | null {
+  stored(key: string): Document | null {
     return this.#stored(key) ?? null
   }
 

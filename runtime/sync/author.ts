@@ -128,12 +128,17 @@ export function halves<T>(writes: readonly T[]): [readonly T[], readonly T[]] | 
   return [writes.slice(0, middle), writes.slice(middle)]
 }
 
-export function draftOf<Token>(writes: readonly LocalWrite<Token>[], attempt: Attempt): Draft<Token> {
+/** `isShared`: others write there too. */
+export function draftOf<Token>(
+  writes: readonly LocalWrite<Token>[],
+  attempt: Attempt,
+  isShared: boolean,
+): Draft<Token> {
   const columns = new Columns(attempt.origin)
   const lastIndexes: number[] = []
   for (const write of writes) {
     for (const op of write.ops) {
-      if (op.kind === 'put') columns.put(op.key, op.fields, attempt.writesOf(op.key))
+      if (op.kind === 'put') columns.put(op.key, op.fields, isShared ? attempt.stored(op.key) : null)
       else if (op.kind === 'row') columns.addRow(op, attempt.hlc)
       else for (const row of attempt.rowsOf(op, columns.opDocs.length)) columns.row(row)
     }

@@ -1,4 +1,5 @@
 import { FEED_KIND_SERIES, FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
+import { placeOf } from '../model/names.ts'
 import type { Hlc, Stamp } from '../model/stamp.ts'
 import { ok } from '../base/result.ts'
 import type { WriteOp } from '../ports/writer.ts'
@@ -94,9 +95,16 @@ function writeBatch<Token>(
 ): void {
   const hlc = core.clock.next(core.now.wallMs)
   const attempt = queue.ahead.attempt({ feed: state.feed, seq: state.tip.seq + 1, hlc, lsn: 0 })
-  const draft = draftOf(writes, attempt)
+  const draft = draftOf(writes, attempt, isWrittenByOthers(core, state))
   if (!makeBatch(core, state, hlc, draft.ops, { draft, queue })) return split(core, state, queue, writes)
   attempt.succeeded()
+}
+
+/** Where nobody else writes, nobody else's values are written over. */
+function isWrittenByOthers<Token>(core: Core<Token>, { feed }: FeedState): boolean {
+  return core.feeds
+    .in(placeOf(feed.descriptor))
+    .some(({ feed: { origin }, head }) => origin !== feed.origin && head.seq > 0)
 }
 
 /** Signs the next batch of an own feed and sends it to the disk; false when it can't be made. */

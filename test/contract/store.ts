@@ -9,7 +9,9 @@ import { fieldsOf } from '../../runtime/model/fields.ts'
 import { keyOfRow, rowPrefix } from '../../runtime/model/rows.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import type { Change, Store } from '../../runtime/ports/store.ts'
-import { append, Author, bytesOfBatches, record, type Write } from './author.ts'
+import type { TableStore } from '../../runtime/store/table-store.ts'
+import { verifyStore } from '../../runtime/store/verify.ts'
+import { append, Author, bytesOfBatches, MESH_ID, record, type Write } from './author.ts'
 import { RetentionModel } from './retention.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { TypesModel } from './types.ts'
@@ -57,6 +59,9 @@ export function testStore(name: string, adapter: StoreAdapter): void {
           model.check(store)
         }
         await everywhere(() => model.check(store))
+        const { differences, cells } = await verifyStore(store as TableStore, { meshId: MESH_ID, verify: () => true })
+        assert.equal(differences, 0, 'a rebuild from the log gives the same')
+        assert.ok(cells > 0)
         store = (await adapter.discard(store), await adapter.open())
       }
     })
