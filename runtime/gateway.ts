@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { equal, fromHex, hex, utf8 } from './base/bytes.ts'
-import { MarramError, sentenceOf } from './base/errors.ts'
+import { codeOf, MarramError, sentenceOf } from './base/errors.ts'
 import { createBroker } from './broker/broker.ts'
 import { usersOf } from './broker/users-file.ts'
 import { peerIdOf } from './crypto/identity.ts'
@@ -51,6 +51,14 @@ import type { Stamp } from './model/stamp.ts'
 import { BUILT_MS, VERSION } from './version.ts'
 import { decodeInvite } from './wire/invite.ts'
 
+const QUIET_EVENTS: ReadonlySet<EngineEvent> = new Set<EngineEvent>([
+  'peer-up',
+  'peer-down',
+  'resync',
+  'compacted',
+  'jumped',
+])
+
 /** Builds a gateway from its rooms, starts them in order and stops them in the opposite one. */
 export interface GatewayOptions {
   /** The data directory; it must hold an identity. */
@@ -73,6 +81,7 @@ const HEALTH_MS = 60_000
 const MARK_MS = 3_600_000
 const RETENTION_MS = 60_000
 const ENROL_RETRY_MS = 5_000
+const RENEW_MS = 3_600_000
 const INCARNATION_RECORD = 'gateway/incarnation'
 const CONTACT_RECORDS = 'gateway/contact/'
 
@@ -121,10 +130,14 @@ export class Gateway {
   readonly #startedAt = Date.now()
   readonly #timers: NodeJS.Timeout[] = []
   readonly #writer = {
-    // While enrolment puts a new driver in the place of the old one, writes wait for it.
+    // While a new driver takes the place of the old one, writes wait for it; those that the old one gave back go to it.
     write: (collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp> => {
       const write = (): Promise<Stamp> => this.#driver.write(collection, partition, ops)
-      return this.#isChanging ? this.#isChanging.then(write) : write()
+      if (this.#isChanging) return this.#isChanging.then(write)
+      return write().catch((error: unknown) => {
+        if (codeOf(error) !== 'incarnation-lost' || !this.#isChanging) throw error
+        return this.#isChanging.then(write)
+      })
     },
   }
   #isChanging: Promise<void> | null = null
@@ -133,6 +146,9 @@ export class Gateway {
   #membership: MeshMembership
   #incarnation = ''
   #clockFloor = 0
+  #renewedAt: number = -RENEW_MS
+  /** Feeds of which two branches were found, as sentences. */
+  readonly #forks = new Map<string, string>()
   #store!: DiskStore
   #driver!: Driver
   #operations!: OperationService
@@ -316,7 +332,13 @@ export class Gateway {
     const found = proof instanceof Uint8Array ? this.#authority.learnFork(proof.slice()) : null
     if (found === null) return
     const { feed, seq } = found
-    this.#log.error('clone-or-fork', { origin: feed.origin, collection: feed.descriptor.collection, seq })
+    const { collection } = feed.descriptor
+    this.#log.error('clone-or-fork', { origin: feed.origin, collection, seq })
+    this.#door?.publishEvent('alert', { alert: 'clone-or-fork', peerId: feed.origin, collection })
+    this.#forks.set(
+      feed.key,
+      `clone-or-fork: two gateways wrote as ${feed.origin} in "${collection}" (batch ${seq}); what all had confirmed stays, each writes the rest again; look for a copied card or a store put back from a copy`,
+    )
     this.#driver?.authorityChanged()
   }
 
@@ -492,12 +514,44 @@ export class Gateway {
 
   #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
     if (name === 'confirmed') return
-    const level = name === 'peer-up' || name === 'peer-down' || name === 'resync' ? 'info' : 'warn'
-    this.#log[level](name, fields)
+    this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
+    if (name === 'incarnation-lost') this.#loseIncarnation(String(fields['why']))
     if (name === 'peer-up' || name === 'peer-down') {
       this.#noteContact(String(fields['peerId']))
       this.#door?.publishEvent(name, fields)
     }
+  }
+
+  /**
+   * Somebody else has written as this gateway, or it as somebody else: it goes on under a new incarnation, and what was
+   * voided of its writes is written again. Not more often than once an hour: a thief of the key could go on for ever.
+   */
+  #loseIncarnation(why: string): void {
+    this.#log.error('clone-or-fork', { why, incarnation: this.#incarnation })
+    this.#door?.publishEvent('alert', { alert: 'clone-or-fork', why })
+    const renew = (): void => {
+      this.#isChanging = Promise.resolve()
+        .then(() => this.#renewIncarnation(why))
+        .finally(() => {
+          this.#isChanging = null
+        })
+    }
+    const waitMs = this.#renewedAt + RENEW_MS - performance.now()
+    if (waitMs <= 0) renew()
+    else this.#timers.push(setTimeout(renew, waitMs))
+  }
+
+  async #renewIncarnation(why: string): Promise<void> {
+    if (this.#closing) return
+    this.#renewedAt = performance.now()
+    this.#mesh.closeAll()
+    await this.#driver.close()
+    this.#incarnation = newIncarnation()
+    this.#clockFloor = Math.max(this.#driver.view.clock, this.#clockFloor)
+    await this.#storeIncarnation()
+    this.#startDriver()
+    this.#mesh.start()
+    this.#log.warn('new-incarnation', { incarnation: this.#incarnation, why })
   }
 
   #noteContact(peerId: string): void {
@@ -556,6 +610,7 @@ export class Gateway {
   #warnings(): string[] {
     const warnings = [
       ...this.#parsed.warnings,
+      ...this.#forks.values(),
       ...kindWarnings(
         this.#profile,
         [...this.#store.heads()].map(({ feed }) => feed),

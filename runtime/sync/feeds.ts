@@ -22,8 +22,9 @@ export class FeedState {
   probe: Probe | null = null
   /** Batches from here on are not taken: the feed is sealed. */
   cut: number = Number.POSITIVE_INFINITY
-  /** How far another branch than ours was said to be confirmed when it was last fetched. */
+  /** How far another branch than ours is said to be confirmed: that which is fetched, and that which proved to be untrue. */
   triedTo = 0
+  failedTo = 0
   head: ChainPosition = BEGINNING
   verified: ChainPosition = BEGINNING
   tip: ChainPosition = BEGINNING

@@ -268,7 +268,9 @@ function refuse<Token>(
   state.isRefused = true
   state.parent = null
   link.isCursorFrozen = true
-  core.behind.delete(state)
+  // A fork is looked into until it is proven and the feed sealed: a proof may be lost on its way to the disk.
+  if (code === 'fork') core.behind.add(state)
+  else core.behind.delete(state)
   nack(core, link, state, seq, code, 0)
   core.emit('batch-refused', { feed: hex(state.feed.id), origin: state.feed.origin, seq, why: code })
   return code

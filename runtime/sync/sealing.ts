@@ -28,16 +28,33 @@ export function applySeals<Token>(core: Core<Token>): void {
   for (const state of core.feeds.values()) {
     const seal = core.surroundings.authority.sealOf(state.feed)
     if (seal === Number.POSITIVE_INFINITY) continue
-    const settled = settledTo(core, state)
-    const cut = Math.max(seal, settled + 1)
-    // Others may have confirmed another branch than the one that is here: what they hold of it is fetched, then judged.
-    const claimed = Math.max(cut, claimedTo(core, state) + 1)
-    state.cut = state.triedTo === claimed ? cut : claimed
-    if (state.head.seq + 1 >= state.cut) state.triedTo = claimed
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
+    if (state.isCommitting || core.cutting.has(state)) continue
+    const cut = Math.max(seal, settledTo(core, state) + 1)
+    const isOver = judge(core, state, cut)
     state.isRefused = false
-    if (state.tip.seq >= state.cut && !state.isCommitting && !core.cutting.has(state)) cutFeed(core, state, state.cut)
+    // Parts of a fill may lie beyond the head.
+    if (isOver && Math.max(state.tip.seq, state.history.retained.last) >= cut) cutFeed(core, state, cut)
   }
+}
+
+/**
+ * Up to where the feed is taken, and whether what is here beyond the cut is void now. Others may have confirmed more than
+ * is confirmed on our branch: then ours goes back, theirs is fetched, and when it is here it is judged in its turn.
+ */
+function judge<Token>(core: Core<Token>, state: FeedState, cut: number): boolean {
+  const claimed = claimedTo(core, state) + 1
+  state.cut = cut
+  if (claimed <= cut || claimed === state.failedTo) return true
+  const isFetched = state.triedTo === claimed && state.head.seq + 1 >= claimed
+  if (isFetched) {
+    state.failedTo = claimed
+    return true
+  }
+  state.cut = claimed
+  const isBegun = state.triedTo === claimed
+  state.triedTo = claimed
+  return !isBegun
 }
 
 /** The last batch that everyone asked has confirmed on the branch that is here. */
@@ -98,7 +115,8 @@ function hashAt<Token>(core: Core<Token>, state: FeedState, seq: number): Uint8A
 /** The feed goes back to where it was before the cut. Own writes that are void are kept to be made again. */
 function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void {
   const seqs = state.history.retained.within(cut, Number.MAX_SAFE_INTEGER)
-  const head = positionAt(core, state, Math.min(cut - 1, completeTo(state, cut)))
+  const to = Math.min(cut - 1, completeTo(state, cut))
+  const head = to < state.head.seq ? positionAt(core, state, to) : state.head
   const records = state.feed.origin === core.options.peerId ? voidedBatches(core, state, cut) : []
   state.verified = head
   state.tip = head

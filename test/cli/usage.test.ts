@@ -73,6 +73,7 @@ test('every error code has an exit code of its kind', () => {
     'in-use': 75,
     'port-in-use': 73,
     'not-running': 69,
+    'incarnation-lost': 1,
     'storage-full': 74,
     'storage-io': 74,
     'storage-damaged': 74,
