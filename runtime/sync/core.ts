@@ -52,6 +52,11 @@ export interface Arrival {
   readonly isEvidence?: boolean
 }
 
+/** An arrival that may go to the disk; without a link it was stored here before. */
+export interface Accepted extends Omit<Arrival, 'link'> {
+  readonly link: LinkState | null
+}
+
 export interface OwnBatch<Token> {
   readonly state: FeedState
   readonly batch: Batch
@@ -61,7 +66,7 @@ export interface OwnBatch<Token> {
 
 /** What one commit carries, in order. */
 export interface Committed<Token> {
-  readonly arrivals: readonly Arrival[]
+  readonly arrivals: readonly Accepted[]
   readonly own: OwnBatch<Token> | null
   readonly drop?: {
     readonly state: FeedState
@@ -85,7 +90,7 @@ export class Core<Token> {
   /** Batches whose signature was asked for, by ticket. */
   readonly verifying: Map<number, Arrival> = new Map<number, Arrival>()
   /** Batches that may go to the disk. */
-  verified: Arrival[] = []
+  verified: Accepted[] = []
   readonly committing: Map<number, Committed<Token>> = new Map<number, Committed<Token>>()
   /** Feeds that are known to be ahead of us elsewhere. */
   readonly behind: Set<FeedState> = new Set<FeedState>()

@@ -144,12 +144,13 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)
     state.answered(true)
-    if (state.fill?.wanted.isEmpty === true) fillOn(core, link, state, batch)
+    if (link !== null && state.fill?.wanted.isEmpty === true) fillOn(core, link, state, batch)
+    spread(core, state)
+    if (link === null) continue
     // The end of a fill is the offer that began it, which was counted then.
     if (typeof place !== 'object' || !isCheckpoint(batch.header)) link.consumedBytes += batch.bytes.length
     link.owed.add(state)
     link.isAckDue = true
-    spread(core, state)
   }
   if (commit.own) ownCommitted(core, commit.own)
 }
@@ -200,10 +201,13 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
     core.cutting.delete(state)
     state.verified = state.head
     state.tip = state.head
+    state.triedTo = 0
   }
   for (const { link, state, batch } of commit.arrivals) {
-    link.consumedBytes += batch.bytes.length
-    link.isAckDue = true
+    if (link !== null) {
+      link.consumedBytes += batch.bytes.length
+      link.isAckDue = true
+    }
     state.answered(false)
     state.parent = null
     core.behind.add(state)

@@ -22,6 +22,8 @@ export class FeedState {
   probe: Probe | null = null
   /** Batches from here on are not taken: the feed is sealed. */
   cut: number = Number.POSITIVE_INFINITY
+  /** The cut of a sealed feed, as far as it is known: what is void. */
+  voidFrom: number = Number.POSITIVE_INFINITY
   /** How far another branch than ours is said to be confirmed: that which is fetched, and that which proved to be untrue. */
   triedTo = 0
   failedTo = 0

@@ -72,7 +72,8 @@ function isPermitted<Token>(
   return checkpoint.deps.every((dep) => {
     const other = core.feeds.get(latin1(dep.feedId))
     if (other === undefined) return false
-    return countedHead(chosen, other) >= dep.seq
+    // Of a sealed feed nobody can hold what is void.
+    return countedHead(chosen, other) >= Math.min(dep.seq, other.voidFrom - 1)
   })
 }
 

@@ -364,7 +364,7 @@ function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, ch
 }
 
 /** What a batch changes; null stores and forwards it without showing it. A malformed body changes nothing, everywhere. */
-export function opsOf(arrival: Arrival): Ops | null {
+export function opsOf(arrival: Pick<Arrival, 'state' | 'batch'>): Ops | null {
   const { header, body } = arrival.batch
   if (isCheckpoint(header)) return null
   if (header.minReader > READER_VERSION || arrival.state.feed.descriptor.kind > FEED_KIND_SERIES) return null

@@ -3,6 +3,7 @@ import type { Batch, ChainPosition } from '../model/batch.ts'
 import type { SignedCheckpoint } from '../model/checkpoint.ts'
 import { isSystemName, placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
+import type { KeyValue } from '../ports/store.ts'
 import type { Hlc } from '../model/stamp.ts'
 import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
@@ -20,6 +21,9 @@ import { signedCheckpoint } from './filling.ts'
 
 /** Voided writes of this gateway itself, to be made again under a new incarnation. */
 export const REISSUE_PREFIX = 'sync/reissue/'
+/** Voided batches, in case all turn out to have confirmed them; of each feed so many. */
+const VOID_PREFIX = 'sync/void/'
+const VOID_KEPT = 256
 const READ_BYTES = 262_144
 
 /** Looks at every sealed feed again: a seal, a beacon or the feed itself has changed. */
@@ -45,6 +49,7 @@ export function applySeals<Token>(core: Core<Token>): void {
 function judge<Token>(core: Core<Token>, state: FeedState, cut: number): boolean {
   const claimed = claimedTo(core, state) + 1
   state.cut = cut
+  state.voidFrom = cut
   if (claimed <= cut || claimed === state.failedTo) return true
   const isFetched = state.triedTo === claimed && state.head.seq + 1 >= claimed
   if (isFetched) {
@@ -52,9 +57,31 @@ function judge<Token>(core: Core<Token>, state: FeedState, cut: number): boolean
     return true
   }
   state.cut = claimed
+  state.voidFrom = claimed
   const isBegun = state.triedTo === claimed
   state.triedTo = claimed
+  if (isBegun) restoreVoided(core, state, claimed)
   return !isBegun
+}
+
+/** What was voided here may be of the branch that others have confirmed since: it is taken back as far as it continues. */
+function restoreVoided<Token>(core: Core<Token>, state: FeedState, to: number): void {
+  const voided = new Map<number, Batch>()
+  for (const { value } of core.surroundings.scanRecords(voidKey(state, ''))) {
+    const batch = value === null ? null : decodeBatch(core.options.meshId, value)
+    if (batch?.ok === true) voided.set(batch.value.header.seq, batch.value)
+  }
+  for (let seq = state.tip.seq + 1; seq < to; seq++) {
+    const batch = voided.get(seq)
+    if (batch === undefined || !equal(batch.header.prev, state.tip.hash)) return
+    state.tip = { seq, hash: batch.hash, hlc: batch.header.hlc }
+    state.verified = state.tip
+    core.verified.push({ link: null, state, batch })
+  }
+}
+
+function voidKey(state: FeedState, seq: number | string): string {
+  return `${VOID_PREFIX}${hex(state.feed.id)}/${seq}`
 }
 
 /** The last batch that everyone asked has confirmed on the branch that is here. */
@@ -117,7 +144,11 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
   const seqs = state.history.retained.within(cut, Number.MAX_SAFE_INTEGER)
   const to = Math.min(cut - 1, completeTo(state, cut))
   const head = to < state.head.seq ? positionAt(core, state, to) : state.head
-  const records = state.feed.origin === core.options.peerId ? voidedBatches(core, state, cut) : []
+  const records: KeyValue[] = []
+  for (const batch of batchesFrom(core, state, cut)) {
+    if (records.length < VOID_KEPT) records.push({ key: voidKey(state, batch.header.seq), value: batch.bytes })
+  }
+  if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
   state.verified = head
   state.tip = head
   state.fill = null

@@ -1,4 +1,4 @@
-import { latin1 } from '../../runtime/base/bytes.ts'
+import { equal, latin1 } from '../../runtime/base/bytes.ts'
 import { OP_DELETE, OP_PUT, type Batch, type Feed, type Ops } from '../../runtime/model/batch.ts'
 import { deadUnder } from '../../runtime/model/checkpoint.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
@@ -32,6 +32,12 @@ export function checkFrame(simulation: Simulation, from: SimulatedGateway, bytes
   if (!messages.ok) return [`I15 gateway ${from.index} sent a malformed frame: ${messages.error.message}`]
   const found: string[] = []
   for (const message of messages.value) {
+    if (message.type === 'have') {
+      for (const [, seq, hash8] of message.entries) {
+        if (!isOnDisk(from, seq, hash8))
+          found.push(`I5 gateway ${from.index} told of batch ${seq} before it was on its disk`)
+      }
+    }
     if (message.type !== 'data') continue
     for (const sent of message.batches) {
       const batch = decodeBatch(simulation.meshId, sent)
@@ -43,6 +49,14 @@ export function checkFrame(simulation: Simulation, from: SimulatedGateway, bytes
     }
   }
   return found
+}
+
+function isOnDisk(gateway: SimulatedGateway, seq: number, hash8: Uint8Array): boolean {
+  for (const { head, batches } of gateway.disk.feeds.values()) {
+    const hash = head.seq === seq ? head.hash : batches.get(seq)?.batch.hash
+    if (hash !== undefined && equal(hash.subarray(0, 8), hash8)) return true
+  }
+  return false
 }
 
 function headsOf(gateway: SimulatedGateway): Map<string, string> {

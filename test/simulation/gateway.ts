@@ -76,6 +76,8 @@ export class SimulatedGateway {
   trust: 0 | 1 | 2
   flushMsMax = 20
   isDiskFull = false
+  /** The latest time that its clock ever showed, in Unix milliseconds. */
+  latestWallMs = 0
   readonly #world: World
   #boot = 0
   #isSelfNews = false
@@ -204,6 +206,7 @@ export class SimulatedGateway {
 
   now(): Now {
     const { now } = this.#world.schedule
+    this.latestWallMs = Math.max(this.latestWallMs, this.clockBaseMs + now)
     return { wallMs: this.clockBaseMs + now, trust: this.trust, monotonicMs: now }
   }
 

@@ -6,6 +6,7 @@ import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
 import type { Writer } from '../../runtime/access/seals.ts'
 import { checkFrame, violations } from './checks.ts'
+import { msOfHlc } from '../../runtime/model/stamp.ts'
 import type { SimulatedDisk } from './disk.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
 import { Schedule } from './schedule.ts'
@@ -56,6 +57,9 @@ interface IssuedFeed {
   readonly feed: Feed
   readonly batches: Map<string, Issued>
 }
+
+/** What a believed clock lets pass from others (TIMES.futureMs of the engine), and a second. */
+const FUTURE_MS = 301_000
 
 interface Pipe {
   readonly a: number
@@ -183,6 +187,10 @@ export class Simulation implements World {
 
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
     if (feed.origin !== gateway.peerId) return
+    const aheadMs = msOfHlc(batch.header.hlc) - gateway.latestWallMs
+    if (gateway.trust > 0 && aheadMs > FUTURE_MS) {
+      this.faults.push(`I16 gateway ${gateway.index} stamped a batch ${aheadMs} ms after its clock`)
+    }
     const batches = this.issued.get(feed.key) ?? { feed, batches: new Map<string, Issued>() }
     this.issued.set(feed.key, batches)
     batches.batches.set(latin1(batch.hash), { batch, ops })
@@ -398,6 +406,7 @@ export class Simulation implements World {
     const clone = this.#gateway(index)
     clone.disk = original.disk.copy(clone.watch)
     clone.incarnation = original.incarnation
+    clone.latestWallMs = original.latestWallMs
     clone.start()
     const others = this.gateways.filter((other) => other.index < index && other !== original)
     for (let i = 0; i < 2; i++) this.#dial((others.length > 0 ? this.#pick(others) : original).index, index)
