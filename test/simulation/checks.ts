@@ -1,15 +1,18 @@
 import { latin1 } from '../../runtime/base/bytes.ts'
-import { OP_DELETE, OP_PUT, type Ops } from '../../runtime/model/batch.ts'
+import { OP_DELETE, type Ops } from '../../runtime/model/batch.ts'
 import { deadUnder } from '../../runtime/model/checkpoint.ts'
+import { cellsOfOp, writeOf } from '../../runtime/model/document.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
+import { compareStamps, type Stamp } from '../../runtime/model/stamp.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import { decodeBatch } from '../../runtime/wire/batch.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import { liveCells } from './disk.ts'
-import type { SimulatedGateway } from './gateway.ts'
-import type { Simulation } from './simulation.ts'
+import type { Acknowledged, SimulatedGateway } from './gateway.ts'
+import { COUNTED_KEY, type Simulation } from './simulation.ts'
 
 /** What must hold when everything is healed and quiet. Returns sentences about what doesn't; the codes are SPEC's. */
 export function violations(simulation: Simulation): string[] {
@@ -23,6 +26,7 @@ export function violations(simulation: Simulation): string[] {
   }
   found.push(...lostWrites(simulation))
   found.push(...differences('I2 oracle', naiveFold(simulation), liveCells(first.disk), first.index))
+  found.push(...miscounted(simulation, first))
   return found
 }
 
@@ -80,54 +84,68 @@ function lostWrites(simulation: Simulation): string[] {
   return lost.length === 0 ? [] : [`I5 ${lost.length} writes were acknowledged before they were on a disk`]
 }
 
-interface Operation {
+/** A write to one cell, or without a cell the delete of a document. */
+interface CellWrite {
   readonly name: string
-  readonly kind: number
-  readonly fields: readonly (readonly [string, Value])[]
-  readonly stamp: { readonly hlc: number; readonly index: number; readonly origin: string }
+  readonly cell: string | null
+  readonly value: Value
+  readonly stamp: Stamp
 }
 
 /** The oracle: every operation that was ever on its author's disk, sorted by stamp and applied one after the other. */
 function naiveFold(simulation: Simulation): Map<string, string> {
   const cells = new Map<string, string>()
-  for (const { name, kind, fields, stamp } of operationsOf(simulation).sort(byStamp)) {
-    if (kind === OP_DELETE) {
-      for (const cell of cells.keys()) if (cell.startsWith(`${name} `)) cells.delete(cell)
-    }
-    if (kind === OP_PUT) {
-      for (const [path, value] of fields) {
-        if (value === null) cells.delete(`${name} ${path}`)
-        else cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
-      }
-    }
+  for (const { name, cell, value, stamp } of writesOf(simulation).sort(inOrder)) {
+    if (cell === null) {
+      for (const other of cells.keys()) if (other.startsWith(`${name} `)) cells.delete(other)
+    } else if (value === null) cells.delete(`${name} ${cell}`)
+    else cells.set(`${name} ${cell}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
   }
   return cells
 }
 
-function operationsOf(simulation: Simulation): Operation[] {
-  const operations: Operation[] = []
+function writesOf(simulation: Simulation): CellWrite[] {
+  const writes: CellWrite[] = []
   for (const [feed, batches] of simulation.issued) {
     const { collection, partition } = feed.descriptor
     if (isSystemName(collection)) continue
     for (const { batch, ops } of batches.values()) {
+      const source = { feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn: 0 }
       let at = 0
       ops.opDocs.forEach((doc, index) => {
         const shape = ops.shapes[ops.opShapes[index] as number] as Ops['shapes'][number]
-        const fields = shape.paths.map((path, i) => [path, ops.values[at + i] as Value] as const)
+        const from = at
         at += shape.paths.length
         const name = `${collection}/${partition}/${ops.docs[doc]}`
-        const stamp = { hlc: batch.header.hlc, index, origin: feed.origin, ...ops.stamps?.[index] }
-        operations.push({ name, kind: shape.kind, fields, stamp })
+        const write = writeOf(source, ops.stamps?.[index] ?? null, index)
+        if (shape.kind === OP_DELETE) writes.push({ name, cell: null, value: null, stamp: write })
+        for (const [cell, value, stamp] of shape.kind === OP_DELETE ? [] : cellsOfOp(shape, ops.values, from, write)) {
+          writes.push({ name, cell, value, stamp })
+        }
       })
     }
   }
-  return operations
+  return writes
 }
 
-function byStamp(a: Operation, b: Operation): number {
-  if (a.stamp.hlc !== b.stamp.hlc) return a.stamp.hlc - b.stamp.hlc
-  if (a.stamp.index !== b.stamp.index) return a.stamp.index - b.stamp.index
-  return a.stamp.origin < b.stamp.origin ? -1 : 1
+/** By stamp; of one stamp a removal comes behind what it saw, and a delete behind all. */
+function inOrder(a: CellWrite, b: CellWrite): number {
+  const rank = ({ cell, value }: CellWrite): number => (cell === null ? 2 : value === null ? 1 : 0)
+  return compareStamps(a.stamp, b.stamp) || rank(a) - rank(b)
+}
+
+/** What was counted and acknowledged is in the total once, and nothing that nobody counted. */
+function miscounted(simulation: Simulation, gateway: SimulatedGateway): string[] {
+  const found: string[] = []
+  for (const [collection, attempted] of simulation.counted) {
+    const document = gateway.disk.document({ collection, partition: '' }, COUNTED_KEY)
+    const total = document ? Number(fieldsOf(document)['total'] ?? 0) : 0
+    const isCount = ({ op, collection: where }: Acknowledged): boolean => op.kind === 'count' && where === collection
+    const acknowledged = simulation.acknowledgements.filter(isCount).length
+    if (total >= acknowledged && total <= attempted) continue
+    found.push(`I2 counter: ${total} in "${collection}", of ${attempted} counts ${acknowledged} were acknowledged`)
+  }
+  return found
 }
 
 function differences(what: string, a: Map<string, string>, b: Map<string, string>, index: number): string[] {
