@@ -172,7 +172,7 @@ function keep(compaction: Compaction, batch: Batch): void {
 /** A tombstone that is older than everything that can still come may go, unless something is found that it kills. */
 function consider(compaction: Compaction, tombstone: Tombstone): void {
   compaction.examinedTombstones += 1
-  if (tombstone.stamp.hlc >= compaction.stableBelow || compaction.tombstoneCount >= TOMBSTONES_MAX) {
+  if (tombstone.writtenAt >= compaction.stableBelow || compaction.tombstoneCount >= TOMBSTONES_MAX) {
     compaction.needed.add(tombstone)
     return
   }

@@ -10,7 +10,7 @@ import {
   type Shape,
 } from '../model/batch.ts'
 import { cellsOfOp, writeOf, type Document, type Source, type Write } from '../model/document.ts'
-import { compareStamps, type Stamp } from '../model/stamp.ts'
+import { compareStamps, type Hlc, type Stamp } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
 
 /**
@@ -24,6 +24,8 @@ export interface Tombstone {
   readonly key: string
   readonly cell: string | null
   readonly stamp: Stamp
+  /** When it was written: a removal has the stamp of the add that it saw, which may be long ago. */
+  readonly writtenAt: Hlc
 }
 
 /** A part of an operation: one cell that it writes, or its delete. */
@@ -59,7 +61,7 @@ export function livesOf(
       shape.kind === OP_DELETE
         ? [lifeOfDelete(key, document, write)]
         : Array.from(cellsOfOp(shape, ops.values, from, write), ([name, value, stamp]) =>
-            lifeOfCell(key, document, name, value, stamp),
+            lifeOfCell(key, document, name, value, stamp, write.hlc),
           )
     lives.push({ index, parts })
   }
@@ -73,17 +75,24 @@ function lifeOfDelete(key: string, document: Document | undefined, write: Write)
   const by = document?.deleted ?? null
   if (by !== null && by.feed === write.feed && by.seq !== write.seq) return DEAD
   if (by !== null && by.feed === write.feed && compareStamps(by, write) !== 0) return DEAD
-  return { isLive: true, tombstone: { key, cell: null, stamp: write } }
+  return { isLive: true, tombstone: { key, cell: null, stamp: write, writtenAt: write.hlc } }
 }
 
-function lifeOfCell(key: string, document: Document | undefined, name: string, value: Value, write: Write): Part {
+function lifeOfCell(
+  key: string,
+  document: Document | undefined,
+  name: string,
+  value: Value,
+  write: Write,
+  writtenAt: Hlc,
+): Part {
   const at = document?.paths.indexOf(name) ?? -1
   const winner = at < 0 ? (document?.deleted ?? null) : (document?.writes[at] ?? null)
   const isWinner = at >= 0 && winner !== null && winner.seq === write.seq && winner.feed === write.feed
   if (value !== null) return isWinner && compareStamps(winner, write) === 0 ? LIVE : DEAD
   const isOvertaken = winner !== null && winner.feed === write.feed && !isWinner
   const isOlder = winner !== null && isWinner && compareStamps(winner, write) !== 0
-  return isOvertaken || isOlder ? DEAD : { isLive: true, tombstone: { key, cell: name, stamp: write } }
+  return isOvertaken || isOlder ? DEAD : { isLive: true, tombstone: { key, cell: name, stamp: write, writtenAt } }
 }
 
 /** Operations to be told again under their first stamps, with just the parts that `counts` says. */

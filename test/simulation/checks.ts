@@ -1,15 +1,18 @@
 import { equal, latin1 } from '../../runtime/base/bytes.ts'
-import { OP_DELETE, OP_PUT, type Batch, type Feed, type Ops } from '../../runtime/model/batch.ts'
+import { OP_DELETE, type Batch, type Feed, type Ops } from '../../runtime/model/batch.ts'
 import { deadUnder } from '../../runtime/model/checkpoint.ts'
+import { cellsOfOp, writeOf } from '../../runtime/model/document.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
+import { compareStamps, type Stamp } from '../../runtime/model/stamp.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import { decodeBatch } from '../../runtime/wire/batch.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import { liveCells } from './disk.ts'
-import type { SimulatedGateway } from './gateway.ts'
-import type { Simulation } from './simulation.ts'
+import type { Acknowledged, SimulatedGateway } from './gateway.ts'
+import { COUNTED_KEY, type Simulation } from './simulation.ts'
 
 /** What must hold when everything is healed and quiet. Returns sentences about what doesn't; the codes are SPEC's. */
 export function violations(simulation: Simulation): string[] {
@@ -23,6 +26,7 @@ export function violations(simulation: Simulation): string[] {
   }
   found.push(...lostWrites(simulation))
   found.push(...oracleDifferences(simulation, first))
+  found.push(...miscounted(simulation, first))
   return found
 }
 
@@ -94,52 +98,54 @@ function lostWrites(simulation: Simulation): string[] {
   return lost.length === 0 ? [] : [`I5 ${lost.length} writes were acknowledged before they were on a disk`]
 }
 
-interface Operation {
+/** A write to one cell, or without a cell the delete of a document. */
+interface CellWrite {
   readonly name: string
-  readonly kind: number
-  readonly fields: readonly (readonly [string, Value])[]
-  readonly stamp: { readonly hlc: number; readonly index: number; readonly origin: string }
+  readonly cell: string | null
+  readonly value: Value
+  readonly stamp: Stamp
 }
 
 /**
  * The oracle: every operation that was ever on its author's disk and is not void, sorted by stamp and applied one after the
  * other. Nothing is ever pruned here.
  */
-function naiveFold(operations: readonly Operation[]): Map<string, string> {
+function naiveFold(writes: readonly CellWrite[]): Map<string, string> {
   const cells = new Map<string, string>()
-  for (const { name, kind, fields, stamp } of operations.toSorted(byStamp)) {
-    if (kind === OP_DELETE) {
-      for (const cell of cells.keys()) if (cell.startsWith(`${name} `)) cells.delete(cell)
-    }
-    if (kind === OP_PUT) {
-      for (const [path, value] of fields) {
-        if (value === null) cells.delete(`${name} ${path}`)
-        else cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
-      }
-    }
+  for (const { name, cell, value, stamp } of writes.toSorted(inOrder)) {
+    if (cell === null) {
+      for (const other of cells.keys()) if (other.startsWith(`${name} `)) cells.delete(other)
+    } else if (value === null) cells.delete(`${name} ${cell}`)
+    else cells.set(`${name} ${cell}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
   }
   return cells
 }
 
-/** I2. What a voided write had overtaken may be gone for good (protocol R1): of the cells it touched nothing is asked. */
+/** I2. What a voided write had overtaken may be gone for good (protocol R1): of the documents it touched nothing is asked. */
 function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway): string[] {
-  const valid: Operation[] = []
+  const valid: CellWrite[] = []
+  const voided = voidedDocuments(simulation, gateway, valid)
+  const isAsked = ([cell]: [string, string]): boolean => !voided.has(cell.slice(0, cell.lastIndexOf(' ')))
+  const expected = new Map([...naiveFold(valid)].filter(isAsked))
+  const found = new Map([...liveCells(gateway.disk)].filter(isAsked))
+  const resurrected = [...simulation.changedByDrops].filter(isAsked).map(([cell, how]) => `I3 "${cell}" on ${how}`)
+  return [...differences('I2 oracle', expected, found, gateway.index), ...resurrected]
+}
+
+/** The documents that voided writes touched; the writes that are not void are added to `valid`. */
+function voidedDocuments(simulation: Simulation, gateway: SimulatedGateway, valid: CellWrite[]): Set<string> {
   const voided = new Set<string>()
   for (const { feed, batches } of simulation.issued.values()) {
     if (isSystemName(feed.descriptor.collection)) continue
     const chain = chainOf(gateway, feed, batches)
     for (const [hash, { batch, ops }] of batches) {
       if (ops === null) continue
-      const operations = operationsOf(feed, batch, ops)
-      if (chain.has(hash)) valid.push(...operations)
-      else for (const { name } of operations) voided.add(name)
+      const writes = writesOf(feed, batch, ops)
+      if (chain.has(hash)) valid.push(...writes)
+      else for (const { name } of writes) voided.add(name)
     }
   }
-  const isAsked = ([cell]: [string, string]): boolean => !voided.has(cell.slice(0, cell.lastIndexOf(' ')))
-  const expected = new Map([...naiveFold(valid)].filter(isAsked))
-  const found = new Map([...liveCells(gateway.disk)].filter(isAsked))
-  const resurrected = [...simulation.changedByDrops].filter(isAsked).map(([cell, how]) => `I3 "${cell}" on ${how}`)
-  return [...differences('I2 oracle', expected, found, gateway.index), ...resurrected]
+  return voided
 }
 
 /** The hashes of the batches that lead to the gateway's head. */
@@ -153,23 +159,45 @@ function chainOf(gateway: SimulatedGateway, feed: Feed, batches: ReadonlyMap<str
   return chain
 }
 
-function operationsOf(feed: Feed, batch: Batch, ops: Ops): Operation[] {
+function writesOf(feed: Feed, batch: Batch, ops: Ops): CellWrite[] {
   const { collection, partition } = feed.descriptor
+  const source = { feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn: 0 }
+  const writes: CellWrite[] = []
   let at = 0
-  return ops.opDocs.map((doc, index) => {
+  ops.opDocs.forEach((doc, index) => {
     const shape = ops.shapes[ops.opShapes[index] as number] as Ops['shapes'][number]
-    const fields = shape.paths.map((path, i) => [path, ops.values[at + i] as Value] as const)
+    const from = at
     at += shape.paths.length
     const name = `${collection}/${partition}/${ops.docs[doc]}`
-    const stamp = { hlc: batch.header.hlc, index, origin: feed.origin, ...ops.stamps?.[index] }
-    return { name, kind: shape.kind, fields, stamp }
+    const write = writeOf(source, ops.stamps?.[index] ?? null, index)
+    if (shape.kind === OP_DELETE) writes.push({ name, cell: null, value: null, stamp: write })
+    for (const [cell, value, stamp] of shape.kind === OP_DELETE ? [] : cellsOfOp(shape, ops.values, from, write)) {
+      writes.push({ name, cell, value, stamp })
+    }
   })
+  return writes
 }
 
-function byStamp(a: Operation, b: Operation): number {
-  if (a.stamp.hlc !== b.stamp.hlc) return a.stamp.hlc - b.stamp.hlc
-  if (a.stamp.index !== b.stamp.index) return a.stamp.index - b.stamp.index
-  return a.stamp.origin < b.stamp.origin ? -1 : 1
+/** By stamp; of one stamp a removal comes behind what it saw, and a delete behind all. */
+function inOrder(a: CellWrite, b: CellWrite): number {
+  const rank = ({ cell, value }: CellWrite): number => (cell === null ? 2 : value === null ? 1 : 0)
+  return compareStamps(a.stamp, b.stamp) || rank(a) - rank(b)
+}
+
+/** What was counted and acknowledged is in the total once, and nothing that nobody counted. */
+function miscounted(simulation: Simulation, gateway: SimulatedGateway): string[] {
+  const found: string[] = []
+  // Of a forked feed's counts those that not all had confirmed are counted again, or were by the other branch.
+  if (voidedDocuments(simulation, gateway, []).size > 0) return found
+  for (const [collection, attempted] of simulation.counted) {
+    const document = gateway.disk.document({ collection, partition: '' }, COUNTED_KEY)
+    const total = document ? Number(fieldsOf(document)['total'] ?? 0) : 0
+    const isCount = ({ op, collection: where }: Acknowledged): boolean => op.kind === 'count' && where === collection
+    const acknowledged = simulation.acknowledgements.filter(isCount).length
+    if (total >= acknowledged && total <= attempted) continue
+    found.push(`I2 counter: ${total} in "${collection}", of ${attempted} counts ${acknowledged} were acknowledged`)
+  }
+  return found
 }
 
 function differences(what: string, a: Map<string, string>, b: Map<string, string>, index: number): string[] {

@@ -6,7 +6,8 @@ import { Simulation } from './simulation.ts'
 
 /**
  * `npm run sim -- --seed N --seeds COUNT --gateways N --minutes N`: the last line is one JSON object; exit 1 on a violation.
- * `--plant NAME` runs a copy of the program with a bug in it, `--plant list` names them; `--first` ends at the first failure.
+ * `--plant NAME` runs a copy of the program with a bug in it, `--plant list` names them; `--first` ends at the first failure; `--forks yes` and
+ * `--forks no` say whether cards are copied and stores put back, otherwise that is in every fourth run.
  */
 const { values } = parseArgs({
   options: {
@@ -16,6 +17,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '3' },
     plant: { type: 'string' },
     first: { type: 'boolean', default: false },
+    forks: { type: 'string' },
   },
 })
 
@@ -55,8 +57,13 @@ function gatewaysOf(seed: number): number {
   return seed % 100 === 99 ? 20 + (seed % 31) : 2 + (seed % 9)
 }
 
+/** Copied cards in every fourth run, or as `--forks` says. */
+function hasForks(seed: number): boolean {
+  return values.forks === undefined ? seed % 4 === 0 : values.forks === 'yes'
+}
+
 function run(seed: number, gateways: number, minutes: number): { simulation: Simulation; found: string[] } {
-  const simulation = new Simulation({ seed, gateways, minutes })
+  const simulation = new Simulation({ seed, gateways, minutes, forks: hasForks(seed) })
   try {
     simulation.run()
     return { simulation, found: violations(simulation) }
@@ -101,7 +108,8 @@ function plant(name: string): void {
     return
   }
   const { seed, seeds, gateways, minutes } = values
-  const options = ['--seed', seed, '--seeds', seeds, '--gateways', gateways, '--minutes', minutes, '--first']
+  const forks = values.forks === undefined ? [] : ['--forks', values.forks]
+  const options = [...forks, '--seed', seed, '--seeds', seeds, '--gateways', gateways, '--minutes', minutes, '--first']
   process.exitCode = runPlanted(mutation, options)
 }
 

@@ -3,6 +3,7 @@ import { latin1 } from '../../runtime/base/bytes.ts'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
+import { elementSub } from '../../runtime/model/cells.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
 import type { Writer } from '../../runtime/access/seals.ts'
 import { checkFrame, violations } from './checks.ts'
@@ -20,6 +21,8 @@ export interface Scenario {
   readonly gateways: number
   /** Virtual minutes of faults, before everything is healed and must converge. */
   readonly minutes: number
+  /** Copied cards and stores put back from old copies are among the faults. */
+  readonly forks?: boolean
 }
 
 /** Rare things that seeds of the gate must reach, so that no test passes for want of trouble. */
@@ -77,6 +80,8 @@ interface Pipe {
 
 const START_MS = Date.UTC(2026, 0, 1)
 const COLLECTIONS = ['climate', 'plugs']
+/** A document that is never deleted. */
+export const COUNTED_KEY = 'counted'
 /** Minutes after the last fault: at least, so that what was dead may still do harm; and at most. */
 const QUIET_MINUTES = 2
 const CONVERGENCE_MINUTES = 20
@@ -88,6 +93,8 @@ export class Simulation implements World {
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
   readonly gateways: SimulatedGateway[] = []
   readonly acknowledgements: Acknowledged[] = []
+  /** How often something was counted, by collection. */
+  readonly counted: Map<string, number> = new Map<string, number>()
   /** Every batch that ever was on its author's disk. */
   readonly issued: Map<string, IssuedFeed> = new Map<string, IssuedFeed>()
   readonly sometimes: Map<Sometimes, number> = new Map<Sometimes, number>()
@@ -305,17 +312,42 @@ export class Simulation implements World {
 
   #write(gateway: SimulatedGateway): void {
     const burst = this.random() < 0.1 ? randomInteger(this.random, 50, 150) : 1
-    for (let i = 0; i < burst; i++) gateway.write(this.#pick(COLLECTIONS), this.#drawOp())
+    for (let i = 0; i < burst; i++) this.#writeOne(gateway)
+  }
+
+  #writeOne(gateway: SimulatedGateway): void {
+    const collection = this.#pick(COLLECTIONS)
+    const op = this.#drawOp()
+    if (op.kind === 'count') this.counted.set(collection, (this.counted.get(collection) ?? 0) + 1)
+    gateway.write(collection, op)
   }
 
   #drawOp(): WriteOp {
     const key = `sensor-${randomInteger(this.random, 1, 12)}`
     if (this.random() < 0.1) return { kind: 'delete', key }
+    if (this.random() < 0.2) return this.#drawTypedOp(key)
     const fields: { [path: string]: number | null } = {}
     for (const path of ['temperature', 'humidity', 'battery']) {
       if (this.random() < 0.5) fields[path] = this.random() < 0.1 ? null : randomInteger(this.random, 0, 1_000)
     }
     return { kind: 'put', key, fields: Object.keys(fields).length > 0 ? fields : { temperature: 1 } }
+  }
+
+  #drawTypedOp(key: string): WriteOp {
+    const elements = ['a', 'b', 'c'].filter(() => this.random() < 0.5)
+    const what = this.random()
+    if (what < 0.4) return { kind: 'count', key: COUNTED_KEY, path: 'total', by: 1 }
+    if (what < 0.5) return { kind: 'remove', key, path: 'tags', subs: null }
+    if (what < 0.6) return { kind: 'remove', key, path: 'tags', subs: elements.map(elementSub) }
+    if (what < 0.8 || elements.length === 0) {
+      return {
+        kind: 'link',
+        key,
+        path: 'to',
+        references: [['climate', '', `sensor-${randomInteger(this.random, 1, 12)}`]],
+      }
+    }
+    return { kind: 'add', key, path: 'tags', elements }
   }
 
   #planFaults(): void {
@@ -326,9 +358,9 @@ export class Simulation implements World {
       () => this.#partition(),
       () => this.#fillDisk(),
       () => this.#jumpClock(),
-      () => this.#snapshot(),
-      () => this.#restore(),
-      () => this.#clone(),
+      ...(this.scenario.forks === true
+        ? [() => this.#snapshot(), () => this.#restore(), () => this.#clone()]
+        : []),
     ]
     const count = randomInteger(this.random, 3, 10) + this.scenario.gateways
     for (let i = 0; i < count; i++) {
@@ -345,7 +377,7 @@ export class Simulation implements World {
     const gateway = this.#pick(this.gateways)
     if (!gateway.isUp) return
     // Often in the middle of a burst, when the disk has not taken everything yet.
-    if (this.random() < 0.5) for (let i = 0; i < 100; i++) gateway.write(this.#pick(COLLECTIONS), this.#drawOp())
+    if (this.random() < 0.5) for (let i = 0; i < 100; i++) this.#writeOne(gateway)
     if (gateway.disk.cached > 0) this.note('power cut with unflushed appends')
     gateway.crash()
     for (const pipe of new Set(this.#pipes.values())) {
