@@ -358,9 +358,7 @@ export class Simulation implements World {
       () => this.#partition(),
       () => this.#fillDisk(),
       () => this.#jumpClock(),
-      ...(this.scenario.forks === true
-        ? [() => this.#snapshot(), () => this.#restore(), () => this.#clone()]
-        : []),
+      ...(this.scenario.forks === true ? [() => this.#snapshot(), () => this.#restore(), () => this.#clone()] : []),
     ]
     const count = randomInteger(this.random, 3, 10) + this.scenario.gateways
     for (let i = 0; i < count; i++) {
