@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { violations } from './checks.ts'
+import { mutated, mutations } from './plant.ts'
 import { Simulation, type Sometimes } from './simulation.ts'
 
 const SEEDS = 30
@@ -24,16 +25,32 @@ test('the seeds of the gate reach every kind of trouble', () => {
     'frames reordered',
     'power cut with unflushed appends',
     'partition',
-    'power cut with unflushed appends',
     'disk full',
     'clock jump',
     'batch deferred',
     'resync',
+    'checkpoint signed',
+    'operations told again',
+    'dead batches dropped',
+    'tombstones collected',
+    'feed jumped',
+    'restored copy',
+    'restored copy unnoticed',
+    'cloned gateway',
+    'fork proven',
+    'feed cut',
+    'own writes made again',
   ]
   assert.deepEqual(
     kinds.filter((kind) => !reached.has(kind)),
     [],
   )
+})
+
+test('every planted bug still applies to the compiled engine, at one place', () => {
+  const known = mutations()
+  assert.ok(known.length > 0)
+  for (const mutation of known) assert.notEqual(mutated(mutation), '')
 })
 
 test('the same seed gives the same run, byte for byte, and another seed another', () => {
