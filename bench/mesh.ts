@@ -5,7 +5,6 @@ import { peerIdOf } from '../runtime/crypto/identity.ts'
 import { decodeBatch, seqOfBatch } from '../runtime/wire/batch.ts'
 import { decodeMessages } from '../runtime/wire/message.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type World } from '../test/simulation/gateway.ts'
-import { liveCells } from '../test/simulation/disk.ts'
 import { Schedule } from '../test/simulation/schedule.ts'
 
 /**
@@ -33,6 +32,7 @@ class Mesh implements World {
   readonly schedule: Schedule = new Schedule()
   readonly gateways: SimulatedGateway[] = []
   readonly edges: readonly (readonly [number, number])[]
+  readonly trashBytesMax = 67_108_864
   readonly vanished: Set<number> = new Set<number>()
   frames = 0
   bytes = 0
@@ -103,10 +103,14 @@ class Mesh implements World {
     return Number.POSITIVE_INFINITY
   }
 
+  /** At once, and so that those who are left can still reach each other. */
   vanish(share: number): void {
-    while (this.vanished.size < this.gateways.length * share) {
-      this.vanished.add(randomInteger(this.random, 0, this.gateways.length - 1))
-    }
+    do {
+      this.vanished.clear()
+      while (this.vanished.size < this.gateways.length * share) {
+        this.vanished.add(randomInteger(this.random, 0, this.gateways.length - 1))
+      }
+    } while (!this.#isConnected())
     for (const index of this.vanished) {
       this.#at(index).engine = null
       this.edges.forEach(([a, b], edge) => {
@@ -117,15 +121,31 @@ class Mesh implements World {
     }
   }
 
+  #isConnected(): boolean {
+    const [first] = this.up()
+    const reached = new Set<number>(first ? [first.index] : [])
+    for (const from of reached) {
+      for (const [a, b] of this.edges) {
+        const to = a === from ? b : b === from ? a : null
+        if (to !== null && !this.vanished.has(to)) reached.add(to)
+      }
+    }
+    return reached.size === this.up().length
+  }
+
   up(): SimulatedGateway[] {
     return this.gateways.filter(({ index }) => !this.vanished.has(index))
   }
 
   #isConverged(): boolean {
-    const [first, ...others] = this.up().map((gateway) =>
-      JSON.stringify([...liveCells(gateway.disk)].sort(([a], [b]) => (a < b ? -1 : 1))),
-    )
-    return others.every((cells) => cells === first)
+    const heads = this.up().map(({ disk }) => {
+      const own = disk.heads().filter(({ feed }) => feed.descriptor.collection === 'climate')
+      return own
+        .map(({ feed, seq }) => `${feed.key} ${seq}`)
+        .sort(byText)
+        .join()
+    })
+    return new Set(heads).size === 1
   }
 
   #count(to: number, frame: Uint8Array): void {
@@ -147,6 +167,10 @@ class Mesh implements World {
   #at(index: number): SimulatedGateway {
     return this.gateways[index] as SimulatedGateway
   }
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : 1
 }
 
 /** A ring with a chord from every fifth. */

@@ -32,6 +32,7 @@ export interface DiskFeed {
   readonly retained: SequenceSet
   head: ChainPosition
   lsn: number
+  bytes: number
 }
 
 const BEGINNING: ChainPosition = { seq: 0, hash: new Uint8Array(32), hlc: 0 }
@@ -73,14 +74,12 @@ export class SimulatedDisk {
   }
 
   heads(): FeedHead[] {
-    return [...this.feeds.values()].map(({ feed, head, lsn, retained, batches }) => {
-      const bytes = [...batches.values()].reduce((sum, { batch }) => sum + batch.bytes.length, 0)
-      return { feed, ...head, lsn, bytes, retained }
-    })
+    return [...this.feeds.values()].map(headOf)
   }
 
   head(key: string): FeedHead | undefined {
-    return this.heads().find(({ feed }) => feed.key === key)
+    const held = this.feeds.get(key)
+    return held && headOf(held)
   }
 
   batch(key: string, seq: number): Batch | undefined {
@@ -138,6 +137,7 @@ export class SimulatedDisk {
     const held = this.feeds.get(feed.key) ?? this.#addFeed(feed)
     const { seq, hlc } = batch.header
     if (place === undefined && seq !== held.head.seq + 1) throw new Error(`Gap on disk: ${seq} after ${held.head.seq}`)
+    if (!held.batches.has(seq)) held.bytes += batch.bytes.length
     held.batches.set(seq, { batch, ops })
     held.retained.add(seq)
     held.lsn = ++this.#lsn
@@ -151,8 +151,9 @@ export class SimulatedDisk {
     const held = this.feeds.get(feed.key)
     if (!held) return
     let isShown = false
-    for (const [seq, { ops }] of held.batches) {
+    for (const [seq, { batch, ops }] of held.batches) {
       if (!seqs.has(seq)) continue
+      held.bytes -= batch.bytes.length
       isShown ||= ops !== null
       held.batches.delete(seq)
     }
@@ -165,7 +166,7 @@ export class SimulatedDisk {
   }
 
   #addFeed(feed: Feed): DiskFeed {
-    const held: DiskFeed = { feed, batches: new Map(), retained: new SequenceSet(), head: BEGINNING, lsn: 0 }
+    const held: DiskFeed = { feed, batches: new Map(), retained: new SequenceSet(), head: BEGINNING, lsn: 0, bytes: 0 }
     this.feeds.set(feed.key, held)
     return held
   }
@@ -201,6 +202,10 @@ export class SimulatedDisk {
     }
     return document
   }
+}
+
+function headOf({ feed, head, lsn, retained, bytes }: DiskFeed): FeedHead {
+  return { feed, ...head, lsn, bytes, retained }
 }
 
 /** Cells that have a value, with their stamps; of the collection and partition of `feed`, or of all but the system's. */

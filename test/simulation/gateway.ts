@@ -36,6 +36,8 @@ export interface World {
   acknowledged(write: Acknowledged): void
   isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean
   members(): readonly Writer[]
+  /** How much that not all have confirmed a gateway keeps. */
+  readonly trashBytesMax: number
   /** The gateway has stopped; all its links go down. */
   stopped(from: number): void
   event(from: number, name: string, fields: object): void
@@ -131,7 +133,7 @@ export class SimulatedGateway {
         version: 'simulated',
         batchDelayMs: 0,
         batchOpsMax: 64,
-        history: HISTORY,
+        history: { ...HISTORY, trashBytesMax: this.#world.trashBytesMax },
       },
       {
         heads: () => this.disk.heads(),
