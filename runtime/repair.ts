@@ -1,10 +1,21 @@
 import { join } from 'node:path'
+import { hex } from './base/bytes.ts'
 import { createVerifier } from './crypto/signature.ts'
 import { loadIdentity } from './identity/identity.ts'
 import { takeLock } from './identity/lock.ts'
+import { SequenceSet } from './model/sequences.ts'
 import { SILENT_LOG } from './ports/log.ts'
+import type { Store } from './ports/store.ts'
 import { openStore } from './store/open.ts'
 import { verifyStore, type Verification } from './store/verify.ts'
+
+/** Damaged batches leave the log: the gateway asks its neighbours for them when it runs. */
+async function dropBad(store: Store, { bad }: Verification): Promise<void> {
+  for (const { feed } of store.heads()) {
+    const seqs = SequenceSet.of(bad.filter((batch) => batch.feed === hex(feed.id)).map(({ sequence }) => sequence))
+    if (!seqs.isEmpty) await store.append({ batches: [], drops: [{ feed, seqs }], records: [] })
+  }
+}
 
 /**
  * Checks everything a stopped gateway has stored: each batch's hash, chain and signature, and that the documents are what
@@ -21,11 +32,13 @@ export async function verifyGateway(dir: string, isRepair: boolean): Promise<Ver
     const store = await openStore({ dir: path, meshId, log: SILENT_LOG, onFatal: () => {}, ...mode })
     const verifier = createVerifier()
     try {
-      return await verifyStore(store, {
+      const verification = await verifyStore(store, {
         meshId,
         verify: (feed, batch) => verifier.verify(feed.descriptor.publicKey, batch.signed, batch.signature),
         isRepair,
       })
+      if (isRepair) await dropBad(store, verification)
+      return verification
     } finally {
       await store.close()
     }

@@ -11,6 +11,7 @@ import { FeedTable, type FeedState } from './feeds.ts'
 import { readCheckpoint } from './filling.ts'
 import { historyKey } from './history.ts'
 import type { LinkState } from './link.ts'
+import { holesOf } from './mending.ts'
 import {
   DEFAULT_HISTORY,
   type EngineEvent,
@@ -50,6 +51,8 @@ export interface Arrival {
   readonly isOffer?: boolean
   /** Of another branch, or of our own feed and not by us: never stored. */
   readonly isEvidence?: boolean
+  /** For a hole in the log. */
+  readonly isMissing?: boolean
 }
 
 /** An arrival that may go to the disk; without a link it was stored here before. */
@@ -107,6 +110,10 @@ export class Core<Token> {
   sealsAt = 0
   /** Feeds of which branches are being compared. */
   readonly probing: Set<FeedState> = new Set<FeedState>()
+  /** Feeds that lack batches they should hold, when they are asked for again, and how many came. */
+  readonly holed: Set<FeedState> = new Set<FeedState>()
+  mendAt = 0
+  mended = 0
   /** Feeds that are being cut. */
   readonly cutting: Set<FeedState> = new Set<FeedState>()
   /** Somebody else wrote in our feeds, or they are sealed: nothing is written until there is a new incarnation. */
@@ -152,6 +159,8 @@ export class Core<Token> {
     for (const state of this.feeds.values()) {
       if (state.isOwn) this.clock.observe(state.head.hlc)
       this.#loadHistory(state)
+      state.holes = holesOf(state)
+      if (!state.holes.isEmpty) this.holed.add(state)
     }
   }
 

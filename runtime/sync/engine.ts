@@ -7,6 +7,7 @@ import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
 import { applyCheckpoints, dropDead, dropped, historiesOf, noteHistory, settleTrash } from './gating.ts'
 import { LinkState } from './link.ts'
+import { mendDeadline, mendHoles } from './mending.ts'
 import { pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
 import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
@@ -58,6 +59,7 @@ export class Engine<Token> {
       core.beaconAt,
       core.sealsAt,
       probeDeadline(core),
+      mendDeadline(core),
     )
     for (const link of core.links.values()) deadline = Math.min(deadline, link.greetAt, link.tellAt, pingDeadline(link))
     return deadline
@@ -101,6 +103,7 @@ export class Engine<Token> {
     const core = this.#core
     retryBehind(core)
     retryProbes(core)
+    mendHoles(core)
     for (const link of core.links.values()) pingIfDue(core, link)
     if (core.now.monotonicMs >= core.sealsAt) applySeals(core)
     applyCheckpoints(core)

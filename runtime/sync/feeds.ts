@@ -1,6 +1,7 @@
 import { latin1 } from '../base/bytes.ts'
 import type { ChainPosition, Feed, FeedHead } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
+import { SequenceSet } from '../model/sequences.ts'
 import type { Fill } from './filling.ts'
 import type { Probe } from './forks.ts'
 import { FeedHistory } from './history.ts'
@@ -18,6 +19,9 @@ export class FeedState {
   readonly history: FeedHistory = new FeedHistory()
   /** What is being fetched beside the chain, so that the feed can jump; null when it isn't far behind. */
   fill: Fill | null = null
+  /** Batches that should be here and aren't, and how often they were asked for. */
+  holes: SequenceSet = new SequenceSet()
+  mendAttempts = 0
   /** Where the branches of this feed are being looked for; null when there is no doubt. */
   probe: Probe | null = null
   /** Batches from here on are not taken: the feed is sealed. */

@@ -14,6 +14,7 @@ import type { FeedState } from './feeds.ts'
 import { beginFill, isWanted, signedCheckpoint, takePart } from './filling.ts'
 import type { LinkState } from './link.ts'
 import { differsFromOurs, isProbed, probeOwn, suspectFork, takeEvidence } from './forks.ts'
+import { takeMissing } from './mending.ts'
 import { answerDig, answerPing } from './pinging.ts'
 import { ask, considerFeed, considerRefused, prune } from './pulling.ts'
 
@@ -208,6 +209,7 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
 function arrivalOf(link: LinkState, state: FeedState, batch: Batch): Arrival {
   const { seq } = batch.header
   if (isProbed(state, link, batch)) return { link, state, batch, isEvidence: true }
+  if (state.holes.has(seq)) return { link, state, batch, place: 'aside', isMissing: true }
   if (seq === state.tip.seq + 1) return { link, state, batch }
   if (isFirstLeft(link, state, seq)) return { link, state, batch, place: positionOf(batch) }
   return isWanted(state, seq) ? { link, state, batch, place: 'aside' } : { link, state, batch, isOffer: true }
@@ -232,6 +234,7 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
   if (isProbed(state, link, batch)) {
     return differsFromOurs(core, state, batch) ? null : 'no evidence'
   }
+  if (state.holes.has(header.seq)) return null
   if (header.seq >= state.cut) {
     nack(core, link, state, header.seq, 'sealed', 0)
     return 'sealed'
@@ -327,6 +330,10 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true
     if (!state.isRewinding && beginFill(core, link, state, batch) === 'differs') differs(core, link, state, batch)
+    return
+  }
+  if (isValid && arrival.isMissing === true && takeMissing(core, state, batch)) {
+    core.verified.push(arrival)
     return
   }
   if (isValid && arrival.place === 'aside' && isWanted(state, header.seq)) {

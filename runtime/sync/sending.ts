@@ -42,7 +42,8 @@ function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
     features: link.isGreeted ? ['heard'] : [],
     instance: options.incarnation,
     lsn: core.feeds.lsn,
-    cursor: core.cursorOf(link.peerId),
+    // Whoever lacks batches it had needs to hear of all feeds, to ask for them.
+    cursor: core.holed.size > 0 ? null : core.cursorOf(link.peerId),
     interest: ['*'],
     clock: { class: core.now.trust, hlc: core.clock.last },
     credit: link.grantedBytes,

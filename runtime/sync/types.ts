@@ -79,6 +79,7 @@ export type EngineEvent =
   | 'sealed'
   | 'incarnation-lost'
   | 'reissued'
+  | 'mended'
   | 'jumped'
 
 /** The synchronous reads and pure functions that the engine is given. */

@@ -1,0 +1,71 @@
+import { equal, hex } from '../base/bytes.ts'
+import { FEED_KIND_STATE, type Batch } from '../model/batch.ts'
+import { SequenceSet } from '../model/sequences.ts'
+import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
+import type { Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import type { LinkState } from './link.ts'
+
+/**
+ * Batches that should be here and aren't, because `verify --repair` took damaged ones out: they are asked for by number
+ * from any neighbour that has come as far, checked like all others, and stored in their places.
+ */
+
+/** Runs in one WANT, and milliseconds until somebody else is asked. */
+const RUNS_PER_WANT = 256
+const ASK_MS = 5_000
+
+/** What the log lacks of what it should hold up to its head. */
+export function holesOf({ feed, head, history }: FeedState): SequenceSet {
+  // Which rows of a series it keeps is each gateway's own affair.
+  if (feed.descriptor.kind !== FEED_KIND_STATE) return new SequenceSet()
+  const base = history.base?.checkpoint ?? null
+  const expected = base === null ? SequenceSet.range(1, head.seq) : base.live.clone()
+  if (base !== null) expected.addRange(base.floor, head.seq)
+  return expected.without(history.retained)
+}
+
+/** Asks for what is lacking, one neighbour after the other. */
+export function mendHoles<Token>(core: Core<Token>): void {
+  for (const state of core.holed) {
+    if (state.holes.isEmpty) core.holed.delete(state)
+    else if (core.now.monotonicMs >= core.mendAt) askFor(core, state)
+  }
+  if (core.holed.size > 0 && core.now.monotonicMs >= core.mendAt) core.mendAt = core.now.monotonicMs + ASK_MS
+}
+
+export function mendDeadline<Token>(core: Core<Token>): number {
+  return core.holed.size === 0 ? Number.POSITIVE_INFINITY : core.mendAt
+}
+
+function askFor<Token>(core: Core<Token>, state: FeedState): void {
+  const links = [...core.links.values()].filter((link) => {
+    return link.isGreeted && link.theirAliases.has(state) && link.peerHead(state) >= (state.holes.next(1) ?? 0)
+  })
+  const link: LinkState | undefined = links[state.mendAttempts++ % Math.max(1, links.length)]
+  if (link === undefined) return
+  const runs = state.holes.runs.slice(0, RUNS_PER_WANT * 2)
+  core.say(link, { type: 'want', entries: [[link.theirAliases.get(state) as number, runs[0] as number, 0, runs]] })
+}
+
+/** A batch for a hole, its signature checked: true when it belongs there. */
+export function takeMissing<Token>(core: Core<Token>, state: FeedState, batch: Batch): boolean {
+  const { seq } = batch.header
+  if (!state.holes.has(seq) || !continues(core, state, batch)) return false
+  state.holes.deleteRange(seq, seq)
+  core.mended += 1
+  if (!state.holes.isEmpty) return true
+  core.emit('mended', { feed: hex(state.feed.id), origin: state.feed.origin, batches: core.mended })
+  core.mended = 0
+  return true
+}
+
+/** The batch after it, if it is here, names it. */
+function continues<Token>(core: Core<Token>, state: FeedState, batch: Batch): boolean {
+  const { seq } = batch.header
+  if (seq === state.head.seq) return equal(state.head.hash, batch.hash)
+  if (!state.history.retained.has(seq + 1)) return true
+  const [bytes] = core.surroundings.batches(state.feed.key, seq + 1, 0)
+  const next = bytes === undefined || seqOfBatch(bytes) !== seq + 1 ? null : decodeBatch(core.options.meshId, bytes)
+  return next?.ok !== true || equal(next.value.header.prev, batch.hash)
+}
