@@ -1,6 +1,7 @@
 import { Gateway as GatewayProcess, openGateway as open, type Ended } from './gateway.ts'
 import type { Fields } from './model/value.ts'
 import type {
+  BatchWrite,
   DocumentView,
   Operations,
   Provenance,
@@ -23,6 +24,7 @@ import type { DeviceProfile } from './profile/defaults.ts'
 export { MarramError, ERROR_CODES, type ErrorCode } from './base/errors.ts'
 export { initGateway, joinGateway, type NewIdentity } from './setup.ts'
 export type {
+  BatchWrite,
   Conflict,
   DeviceProfile,
   DocumentView,
@@ -108,6 +110,11 @@ export class Gateway {
   /** Concurrent writes to one field of which one was lost, the latest first. */
   conflicts(options?: Parameters<Operations['conflicts']>[0]): Iterable<Conflict> {
     return this.#operations.conflicts(options)
+  }
+
+  /** Writes several documents of a collection at once: all of it or nothing, here and on every other gateway. */
+  batch(collection: string, writes: readonly BatchWrite[]): Promise<{ readonly stamp: string }> {
+    return this.#operations.batch(collection, writes)
   }
 
   /** One invite token for another gateway. */

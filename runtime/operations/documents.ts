@@ -1,12 +1,13 @@
 import { hex } from '../base/bytes.ts'
 import { MarramError } from '../base/errors.ts'
-import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { GATEWAY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
 import { isLive, type Document, type Write } from '../model/document.ts'
 import { fieldsOf, shownCells, totalOf, type Field, type FieldKinds } from '../model/fields.ts'
 import { checkDocumentKey, isSystemName } from '../model/names.ts'
 import { compareStamps, formatStamp } from '../model/stamp.ts'
 import type { Fields, Value } from '../model/value.ts'
 import type {
+  BatchWrite,
   Documents,
   DocumentView,
   Provenance,
@@ -69,6 +70,27 @@ export class DocumentService implements Documents {
     const isExact = options.exact === true
     const ops = opsOfFields({ key, kinds: this.#kindsOf(collection), stored, isExact }, fields)
     return this.#write(collection, key, options.replace ? [{ kind: 'delete', key }, ...ops] : ops)
+  }
+
+  async batch(collection: string, writes: readonly BatchWrite[]): Promise<{ readonly stamp: string }> {
+    if (writes.length === 0) throw new MarramError('bad-request', 'Cannot write a batch of nothing')
+    for (const { key } of writes) this.#checkWrite(collection, key)
+    if (this.#isSeries(collection)) {
+      const sentence = `Cannot write a batch to "${collection}": it is a series, rows are written one by one`
+      throw new MarramError('not-supported', sentence)
+    }
+    const ops = writes.flatMap(({ key, fields }): readonly WriteOp[] => {
+      if (fields === undefined) return [{ kind: 'delete', key }]
+      const stored = (): Document | undefined => this.#with.store.get(this.#ownSpace(collection), key)
+      return opsOfFields({ key, kinds: this.#kindsOf(collection), stored, isExact: false }, fields)
+    })
+    const { opsPerBatchMax } = PROTOCOL_LIMITS
+    if (ops.length > opsPerBatchMax) {
+      const sentence = `Cannot write ${ops.length} operations at once: a batch holds at most ${opsPerBatchMax}`
+      throw new MarramError('too-large', sentence)
+    }
+    const { stamp } = await this.#write(collection, (writes.at(-1) as BatchWrite).key, ops)
+    return { stamp }
   }
 
   async delete(collection: string, key: string): Promise<Receipt> {

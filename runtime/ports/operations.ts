@@ -98,6 +98,12 @@ export interface WatchEvent {
   readonly cursor: string
 }
 
+/** One document of an atomic batch; without fields it is deleted. */
+export interface BatchWrite {
+  readonly key: string
+  readonly fields?: { readonly [path: string]: Value }
+}
+
 export interface Documents {
   /** Merges the fields, null removes one; in a series adds a row. Resolves when it is on the disk. */
   put(
@@ -106,6 +112,11 @@ export interface Documents {
     fields: { readonly [path: string]: Value },
     options?: PutOptions,
   ): Promise<Receipt>
+  /**
+   * Writes several documents of a state collection at once: all of it or nothing, here and on every other gateway. Resolves
+   * when it is on the disk, with the stamp of the last. `too-large` over 1,024 operations or 48 KiB when encoded.
+   */
+  batch(collection: string, writes: readonly BatchWrite[]): Promise<{ readonly stamp: string }>
   /** Resolves when it is on the disk. `not-found` when there is no such document, `not-supported` in a series. */
   delete(collection: string, key: string): Promise<Receipt>
   /** In a series the key's last row. */

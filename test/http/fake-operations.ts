@@ -26,6 +26,10 @@ export class FakeOperations implements Operations {
   #wake: () => void = () => {}
   #events: WatchEvent[] = []
 
+  async batch(): Promise<{ readonly stamp: string }> {
+    throw new MarramError('not-supported', 'Cannot write a batch over HTTP')
+  }
+
   async put(collection: string, key: string, fields: Fields, options: PutOptions = {}): Promise<Receipt> {
     await this.beforeWrite(key)
     if (Object.keys(fields).length === 0) throw new MarramError('bad-request', 'Cannot put an empty object')

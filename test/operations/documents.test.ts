@@ -75,6 +75,33 @@ function service(): DocumentService {
   })
 }
 
+test('a batch writes several documents at once, under one stamp, or none of them', async () => {
+  const documents = service()
+  await documents.put('climate', 'cellar', { temperature: 12 })
+  const { stamp } = await documents.batch('climate', [
+    { key: 'kitchen', fields: { temperature: 21 } },
+    { key: 'attic', fields: { temperature: 30, humidity: 20 } },
+    { key: 'cellar' },
+  ])
+  assert.deepEqual(
+    [...documents.list('climate')].map(({ key }) => key),
+    ['attic', 'kitchen'],
+  )
+  const stampOf = (key: string): string => documents.provenance('climate', key)?.['temperature']?.stamp ?? ''
+  const time = (text: string): string => text.slice(0, text.indexOf('+'))
+  assert.equal(time(stampOf('kitchen')), time(stamp))
+  assert.equal(documents.provenance('climate', 'attic')?.['humidity']?.sequence, 2)
+  assert.equal(documents.provenance('climate', 'kitchen')?.['temperature']?.sequence, 2)
+  await assert.rejects(
+    documents.batch('climate', [{ key: 'kitchen', fields: { temperature: 5 } }, { key: '' }]),
+    /Cannot use/,
+  )
+  const many = Array.from({ length: 1_025 }, (_, i) => ({ key: `k${i}`, fields: { value: i } }))
+  await assert.rejects(documents.batch('climate', many), /at most 1024/)
+  await assert.rejects(documents.batch('readings', [{ key: 'k', fields: { value: 1 } }]), /series/)
+  assert.equal(documents.get('climate', 'kitchen')?.value['temperature'], 21)
+})
+
 test('fields merge, null removes one, replace removes the others, delete removes all', async () => {
   const documents = service()
   await documents.put('climate', 'kitchen', { temperature: 21, humidity: 40 })
