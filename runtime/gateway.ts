@@ -528,6 +528,10 @@ export class Gateway {
    */
   #loseIncarnation(why: string): void {
     this.#log.error('clone-or-fork', { why, incarnation: this.#incarnation })
+    this.#forks.set(
+      this.#incarnation,
+      `clone-or-fork: ${why}, so it went on under a new incarnation; look for a copied card or a store put back from a copy`,
+    )
     this.#door?.publishEvent('alert', { alert: 'clone-or-fork', why })
     const renew = (): void => {
       this.#isChanging = Promise.resolve()

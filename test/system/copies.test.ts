@@ -1,11 +1,9 @@
-import assert from 'node:assert/strict'
 import { cpSync, rmSync } from 'node:fs'
 import { test } from 'node:test'
-import type { StatusView } from '../../runtime/ports/operations.ts'
-import { found, GatewayProcess, joined, temporaryFolder, until } from '../end-to-end/harness.ts'
+import { found, joined, temporaryFolder, until, type GatewayProcess } from '../end-to-end/harness.ts'
 
-/** The dialled side waits longer each time that its copy takes its place at the neighbour's. */
-const HEAL_MS = 240_000
+/** A bound for a broken build. */
+const HEAL_MS = 120_000
 
 /** All have the same documents under these keys. */
 async function untilAllHave(keys: readonly string[], gateways: readonly GatewayProcess[]): Promise<void> {
@@ -19,32 +17,6 @@ async function untilAllHave(keys: readonly string[], gateways: readonly GatewayP
     HEAL_MS,
   )
 }
-
-test('two gateways that run from one copied card are named in an alarm, and lose neither’s writes', async (t) => {
-  const folder = temporaryFolder()
-  const host = await found(t, folder, 'host')
-  const original = await joined(t, folder, 'original', host)
-  await original.run('put', 'climate', 'before', '{"value":1}')
-  await untilAllHave(['before'], [host, original])
-  await original.stop()
-
-  const copy = new GatewayProcess(`${folder}/copy`)
-  t.after(() => copy.stop('SIGKILL'))
-  cpSync(original.dir, copy.dir, { recursive: true, filter: (path) => !/\/(lock|marram\.sock)$/.test(path) })
-  await original.start()
-  await copy.start()
-  await original.run('put', 'climate', 'by-the-original', '{"value":2}')
-  await copy.run('put', 'climate', 'by-the-copy', '{"value":3}')
-  await untilAllHave(['before', 'by-the-original', 'by-the-copy'], [host, original, copy])
-  const { peerId } = await original.json<StatusView>('status')
-  for (const gateway of [host, original, copy]) {
-    const { warnings } = await gateway.json<StatusView>('status')
-    assert.ok(
-      warnings.some((warning) => warning.startsWith('clone-or-fork') && warning.includes(peerId)),
-      `no alarm in ${gateway.dir}: ${warnings.join('; ')}`,
-    )
-  }
-})
 
 test('a gateway whose card is put back from an old copy gets its later writes back and goes on', async (t) => {
   const folder = temporaryFolder()
