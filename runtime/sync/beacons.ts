@@ -21,7 +21,7 @@ export const BEACON_KEY = 'beacon'
 
 const ENTRIES_PER_FIELD = 256
 const PEER_HASH_BYTES = 8
-/** Of a sealed feed, the last so many that we said, on whatever branch. */
+/** Of one feed, the last so many that we said, on whatever branch. */
 const ACKS_PER_FEED = 16
 
 export interface OwnHead {
@@ -109,8 +109,10 @@ function acknowledgementsOf<Token>(core: Core<Token>, state: FeedState): Value[]
   const said = beaconOf(core, core.options.peerId)?.acks.get(feed.key) ?? []
   const isFrozen = authority.isClosed(feed.origin) && !isSealed
   const now: Held = { feedId: feed.id, seq: head.seq, hash8: head.hash.slice(0, PEER_HASH_BYTES) }
-  // On an unsealed feed there is one branch, and what is said later includes the earlier.
-  const earlier = isSealed ? said.filter(({ seq, hash8 }) => seq !== now.seq || !equal(hash8, now.hash8)) : []
+  // Of one branch what is said later includes the earlier, unless our store was put back.
+  const earlier = said.filter(({ seq, hash8 }) => {
+    return isSealed ? seq !== now.seq || !equal(hash8, now.hash8) : seq > now.seq
+  })
   const all = isFrozen ? said : head.seq > 0 ? [...earlier, now] : earlier
   return all.slice(-ACKS_PER_FEED).map(({ feedId, seq, hash8 }): Value => [feedId, seq, hash8])
 }

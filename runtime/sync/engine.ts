@@ -1,5 +1,6 @@
 import { equal } from '../base/bytes.ts'
 import type { Batch, ChainPosition } from '../model/batch.ts'
+import { SELF_COLLECTION } from '../model/names.ts'
 import { writeBeacon } from './beacons.ts'
 import { compact, compactDeadline } from './compacting.ts'
 import { Core, type Arrival, type Committed } from './core.ts'
@@ -12,7 +13,7 @@ import { pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
 import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
 import { reissueVoided } from './reissuing.ts'
-import { applySeals, feedCut } from './sealing.ts'
+import { applySeals, feedCut, noteStatement } from './sealing.ts'
 import { send } from './sending.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
@@ -146,6 +147,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     const headBefore = state.head.seq
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)
+    if (state.feed.descriptor.collection === SELF_COLLECTION) noteStatement(core)
     state.answered(true)
     if (link !== null && state.fill?.wanted.isEmpty === true) fillOn(core, link, state, batch)
     spread(core, state)
@@ -204,7 +206,6 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
     core.cutting.delete(state)
     state.verified = state.head
     state.tip = state.head
-    state.triedTo = 0
   }
   for (const { link, state, batch } of commit.arrivals) {
     if (link !== null) {

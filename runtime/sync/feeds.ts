@@ -1,3 +1,4 @@
+import type { Chain } from '../access/branches.ts'
 import { latin1 } from '../base/bytes.ts'
 import type { ChainPosition, Feed, FeedHead } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
@@ -24,13 +25,18 @@ export class FeedState {
   mendAttempts = 0
   /** Where the branches of this feed are being looked for; null when there is no doubt. */
   probe: Probe | null = null
-  /** Batches from here on are not taken: the feed is sealed. */
+  /** Of a sealed feed: from here on it is void, as far as is known. */
   cut: number = Number.POSITIVE_INFINITY
-  /** The cut of a sealed feed, as far as it is known: what is void. */
-  voidFrom: number = Number.POSITIVE_INFINITY
-  /** How far another branch than ours is said to be confirmed: that which is fetched, and that which proved to be untrue. */
-  triedTo = 0
-  failedTo = 0
+  /** Up to where a sealed feed is settled, and the hashes by sequence of the branch on which it is; null when it isn't sealed. */
+  settled: number | null = null
+  branch: ReadonlyMap<number, string> | null = null
+  /** Everyone asked has said what it holds of the sealed feed. */
+  isSealFinal: boolean = true
+  /** What we say ourselves to hold of it, and for which seal that was found. */
+  held: readonly Chain[] = []
+  heldFor: number = Number.POSITIVE_INFINITY
+  /** When that is said again if it isn't on the disk by then; monotonic milliseconds. */
+  sayAt: number = 0
   head: ChainPosition = BEGINNING
   verified: ChainPosition = BEGINNING
   tip: ChainPosition = BEGINNING

@@ -73,7 +73,7 @@ function isPermitted<Token>(
     const other = core.feeds.get(latin1(dep.feedId))
     if (other === undefined) return false
     // Of a sealed feed nobody can hold what is void.
-    return countedHead(chosen, other) >= Math.min(dep.seq, other.voidFrom - 1)
+    return countedHead(chosen, other) >= Math.min(dep.seq, other.cut - 1)
   })
 }
 

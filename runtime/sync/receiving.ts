@@ -17,6 +17,7 @@ import { differsFromOurs, isProbed, probeOwn, suspectFork, takeEvidence } from '
 import { takeMissing } from './mending.ts'
 import { answerDig, answerPing } from './pinging.ts'
 import { ask, considerFeed, considerRefused, prune } from './pulling.ts'
+import { isOnBranch } from './sealing.ts'
 
 /** Highest `minReader` that this version may fold; later batches are stored and forwarded, and change nothing here. */
 const READER_VERSION = 1
@@ -235,7 +236,7 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
     return differsFromOurs(core, state, batch) ? null : 'no evidence'
   }
   if (state.holes.has(header.seq)) return null
-  if (header.seq >= state.cut) {
+  if (header.seq >= state.cut || !isOnBranch(state, batch)) {
     nack(core, link, state, header.seq, 'sealed', 0)
     return 'sealed'
   }

@@ -13,6 +13,7 @@ import { beaconOf } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { signedCheckpoint } from './filling.ts'
+import { settle } from './statements.ts'
 
 /**
  * What a seal does (protocol D20): of a sealed feed everything from its cut on is void. The cut is the seal's sequence, or
@@ -21,71 +22,92 @@ import { signedCheckpoint } from './filling.ts'
 
 /** Voided writes of this gateway itself, to be made again under a new incarnation. */
 export const REISSUE_PREFIX = 'sync/reissue/'
-/** Voided batches, in case all turn out to have confirmed them; of each feed so many. */
+/** Voided batches, in case all turn out to have confirmed them; of each branch so many. */
 const VOID_PREFIX = 'sync/void/'
-const VOID_KEPT = 256
+const VOID_KEPT = 4_096
 const READ_BYTES = 262_144
 
-/** Looks at every sealed feed again: a seal, a beacon or the feed itself has changed. */
+/** Looks at every sealed feed again: a seal, what a member says to hold, or the feed itself has changed. */
 export function applySeals<Token>(core: Core<Token>): void {
   core.sealsAt = core.now.monotonicMs + core.history.beaconMs / 4
   for (const state of core.feeds.values()) {
     const seal = core.surroundings.authority.sealOf(state.feed)
     if (seal === Number.POSITIVE_INFINITY) continue
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
-    if (state.isCommitting || core.cutting.has(state)) continue
-    const cut = Math.max(seal, settledTo(core, state) + 1)
-    const isOver = judge(core, state, cut)
-    state.isRefused = false
-    // Parts of a fill may lie beyond the head.
-    if (isOver && Math.max(state.tip.seq, state.history.retained.last) >= cut) cutFeed(core, state, cut)
+    if (!state.isCommitting && !core.cutting.has(state)) applySeal(core, state, seal)
   }
 }
 
-/**
- * Up to where the feed is taken, and whether what is here beyond the cut is void now. Others may have confirmed more than
- * is confirmed on our branch: then ours goes back, theirs is fetched, and when it is here it is judged in its turn.
- */
-function judge<Token>(core: Core<Token>, state: FeedState, cut: number): boolean {
-  const claimed = claimedTo(core, state) + 1
-  state.cut = cut
-  state.voidFrom = cut
-  if (claimed <= cut || claimed === state.failedTo) return true
-  const isFetched = state.triedTo === claimed && state.head.seq + 1 >= claimed
-  if (isFetched) {
-    state.failedTo = claimed
-    return true
-  }
-  state.cut = claimed
-  state.voidFrom = claimed
-  const isBegun = state.triedTo === claimed
-  state.triedTo = claimed
-  if (isBegun) restoreVoided(core, state, claimed)
-  return !isBegun
+/** A member said something: what is settled of sealed feeds is looked at soon. */
+export function noteStatement<Token>(core: Core<Token>): void {
+  core.sealsAt = Math.min(core.sealsAt, core.now.monotonicMs + core.history.beaconMs / 60)
 }
 
-/** What was voided here may be of the branch that others have confirmed since: it is taken back as far as it continues. */
-function restoreVoided<Token>(core: Core<Token>, state: FeedState, to: number): void {
-  const voided = new Map<number, Batch>()
-  for (const { value } of core.surroundings.scanRecords(voidKey(state, ''))) {
-    const batch = value === null ? null : decodeBatch(core.options.meshId, value)
-    if (batch?.ok === true) voided.set(batch.value.header.seq, batch.value)
+/** What is here and void is taken out; what is settled and was taken out before comes back, or is fetched. */
+function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): void {
+  const { isFinal, settlement } = settle(core, state, seal)
+  state.branch = settlement.branch
+  state.settled = settlement.seq
+  state.isSealFinal = isFinal
+  state.cut = Math.max(seal, settlement.seq + 1)
+  state.isRefused = false
+  // Parts of a fill may lie beyond the head.
+  const last = Math.max(state.tip.seq, state.history.retained.last)
+  const cut = partingOf(core, state, seal, last) ?? state.cut
+  if (last >= cut) cutFeed(core, state, cut)
+  else if (state.tip.seq < settlement.seq) restoreVoided(core, state)
+}
+
+/** The first batch that is of another branch than the one that is settled; null when none is. */
+function partingOf<Token>(core: Core<Token>, state: FeedState, seal: number, last: number): number | null {
+  let from = seal
+  for (const [seq, hash8] of state.branch ?? []) {
+    if (seq > last) return null
+    const ours = seq < seal ? null : hashAt(core, state, seq)
+    if (ours !== null && hex(ours.subarray(0, 8)) !== hash8) return from
+    from = Math.max(from, seq + 1)
   }
-  for (let seq = state.tip.seq + 1; seq < to; seq++) {
-    const batch = voided.get(seq)
-    if (batch === undefined || !equal(batch.header.prev, state.tip.hash)) return
+  return null
+}
+
+/** What was taken out here may be of the branch that is settled: it goes back as far as it continues. */
+function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
+  if (state.tip.seq !== state.verified.seq) return
+  const voided = voidedOf(core, state).flat()
+  for (let seq = state.tip.seq + 1; seq < state.cut; seq++) {
+    const batch = voided.find(({ header }) => header.seq === seq && equal(header.prev, state.tip.hash))
+    if (batch === undefined || !isOnBranch(state, batch)) return
     state.tip = { seq, hash: batch.hash, hlc: batch.header.hlc }
     state.verified = state.tip
     core.verified.push({ link: null, state, batch })
   }
 }
 
-function voidKey(state: FeedState, seq: number | string): string {
-  return `${VOID_PREFIX}${hex(state.feed.id)}/${seq}`
+/** Whether a batch of a sealed feed is of the branch that is settled, as far as that is known. */
+export function isOnBranch({ branch }: FeedState, { header, hash }: Batch): boolean {
+  const expected = branch?.get(header.seq)
+  return expected === undefined || expected === hex(hash.subarray(0, 8))
+}
+
+/** The branches that were taken out, each in order. */
+export function voidedOf<Token>(core: Core<Token>, state: FeedState): Batch[][] {
+  const branches = new Map<string, Batch[]>()
+  for (const { key, value } of core.surroundings.scanRecords(voidPrefix(state))) {
+    const batch = value === null ? null : decodeBatch(core.options.meshId, value)
+    if (batch?.ok !== true) continue
+    const top = key.slice(voidPrefix(state).length).split('/')[0] as string
+    branches.set(top, [...(branches.get(top) ?? []), batch.value])
+  }
+  return [...branches.values()].map((branch) => branch.sort((x, y) => x.header.seq - y.header.seq))
+}
+
+function voidPrefix(state: FeedState): string {
+  return `${VOID_PREFIX}${hex(state.feed.id)}/`
 }
 
 /** The last batch that everyone asked has confirmed on the branch that is here. */
 export function settledTo<Token>(core: Core<Token>, state: FeedState): number {
+  if (state.settled !== null) return Math.min(state.settled, state.head.seq)
   let settled = state.head.seq
   for (const { origin, since, below } of core.surroundings.authority.asked(state.feed)) {
     const acked = Math.max(below, ackedTo(core, state, origin))
@@ -122,16 +144,6 @@ function ackedTo<Token>(core: Core<Token>, state: FeedState, origin: string): nu
   return acked
 }
 
-/** The same on whatever branch: as much as everyone asked says to hold. */
-function claimedTo<Token>(core: Core<Token>, state: FeedState): number {
-  let claimed = Number.POSITIVE_INFINITY
-  for (const { origin, below } of core.surroundings.authority.asked(state.feed)) {
-    const acks = beaconOf(core, origin)?.acks.get(state.feed.key) ?? []
-    claimed = Math.min(claimed, Math.max(below, ...acks.map(({ seq }) => seq)))
-  }
-  return Number.isFinite(claimed) ? claimed : 0
-}
-
 function hashAt<Token>(core: Core<Token>, state: FeedState, seq: number): Uint8Array | null {
   if (seq === state.head.seq) return state.head.hash
   const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
@@ -145,8 +157,10 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
   const to = Math.min(cut - 1, completeTo(state, cut))
   const head = to < state.head.seq ? positionAt(core, state, to) : state.head
   const records: KeyValue[] = []
-  for (const batch of batchesFrom(core, state, cut)) {
-    if (records.length < VOID_KEPT) records.push({ key: voidKey(state, batch.header.seq), value: batch.bytes })
+  const voided = [...batchesFrom(core, state, cut)]
+  const top = voided.at(-1)
+  for (const { header, bytes } of voided.slice(0, VOID_KEPT)) {
+    records.push({ key: `${voidPrefix(state)}${hex((top as Batch).hash.subarray(0, 8))}/${header.seq}`, value: bytes })
   }
   if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
   state.verified = head
@@ -206,7 +220,7 @@ function positionAt<Token>(core: Core<Token>, state: FeedState, seq: number): Ch
   return { seq, hash: next?.header.seq === seq + 1 ? next.header.prev : new Uint8Array(32), hlc: 0 }
 }
 
-function* batchesFrom<Token>(core: Core<Token>, state: FeedState, from: number): Generator<Batch> {
+export function* batchesFrom<Token>(core: Core<Token>, state: FeedState, from: number): Generator<Batch> {
   for (let seq = from; ;) {
     const read = core.surroundings.batches(state.feed.key, seq, READ_BYTES)
     if (read.length === 0) return

@@ -1,0 +1,127 @@
+import type { Asked } from './seals.ts'
+
+/**
+ * What all have confirmed of a feed that forked (protocol D20): a pure function of what members say to hold of it, so it is
+ * the same wherever the same statements have arrived, whatever a gateway holds itself.
+ */
+
+/** A batch as a member names it: its sequence, the first 8 bytes of its hash in hex, and its stamp where that is said. */
+export interface Named {
+  readonly seq: number
+  readonly hash8: string
+  readonly hlc: number | null
+}
+
+/** Batches of one branch, in order; some may be left out. */
+export type Chain = readonly Named[]
+
+/** Up to where a feed is settled, and on which branch: the hash by sequence, as far as it is said. */
+export interface Settlement {
+  readonly seq: number
+  readonly branch: ReadonlyMap<number, string>
+}
+
+/**
+ * The last batch that everyone asked has confirmed on one branch, and that branch. Below `fork` there is but one. Of two
+ * branches confirmed as far, the one with the lesser hash counts.
+ */
+export function settlementOf(
+  fork: number,
+  statements: ReadonlyMap<string, readonly Chain[]>,
+  asked: readonly Asked[],
+): Settlement {
+  const parents = parentsOf([...statements.values()].flat())
+  let best: Settlement = { seq: Math.min(fork - 1, commonTo(fork, statements, asked)), branch: new Map() }
+  for (const name of leavesOf(parents)) {
+    const branch = ancestorsOf(parents, name)
+    const seq = Math.min(...asked.map((one) => coverage(fork, parents, branch, statements.get(one.origin) ?? [], one)))
+    if (seq < fork || !Number.isFinite(seq)) continue
+    const found = { seq, branch: hashesUpTo(branch, seq) }
+    if (seq > best.seq || (seq === best.seq && lastOf(found.branch) < lastOf(best.branch))) best = found
+  }
+  return best
+}
+
+type Names = ReadonlyMap<string, Named>
+/** Of each batch, by name, the batches that some chain names before it. */
+type Parents = ReadonlyMap<string, { readonly named: Named; readonly before: Set<Named> }>
+
+function nameOf({ seq, hash8 }: Named): string {
+  return `${seq} ${hash8}`
+}
+
+function parentsOf(chains: readonly Chain[]): Parents {
+  const parents = new Map<string, { named: Named; before: Set<Named> }>()
+  for (const chain of chains) {
+    chain.forEach((named, i) => {
+      const name = nameOf(named)
+      const known = parents.get(name) ?? { named, before: new Set<Named>() }
+      if (known.named.hlc === null && named.hlc !== null) known.named = named
+      parents.set(name, known)
+      const before = chain[i - 1]
+      if (before !== undefined) known.before.add(before)
+    })
+  }
+  return parents
+}
+
+function leavesOf(parents: Parents): string[] {
+  const inner = new Set([...parents.values()].flatMap(({ before }) => [...before].map(nameOf)))
+  return [...parents.keys()].filter((name) => !inner.has(name))
+}
+
+/** A batch and all that lead to it, by name. */
+function ancestorsOf(parents: Parents, leaf: string): Names {
+  const found = new Map<string, Named>()
+  const open = [leaf]
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    const known = parents.get(name)
+    if (known === undefined || found.has(name)) continue
+    found.set(name, known.named)
+    for (const before of known.before) open.push(nameOf(before))
+  }
+  return found
+}
+
+/** Up to where one of those asked has confirmed a branch. */
+function coverage(
+  fork: number,
+  parents: Parents,
+  branch: Names,
+  chains: readonly Chain[],
+  { since, below }: Asked,
+): number {
+  let covered = Math.max(below, Math.min(fork - 1, lastSaid(chains)))
+  // Of what was written before its admission nobody asks it.
+  for (const { seq, hlc } of branch.values()) if (hlc !== null && hlc <= since) covered = Math.max(covered, seq)
+  for (const chain of chains) {
+    const top = chain.at(-1)
+    if (top === undefined) continue
+    for (const [name, { seq }] of ancestorsOf(parents, nameOf(top))) {
+      if (seq > covered && branch.has(name)) covered = seq
+    }
+  }
+  return covered
+}
+
+/** Up to where everyone asked has confirmed what is before the fork. */
+function commonTo(fork: number, statements: ReadonlyMap<string, readonly Chain[]>, asked: readonly Asked[]): number {
+  if (asked.length === 0) return 0
+  return Math.min(
+    fork - 1,
+    ...asked.map(({ origin, below }) => Math.max(below, lastSaid(statements.get(origin) ?? []))),
+  )
+}
+
+function lastSaid(chains: readonly Chain[]): number {
+  return Math.max(0, ...chains.map((chain) => chain.at(-1)?.seq ?? 0))
+}
+
+function hashesUpTo(branch: Names, to: number): Map<number, string> {
+  const named = [...branch.values()].filter(({ seq }) => seq <= to).sort((a, b) => a.seq - b.seq)
+  return new Map(named.map(({ seq, hash8 }) => [seq, hash8]))
+}
+
+function lastOf(branch: ReadonlyMap<number, string>): string {
+  return [...branch.values()].at(-1) ?? ''
+}

@@ -1,0 +1,122 @@
+import { settlementOf, type Chain, type Named, type Settlement } from '../access/branches.ts'
+import { fromHex, hex } from '../base/bytes.ts'
+import type { Batch } from '../model/batch.ts'
+import { SELF_COLLECTION } from '../model/names.ts'
+import type { Value } from '../model/value.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
+import { beaconOf } from './beacons.ts'
+import type { Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import { batchesFrom, voidedOf } from './sealing.ts'
+import { addInternalWrite } from './writing.ts'
+
+/**
+ * What members say to hold of a sealed feed, in documents of their own: `$self/<peer>`, key `held/<feed id>`, one field for
+ * each branch, named by its last batch: `[[seq, hash8, hlc], …]` from the seal on. Nothing said is taken back, and whoever
+ * knows the seal says nothing more of what is beyond it: so what all have confirmed is the same for everyone in the end.
+ */
+const HELD_PREFIX = 'held/'
+/** Batches of a branch that are named; of longer ones every second, fourth… */
+const NAMED_MAX = 256
+/** What was said and isn't on the disk after so many milliseconds is said again. */
+const SAY_MS = 10_000
+
+/** What is settled of a sealed feed, and whether everyone asked has said what it holds. */
+export function settle<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  seal: number,
+): { readonly settlement: Settlement; readonly isFinal: boolean } {
+  const { feed } = state
+  // Own documents are nobody's ground for anything that can't be undone.
+  if (feed.descriptor.collection === SELF_COLLECTION) {
+    return { settlement: { seq: Math.min(seal - 1, state.head.seq), branch: new Map() }, isFinal: true }
+  }
+  if (state.heldFor !== seal) {
+    state.held = branchesHere(core, state, seal)
+    state.heldFor = seal
+  }
+  say(core, state)
+  const asked = core.surroundings.authority.asked(feed)
+  const statements = new Map<string, readonly Chain[]>()
+  let isFinal = true
+  for (const origin of new Set([...asked.map((one) => one.origin), feed.origin, core.options.peerId])) {
+    const said = saidBy(core, origin, feed.id)
+    if (said.length === 0 && asked.some((one) => one.origin === origin)) isFinal = false
+    statements.set(origin, [
+      ...said,
+      ...(origin === core.options.peerId ? state.held : []),
+      ...acknowledged(core, origin, feed.key),
+    ])
+  }
+  return { settlement: settlementOf(seal, statements, asked), isFinal }
+}
+
+/** Says what we hold, unless it is said already. */
+function say<Token>(core: Core<Token>, state: FeedState): void {
+  if (!core.surroundings.authority.isMember() || core.isIncarnationLost) return
+  if (core.now.monotonicMs < state.sayAt) return
+  const key = HELD_PREFIX + hex(state.feed.id)
+  const place = { collection: SELF_COLLECTION, partition: core.options.peerId }
+  const document = core.surroundings.document(place, key)
+  const fields: { [path: string]: Value } = {}
+  for (const chain of state.held.length > 0 ? state.held : [[]]) {
+    const name = chain.at(-1)?.hash8 ?? 'none'
+    const at = document?.paths.indexOf(name) ?? -1
+    const said = at < 0 ? null : chainOf(document?.values[at] as Value)
+    const isSaid = said !== null && (said[0]?.seq ?? 0) <= (chain[0]?.seq ?? 0)
+    if (!isSaid) fields[name] = chain.map(({ seq, hash8, hlc }) => [seq, fromHex(hash8), hlc])
+  }
+  if (Object.keys(fields).length === 0) return
+  state.sayAt = core.now.monotonicMs + SAY_MS
+  addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [{ kind: 'put', key, fields }])
+}
+
+/** The branches that a member says to hold. */
+function saidBy<Token>(core: Core<Token>, origin: string, feedId: Uint8Array): Chain[] {
+  const place = { collection: SELF_COLLECTION, partition: origin }
+  return (core.surroundings.document(place, HELD_PREFIX + hex(feedId))?.values ?? []).map(chainOf)
+}
+
+/** What it acknowledged before anybody knew of the fork. */
+function acknowledged<Token>(core: Core<Token>, origin: string, feedKey: string): Chain[] {
+  const acks = beaconOf(core, origin)?.acks.get(feedKey) ?? []
+  return acks.map(({ seq, hash8 }) => [{ seq, hash8: hex(hash8), hlc: null }])
+}
+
+/** What isn't well formed is nothing said. */
+function chainOf(value: Value): Chain {
+  if (!Array.isArray(value)) return []
+  const chain: Named[] = []
+  for (const entry of value as readonly Value[]) {
+    const [seq, hash8, hlc] = Array.isArray(entry) ? (entry as readonly Value[]) : []
+    if (typeof seq !== 'number' || !(hash8 instanceof Uint8Array) || typeof hlc !== 'number') return []
+    if (seq <= (chain.at(-1)?.seq ?? 0)) return []
+    chain.push({ seq, hash8: hex(hash8), hlc })
+  }
+  return chain
+}
+
+/** From the seal on, or just the head when it is before: what is in the log, and what was taken out of it. */
+function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number): Chain[] {
+  if (state.head.seq === 0) return []
+  const stored: Batch[] = []
+  for (const batch of batchesFrom(core, state, Math.min(seal, state.head.seq))) {
+    if (batch.header.seq <= state.head.seq) stored.push(batch)
+  }
+  const chains = [chainFrom(stored)]
+  for (const voided of voidedOf(core, state)) {
+    const first = voided[0]?.header.seq ?? 0
+    chains.push(chainFrom([...stored.filter(({ header }) => header.seq < first && header.seq >= seal), ...voided]))
+  }
+  return chains.filter((chain) => chain.length > 0)
+}
+
+function chainFrom(batches: readonly Batch[]): Chain {
+  let stride = 1
+  while (batches.length > stride * NAMED_MAX) stride *= 2
+  const named = batches.filter(({ header }, i) => {
+    return i === 0 || i === batches.length - 1 || header.seq % stride === 0 || isCheckpoint(header)
+  })
+  return named.map(({ header, hash }) => ({ seq: header.seq, hash8: hex(hash.subarray(0, 8)), hlc: header.hlc }))
+}
