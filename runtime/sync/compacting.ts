@@ -105,7 +105,9 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
     const nowMs = core.now.trust > 0 ? core.now.wallMs : msOfHlc(core.clock.last)
     // What all have confirmed of a forked feed may still come, with stamps of any age.
     const isFinal = core.feeds.in(place).every(({ isSealFinal }) => isSealFinal)
-    const stable = !isFinal ? 0 : Math.min(stableBelow(core, place, collection, partition), hlcFromMs(nowMs - tombstoneGraceMs))
+    const stable = !isFinal
+      ? 0
+      : Math.min(stableBelow(core, place, collection, partition), hlcFromMs(nowMs - tombstoneGraceMs))
     state.history.compactedAt = core.now.monotonicMs
     return new Compaction(state, hlcFromMs(nowMs - pruneGraceMs), stable)
   }

@@ -3,6 +3,7 @@ import { latin1 } from '../base/bytes.ts'
 import type { ChainPosition, Feed, FeedHead } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
 import { SequenceSet } from '../model/sequences.ts'
+import type { Hlc } from '../model/stamp.ts'
 import type { Fill } from './filling.ts'
 import type { Probe } from './forks.ts'
 import { FeedHistory } from './history.ts'
@@ -40,6 +41,8 @@ export class FeedState {
   head: ChainPosition = BEGINNING
   verified: ChainPosition = BEGINNING
   tip: ChainPosition = BEGINNING
+  /** The last batch stamped at or before a stamp that was asked for. */
+  readonly lastUntil: Map<Hlc, number> = new Map<Hlc, number>()
   /** The store's number of the head's batch. */
   lsn = 0
   /** The link that was asked to push this feed; others only tell their heads. */

@@ -2,7 +2,7 @@ import { equal, hex } from '../base/bytes.ts'
 import type { Batch } from '../model/batch.ts'
 import type { SignedCheckpoint } from '../model/checkpoint.ts'
 import type { SequenceSet } from '../model/sequences.ts'
-import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
+import { decodeBatch, positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { decodeCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
@@ -128,8 +128,7 @@ function liveHashes<Token>(core: Core<Token>, state: FeedState, { signed, hashes
     if (read.length === 0) break
     for (const bytes of read) {
       const at = seqOfBatch(bytes)
-      const batch = live.has(at) && !found.has(at) ? decodeBatch(core.options.meshId, bytes) : null
-      if (batch?.ok === true) found.set(at, batch.value.hash)
+      if (live.has(at) && !found.has(at)) found.set(at, positionOfBatch(bytes).hash)
       seq = live.next(Math.max(at, seq ?? at) + 1)
     }
   }

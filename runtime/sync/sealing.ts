@@ -5,7 +5,7 @@ import { isSystemName, placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Hlc } from '../model/stamp.ts'
-import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
+import { decodeBatch, positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
@@ -118,18 +118,21 @@ export function settledTo<Token>(core: Core<Token>, state: FeedState): number {
   return settled
 }
 
-/** The last batch stamped at or before `hlc`. */
+/** The last batch stamped at or before `hlc`: once a later one is here, that is for good. */
 function lastUntil<Token>(core: Core<Token>, state: FeedState, hlc: Hlc): number {
-  if (state.head.hlc <= hlc) return state.head.seq
+  if (hlc === 0 || state.head.hlc <= hlc) return hlc === 0 ? 0 : state.head.seq
+  const known = state.lastUntil.get(hlc)
+  if (known !== undefined) return known
   let low = 0
   let high = state.head.seq
   while (high - low > 1) {
     const middle = (low + high) >> 1
     const [bytes] = core.surroundings.batches(state.feed.key, middle, 0)
-    const batch = bytes === undefined ? null : decodeBatch(core.options.meshId, bytes)
-    if (batch?.ok === true && batch.value.header.hlc <= hlc) low = Math.max(middle, batch.value.header.seq)
+    const position = bytes === undefined ? null : positionOfBatch(bytes)
+    if (position !== null && position.hlc <= hlc) low = Math.max(middle, position.seq)
     else high = middle
   }
+  state.lastUntil.set(hlc, low)
   return low
 }
 
@@ -147,8 +150,7 @@ function ackedTo<Token>(core: Core<Token>, state: FeedState, origin: string): nu
 function hashAt<Token>(core: Core<Token>, state: FeedState, seq: number): Uint8Array | null {
   if (seq === state.head.seq) return state.head.hash
   const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
-  const batch = bytes === undefined || seqOfBatch(bytes) !== seq ? null : decodeBatch(core.options.meshId, bytes)
-  return batch?.ok === true ? batch.value.hash : null
+  return bytes === undefined || seqOfBatch(bytes) !== seq ? null : positionOfBatch(bytes).hash
 }
 
 /** The feed goes back to where it was before the cut. Own writes that are void are kept to be made again. */
@@ -177,6 +179,7 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   core.cutting.delete(state)
   const { history } = state
   history.retained.delete(seqs)
+  state.lastUntil.clear()
   const cut = Math.max(head.seq + 1, seqs.next(1) ?? 0)
   const isVoid = history.applied !== null && history.applied.seq >= cut
   history.cut(cut)
@@ -211,8 +214,7 @@ function completeTo(state: FeedState, cut: number): number {
 function positionAt<Token>(core: Core<Token>, state: FeedState, seq: number): ChainPosition {
   if (seq < 1) return { seq: 0, hash: new Uint8Array(32), hlc: 0 }
   const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
-  const batch = bytes === undefined || seqOfBatch(bytes) !== seq ? null : decodeBatch(core.options.meshId, bytes)
-  if (batch?.ok === true) return { seq, hash: batch.value.hash, hlc: batch.value.header.hlc }
+  if (bytes !== undefined && seqOfBatch(bytes) === seq) return positionOfBatch(bytes)
   // It is dead, or there is none: the batch at the cut names it.
   const [next] = batchesFrom(core, state, seq + 1)
   const before = [state.history.applied, state.history.base].find((signed) => signed?.checkpoint.before.seq === seq)

@@ -2,7 +2,7 @@ import { concat, utf8 } from '../base/bytes.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { fail, ok, type Result } from '../base/result.ts'
 import { sha256 } from '../crypto/hash.ts'
-import type { Batch, BatchHeader, Feed, Ops } from '../model/batch.ts'
+import type { Batch, BatchHeader, ChainPosition, Feed, Ops } from '../model/batch.ts'
 import { encodeBody } from './body.ts'
 import { decodeDeterministic, encodeDeterministic, type Item } from './deterministic.ts'
 
@@ -72,17 +72,35 @@ export function decodeBatch(meshId: Uint8Array, bytes: Uint8Array): Result<Batch
   })
 }
 
-/** Where the value of the header's second key, the sequence, stands in every batch that `decodeBatch` accepts. */
+/** Where the header, and the value of its second key, the sequence, stand in every batch that `decodeBatch` accepts. */
+const HEADER_OFFSET = 9
 const SEQ_OFFSET = 29
+/** From behind the sequence to the value of the fourth key, the stamp: the hash of the batch before is between. */
+const STAMP_DISTANCE = 36
 
 /** The sequence of a batch whose shape was checked before, without decoding the rest. */
 export function seqOfBatch(bytes: Uint8Array): number {
-  const head = (bytes[SEQ_OFFSET] as number) & 0x1f
-  if (head < 24) return head
-  const view = new DataView(bytes.buffer, bytes.byteOffset + SEQ_OFFSET + 1)
-  if (head === 24) return view.getUint8(0)
-  if (head === 25) return view.getUint16(0)
-  return head === 26 ? view.getUint32(0) : Number(view.getBigUint64(0))
+  return numberAt(bytes, SEQ_OFFSET)
+}
+
+/** The same for all that says where a batch stands in its chain. */
+export function positionOfBatch(bytes: Uint8Array): ChainPosition {
+  const header = bytes.subarray(HEADER_OFFSET, HEADER_OFFSET + (bytes[HEADER_OFFSET - 1] as number))
+  const hlc = numberAt(bytes, SEQ_OFFSET + widthAt(bytes, SEQ_OFFSET) + STAMP_DISTANCE)
+  return { seq: seqOfBatch(bytes), hash: sha256(header), hlc }
+}
+
+function numberAt(bytes: Uint8Array, offset: number): number {
+  const width = widthAt(bytes, offset)
+  if (width === 1) return (bytes[offset] as number) & 0x1f
+  let value = 0
+  for (let at = offset + 1; at < offset + width; at++) value = value * 256 + (bytes[at] as number)
+  return value
+}
+
+function widthAt(bytes: Uint8Array, offset: number): number {
+  const head = (bytes[offset] as number) & 0x1f
+  return head < 24 ? 1 : 1 + (1 << (head - 24))
 }
 
 /** RFC 9052 4.4: Sig_structure of a COSE_Sign1. */

@@ -1,13 +1,14 @@
-import { equal } from '../base/bytes.ts'
 import { fail, ok, type Result } from '../base/result.ts'
 
 /** CBOR in the core deterministic encoding (RFC 8949 4.2.1): integers, byte and text strings, arrays, maps with integer keys. */
 export type Item = number | string | Uint8Array | boolean | null | readonly Item[] | ReadonlyMap<number, Item>
 
 const DEPTH_MAX = 8
+/** The least number that needs so many bytes. */
+const SHORTEST = { 1: 24, 2: 0x100, 4: 0x10000, 8: 0x100000000 } as const
 
 export function encodeDeterministic(item: Item): Uint8Array {
-  const writer = new Writer()
+  writer.begin()
   writer.item(item)
   return writer.bytes()
 }
@@ -17,21 +18,31 @@ export function decodeDeterministic(bytes: Uint8Array): Result<Item> {
   const reader = new Reader(bytes)
   try {
     const item = reader.item(0)
-    if (reader.offset !== bytes.length) return fail('bad-request', 'there are bytes after the end')
-    return equal(encodeDeterministic(item), bytes)
-      ? ok(item)
-      : fail('bad-request', 'it is not in deterministic encoding')
+    return reader.offset === bytes.length ? ok(item) : fail('bad-request', 'there are bytes after the end')
   } catch (error) {
     if (error instanceof Malformed) return fail('bad-request', error.message)
     throw error
   }
 }
 
+const textEncoder = new TextEncoder()
+const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
 class Malformed extends Error {}
 
+/** Bytewise order of encoded integer keys: unsigned ascending, then negative towards minus infinity. */
+function orderOf(key: number): number {
+  return key >= 0 ? key : 2 ** 53 - key
+}
+
+/** One buffer for all that is ever encoded: nothing is encoded while something else is. */
 class Writer {
-  #buffer = new Uint8Array(256)
+  #buffer = new Uint8Array(65_536)
   #length = 0
+
+  begin(): void {
+    this.#length = 0
+  }
 
   bytes(): Uint8Array {
     return this.#buffer.slice(0, this.#length)
@@ -42,11 +53,11 @@ class Writer {
       if (item >= 0) this.#head(0, item)
       else this.#head(1, -1 - item)
     } else if (typeof item === 'string') {
-      const text = new TextEncoder().encode(item)
+      const text = textEncoder.encode(item)
       this.#head(3, text.length)
       this.#raw(text)
-    } else if (typeof item === 'boolean') this.#raw(new Uint8Array([item ? 0xf5 : 0xf4]))
-    else if (item === null) this.#raw(new Uint8Array([0xf6]))
+    } else if (typeof item === 'boolean') this.#byte(item ? 0xf5 : 0xf4)
+    else if (item === null) this.#byte(0xf6)
     else if (item instanceof Uint8Array) {
       this.#head(2, item.length)
       this.#raw(item)
@@ -59,11 +70,9 @@ class Writer {
     for (const item of items) this.item(item)
   }
 
-  /** Bytewise order of encoded integer keys: unsigned ascending, then negative towards minus infinity. */
   #map(map: ReadonlyMap<number, Item>): void {
     this.#head(5, map.size)
-    const order = (key: number): number => (key >= 0 ? key : 2 ** 53 - key)
-    for (const key of [...map.keys()].sort((a, b) => compareEncoded(order, a, b))) {
+    for (const key of [...map.keys()].sort((a, b) => orderOf(a) - orderOf(b))) {
       this.item(key)
       this.item(map.get(key) as Item)
     }
@@ -71,34 +80,43 @@ class Writer {
 
   #head(major: number, value: number): void {
     const first = major << 5
-    if (value < 24) this.#raw(new Uint8Array([first | value]))
-    else if (value < 0x100) this.#raw(new Uint8Array([first | 24, value]))
-    else if (value < 0x10000) this.#raw(new Uint8Array([first | 25, value >> 8, value & 255]))
-    else {
-      const isLong = value >= 0x100000000
-      const bytes = new Uint8Array(isLong ? 9 : 5)
-      const view = new DataView(bytes.buffer)
-      bytes[0] = first | (isLong ? 27 : 26)
-      if (isLong) view.setBigUint64(1, BigInt(value))
-      else view.setUint32(1, value)
-      this.#raw(bytes)
-    }
+    if (value < 24) return this.#byte(first | value)
+    if (value < 0x100) return this.#number(first | 24, value, 1)
+    if (value < 0x10000) return this.#number(first | 25, value, 2)
+    if (value < 0x100000000) return this.#number(first | 26, value, 4)
+    this.#number(first | 27, Math.floor(value / 0x100000000), 4)
+    this.#bigEndian(value % 0x100000000, 4)
+  }
+
+  #number(first: number, value: number, width: number): void {
+    this.#byte(first)
+    this.#bigEndian(value, width)
+  }
+
+  #bigEndian(value: number, width: number): void {
+    for (let shift = (width - 1) * 8; shift >= 0; shift -= 8) this.#byte((value >>> shift) & 255)
+  }
+
+  #byte(byte: number): void {
+    this.#reserve(1)
+    this.#buffer[this.#length++] = byte
   }
 
   #raw(bytes: Uint8Array): void {
-    while (this.#length + bytes.length > this.#buffer.length) {
-      const larger = new Uint8Array(this.#buffer.length * 2)
-      larger.set(this.#buffer)
-      this.#buffer = larger
-    }
+    this.#reserve(bytes.length)
     this.#buffer.set(bytes, this.#length)
     this.#length += bytes.length
   }
+
+  #reserve(bytes: number): void {
+    if (this.#length + bytes <= this.#buffer.length) return
+    const larger = new Uint8Array(Math.max(this.#buffer.length * 2, this.#length + bytes))
+    larger.set(this.#buffer.subarray(0, this.#length))
+    this.#buffer = larger
+  }
 }
 
-function compareEncoded(order: (key: number) => number, a: number, b: number): number {
-  return order(a) - order(b)
-}
+const writer = new Writer()
 
 class Reader {
   readonly #bytes: Uint8Array
@@ -141,9 +159,12 @@ class Reader {
   #map(length: number, depth: number): Map<number, Item> {
     this.#checkCount(length)
     const map = new Map<number, Item>()
+    let last = -1
     for (let i = 0; i < length; i++) {
       const key = this.item(depth + 1)
-      if (typeof key !== 'number' || map.has(key)) throw new Malformed('map keys must be distinct integers')
+      if (typeof key !== 'number') throw new Malformed('map keys must be integers')
+      if (orderOf(key) <= last) throw new Malformed('map keys must be distinct and in order')
+      last = orderOf(key)
       map.set(key, this.item(depth + 1))
     }
     return map
@@ -158,7 +179,7 @@ class Reader {
 
   #text(bytes: Uint8Array): string {
     try {
-      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+      return textDecoder.decode(bytes)
     } catch {
       throw new Malformed('a text is not UTF-8')
     }
@@ -185,11 +206,16 @@ class Reader {
     if (width === 0) throw new Malformed('lengths must be definite')
     const at = this.offset
     this.#take(width)
+    const value = this.#numberAt(at, width)
+    if (value < SHORTEST[width]) throw new Malformed('a number is not in its shortest form')
+    if (!Number.isSafeInteger(value)) throw new Malformed('an integer is over 2^53 - 1')
+    return value
+  }
+
+  #numberAt(at: number, width: number): number {
     if (width === 1) return this.#view.getUint8(at)
     if (width === 2) return this.#view.getUint16(at)
     if (width === 4) return this.#view.getUint32(at)
-    const value = Number(this.#view.getBigUint64(at))
-    if (!Number.isSafeInteger(value)) throw new Malformed('an integer is over 2^53 - 1')
-    return value
+    return Number(this.#view.getBigUint64(at))
   }
 }

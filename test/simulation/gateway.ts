@@ -285,7 +285,8 @@ export class SimulatedGateway {
     const boot = this.#boot
     this.#wakeAt = deadline
     this.#world.schedule.at(Math.max(deadline, this.#world.schedule.now + 1), () => {
-      if (this.#boot !== boot || !this.engine) return
+      // An earlier deadline came up since, and was met.
+      if (this.#boot !== boot || !this.engine || this.#wakeAt !== deadline) return
       this.#wakeAt = Number.POSITIVE_INFINITY
       this.engine.handle(this.now(), { type: 'time' })
       this.#pump()
