@@ -13,7 +13,8 @@ import type { FeedState } from './feeds.ts'
 /**
  * Which checkpoints are applied, and what leaves the log for it (protocol D17). A checkpoint is applied when this gateway
  * holds all that its author held when it decided (G1); a feed that jumped counts as far as its head before the jump, until
- * its base is applied too (G2); none is applied that is older than the base (G3). What is applied at once is the greatest
+ * its base is applied too (G2); none is applied that is older than the base (G3); one that lets deletes go waits until all have
+ * confirmed the checkpoints that it relied on. What is applied at once is the greatest
  * set of checkpoints that permit each other.
  */
 
@@ -72,9 +73,17 @@ function isPermitted<Token>(
   return checkpoint.deps.every((dep) => {
     const other = core.feeds.get(latin1(dep.feedId))
     if (other === undefined) return false
+    if (checkpoint.dropsTombstones && !isRestSettled(core, other, dep.seq)) return false
     // Of a sealed feed nobody can hold what is void.
     return countedHead(chosen, other) >= Math.min(dep.seq, other.cut - 1)
   })
+}
+
+/** A delete may go when what it kept dead is dead for good: a checkpoint that may still be voided is no ground for that. */
+function isRestSettled<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
+  const { applied, pending } = state.history
+  const last = pending.findLast((signed) => signed.seq <= seq) ?? applied
+  return last === null || last.seq > seq || settledTo(core, state) >= Math.min(last.seq, state.cut - 1)
 }
 
 function countedHead(chosen: ReadonlyMap<FeedState, number>, state: FeedState): number {

@@ -64,15 +64,16 @@ function isOnDisk(gateway: SimulatedGateway, seq: number, hash8: Uint8Array): bo
 }
 
 function headsOf(gateway: SimulatedGateway): Map<string, string> {
-  const heads = gateway.disk.heads().filter(({ feed }) => !isSystemName(feed.descriptor.collection))
+  // Of a sealed feed nothing may be left.
+  const heads = gateway.disk.heads().filter(({ feed, seq }) => seq > 0 && !isSystemName(feed.descriptor.collection))
   return new Map(heads.map((head) => [head.feed.key, `${head.seq} ${Buffer.from(head.hash).toString('hex')}`]))
 }
 
 /** I8: what lives of each feed under the checkpoint that is applied; what is dead may wait to leave. */
 function liveSets(gateway: SimulatedGateway): Map<string, string> {
   const sets = new Map<string, string>()
-  for (const { feed, retained } of gateway.disk.heads()) {
-    if (isSystemName(feed.descriptor.collection)) continue
+  for (const { feed, seq, retained } of gateway.disk.heads()) {
+    if (isSystemName(feed.descriptor.collection) || (seq === 0 && retained.size === 0)) continue
     const history = new FeedHistory()
     history.decode(gateway.disk.getRecord(historyKey(feed)) ?? new Uint8Array(), (seq) => {
       const batch = gateway.disk.batch(feed.key, seq)
