@@ -1,9 +1,11 @@
+import { equal } from '../base/bytes.ts'
 import { MarramError, sentenceOf } from '../base/errors.ts'
+import type { Batch } from '../model/batch.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { readEntries, type RingEntry } from './entries.ts'
-import { BATCH_SHOWN } from './feeds.ts'
+import { BATCH_SHOWN, type StoredFeed } from './feeds.ts'
 import type { State } from './state.ts'
 
 /**
@@ -43,14 +45,17 @@ function replayBatch(state: State, meshId: Uint8Array, entry: RingEntry & { type
   const bytes = Uint8Array.from(entry.batch)
   const batch = decodeBatch(meshId, bytes.subarray(1))
   if (!batch.ok) throw damage(batch.error.message)
-  const isOutOfOrder = entry.place === undefined && batch.value.header.seq !== (stored?.tail.seq ?? 0) + 1
-  if (stored === undefined || isOutOfOrder) {
+  if (stored === undefined || (entry.place === undefined && !continues(stored, batch.value))) {
     if (isSalvage) return
     throw damage(`batch ${batch.value.header.seq} of feed ${entry.feed} does not follow what is stored`)
   }
   state.feeds.expect(stored, batch.value, entry.place)
   const ops = bytes[0] === BATCH_SHOWN ? decodeBody(batch.value.header, batch.value.body) : null
   state.take({ stored, batch: batch.value, ops: ops?.ok === true ? ops.value : null, bytes, place: entry.place })
+}
+
+function continues({ tail }: StoredFeed, { header }: Batch): boolean {
+  return header.seq === tail.seq + 1 && equal(header.prev, tail.hash)
 }
 
 function replayDrop(state: State, entry: RingEntry & { type: 'drop' }, isSalvage: boolean): void {
