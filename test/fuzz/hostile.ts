@@ -10,7 +10,7 @@ import { decodeMessages, encodeMessages, type Message } from '../../runtime/wire
 import { fakeSignature } from '../simulation/gateway.ts'
 import { forgedBatch } from './forge.ts'
 import { boundary, mutated, pick } from './mutate.ts'
-import { MESSAGES, OPS } from './samples.ts'
+import { MESSAGES, OPS } from '../wire/samples.ts'
 
 /** Frames that it remembers, to change them, and bytes of one. */
 const HEARD_MAX = 64

@@ -4,7 +4,7 @@ import { concat, utf8 } from '../../runtime/base/bytes.ts'
 import { Channel } from '../../runtime/mesh/channel.ts'
 import { readKnock } from '../../runtime/mesh/topics.ts'
 import { encodeDeterministic } from '../../runtime/wire/deterministic.ts'
-import { CAPABILITY, KEYS, MESH } from './samples.ts'
+import { CAPABILITY, KEYS, MESH } from '../wire/samples.ts'
 import { must, type Target } from './target.ts'
 
 const LINK_KEYS: LinkKeyPair = { secretKey: KEYS.linkSecretKey, publicKey: KEYS.linkPublicKey }

@@ -31,7 +31,7 @@ import { decodeCursor, encodeCursor } from '../../runtime/sync/cursors.ts'
 import { FeedHistory } from '../../runtime/sync/history.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { Author } from '../contract/author.ts'
-import { CAPABILITY, CHECKPOINT, FEED, HLC, KEYS, MESH, OPS } from './samples.ts'
+import { CAPABILITY, CHECKPOINT, FEED, HLC, KEYS, MESH, OPS } from '../wire/samples.ts'
 import { unlessRefused, type Target } from './target.ts'
 
 const SHAPE = { segments: 2, segmentBytes: 2 * BLOCK_BYTES, salt: 0x5eed }

@@ -16,7 +16,7 @@ import { decodeMessages, encodeMessages } from '../../runtime/wire/message.ts'
 import { PacketLengthGuard } from '../../runtime/wire/packet-length.ts'
 import { decodeProof, encodeProof } from '../../runtime/wire/proof.ts'
 import { scan } from '../../runtime/wire/scan.ts'
-import { BATCHES, CAPABILITY, CHECKPOINT, FEED, HLC, KEYS, MESH, MESSAGES, OPS } from './samples.ts'
+import { BATCHES, CAPABILITY, CHECKPOINT, FEED, HLC, INVITE, KEYS, MESH, MESSAGES, OPS } from '../wire/samples.ts'
 import { must, textOf, type Target } from './target.ts'
 
 const SCAN = { depthMax: 8, itemsMax: 65_536, isSequence: true }
@@ -191,13 +191,5 @@ function proof(): Uint8Array {
 }
 
 function token(): string {
-  return encodeInvite({
-    meshId: MESH,
-    meshName: 'greenhouse',
-    rootPublicKey: KEYS.publicKey,
-    addresses: ['mqtt://10.0.0.2:1883'],
-    inviteId: new Uint8Array(8).fill(2),
-    secret: new Uint8Array(16).fill(3),
-    expiry: 1_800_000_000_000,
-  })
+  return encodeInvite(INVITE)
 }

@@ -19,6 +19,7 @@ import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { encodeBatch, type NewBatch } from '../../runtime/wire/batch.ts'
 import { encodeCapability } from '../../runtime/wire/capability.ts'
 import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
+import type { Invite } from '../../runtime/wire/invite.ts'
 import type { Message } from '../../runtime/wire/message.ts'
 
 /** What a mesh of one author looks like, made by the real encoders; the same bytes in every run. */
@@ -45,6 +46,16 @@ export const CHECKPOINT: Checkpoint = {
   before: { seq: 8, hash: new Uint8Array(32).fill(6), hlc: HLC - 9 },
   deps: [{ feedId: FEED.id, seq: 3, hash8: new Uint8Array(8).fill(7) }],
   dropsTombstones: true,
+}
+
+export const INVITE: Invite = {
+  meshId: MESH,
+  meshName: 'greenhouse',
+  rootPublicKey: KEYS.publicKey,
+  addresses: ['mqtt://10.0.0.2:1883'],
+  inviteId: new Uint8Array(8).fill(2),
+  secret: new Uint8Array(16).fill(3),
+  expiry: 1_800_000_000_000,
 }
 
 const author = 'a'.repeat(23)
