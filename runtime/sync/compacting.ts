@@ -156,10 +156,8 @@ function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch)
   if (isCheckpoint(header) || compaction.dead.has(header.seq)) return
   const ops = decodeBody(header, batch.body)
   if (header.hlc >= compaction.settledBelow || header.minReader > 1) return keep(compaction, batch)
-  if (!ops.ok) {
-    compaction.deadBytes += batch.bytes.length
-    return
-  }
+  // Its own author could read it when it was made: what is here now is damaged, and others hold it whole.
+  if (!ops.ok) return keep(compaction, batch)
   const source: Source = { feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
   const place = feed.descriptor
   const lives = livesOf(ops.value, source, (key): Document | undefined => core.surroundings.document(place, key))

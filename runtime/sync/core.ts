@@ -2,6 +2,7 @@ import type { Batch, ChainPosition } from '../model/batch.ts'
 import { HybridClock } from '../model/clock.ts'
 import { placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
+import type { KeyValue } from '../ports/store.ts'
 import type { Message } from '../wire/message.ts'
 import type { Draft, WriteQueue } from './author.ts'
 import type { Beacon } from './beacons.ts'
@@ -77,6 +78,8 @@ export interface Committed<Token> {
     /** Where the feed was cut; null when dead batches left. */
     readonly head: ChainPosition | null
   }
+  /** Kept records that go along: when the disk refuses them they are kept for the next. */
+  readonly records?: readonly KeyValue[]
 }
 
 /** The state that all parts of the engine work on. */
@@ -217,13 +220,18 @@ export class Core<Token> {
   }
 
   /** Records to store now: those that were kept, and all cursors that moved when a commit goes out anyway. */
-  dueRecords(isCommitting: boolean): { key: string; value: Uint8Array | null }[] {
+  dueRecords(isCommitting: boolean): KeyValue[] {
     for (const link of this.links.values()) {
       if (isCommitting || this.now.monotonicMs >= link.saveCursorAt) this.keepCursor(link)
     }
     const records = [...this.#records].map(([key, value]) => ({ key, value }))
     this.#records.clear()
     return records
+  }
+
+  /** The disk refused them; what has changed since is not overwritten. */
+  keepAgain(records: readonly KeyValue[]): void {
+    for (const { key, value } of records) if (!this.#records.has(key)) this.#records.set(key, value)
   }
 
   close(link: LinkState, reason: string): void {

@@ -131,11 +131,10 @@ function commitArrivals<Token>(core: Core<Token>): void {
     ops: opsOf(arrival),
     ...(arrival.place !== undefined && { place: arrival.place }),
   }))
-  records.push(...historiesOf(arrivals))
   const ticket = core.nextTicket()
   for (const { state } of arrivals) state.committing()
-  core.committing.set(ticket, { arrivals, own: null })
-  core.outputs.push({ type: 'commit', ticket, batches, records })
+  core.committing.set(ticket, { arrivals, own: null, records })
+  core.outputs.push({ type: 'commit', ticket, batches, records: [...records, ...historiesOf(arrivals)] })
 }
 
 function committed<Token>(core: Core<Token>, ticket: number): void {
@@ -200,6 +199,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   const commit = core.committing.get(input.ticket)
   if (!commit) return
   core.committing.delete(input.ticket)
+  core.keepAgain(commit.records ?? [])
   if (commit.drop?.head === null) core.isDropping = false
   else if (commit.drop) {
     const { state } = commit.drop
@@ -219,7 +219,10 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   if (!commit.own) return
   const { state, written } = commit.own
   state.answered(false)
-  if (written === null) return
+  if (written === null) {
+    core.isReissueDue = true
+    return
+  }
   written.queue.settled()
   const tokens = [...tokensOf(written.draft), ...written.queue.drain().flatMap((write) => write.token ?? [])]
   core.outputs.push({ type: 'write-failed', tokens, code: input.code })

@@ -1,5 +1,6 @@
 import { equal, hex } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { sha256 } from '../crypto/hash.ts'
 import { FEED_KIND_SERIES, type Batch, type ChainPosition, type Ops } from '../model/batch.ts'
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
@@ -188,6 +189,8 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
   const decoded = decodeBatch(core.options.meshId, bytes)
   if (!decoded.ok) return core.close(link, `malformed batch: ${decoded.error.message}`)
   const batch = decoded.value
+  // The signature covers the header, and through it the body: another body under it is somebody's work on the way.
+  if (!equal(sha256(batch.body), batch.header.bodyHash)) return core.close(link, 'it sent a batch with another body')
   const state = core.feeds.getById(batch.header.feedId)
   const why = state ? refusal(core, link, state, batch) : 'unknown feed'
   if (why !== null || !state) {

@@ -15,7 +15,7 @@ import { addInternalWrite } from './writing.ts'
  * each branch, named by its last batch: `[[seq, hash8, hlc], …]` from the seal on. Nothing said is taken back, and whoever
  * knows the seal says nothing more of what is beyond it: so what all have confirmed is the same for everyone in the end.
  */
-const HELD_PREFIX = 'held/'
+export const HELD_PREFIX = 'held/'
 /** Batches of a branch that are named; of longer ones every second, fourth… */
 const NAMED_MAX = 256
 /** What was said and isn't on the disk after so many milliseconds is said again. */

@@ -12,13 +12,14 @@ import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import { liveCells } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
-import { COUNTED_KEY, type Simulation } from './simulation.ts'
+import type { Simulation } from './simulation.ts'
+import { COUNTED_KEY } from './writes.ts'
 
 /** What must hold when everything is healed and quiet. Returns sentences about what doesn't; the codes are SPEC's. */
 export function violations(simulation: Simulation): string[] {
-  const [first, ...others] = simulation.gateways
+  const [first, ...others] = simulation.present
   if (!first) return []
-  const found = [...simulation.faults]
+  const found = [...simulation.seen]
   for (const gateway of others) {
     found.push(...differences('I1 heads', headsOf(first), headsOf(gateway), gateway.index))
     found.push(...differences('I1 cells', liveCells(first.disk), liveCells(gateway.disk), gateway.index))
@@ -53,6 +54,11 @@ export function checkFrame(simulation: Simulation, from: SimulatedGateway, bytes
     }
   }
   return found
+}
+
+/** Whether another gateway has the batch for good. */
+export function isOnOthersDisks(simulation: Simulation, gateway: SimulatedGateway, feed: Feed, seq: number): boolean {
+  return simulation.present.some((other) => other !== gateway && other.disk.batch(feed.key, seq) !== undefined)
 }
 
 function isOnDisk(gateway: SimulatedGateway, seq: number, hash8: Uint8Array): boolean {

@@ -1,5 +1,8 @@
+import { equal } from '../../runtime/base/bytes.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../../runtime/model/batch.ts'
 import { emptyDocument, mergeOps, type Document } from '../../runtime/model/document.ts'
+import type { Random } from '../../runtime/base/random.ts'
+import { isSystemName } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 
 export interface DiskAppend {
@@ -47,14 +50,28 @@ export class SimulatedDisk {
   readonly #records = new Map<string, Uint8Array>()
   readonly #watch: DiskWatch
   readonly #cache: DiskAppend[] = []
+  /** Where feeds stand when everything in the cache is taken. */
+  #tails = new Map<string, ChainPosition>()
   #lsn = 0
 
   constructor(watch: DiskWatch) {
     this.#watch = watch
   }
 
-  append(append: DiskAppend): void {
+  /** False when a batch does not follow what was appended before: then nothing of it is taken. */
+  append(append: DiskAppend): boolean {
+    const tails = new Map(this.#tails)
+    for (const { feed, batch, place } of append.batches) {
+      const tail = tails.get(feed.key) ?? this.feeds.get(feed.key)?.head ?? BEGINNING
+      const { seq, prev, hlc } = batch.header
+      if (place === undefined && (seq !== tail.seq + 1 || (tail.seq > 0 && !equal(prev, tail.hash)))) return false
+      if (place === undefined) tails.set(feed.key, { seq, hash: batch.hash, hlc })
+      else if (place !== 'aside') tails.set(feed.key, place)
+    }
+    for (const { feed, head } of append.drops ?? []) if (head) tails.set(feed.key, head)
+    this.#tails = tails
     this.#cache.push(append)
+    return true
   }
 
   /** Makes the oldest cached append durable. */
@@ -67,6 +84,7 @@ export class SimulatedDisk {
   powerCut(keep: number): void {
     for (let i = 0; i < keep && this.#cache.length > 0; i++) this.flushOne()
     this.#cache.length = 0
+    this.#tails.clear()
   }
 
   get cached(): number {
@@ -124,6 +142,23 @@ export class SimulatedDisk {
     return copy
   }
 
+  /** Takes out a few batches, as a repair does with damaged ones; those that `mayGo`. Returns how many. */
+  rot(random: Random, mayGo: (feed: Feed, seq: number) => boolean): number {
+    let count = 0
+    for (const held of this.feeds.values()) {
+      if (isSystemName(held.feed.descriptor.collection) || random() < 0.7) continue
+      const seqs = [...held.batches.keys()].filter((seq) => random() < 0.1 && mayGo(held.feed, seq)).slice(0, 3)
+      for (const seq of seqs) {
+        held.bytes -= held.batches.get(seq)?.batch.bytes.length ?? 0
+        held.batches.delete(seq)
+        held.retained.deleteRange(seq, seq)
+      }
+      count += seqs.length
+    }
+    if (count > 0) this.#foldAll()
+    return count
+  }
+
   #take(append: DiskAppend): void {
     for (const { key, value } of append.records) {
       if (value) this.#records.set(key, value)
@@ -136,7 +171,6 @@ export class SimulatedDisk {
   #takeBatch({ feed, batch, ops, place }: DiskAppend['batches'][number]): void {
     const held = this.feeds.get(feed.key) ?? this.#addFeed(feed)
     const { seq, hlc } = batch.header
-    if (place === undefined && seq !== held.head.seq + 1) throw new Error(`Gap on disk: ${seq} after ${held.head.seq}`)
     if (!held.batches.has(seq)) held.bytes += batch.bytes.length
     held.batches.set(seq, { batch, ops })
     held.retained.add(seq)
@@ -150,19 +184,19 @@ export class SimulatedDisk {
   #drop({ feed, seqs, head }: NonNullable<DiskAppend['drops']>[number]): void {
     const held = this.feeds.get(feed.key)
     if (!held) return
-    let isShown = false
+    const touched = new Set<string>()
     for (const [seq, { batch, ops }] of held.batches) {
       if (!seqs.has(seq)) continue
       held.bytes -= batch.bytes.length
-      isShown ||= ops !== null
+      for (const key of ops?.docs ?? []) touched.add(key)
       held.batches.delete(seq)
     }
     held.retained.delete(seqs)
     if (head) held.head = head
-    if (!isShown) return
-    const before = liveCells(this, feed)
-    this.#foldAll(feed)
-    if (!head) this.#watch.dropped(before, liveCells(this, feed))
+    if (touched.size === 0) return
+    const before = liveCells(this, feed, touched)
+    this.#fold(feed, touched)
+    if (!head) this.#watch.dropped(before, liveCells(this, feed, touched))
   }
 
   #addFeed(feed: Feed): DiskFeed {
@@ -171,25 +205,34 @@ export class SimulatedDisk {
     return held
   }
 
-  /** Documents of the collection and partition of `feed`, or of all, are made anew from the log. */
-  #foldAll(feed: Feed | null = null): void {
-    const { collection, partition } = feed?.descriptor ?? { collection: '', partition: '' }
-    const prefix = `${collection}/${partition}/`
-    for (const name of this.documents.keys()) if (feed === null || name.startsWith(prefix)) this.documents.delete(name)
-    for (const held of this.feeds.values()) {
-      const { descriptor } = held.feed
-      if (feed !== null && (descriptor.collection !== collection || descriptor.partition !== partition)) continue
-      for (const { batch, ops } of held.batches.values()) if (ops) this.#merge(held.feed, batch, ops)
+  /** All documents are made anew from the log. */
+  #foldAll(): void {
+    this.documents.clear()
+    for (const { feed, batches } of this.feeds.values()) {
+      for (const { batch, ops } of batches.values()) if (ops) this.#merge(feed, batch, ops)
     }
   }
 
-  #merge(feed: Feed, batch: Batch, ops: Ops): void {
+  /** The same for some documents of the collection and partition of `feed`. */
+  #fold({ descriptor }: Feed, keys: ReadonlySet<string>): void {
+    const { collection, partition } = descriptor
+    for (const key of keys) this.documents.delete(`${collection}/${partition}/${key}`)
+    for (const { feed, batches } of this.feeds.values()) {
+      if (feed.descriptor.collection !== collection || feed.descriptor.partition !== partition) continue
+      for (const { batch, ops } of batches.values()) {
+        if (ops?.docs.some((key) => keys.has(key))) this.#merge(feed, batch, ops, keys)
+      }
+    }
+  }
+
+  #merge(feed: Feed, batch: Batch, ops: Ops, only: ReadonlySet<string> | null = null): void {
     const { collection, partition } = feed.descriptor
     const source = { feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn: this.#lsn }
+    const aside = emptyDocument()
     mergeOps(
       ops,
       source,
-      (doc) => this.#document(`${collection}/${partition}/${doc}`),
+      (doc) => (only?.has(doc) === false ? aside : this.#document(`${collection}/${partition}/${doc}`)),
       () => {},
     )
   }
@@ -208,15 +251,21 @@ function headOf({ feed, head, lsn, retained, bytes }: DiskFeed): FeedHead {
   return { feed, ...head, lsn, bytes, retained }
 }
 
-/** Cells that have a value, with their stamps; of the collection and partition of `feed`, or of all but the system's. */
-export function liveCells(disk: SimulatedDisk, feed: Feed | null = null): Map<string, string> {
+/** Cells that have a value, with their stamps, of all documents but the system's. */
+export function liveCells(disk: SimulatedDisk): Map<string, string>
+/** Of some documents of the collection and partition of `feed`. */
+export function liveCells(disk: SimulatedDisk, feed: Feed, keys: Iterable<string>): Map<string, string>
+export function liveCells(disk: SimulatedDisk, feed?: Feed, keys: Iterable<string> = []): Map<string, string> {
   const cells = new Map<string, string>()
-  const prefix = feed === null ? '' : `${feed.descriptor.collection}/${feed.descriptor.partition}/`
-  for (const [name, { paths, values, writes }] of disk.documents) {
-    if (!name.startsWith(prefix) || (feed === null && name.startsWith('$'))) continue
-    paths.forEach((path, i) => {
-      const { hlc, index, origin } = writes[i] as Document['writes'][number]
-      if (values[i] !== null) cells.set(`${name} ${path}`, `${JSON.stringify(values[i])} ${hlc}.${index}@${origin}`)
+  const place = `${feed?.descriptor.collection}/${feed?.descriptor.partition}/`
+  const names = feed ? Array.from(keys, (key) => place + key) : [...disk.documents.keys()]
+  for (const name of names) {
+    const document = disk.documents.get(name)
+    if (document === undefined || (feed === undefined && name.startsWith('$'))) continue
+    document.paths.forEach((path, i) => {
+      const { hlc, index, origin } = document.writes[i] as Document['writes'][number]
+      const value = document.values[i]
+      if (value !== null) cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${hlc}.${index}@${origin}`)
     })
   }
   return cells

@@ -6,7 +6,7 @@ import { Engine } from '../../runtime/sync/engine.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
 import type { HistoryOptions, Now, Output } from '../../runtime/sync/types.ts'
 import type { Stamp } from '../../runtime/model/stamp.ts'
-import type { Writer } from '../../runtime/access/seals.ts'
+import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
 import { SimulatedAuthority } from './authority.ts'
@@ -78,6 +78,12 @@ export class SimulatedGateway {
   trust: 0 | 1 | 2
   flushMsMax = 20
   isDiskFull = false
+  /** How many of its commits fail. */
+  failRate = 0
+  /** The stamp of its admission. */
+  since = 0
+  /** It was removed, and doesn't come back. */
+  isGone = false
   /** The latest time that its clock ever showed, in Unix milliseconds. */
   latestWallMs = 0
   readonly #world: World
@@ -121,7 +127,7 @@ export class SimulatedGateway {
   start(): void {
     this.#boot += 1
     this.#learn()
-    const floor = Math.max(0, ...this.disk.heads().map((head) => head.hlc))
+    const floor = Math.max(this.since, ...this.disk.heads().map((head) => head.hlc))
     this.engine = new Engine<Pending>(
       {
         meshId: this.#world.meshId,
@@ -169,6 +175,12 @@ export class SimulatedGateway {
 
   newIncarnation(): void {
     this.incarnation = new Uint8Array(8).map(() => randomInteger(this.#world.random, 0, 255))
+  }
+
+  learnRemoval(removal: Removal): void {
+    this.authority.seals.addRemoval(removal)
+    this.engine?.handle(this.now(), { type: 'authority-changed' })
+    this.#pump()
   }
 
   /** Proofs of forks among the documents that are on the disk. True when one is new. */
@@ -259,7 +271,8 @@ export class SimulatedGateway {
       if (this.engine && this.#boot === boot) act()
       this.#pump()
     }
-    if (this.isDiskFull) {
+    const isFailing = this.isDiskFull || (this.failRate > 0 && random() < this.failRate)
+    if (isFailing || !this.disk.append(commit)) {
       schedule.after(1, () =>
         answer(() =>
           this.engine?.handle(this.now(), { type: 'commit-failed', ticket: commit.ticket, code: 'storage-full' }),
@@ -267,7 +280,6 @@ export class SimulatedGateway {
       )
       return
     }
-    this.disk.append(commit)
     // One flush after the other, so that answers come in the order of the appends.
     this.#flushedAt = Math.max(this.#flushedAt, schedule.now) + randomInteger(random, 1, this.flushMsMax)
     schedule.at(this.#flushedAt, () =>

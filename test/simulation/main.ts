@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { violations } from './checks.ts'
 import { mutations, runPlanted } from './plant.ts'
-import { Simulation } from './simulation.ts'
+import { scenarioOf, Simulation } from './simulation.ts'
 
 /**
  * `npm run sim -- --seed N --seeds COUNT --gateways N --minutes N`: the last line is one JSON object; exit 1 on a violation.
@@ -27,17 +27,19 @@ else plant(values.plant)
 function simulate(): void {
   const first = Number(values.seed)
   const failures: { seed: number; gateways: number; minutes: number; violations: string[] }[] = []
+  const faults: { [name: string]: number } = {}
   const sometimes: { [name: string]: number } = {}
   let events = 0
   let traceHash = ''
   let seeds = 0
   const startedAt = process.cpuUsage().user
   for (let seed = first; seed < first + Number(values.seeds); seed++) {
-    const gateways = Number(values.gateways) || gatewaysOf(seed)
+    const gateways = Number(values.gateways) || scenarioOf(seed).gateways
     const { simulation, found } = run(seed, gateways, Number(values.minutes))
     seeds += 1
     events += simulation.schedule.events
     traceHash = simulation.traceHash
+    for (const [name, count] of simulation.faults) faults[name] = (faults[name] ?? 0) + count
     for (const [name, count] of simulation.sometimes) sometimes[name] = (sometimes[name] ?? 0) + count
     if (found.length === 0) continue
     const failure = shrunk(seed, gateways, Number(values.minutes), found)
@@ -48,22 +50,13 @@ function simulate(): void {
   }
   const cpuSeconds = (process.cpuUsage().user - startedAt) / 1e6
   const ok = failures.length === 0
-  console.log(JSON.stringify({ ok, seeds, traceHash, events, cpuSeconds, sometimes, failures }))
+  console.log(JSON.stringify({ ok, seeds, traceHash, events, cpuSeconds, faults, sometimes, failures }))
   process.exitCode = ok ? 0 : 1
 }
 
-/** Mostly small meshes, now and then one of up to fifty. */
-function gatewaysOf(seed: number): number {
-  return seed % 100 === 99 ? 20 + (seed % 31) : 2 + (seed % 9)
-}
-
-/** Copied cards in every fourth run, or as `--forks` says. */
-function hasForks(seed: number): boolean {
-  return values.forks === undefined ? seed % 4 === 0 : values.forks === 'yes'
-}
-
 function run(seed: number, gateways: number, minutes: number): { simulation: Simulation; found: string[] } {
-  const simulation = new Simulation({ seed, gateways, minutes, forks: hasForks(seed) })
+  const forks = values.forks === undefined ? scenarioOf(seed).forks === true : values.forks === 'yes'
+  const simulation = new Simulation({ seed, gateways, minutes, forks })
   try {
     simulation.run()
     return { simulation, found: violations(simulation) }

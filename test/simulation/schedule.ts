@@ -2,8 +2,14 @@
 export class Schedule {
   #heap: { at: number; order: number; run: () => void }[] = []
   #order = 0
+  readonly #eventsMax: number
   now = 0
   events = 0
+
+  /** Throws when more happens than `eventsMax`. */
+  constructor(eventsMax: number = Number.POSITIVE_INFINITY) {
+    this.#eventsMax = eventsMax
+  }
 
   after(delayMs: number, run: () => void): void {
     this.at(this.now + delayMs, run)
@@ -27,6 +33,7 @@ export class Schedule {
       const next = this.#pop()
       this.now = next.at
       this.events += 1
+      if (this.events > this.#eventsMax) throw new Error(`It does not come to rest: ${this.events} events`)
       next.run()
     }
     this.now = Math.max(this.now, time)

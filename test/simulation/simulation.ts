@@ -1,16 +1,19 @@
 import { createHash } from 'node:crypto'
-import { latin1 } from '../../runtime/base/bytes.ts'
+import { hex, latin1 } from '../../runtime/base/bytes.ts'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
-import { elementSub } from '../../runtime/model/cells.ts'
-import type { WriteOp } from '../../runtime/ports/writer.ts'
-import type { Writer } from '../../runtime/access/seals.ts'
-import { checkFrame, violations } from './checks.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { msOfHlc } from '../../runtime/model/stamp.ts'
+import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
+import type { Removal, Writer } from '../../runtime/access/seals.ts'
+import { checkFrame, isOnOthersDisks, violations } from './checks.ts'
 import type { SimulatedDisk } from './disk.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
+import { lieAbout } from './lies.ts'
+import { Network } from './network.ts'
 import { Schedule } from './schedule.ts'
+import { COLLECTIONS, drawOp } from './writes.ts'
 
 /**
  * A whole mesh in one process on a virtual clock: the real engine, model and wire over simulated disks, clocks and links.
@@ -25,29 +28,61 @@ export interface Scenario {
   readonly forks?: boolean
 }
 
-/** Rare things that seeds of the gate must reach, so that no test passes for want of trouble. */
-export type Sometimes =
-  | 'link cut'
-  | 'half-open link'
-  | 'frame lost'
-  | 'frames reordered'
-  | 'power cut with unflushed appends'
-  | 'partition'
-  | 'disk full'
-  | 'clock jump'
-  | 'batch deferred'
-  | 'resync'
-  | 'checkpoint signed'
-  | 'dead batches dropped'
-  | 'tombstones collected'
-  | 'operations told again'
-  | 'feed jumped'
-  | 'restored copy'
-  | 'restored copy unnoticed'
-  | 'cloned gateway'
-  | 'fork proven'
-  | 'feed cut'
-  | 'own writes made again'
+/** What goes wrong around the gateways. */
+export const FAULTS = [
+  'link cut',
+  'half-open link',
+  'one-way link',
+  'slow link',
+  'frame lost',
+  'frame repeated',
+  'frames reordered',
+  'power cut',
+  'power cut with unflushed appends',
+  'partition',
+  'disk full',
+  'commit failed',
+  'batches rotted',
+  'clock jump',
+  'restored copy',
+  'restored copy unnoticed',
+  'cloned gateway',
+  'late member',
+  'member retired',
+  'member revoked',
+  'lie: bad signature',
+  'lie: changed body',
+  'lie: cut frame',
+  'lie: false head',
+  'lie: withheld batches',
+  'lie: flood',
+] as const
+export type Fault = (typeof FAULTS)[number]
+
+/** Rare branches that seeds of the gate must reach, so that no test passes for want of trouble. */
+export const SOMETIMES = [
+  'batch deferred',
+  'resync',
+  'checkpoint signed',
+  'dead batches dropped',
+  'tombstones collected',
+  'operations told again',
+  'feed jumped',
+  'fork proven',
+  'feed cut',
+  'own writes made again',
+  'holes mended',
+  'bad signature refused',
+] as const
+export type Sometimes = (typeof SOMETIMES)[number]
+
+/** Mostly small meshes, now and then one of up to fifty; copied cards in every fourth. */
+export function scenarioOf(seed: number): Scenario {
+  const gateways = seed % 100 === 99 ? 20 + (seed % 31) : (SIZES[seed % SIZES.length] as number)
+  return { seed, gateways, minutes: 3, forks: seed % 4 === 0 }
+}
+
+const SIZES: readonly number[] = [2, 3, 4, 5, 6, 3, 4, 8, 5, 3, 10, 4, 7]
 
 interface Issued {
   readonly batch: Batch
@@ -63,33 +98,18 @@ interface IssuedFeed {
 
 /** What a believed clock lets pass from others (TIMES.futureMs of the engine), and a second. */
 const FUTURE_MS = 301_000
-
-interface Pipe {
-  readonly a: number
-  readonly b: number
-  readonly linkA: number
-  readonly linkB: number
-  isAUp: boolean
-  isBUp: boolean
-  lossRate: number
-  jitterMs: number
-  delayMs: number
-  lastArrivalAtA: number
-  lastArrivalAtB: number
-}
-
 const START_MS = Date.UTC(2026, 0, 1)
-const COLLECTIONS = ['climate', 'plugs']
-/** A document that is never deleted. */
-export const COUNTED_KEY = 'counted'
 /** Minutes after the last fault: at least, so that what was dead may still do harm; and at most. */
 const QUIET_MINUTES = 2
 const CONVERGENCE_MINUTES = 20
+/** A mesh that is this busy never comes to rest. */
+const EVENTS_MAX = 4_000_000
+const SEEN_MAX = 10
 
 export class Simulation implements World {
   readonly scenario: Scenario
   readonly random: Random
-  readonly schedule: Schedule = new Schedule()
+  readonly schedule: Schedule = new Schedule(EVENTS_MAX)
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
   readonly gateways: SimulatedGateway[] = []
   readonly acknowledgements: Acknowledged[] = []
@@ -97,38 +117,55 @@ export class Simulation implements World {
   readonly counted: Map<string, number> = new Map<string, number>()
   /** Every batch that ever was on its author's disk. */
   readonly issued: Map<string, IssuedFeed> = new Map<string, IssuedFeed>()
+  readonly faults: Map<Fault, number> = new Map<Fault, number>()
   readonly sometimes: Map<Sometimes, number> = new Map<Sometimes, number>()
   /** Violations seen while it runs. */
-  readonly faults: string[] = []
+  readonly seen: string[] = []
   /** Cells that showed something else when dead batches left: none may, but where a voided write is involved. */
   readonly changedByDrops: Map<string, string> = new Map<string, string>()
   /** Virtual time from the end of the faults until all were equal, by the minute. */
   convergedAfterMs = 0
-  /** Small in half of the runs: there dead batches go before all have confirmed them. Not with forks, which may want them back. */
+  /** Small in half of the runs: there dead batches go before all have confirmed them. Not with seals, which may want them back. */
   readonly trashBytesMax: number
   framesSent = 0
   bytesSent = 0
   readonly #trace = createHash('sha256')
-  readonly #pipes = new Map<number, Pipe>()
-  readonly #edges: [number, number][] = []
+  readonly #network: Network
+  /** One gateway that lies, in some runs. */
+  readonly #liar: number
+  readonly #hasRemovals: boolean
+  readonly #members: Writer[] = []
+  readonly #removals: Removal[] = []
   readonly #peerIds: string[] = []
-  #links = 0
-  #side: number[] = []
   readonly #snapshots = new Map<SimulatedGateway, { readonly disk: SimulatedDisk; readonly incarnation: Uint8Array }>()
-  #isFaulty = true
 
   constructor(scenario: Scenario) {
     this.scenario = scenario
     this.random = seededRandom(scenario.seed)
-    this.trashBytesMax = scenario.forks !== true && scenario.seed % 2 === 1 ? 1_000 : 67_108_864
+    this.#hasRemovals = scenario.gateways > 2 && this.random() < 0.25
+    this.trashBytesMax = scenario.forks !== true && !this.#hasRemovals && this.random() < 0.5 ? 1_000 : 67_108_864
+    this.#liar = this.random() < 0.25 ? randomInteger(this.random, 0, scenario.gateways - 1) : -1
+    this.#network = new Network({
+      random: this.random,
+      schedule: this.schedule,
+      note: (fault) => this.noteFault(fault),
+      isUp: (index) => this.#gateway(index).isUp,
+      linkUp: (index, link, peer) => this.#gateway(index).linkUp(link, peer),
+      linkDown: (index, link) => this.#gateway(index).linkDown(link),
+      frame: (index, link, bytes) => this.#gateway(index).frame(link, bytes),
+      lies: (index, bytes) =>
+        index === this.#liar ? lieAbout(this.random, bytes, (lie) => this.noteFault(lie)) : [bytes],
+    })
     for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
-    this.#drawEdges()
   }
 
   run(): void {
-    for (const gateway of this.gateways) gateway.start()
-    for (const [a, b] of this.#edges) this.#dial(a, b)
-    this.#planWrites()
+    const late = this.#lateMember()
+    for (const gateway of this.gateways) {
+      if (gateway !== late) this.#admit(gateway, 0)
+    }
+    for (const [a, b] of this.#edges()) this.#network.dial(a, b)
+    for (const gateway of this.gateways) if (gateway !== late) this.#planWrites(gateway, 0)
     this.#planFaults()
     this.schedule.runUntil(this.scenario.minutes * 60_000)
     this.#heal()
@@ -148,34 +185,26 @@ export class Simulation implements World {
     return this.#trace.copy().digest('hex')
   }
 
+  /** All that have not been removed. */
+  get present(): readonly SimulatedGateway[] {
+    return this.gateways.filter((gateway) => !gateway.isGone)
+  }
+
   peerIdOf(index: number): string {
     return this.#peerIds[index] as string
   }
 
   send(from: number, link: number, bytes: Uint8Array): void {
-    const pipe = this.#pipes.get(link)
-    if (!pipe) return
     this.framesSent += 1
     this.bytesSent += bytes.length
     this.#trace.update(`${this.schedule.now} ${from} ${link} `).update(bytes)
-    if (this.faults.length < 10) this.faults.push(...checkFrame(this, this.#gateway(from), bytes))
-    const isFromA = from === pipe.a
-    if (this.random() < pipe.lossRate) return this.note('frame lost')
-    const last = isFromA ? pipe.lastArrivalAtB : pipe.lastArrivalAtA
-    let at = this.schedule.now + pipe.delayMs + Math.floor(this.random() * pipe.jitterMs)
-    if (at < last && pipe.jitterMs > 0 && this.#isFaulty) this.note('frames reordered')
-    else at = Math.max(at, last)
-    if (isFromA) pipe.lastArrivalAtB = Math.max(at, last)
-    else pipe.lastArrivalAtA = Math.max(at, last)
-    const [to, linkThere] = isFromA ? [pipe.b, pipe.linkB] : [pipe.a, pipe.linkA]
-    this.schedule.at(at, () => {
-      if (isFromA ? pipe.isBUp : pipe.isAUp) this.#gateway(to).frame(linkThere, bytes)
-    })
+    for (const found of checkFrame(this, this.#gateway(from), bytes)) this.report(found)
+    this.#network.send(from, link, bytes)
   }
 
-  closeLink(_from: number, link: number, _reason: string): void {
-    const pipe = this.#pipes.get(link)
-    if (pipe) this.schedule.after(0, () => this.#cut(pipe))
+  closeLink(_from: number, link: number, reason: string): void {
+    if (reason.includes('bad signature')) this.note('bad signature refused')
+    this.#network.close(link)
   }
 
   acknowledged(write: Acknowledged): void {
@@ -193,17 +222,25 @@ export class Simulation implements World {
     if (name === 'fork' && 'isProven' in fields) this.note('fork proven')
     if (name === 'sealed') this.note('feed cut')
     if (name === 'reissued') this.note('own writes made again')
+    if (name === 'mended') this.note('holes mended')
   }
 
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
-    if (feed.origin !== gateway.peerId) return
+    if (feed.origin !== gateway.peerId) return this.#storedElsewhere(gateway, feed, batch)
     const aheadMs = msOfHlc(batch.header.hlc) - gateway.latestWallMs
     if (gateway.trust > 0 && aheadMs > FUTURE_MS) {
-      this.faults.push(`I16 gateway ${gateway.index} stamped a batch ${aheadMs} ms after its clock`)
+      this.report(`I16 gateway ${gateway.index} stamped a batch ${aheadMs} ms after its clock`)
     }
     const batches = this.issued.get(feed.key) ?? { feed, batches: new Map<string, Issued>() }
     this.issued.set(feed.key, batches)
     batches.batches.set(latin1(batch.hash), { batch, ops })
+  }
+
+  /** What others hold is what the author made, with its signature. */
+  #storedElsewhere(gateway: SimulatedGateway, feed: Feed, batch: Batch): void {
+    const issued = this.issued.get(feed.key)?.batches.get(latin1(batch.hash))
+    const isSame = issued !== undefined && Buffer.from(issued.batch.bytes).equals(batch.bytes)
+    if (!isSame) this.report(`I14 gateway ${gateway.index} took batch ${batch.header.seq} that its author never made`)
   }
 
   /** What is declared dead has been overtaken: nothing that anybody sees may change when it goes. */
@@ -223,89 +260,70 @@ export class Simulation implements World {
   }
 
   members(): readonly Writer[] {
-    return [...new Set(this.#peerIds)].map((origin) => ({ origin, since: 0 }))
+    return this.#members
   }
 
   stopped(from: number): void {
-    for (const pipe of new Set(this.#pipes.values())) if (pipe.a === from || pipe.b === from) this.#cut(pipe)
+    this.#network.cutAll(from)
+  }
+
+  report(violation: string): void {
+    if (this.seen.length < SEEN_MAX) this.seen.push(violation)
   }
 
   note(what: Sometimes): void {
     this.sometimes.set(what, (this.sometimes.get(what) ?? 0) + 1)
   }
 
-  #addGateway(index: number, key: Uint8Array = fakeKey(this.scenario.seed, index)): void {
+  noteFault(fault: Fault): void {
+    this.faults.set(fault, (this.faults.get(fault) ?? 0) + 1)
+  }
+
+  #addGateway(index: number, key: Uint8Array = fakeKey(this.scenario.seed, index)): SimulatedGateway {
     this.#peerIds.push(peerIdOf(key))
     // Most clocks are right; some boards boot in 1970 and don't believe themselves.
     const isRight = this.random() < 0.8
     const offset = isRight ? randomInteger(this.random, -2_000, 2_000) : -START_MS
-    this.gateways.push(new SimulatedGateway(this, index, key, START_MS + offset, isRight ? 2 : 0))
-    this.#side.push(0)
+    const gateway = new SimulatedGateway(this, index, key, START_MS + offset, isRight ? 2 : 0)
+    this.gateways.push(gateway)
+    for (const removal of this.#removals) gateway.authority.seals.addRemoval(removal)
+    return gateway
+  }
+
+  /** A member from now on; all that it writes is stamped later. */
+  #admit(gateway: SimulatedGateway, since: number): void {
+    this.#members.push({ origin: gateway.peerId, since })
+    gateway.since = since
+    gateway.start()
+  }
+
+  /** In some runs the last gateway comes when the others have been at work for a while. */
+  #lateMember(): SimulatedGateway | null {
+    const late = this.#gateway(this.scenario.gateways - 1)
+    if (this.scenario.gateways < 3 || this.random() < 0.7) return null
+    this.schedule.at(randomInteger(this.random, 30_000, this.scenario.minutes * 60_000), () => {
+      this.noteFault('late member')
+      const clocks = this.gateways.map(({ engine }) => engine?.view.clock ?? 0)
+      this.#admit(late, Math.max(...clocks) + 1)
+      this.#planWrites(late, this.schedule.now)
+    })
+    return late
   }
 
   /** A line keeps everyone connected; chords make several ways. */
-  #drawEdges(): void {
+  #edges(): [number, number][] {
+    const edges: [number, number][] = []
     const count = this.scenario.gateways
-    for (let i = 1; i < count; i++) this.#edges.push([randomInteger(this.random, Math.max(0, i - 2), i - 1), i])
+    for (let i = 1; i < count; i++) edges.push([randomInteger(this.random, Math.max(0, i - 2), i - 1), i])
     for (let i = 0; i < count; i++) {
       const a = randomInteger(this.random, 0, count - 1)
       const b = randomInteger(this.random, 0, count - 1)
-      if (a !== b && !this.#edges.some(([x, y]) => (x === a && y === b) || (x === b && y === a)))
-        this.#edges.push([a, b])
+      if (a !== b && !edges.some(([x, y]) => (x === a && y === b) || (x === b && y === a))) edges.push([a, b])
     }
+    return edges
   }
 
-  #dial(a: number, b: number): void {
-    const isPossible = this.#gateway(a).isUp && this.#gateway(b).isUp && this.#side[a] === this.#side[b]
-    const isLinked = [...this.#pipes.values()].some((pipe) => pipe.a === a && pipe.b === b)
-    if (!isPossible || isLinked) {
-      if (!isLinked) this.schedule.after(randomInteger(this.random, 500, 5_000), () => this.#dial(a, b))
-      return
-    }
-    const linkA = ++this.#links
-    const linkB = ++this.#links
-    const isLossy = this.#isFaulty && this.random() < 0.3
-    const pipe: Pipe = {
-      a,
-      b,
-      linkA,
-      linkB,
-      isAUp: true,
-      isBUp: true,
-      lossRate: isLossy ? this.random() * 0.1 : 0,
-      jitterMs: isLossy ? randomInteger(this.random, 0, 200) : 2,
-      delayMs: randomInteger(this.random, 1, 40),
-      lastArrivalAtA: 0,
-      lastArrivalAtB: 0,
-    }
-    this.#pipes.set(linkA, pipe)
-    this.#pipes.set(linkB, pipe)
-    this.#gateway(a).linkUp(linkA, b)
-    this.#gateway(b).linkUp(linkB, a)
-  }
-
-  /** Both ends learn of it, not always at the same time. */
-  #cut(pipe: Pipe): void {
-    if (!this.#pipes.delete(pipe.linkA)) return
-    this.#pipes.delete(pipe.linkB)
-    this.note('link cut')
-    const isHalfOpen = this.random() < 0.3
-    if (isHalfOpen) this.note('half-open link')
-    const late = isHalfOpen ? randomInteger(this.random, 100, 20_000) : 0
-    pipe.isAUp = false
-    this.#gateway(pipe.a).linkDown(pipe.linkA)
-    this.schedule.after(late, () => {
-      pipe.isBUp = false
-      this.#gateway(pipe.b).linkDown(pipe.linkB)
-      this.schedule.after(randomInteger(this.random, 200, 3_000), () => this.#dial(pipe.a, pipe.b))
-    })
-  }
-
-  #planWrites(): void {
-    for (const gateway of this.gateways) this.#planWritesOf(gateway, 0)
-  }
-
-  #planWritesOf(gateway: SimulatedGateway, from: number): void {
+  #planWrites(gateway: SimulatedGateway, from: number): void {
     const end = this.scenario.minutes * 60_000
     const count = randomInteger(this.random, 5, 60)
     for (let i = 0; i < count; i++) {
@@ -320,46 +338,20 @@ export class Simulation implements World {
 
   #writeOne(gateway: SimulatedGateway): void {
     const collection = this.#pick(COLLECTIONS)
-    const op = this.#drawOp()
+    const op = drawOp(this.random)
     if (op.kind === 'count') this.counted.set(collection, (this.counted.get(collection) ?? 0) + 1)
     gateway.write(collection, op)
-  }
-
-  #drawOp(): WriteOp {
-    const key = `sensor-${randomInteger(this.random, 1, 12)}`
-    if (this.random() < 0.1) return { kind: 'delete', key }
-    if (this.random() < 0.2) return this.#drawTypedOp(key)
-    const fields: { [path: string]: number | null } = {}
-    for (const path of ['temperature', 'humidity', 'battery']) {
-      if (this.random() < 0.5) fields[path] = this.random() < 0.1 ? null : randomInteger(this.random, 0, 1_000)
-    }
-    return { kind: 'put', key, fields: Object.keys(fields).length > 0 ? fields : { temperature: 1 } }
-  }
-
-  #drawTypedOp(key: string): WriteOp {
-    const elements = ['a', 'b', 'c'].filter(() => this.random() < 0.5)
-    const what = this.random()
-    if (what < 0.4) return { kind: 'count', key: COUNTED_KEY, path: 'total', by: 1 }
-    if (what < 0.5) return { kind: 'remove', key, path: 'tags', subs: null }
-    if (what < 0.6) return { kind: 'remove', key, path: 'tags', subs: elements.map(elementSub) }
-    if (what < 0.8 || elements.length === 0) {
-      return {
-        kind: 'link',
-        key,
-        path: 'to',
-        references: [['climate', '', `sensor-${randomInteger(this.random, 1, 12)}`]],
-      }
-    }
-    return { kind: 'add', key, path: 'tags', elements }
   }
 
   #planFaults(): void {
     const end = this.scenario.minutes * 60_000
     const faults = [
-      () => this.#cutSome(),
+      () => this.#network.cutSome(),
+      () => this.#network.deafen(),
+      () => this.#network.partition(this.gateways.length),
       () => this.#crashSome(),
-      () => this.#partition(),
       () => this.#fillDisk(),
+      () => this.#failCommits(),
       () => this.#jumpClock(),
       ...(this.scenario.forks === true ? [() => this.#snapshot(), () => this.#restore(), () => this.#clone()] : []),
     ]
@@ -367,11 +359,7 @@ export class Simulation implements World {
     for (let i = 0; i < count; i++) {
       this.schedule.at(randomInteger(this.random, 0, end), () => this.#pick(faults)())
     }
-  }
-
-  #cutSome(): void {
-    const pipes = [...this.#pipes.values()]
-    if (pipes.length > 0) this.#cut(this.#pick(pipes))
+    if (this.#hasRemovals) this.schedule.at(randomInteger(this.random, end >> 2, end >> 1), () => this.#remove())
   }
 
   #crashSome(): void {
@@ -379,31 +367,37 @@ export class Simulation implements World {
     if (!gateway.isUp) return
     // Often in the middle of a burst, when the disk has not taken everything yet.
     if (this.random() < 0.5) for (let i = 0; i < 100; i++) this.#writeOne(gateway)
-    if (gateway.disk.cached > 0) this.note('power cut with unflushed appends')
+    this.noteFault(gateway.disk.cached > 0 ? 'power cut with unflushed appends' : 'power cut')
     gateway.crash()
-    for (const pipe of new Set(this.#pipes.values())) {
-      if (pipe.a === gateway.index || pipe.b === gateway.index) this.#cut(pipe)
-    }
+    this.#network.cutAll(gateway.index)
+    if (this.random() < 0.3) this.#rot(gateway)
     this.schedule.after(randomInteger(this.random, 100, 30_000), () => {
-      if (!gateway.isUp) gateway.start()
+      if (!gateway.isUp && !gateway.isGone) gateway.start()
     })
   }
 
-  #partition(): void {
-    this.note('partition')
-    this.#side = this.#side.map(() => (this.random() < 0.5 ? 0 : 1))
-    for (const pipe of new Set(this.#pipes.values())) {
-      if (this.#side[pipe.a] !== this.#side[pipe.b]) this.#cut(pipe)
-    }
-    this.schedule.after(randomInteger(this.random, 1_000, 60_000), () => this.#side.fill(0))
+  /** Damaged batches were found and taken out; only such as somebody else holds, for nothing else can bring them back. */
+  #rot(gateway: SimulatedGateway): void {
+    const rotten = gateway.disk.rot(this.random, (feed, seq) => isOnOthersDisks(this, gateway, feed, seq))
+    if (rotten > 0) this.noteFault('batches rotted')
   }
 
   #fillDisk(): void {
-    this.note('disk full')
+    this.noteFault('disk full')
     const gateway = this.#pick(this.gateways)
     gateway.isDiskFull = true
     this.schedule.after(randomInteger(this.random, 100, 20_000), () => {
       gateway.isDiskFull = false
+    })
+  }
+
+  /** Some of the next commits fail, others between them don't. */
+  #failCommits(): void {
+    this.noteFault('commit failed')
+    const gateway = this.#pick(this.gateways)
+    gateway.failRate = 0.3
+    this.schedule.after(randomInteger(this.random, 1_000, 10_000), () => {
+      gateway.failRate = 0
     })
   }
 
@@ -420,48 +414,95 @@ export class Simulation implements World {
     const [gateway, { disk, incarnation }] = found
     this.#snapshots.delete(gateway)
     const isNoticed = this.random() < 0.5
-    this.note(isNoticed ? 'restored copy' : 'restored copy unnoticed')
+    this.noteFault(isNoticed ? 'restored copy' : 'restored copy unnoticed')
     gateway.crash()
     this.stopped(gateway.index)
     gateway.disk = disk
     gateway.incarnation = incarnation
     if (isNoticed) gateway.newIncarnation()
-    this.schedule.after(randomInteger(this.random, 50, 10_000), () => gateway.start())
+    this.schedule.after(randomInteger(this.random, 50, 10_000), () => {
+      if (!gateway.isGone) gateway.start()
+    })
   }
 
   /** A second gateway runs from a copy of the card, with the same key and the same incarnation. */
   #clone(): void {
     if (this.gateways.length > this.scenario.gateways || this.random() < 0.5) return
-    const original = this.#pick(this.gateways)
-    this.note('cloned gateway')
+    const original = this.#pick(this.present)
+    if (!this.#members.some(({ origin }) => origin === original.peerId)) return
+    this.noteFault('cloned gateway')
     const index = this.gateways.length
-    this.#addGateway(index, original.publicKey)
-    const clone = this.#gateway(index)
+    const clone = this.#addGateway(index, original.publicKey)
     clone.disk = original.disk.copy(clone.watch)
     clone.incarnation = original.incarnation
     clone.latestWallMs = original.latestWallMs
+    clone.since = original.since
     clone.start()
-    const others = this.gateways.filter((other) => other.index < index && other !== original)
-    for (let i = 0; i < 2; i++) this.#dial((others.length > 0 ? this.#pick(others) : original).index, index)
-    this.#planWritesOf(clone, this.schedule.now)
+    const others = this.present.filter((other) => other.index < index && other !== original)
+    for (let i = 0; i < 2; i++) this.#network.dial((others.length > 0 ? this.#pick(others) : original).index, index)
+    this.#planWrites(clone, this.schedule.now)
+  }
+
+  /**
+   * A member is gone, or its card was stolen (protocol D5): the others close it, say what they hold of it, and its feeds
+   * are sealed behind the most of that; of a stolen one perhaps before.
+   */
+  #remove(): void {
+    const able = this.present.filter(({ isUp, peerId }) => {
+      return isUp && this.present.filter((other) => other.peerId === peerId).length === 1
+    })
+    if (able.length < 3) return
+    const gone = this.#pick(able)
+    const isRevoked = this.random() < 0.5
+    this.noteFault(isRevoked ? 'member revoked' : 'member retired')
+    gone.isGone = true
+    gone.crash()
+    this.#network.cutAll(gone.index)
+    for (const { authority } of this.present) authority.seals.close(gone.peerId)
+    // The others still reach each other without it.
+    this.present.forEach((gateway, i) => {
+      const before = this.present[i - 1]
+      if (before) this.#network.dial(before.index, gateway.index)
+    })
+    this.schedule.after(randomInteger(this.random, 100, 30_000), () => this.#sealAll(gone, isRevoked))
+  }
+
+  #sealAll({ peerId: origin }: SimulatedGateway, isRevoked: boolean): void {
+    const most = new Map<string, number>()
+    for (const { disk } of this.present) {
+      for (const { feed, seq } of disk.heads()) {
+        if (feed.origin === origin) most.set(feed.key, Math.max(most.get(feed.key) ?? 0, seq))
+      }
+    }
+    const bound = new Set<string>()
+    for (const { feed } of this.issued.values()) {
+      const place = { collection: SELF_COLLECTION, partition: origin }
+      if (this.present.some(({ disk }) => disk.document(place, HELD_PREFIX + hex(feed.id)))) bound.add(feed.key)
+    }
+    const seals = new Map<string, number>()
+    for (const [key, held] of most) seals.set(key, isRevoked ? randomInteger(this.random, 1, held + 1) : held + 1)
+    const removal: Removal = { origin, reason: isRevoked ? 'revoke' : 'retire', seals, bound }
+    this.#removals.push(removal)
+    for (const gateway of this.gateways) {
+      this.schedule.after(randomInteger(this.random, 10, 20_000), () => gateway.learnRemoval(removal))
+    }
   }
 
   /** Forward by at most ten minutes, so that a deferred batch's time comes within the run. */
   #jumpClock(): void {
-    this.note('clock jump')
+    this.noteFault('clock jump')
     const gateway = this.#pick(this.gateways)
     gateway.clockBaseMs = gateway.rightClockMs + randomInteger(this.random, -3_600_000, 600_000)
   }
 
   #heal(): void {
-    this.#isFaulty = false
-    this.#side.fill(0)
-    for (const gateway of this.gateways) {
+    this.#network.heal()
+    for (const gateway of this.present) {
       gateway.isDiskFull = false
+      gateway.failRate = 0
       gateway.clockBaseMs = gateway.rightClockMs
       if (!gateway.isUp) gateway.start()
     }
-    for (const pipe of this.#pipes.values()) pipe.lossRate = 0
   }
 
   #gateway(index: number): SimulatedGateway {

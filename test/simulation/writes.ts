@@ -1,0 +1,31 @@
+import { randomInteger, type Random } from '../../runtime/base/random.ts'
+import { elementSub } from '../../runtime/model/cells.ts'
+import type { WriteOp } from '../../runtime/ports/writer.ts'
+
+/** What gateways write: few documents, so that they get in each other's way, and every kind of operation. */
+export const COLLECTIONS: readonly string[] = ['climate', 'plugs']
+/** A document that is never deleted. */
+export const COUNTED_KEY = 'counted'
+
+export function drawOp(random: Random): WriteOp {
+  const key = `sensor-${randomInteger(random, 1, 12)}`
+  if (random() < 0.1) return { kind: 'delete', key }
+  if (random() < 0.2) return drawTypedOp(random, key)
+  const fields: { [path: string]: number | null } = {}
+  for (const path of ['temperature', 'humidity', 'battery']) {
+    if (random() < 0.5) fields[path] = random() < 0.1 ? null : randomInteger(random, 0, 1_000)
+  }
+  return { kind: 'put', key, fields: Object.keys(fields).length > 0 ? fields : { temperature: 1 } }
+}
+
+function drawTypedOp(random: Random, key: string): WriteOp {
+  const elements = ['a', 'b', 'c'].filter(() => random() < 0.5)
+  const what = random()
+  if (what < 0.4) return { kind: 'count', key: COUNTED_KEY, path: 'total', by: 1 }
+  if (what < 0.5) return { kind: 'remove', key, path: 'tags', subs: null }
+  if (what < 0.6) return { kind: 'remove', key, path: 'tags', subs: elements.map(elementSub) }
+  if (what < 0.8 || elements.length === 0) {
+    return { kind: 'link', key, path: 'to', references: [['climate', '', `sensor-${randomInteger(random, 1, 12)}`]] }
+  }
+  return { kind: 'add', key, path: 'tags', elements }
+}
