@@ -84,8 +84,8 @@ export class MeshAuthority implements Authority {
     return [...since].map(([origin, from]) => ({ origin, since: from }))
   }
 
-  sealOf(feed: Feed): number {
-    return this.seals.of(feed.key)
+  sealOf(feedKey: string): number {
+    return this.seals.of(feedKey)
   }
 
   asked(feed: Feed): readonly Asked[] {

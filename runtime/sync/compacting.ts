@@ -99,8 +99,8 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
     if (!state.isOwn || isSeries(state.feed) || state.isCommitting || !isDue(core, state)) continue
     const { collection, partition } = state.feed.descriptor
     const place = placeOf(state.feed.descriptor)
-    // A feed that jumped may hide what its unapplied base relied on (G4).
-    if (core.feeds.in(place).some(({ history }) => history.isJumped)) continue
+    // A feed that jumped may hide what its unapplied base relied on (G4); what is lacking isn't dead.
+    if (core.feeds.in(place).some(({ history, holes }) => history.isJumped || !holes.isEmpty)) continue
     const { pruneGraceMs, tombstoneGraceMs } = core.history
     const nowMs = core.now.trust > 0 ? core.now.wallMs : msOfHlc(core.clock.last)
     // What all have confirmed of a forked feed may still come, with stamps of any age.

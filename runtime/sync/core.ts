@@ -142,6 +142,7 @@ export class Core<Token> {
   now: Now = { wallMs: 0, trust: 0, monotonicMs: 0 }
   /** Small records that the next commit takes along. */
   readonly #records = new Map<string, Uint8Array | null>()
+  readonly #histories = new Set<FeedState>()
   #tickets = 0
 
   constructor(
@@ -188,7 +189,7 @@ export class Core<Token> {
 
   /** What is known of the feed's past has changed: stored with the next commit. */
   keepHistory(state: FeedState): void {
-    this.#records.set(historyKey(state.feed), state.history.encode())
+    this.#histories.add(state)
   }
 
   removeRecord(key: string): void {
@@ -226,12 +227,20 @@ export class Core<Token> {
     }
     const records = [...this.#records].map(([key, value]) => ({ key, value }))
     this.#records.clear()
+    for (const state of this.#histories) {
+      // Among what is on its way may be a checkpoint, which takes its own record along.
+      if (state.isCommitting) continue
+      this.#histories.delete(state)
+      records.push({ key: historyKey(state.feed), value: state.history.encode() })
+    }
     return records
   }
 
   /** The disk refused them; what has changed since is not overwritten. */
   keepAgain(records: readonly KeyValue[]): void {
-    for (const { key, value } of records) if (!this.#records.has(key)) this.#records.set(key, value)
+    const kept = new Map(records.map(({ key, value }) => [key, value]))
+    for (const state of this.feeds.values()) if (kept.delete(historyKey(state.feed))) this.keepHistory(state)
+    for (const [key, value] of kept) if (!this.#records.has(key)) this.#records.set(key, value)
   }
 
   close(link: LinkState, reason: string): void {

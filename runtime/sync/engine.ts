@@ -199,7 +199,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   const commit = core.committing.get(input.ticket)
   if (!commit) return
   core.committing.delete(input.ticket)
-  core.keepAgain(commit.records ?? [])
+  if (commit.records !== undefined && commit.records.length > 0) core.keepAgain(commit.records)
   if (commit.drop?.head === null) core.isDropping = false
   else if (commit.drop) {
     const { state } = commit.drop

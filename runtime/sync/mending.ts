@@ -28,8 +28,11 @@ export function holesOf({ feed, head, history }: FeedState): SequenceSet {
 /** Asks for what is lacking, one neighbour after the other. */
 export function mendHoles<Token>(core: Core<Token>): void {
   for (const state of core.holed) {
+    const isDue = core.now.monotonicMs >= core.mendAt
+    // Some may have been declared dead since.
+    if (isDue) state.holes = holesOf(state)
     if (state.holes.isEmpty) core.holed.delete(state)
-    else if (core.now.monotonicMs >= core.mendAt) askFor(core, state)
+    else if (isDue) askFor(core, state)
   }
   if (core.holed.size > 0 && core.now.monotonicMs >= core.mendAt) core.mendAt = core.now.monotonicMs + ASK_MS
 }

@@ -31,7 +31,7 @@ const READ_BYTES = 262_144
 export function applySeals<Token>(core: Core<Token>): void {
   core.sealsAt = core.now.monotonicMs + core.history.beaconMs / 4
   for (const state of core.feeds.values()) {
-    const seal = core.surroundings.authority.sealOf(state.feed)
+    const seal = core.surroundings.authority.sealOf(state.feed.key)
     if (seal === Number.POSITIVE_INFINITY) continue
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
     if (!state.isCommitting && !core.cutting.has(state)) applySeal(core, state, seal)

@@ -111,7 +111,7 @@ export interface Authority {
   /** Who may write there, or is an administrator, and has not been retired; and the stamp above which its batches are. */
   writers(place: Space): readonly { readonly origin: string; readonly since: Hlc }[]
   /** The least sequence from which the feed is void unless all have confirmed more; Infinity when it isn't sealed. */
-  sealOf(feed: Feed): number
+  sealOf(feedKey: string): number
   /**
    * Whose acknowledgements settle the feed: members that may write there and were admitted before, and administrators, but
    * not its author. `below`: up to where a removed one counts whatever it signed.

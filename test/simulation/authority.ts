@@ -51,8 +51,8 @@ export class SimulatedAuthority implements Authority {
     return this.#members().filter(({ origin }) => !this.seals.isRemoved(origin))
   }
 
-  sealOf(feed: Feed): number {
-    return this.seals.of(feed.key)
+  sealOf(feedKey: string): number {
+    return this.seals.of(feedKey)
   }
 
   asked(feed: Feed): readonly Asked[] {

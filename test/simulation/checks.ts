@@ -1,4 +1,4 @@
-import { equal, latin1 } from '../../runtime/base/bytes.ts'
+import { equal, hex, latin1 } from '../../runtime/base/bytes.ts'
 import { OP_DELETE, type Batch, type Feed, type Ops } from '../../runtime/model/batch.ts'
 import { deadUnder } from '../../runtime/model/checkpoint.ts'
 import { cellsOfOp, writeOf } from '../../runtime/model/document.ts'
@@ -135,6 +135,7 @@ function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway): s
   const isAsked = ([cell]: [string, string]): boolean => !voided.has(cell.slice(0, cell.lastIndexOf(' ')))
   const expected = new Map([...naiveFold(valid)].filter(isAsked))
   const found = new Map([...liveCells(gateway.disk)].filter(isAsked))
+  for (const name of onceVoidDocuments(simulation)) voided.add(name)
   const resurrected = [...simulation.changedByDrops].filter(isAsked).map(([cell, how]) => `I3 "${cell}" on ${how}`)
   return [...differences('I2 oracle', expected, found, gateway.index), ...resurrected]
 }
@@ -153,6 +154,17 @@ function voidedDocuments(simulation: Simulation, gateway: SimulatedGateway, vali
     }
   }
   return voided
+}
+
+/** The documents of writes that some gateway took for void before it knew that all had confirmed them. */
+function* onceVoidDocuments(simulation: Simulation): Generator<string> {
+  for (const { feed, batches } of simulation.issued.values()) {
+    const from = simulation.cutFrom.get(hex(feed.id)) ?? Number.POSITIVE_INFINITY
+    for (const { batch, ops } of batches.values()) {
+      if (ops === null || batch.header.seq < from) continue
+      for (const { name } of writesOf(feed, batch, ops)) yield name
+    }
+  }
 }
 
 /** The hashes of the batches that lead to the gateway's head. */

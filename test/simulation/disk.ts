@@ -52,6 +52,7 @@ export class SimulatedDisk {
   readonly #cache: DiskAppend[] = []
   /** Where feeds stand when everything in the cache is taken. */
   #tails = new Map<string, ChainPosition>()
+  readonly #rotten = new Set<string>()
   #lsn = 0
 
   constructor(watch: DiskWatch) {
@@ -152,11 +153,17 @@ export class SimulatedDisk {
         held.bytes -= held.batches.get(seq)?.batch.bytes.length ?? 0
         held.batches.delete(seq)
         held.retained.deleteRange(seq, seq)
+        this.#rotten.add(`${held.feed.key} ${seq}`)
       }
       count += seqs.length
     }
     if (count > 0) this.#foldAll()
     return count
+  }
+
+  /** Something that was taken out as damaged has not come back. */
+  get isRotten(): boolean {
+    return this.#rotten.size > 0
   }
 
   #take(append: DiskAppend): void {
@@ -174,6 +181,7 @@ export class SimulatedDisk {
     if (!held.batches.has(seq)) held.bytes += batch.bytes.length
     held.batches.set(seq, { batch, ops })
     held.retained.add(seq)
+    this.#rotten.delete(`${feed.key} ${seq}`)
     held.lsn = ++this.#lsn
     if (place === undefined) held.head = { seq, hash: batch.hash, hlc }
     else if (place !== 'aside') held.head = place
@@ -192,6 +200,8 @@ export class SimulatedDisk {
       held.batches.delete(seq)
     }
     held.retained.delete(seqs)
+    for (const name of this.#rotten)
+      if (name.startsWith(feed.key) && seqs.has(Number(name.slice(feed.key.length)))) this.#rotten.delete(name)
     if (head) held.head = head
     if (touched.size === 0) return
     const before = liveCells(this, feed, touched)

@@ -123,6 +123,8 @@ export class Simulation implements World {
   readonly seen: string[] = []
   /** Cells that showed something else when dead batches left: none may, but where a voided write is involved. */
   readonly changedByDrops: Map<string, string> = new Map<string, string>()
+  /** By feed, the least sequence from which it was ever taken for void, if only for a while. */
+  readonly cutFrom: Map<string, number> = new Map<string, number>()
   /** Virtual time from the end of the faults until all were equal, by the minute. */
   convergedAfterMs = 0
   /** Small in half of the runs: there dead batches go before all have confirmed them. Not with seals, which may want them back. */
@@ -220,14 +222,19 @@ export class Simulation implements World {
     if (name === 'compacted' && 'again' in fields && Number(fields.again) > 0) this.note('operations told again')
     if (name === 'jumped') this.note('feed jumped')
     if (name === 'fork' && 'isProven' in fields) this.note('fork proven')
-    if (name === 'sealed') this.note('feed cut')
+    if (name === 'sealed') {
+      this.note('feed cut')
+      const { feed, cut } = fields as { readonly feed: string; readonly cut: number }
+      this.cutFrom.set(feed, Math.min(this.cutFrom.get(feed) ?? cut, cut))
+    }
     if (name === 'reissued') this.note('own writes made again')
     if (name === 'mended') this.note('holes mended')
   }
 
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
     if (feed.origin !== gateway.peerId) return this.#storedElsewhere(gateway, feed, batch)
-    const aheadMs = msOfHlc(batch.header.hlc) - gateway.latestWallMs
+    // A new member writes behind the stamp of its admission.
+    const aheadMs = msOfHlc(batch.header.hlc) - Math.max(gateway.latestWallMs, msOfHlc(gateway.since))
     if (gateway.trust > 0 && aheadMs > FUTURE_MS) {
       this.report(`I16 gateway ${gateway.index} stamped a batch ${aheadMs} ms after its clock`)
     }
@@ -244,8 +251,11 @@ export class Simulation implements World {
   }
 
   /** What is declared dead has been overtaken: nothing that anybody sees may change when it goes. */
-  dropped({ index }: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
+  dropped(gateway: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
+    const { index, disk } = gateway
     this.note('dead batches dropped')
+    // What overtook them may be among what rotted.
+    if (disk.isRotten) return
     for (const [cell, value] of before) {
       const now = after.get(cell)
       if (now !== value) this.changedByDrops.set(cell, `gateway ${index}: it was ${value}, is ${now}`)
