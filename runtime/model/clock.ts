@@ -1,5 +1,5 @@
 import { assert } from '../base/errors.ts'
-import { hlcFromMs, HLC_MAX, type Hlc } from './stamp.ts'
+import { hlcFromMs, HLC_MAX, LAST_MS, type Hlc } from './stamp.ts'
 
 /**
  * The clock of one author: strictly increasing over all its feeds, whatever the physical time does, and above every
@@ -20,7 +20,7 @@ export class HybridClock {
 
   /** A stamp above every earlier one. `physicalMs` is Unix time, possibly wrong. */
   next(physicalMs: number): Hlc {
-    const next = Math.max(this.#last + 1, hlcFromMs(physicalMs))
+    const next = Math.max(this.#last + 1, hlcFromMs(Math.min(physicalMs, LAST_MS)))
     assert(next < HLC_MAX, 'the hybrid clock has room')
     this.#last = next
     return next

@@ -6,6 +6,11 @@
 export type Hlc = number
 
 const EPOCH_MS = Date.UTC(2020, 0, 1)
+/**
+ * No physical clock is believed beyond this, in Unix milliseconds: the range ends in 2159, and nobody's stamp shall use up
+ * what is left of it for all.
+ */
+export const LAST_MS: number = Date.UTC(2100, 0, 1)
 const COUNTER = 2048
 export const HLC_MAX: Hlc = Number.MAX_SAFE_INTEGER
 

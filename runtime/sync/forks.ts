@@ -49,10 +49,11 @@ export function suspectFork<Token>(
   if (core.surroundings.authority.sealOf(state.feed.key) < seq) return
   core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, peerId: link.peerId })
   const high = Math.min(seq, state.tip.seq + 1)
-  if (high < 1) return
+  const first = among === null ? high : lastUpTo(among, high)
+  if (first < 1) return
   state.probe = { link, low: 0, high, theirs: null, asked: 0, askedAt: 0, step: 1, among }
   core.probing.add(state)
-  askProbe(core, state, state.probe, among === null ? high : lastUpTo(among, high))
+  askProbe(core, state, state.probe, first)
 }
 
 /** Asks a neighbour for one batch of our own feed that it holds and we don't know. */
@@ -143,7 +144,7 @@ function narrow<Token>(core: Core<Token>, state: FeedState, probe: Probe): void 
     core.behind.add(state)
     return
   }
-  if (probe.low > 0) return askProbe(core, state, probe, (probe.low + probe.high) >> 1)
+  if (probe.low > 0) return askProbe(core, state, probe, Math.floor((probe.low + probe.high) / 2))
   probe.step *= 2
   askProbe(core, state, probe, Math.max(1, probe.high - probe.step))
 }

@@ -46,7 +46,8 @@ export function answerPing<Token>(
 
 /** Bytes that were sent and never came will not come any more: they no longer count against the credit. */
 function noteLost(link: LinkState, sentBytes: number): void {
-  const lost = sentBytes - link.receivedBytes
+  // More than it may send it can't have sent.
+  const lost = Math.min(sentBytes, link.grantedBytes) - link.receivedBytes
   if (lost <= 0) return
   link.receivedBytes += lost
   link.consumedBytes += lost

@@ -1,3 +1,4 @@
+import { LAST_MS } from '../model/stamp.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
@@ -110,7 +111,8 @@ function isAheadElsewhere<Token>(core: Core<Token>, state: FeedState): boolean {
 
 function isDeferred<Token>(core: Core<Token>, state: FeedState): boolean {
   if (state.deferredUntilMs === 0) return false
-  if (core.now.trust > 0 && core.now.wallMs < state.deferredUntilMs) return true
+  const isBelieved = core.now.trust > 0 || state.deferredUntilMs > LAST_MS - TIMES.futureMs
+  if (isBelieved && core.now.wallMs < state.deferredUntilMs) return true
   state.deferredUntilMs = 0
   return false
 }

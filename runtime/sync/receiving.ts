@@ -4,7 +4,7 @@ import { sha256 } from '../crypto/hash.ts'
 import { FEED_KIND_SERIES, type Batch, type ChainPosition, type Ops } from '../model/batch.ts'
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
-import { msOfHlc } from '../model/stamp.ts'
+import { LAST_MS, msOfHlc } from '../model/stamp.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
@@ -99,6 +99,7 @@ function receiveFeed<Token>(core: Core<Token>, link: LinkState, message: Of<'fee
   const descriptor = decodeDescriptor(message.descriptor)
   if (!descriptor.ok) return core.close(link, `malformed feed descriptor: ${descriptor.error.message}`)
   const feed = feedOf(core.options.meshId, descriptor.value)
+  if (message.alias >= GATEWAY_LIMITS.feedsMax) return core.close(link, 'it numbers more feeds than there may be')
   if (!core.feeds.get(feed.key) && core.feeds.size >= GATEWAY_LIMITS.feedsMax) {
     return core.emit('batch-refused', { feed: hex(feed.id), why: 'too many feeds' })
   }
@@ -283,9 +284,10 @@ function refuse<Token>(
   return code
 }
 
-/** Only a gateway that may believe its clock can tell the future (protocol D15). */
+/** Only a gateway that may believe its clock can tell the future (protocol D15), but for what nobody will live to see. */
 function isFuture<Token>(core: Core<Token>, hlc: number): boolean {
-  return core.now.trust > 0 && msOfHlc(hlc) > core.now.wallMs + TIMES.futureMs
+  const ms = msOfHlc(hlc)
+  return ms > LAST_MS || (core.now.trust > 0 && ms > core.now.wallMs + TIMES.futureMs)
 }
 
 /** Not rejected: the feed waits here until the batch's time has come, so all gateways end in the same state. */

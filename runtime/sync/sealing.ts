@@ -126,7 +126,7 @@ function lastUntil<Token>(core: Core<Token>, state: FeedState, hlc: Hlc): number
   let low = 0
   let high = state.head.seq
   while (high - low > 1) {
-    const middle = (low + high) >> 1
+    const middle = Math.floor((low + high) / 2)
     const [bytes] = core.surroundings.batches(state.feed.key, middle, 0)
     const position = bytes === undefined ? null : positionOfBatch(bytes)
     if (position !== null && position.hlc <= hlc) low = Math.max(middle, position.seq)

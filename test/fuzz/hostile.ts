@@ -1,3 +1,4 @@
+import { GATEWAY_LIMITS } from '../../runtime/base/limits.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import type { Batch, Feed } from '../../runtime/model/batch.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
@@ -104,8 +105,13 @@ export class Hostile {
         const own = this.#feeds.map(({ descriptor }) => encodeDescriptor(descriptor))
         const descriptor = pick(this.#random, [...own, ...this.#descriptors])
         // Under its number, or under another.
-        const other = randomInteger(this.#random, 0, 2 ** 31)
-        return { type: 'feed', alias: this.#random() < 0.5 ? other : alias, descriptor, chain: [] }
+        const other = randomInteger(this.#random, 0, GATEWAY_LIMITS.feedsMax - 1)
+        return {
+          type: 'feed',
+          alias: this.#random() < 0.5 ? other : Math.min(alias, GATEWAY_LIMITS.feedsMax - 1),
+          descriptor,
+          chain: [],
+        }
       }
       case 1:
         return { type: 'have', entries: [[alias, seq, this.#hash8()]], marker: { lsn: seq, frames: this.#number() } }

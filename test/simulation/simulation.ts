@@ -431,7 +431,7 @@ export class Simulation implements World {
     gateway.incarnation = incarnation
     if (isNoticed) gateway.newIncarnation()
     this.schedule.after(randomInteger(this.random, 50, 10_000), () => {
-      if (!gateway.isGone) gateway.start()
+      if (!gateway.isUp && !gateway.isGone) gateway.start()
     })
   }
 
