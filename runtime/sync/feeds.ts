@@ -18,7 +18,7 @@ const BEGINNING: ChainPosition = { seq: 0, hash: new Uint8Array(32), hlc: 0 }
 export class FeedState {
   readonly feed: Feed
   readonly isOwn: boolean
-  readonly history: FeedHistory = new FeedHistory()
+  history: FeedHistory = new FeedHistory()
   /** What is being fetched beside the chain, so that the feed can jump; null when it isn't far behind. */
   fill: Fill | null = null
   /** Batches that should be here and aren't, and how often they were asked for. */

@@ -338,17 +338,19 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
     if (!state.isRewinding && beginFill(core, link, state, batch) === 'differs') differs(core, link, state, batch)
     return
   }
+  // Its feed was sealed while the signature was checked.
+  const isVoid = header.seq >= state.cut
   if (isValid && arrival.isMissing === true && takeMissing(core, state, batch)) {
     core.verified.push(arrival)
     return
   }
-  if (isValid && arrival.place === 'aside' && isWanted(state, header.seq)) {
+  if (isValid && !isVoid && arrival.place === 'aside' && isWanted(state, header.seq)) {
     core.verified.push(arrival)
     return fillOn(core, link, state, batch)
   }
   const isNext = header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
   const isFirst = typeof arrival.place === 'object' && header.seq > state.verified.seq
-  if (isValid && !state.isRewinding && (isFirst || (isNext && arrival.place === undefined))) {
+  if (isValid && !isVoid && !state.isRewinding && (isFirst || (isNext && arrival.place === undefined))) {
     state.verified = positionOf(batch)
     core.clock.observe(header.hlc)
     core.verified.push(arrival)

@@ -12,6 +12,7 @@ import { encodeDeterministic } from '../wire/deterministic.ts'
 import { beaconOf } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { historyKey, type FeedHistory } from './history.ts'
 import { signedCheckpoint } from './filling.ts'
 import { settle } from './statements.ts'
 
@@ -156,15 +157,17 @@ function hashAt<Token>(core: Core<Token>, state: FeedState, seq: number): Uint8A
 /** The feed goes back to where it was before the cut. Own writes that are void are kept to be made again. */
 function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void {
   const seqs = state.history.retained.within(cut, Number.MAX_SAFE_INTEGER)
-  const to = Math.min(cut - 1, completeTo(state, cut))
-  const head = to < state.head.seq ? positionAt(core, state, to) : state.head
-  const records: KeyValue[] = []
+  const history = historyBelow(core, state, cut)
+  const to = Math.min(cut - 1, completeTo(state, history, cut))
+  const head = to < state.head.seq ? positionAt(core, state, history, to) : state.head
+  const records: KeyValue[] = [{ key: historyKey(state.feed), value: history.encode() }]
   const voided = [...batchesFrom(core, state, cut)]
   const top = voided.at(-1)
   for (const { header, bytes } of voided.slice(0, VOID_KEPT)) {
     records.push({ key: `${voidPrefix(state)}${hex((top as Batch).hash.subarray(0, 8))}/${header.seq}`, value: bytes })
   }
   if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
+  core.verified = core.verified.filter((arrival) => arrival.state !== state)
   state.verified = head
   state.tip = head
   state.fill = null
@@ -177,13 +180,11 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
 /** The cut is on the disk. */
 export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: SequenceSet, head: ChainPosition): void {
   core.cutting.delete(state)
-  const { history } = state
-  history.retained.delete(seqs)
-  state.lastUntil.clear()
   const cut = Math.max(head.seq + 1, seqs.next(1) ?? 0)
-  const isVoid = history.applied !== null && history.applied.seq >= cut
-  history.cut(cut)
-  if (isVoid) for (const signed of checkpointsOf(core, state)) history.add(signed)
+  const history = historyBelow(core, state, cut)
+  history.retained.delete(seqs)
+  state.history = history
+  state.lastUntil.clear()
   if (history.pending.length > 0) core.pendingPlaces.add(placeOf(state.feed.descriptor))
   core.keepHistory(state)
   state.head = head
@@ -196,6 +197,22 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   core.emit('sealed', { feed: hex(state.feed.id), origin: state.feed.origin, cut, head: head.seq, void: seqs.size })
 }
 
+/**
+ * What is left of what is known of the feed's past. A void checkpoint that was applied gives way to the one before, which
+ * declares less dead and asks for less.
+ */
+function historyBelow<Token>(core: Core<Token>, state: FeedState, cut: number): FeedHistory {
+  const history = state.history.clone()
+  const wasApplied = (history.applied?.seq ?? 0) >= cut
+  history.cut(cut)
+  if (!wasApplied) return history
+  const older = [...checkpointsOf(core, state)].filter(({ seq }) => seq < cut)
+  const before = older.findLast(({ checkpoint }) => checkpoint.live.without(history.retained).isEmpty)
+  if (before) history.apply(before)
+  for (const signed of older) history.add(signed)
+  return history
+}
+
 function* checkpointsOf<Token>(core: Core<Token>, state: FeedState): Generator<SignedCheckpoint> {
   for (const batch of batchesFrom(core, state, 1)) {
     const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
@@ -204,20 +221,18 @@ function* checkpointsOf<Token>(core: Core<Token>, state: FeedState): Generator<S
 }
 
 /** As far as nothing is lacking under a checkpoint that is not void: a feed that jumped by a void one goes back behind it. */
-function completeTo(state: FeedState, cut: number): number {
-  const { applied, base, retained } = state.history
+function completeTo({ history: { base, retained } }: FeedState, after: FeedHistory, cut: number): number {
   if (base === null || base.seq < cut) return cut - 1
-  const floor = applied !== null && applied.seq < cut ? applied.checkpoint.floor : 1
-  return retained.runEnd(floor)
+  return retained.runEnd(after.applied?.checkpoint.floor ?? 1)
 }
 
-function positionAt<Token>(core: Core<Token>, state: FeedState, seq: number): ChainPosition {
+function positionAt<Token>(core: Core<Token>, state: FeedState, after: FeedHistory, seq: number): ChainPosition {
   if (seq < 1) return { seq: 0, hash: new Uint8Array(32), hlc: 0 }
   const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
   if (bytes !== undefined && seqOfBatch(bytes) === seq) return positionOfBatch(bytes)
   // It is dead, or there is none: the batch at the cut names it.
   const [next] = batchesFrom(core, state, seq + 1)
-  const before = [state.history.applied, state.history.base].find((signed) => signed?.checkpoint.before.seq === seq)
+  const before = [after.applied, after.base].find((signed) => signed?.checkpoint.before.seq === seq)
   if (before) return before.checkpoint.before
   return { seq, hash: next?.header.seq === seq + 1 ? next.header.prev : new Uint8Array(32), hlc: 0 }
 }

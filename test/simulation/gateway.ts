@@ -82,12 +82,13 @@ export class SimulatedGateway {
   failRate = 0
   /** The stamp of its admission. */
   since = 0
+  /** How often it was started. */
+  boots = 0
   /** It was removed, and doesn't come back. */
   isGone = false
   /** The latest time that its clock ever showed, in Unix milliseconds. */
   latestWallMs = 0
   readonly #world: World
-  #boot = 0
   #isSelfNews = false
   #flushedAt = 0
   #wakeAt = Number.POSITIVE_INFINITY
@@ -125,7 +126,7 @@ export class SimulatedGateway {
   }
 
   start(): void {
-    this.#boot += 1
+    this.boots += 1
     this.#learn()
     const floor = Math.max(this.since, ...this.disk.heads().map((head) => head.hlc))
     this.engine = new Engine<Pending>(
@@ -255,9 +256,9 @@ export class SimulatedGateway {
       case 'event':
         world.event(this.index, output.name, output.fields)
         if (output.name === 'incarnation-lost') {
-          const boot = this.#boot
+          const boot = this.boots
           world.schedule.after(100, () => {
-            if (this.#boot === boot && this.engine) this.renew()
+            if (this.boots === boot && this.engine) this.renew()
           })
         }
         return
@@ -266,9 +267,9 @@ export class SimulatedGateway {
 
   #commit(commit: Extract<Output<Pending>, { type: 'commit' }>): void {
     const { schedule, random } = this.#world
-    const boot = this.#boot
+    const boot = this.boots
     const answer = (act: () => void): void => {
-      if (this.engine && this.#boot === boot) act()
+      if (this.engine && this.boots === boot) act()
       this.#pump()
     }
     const isFailing = this.isDiskFull || (this.failRate > 0 && random() < this.failRate)
@@ -294,11 +295,11 @@ export class SimulatedGateway {
   #sleep(): void {
     const deadline = this.engine?.deadline ?? Number.POSITIVE_INFINITY
     if (deadline >= this.#wakeAt || deadline === Number.POSITIVE_INFINITY) return
-    const boot = this.#boot
+    const boot = this.boots
     this.#wakeAt = deadline
     this.#world.schedule.at(Math.max(deadline, this.#world.schedule.now + 1), () => {
       // An earlier deadline came up since, and was met.
-      if (this.#boot !== boot || !this.engine || this.#wakeAt !== deadline) return
+      if (this.boots !== boot || !this.engine || this.#wakeAt !== deadline) return
       this.#wakeAt = Number.POSITIVE_INFINITY
       this.engine.handle(this.now(), { type: 'time' })
       this.#pump()

@@ -137,6 +137,7 @@ export class Simulation implements World {
   readonly #liar: number
   readonly #hasRemovals: boolean
   readonly #members: Writer[] = []
+  readonly #cuts = new Set<string>()
   readonly #removals: Removal[] = []
   readonly #peerIds: string[] = []
   readonly #snapshots = new Map<SimulatedGateway, { readonly disk: SimulatedDisk; readonly incarnation: Uint8Array }>()
@@ -225,10 +226,18 @@ export class Simulation implements World {
     if (name === 'sealed') {
       this.note('feed cut')
       const { feed, cut } = fields as { readonly feed: string; readonly cut: number }
+      this.#notCutTwice(from, feed, cut)
       this.cutFrom.set(feed, Math.min(this.cutFrom.get(feed) ?? cut, cut))
     }
     if (name === 'reissued') this.note('own writes made again')
     if (name === 'mended') this.note('holes mended')
+  }
+
+  /** Once a gateway has taken out what is void it takes none of it again. */
+  #notCutTwice(from: number, feed: string, cut: number): void {
+    const name = `${this.#gateway(from).boots} ${from} ${feed} ${cut}`
+    if (this.#cuts.has(name)) this.report(`I14 gateway ${from} took batches from ${cut} on again, which are void`)
+    this.#cuts.add(name)
   }
 
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
