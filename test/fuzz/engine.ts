@@ -55,12 +55,12 @@ const TABLE_GROWTH_MAX = 1_500_000
  * Says well-formed things about few feeds on one link that stays up, numbers drawn anew each time: whatever the gateway
  * remembers of them must have a bound. Null, or what grew.
  */
-export function tableGrowth(seed: number): string | null {
+export async function tableGrowth(seed: number): Promise<string | null> {
   const world = new FuzzWorld(seed, 'well-formed')
   const bytes: number[] = []
   for (let part = 0; part < 3; part++) {
     for (let i = 0; i < TABLE_FRAMES / 2; i++) world.step()
-    bytes.push(heapBytes())
+    bytes.push(await heapBytes())
   }
   const [, early = 0, late = 0] = bytes
   const grown = late - early

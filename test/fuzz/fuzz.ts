@@ -89,11 +89,11 @@ class Run {
     for (let turn = 0; turn === 0 || !this.#options.isOver(this.#inputs); turn++) {
       for (const target of this.#options.targets) await this.#turn(target)
       this.#engineTurn()
-      heap.note()
+      await heap.note()
     }
-    const grown = heap.grown()
+    const grown = await heap.grown()
     if (grown > this.#options.growthMax) this.#fail('heap', `it grew by ${grown} bytes`, '')
-    const growth = tableGrowth(this.#options.seed)
+    const growth = await tableGrowth(this.#options.seed)
     if (growth !== null) this.#fail(ENGINE, growth, `tables, seed ${this.#options.seed}`)
   }
 
