@@ -31,6 +31,8 @@ export class FeedState {
   /** Up to where a sealed feed is settled, and the hashes by sequence of the branch on which it is; null when it isn't sealed. */
   settled: number | null = null
   branch: ReadonlyMap<number, string> | null = null
+  /** What lies beside its chain isn't what its author calls live: it may be of another branch. */
+  isDoubted: boolean = false
   /** Everyone asked has said what it holds of the sealed feed. */
   isSealFinal: boolean = true
   /** What we say ourselves to hold of it, and for which seal that was found. */

@@ -53,6 +53,8 @@ export class LinkState {
 
   // Receiving.
   /** Bytes of batches that came, and of those that are dealt with: on the disk, held already or refused. */
+  /** It holds no cursor of us, and wants to hear of every feed, even of its own. */
+  wantsAll = false
   receivedBytes = 0
   consumedBytes = 0
   grantedBytes = 0

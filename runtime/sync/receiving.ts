@@ -77,6 +77,7 @@ function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'he
   link.name = message.name
   link.version = message.version
   link.instance = message.instance
+  link.wantsAll = message.cursor === null
   link.greetAt = 0
   resumeCursors(core, link, message)
   for (const state of core.feeds.values()) if (state.lsn > link.confirmedLsn) link.pending.add(state)
@@ -374,6 +375,7 @@ export function fillOn<Token>(core: Core<Token>, link: LinkState, state: FeedSta
 /** What its author says is live isn't what is held here: there are two branches. */
 function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, checkpoint: Batch): void {
   const live = signedCheckpoint(checkpoint)?.checkpoint.live ?? null
+  state.isDoubted = state.settled !== null
   suspectFork(core, link, state, state.tip.seq, live)
   refuse(core, link, state, checkpoint.header.seq, 'fork')
 }

@@ -6,7 +6,7 @@ import type { SequenceSet } from '../model/sequences.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Hlc } from '../model/stamp.ts'
 import { decodeBatch, positionOfBatch, seqOfBatch } from '../wire/batch.ts'
-import { isCheckpoint } from '../wire/checkpoint.ts'
+import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
 import { beaconOf } from './beacons.ts'
@@ -54,7 +54,9 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   state.isRefused = false
   // Parts of a fill may lie beyond the head.
   const last = Math.max(state.tip.seq, state.history.retained.last)
-  const cut = partingOf(core, state, seal, last) ?? state.cut
+  const doubted = state.isDoubted ? Math.max(seal, state.tip.seq + 1) : null
+  state.isDoubted = false
+  const cut = partingOf(core, state, seal, last) ?? doubted ?? state.cut
   if (last >= cut) cutFeed(core, state, cut)
   else if (state.tip.seq < settlement.seq) restoreVoided(core, state)
 }
@@ -74,14 +76,44 @@ function partingOf<Token>(core: Core<Token>, state: FeedState, seal: number, las
 /** What was taken out here may be of the branch that is settled: it goes back as far as it continues. */
 function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
   if (state.tip.seq !== state.verified.seq) return
-  const voided = voidedOf(core, state).flat()
+  const branches = voidedOf(core, state)
+  const voided = branches.flat().filter((batch) => isOnBranch(state, batch))
+  const next = voided.some(({ header }) => header.seq === state.tip.seq + 1 && equal(header.prev, state.tip.hash))
+  if (!next) for (const branch of branches) if (jumpBack(core, state, branch)) break
   for (let seq = state.tip.seq + 1; seq < state.cut; seq++) {
     const batch = voided.find(({ header }) => header.seq === seq && equal(header.prev, state.tip.hash))
-    if (batch === undefined || !isOnBranch(state, batch)) return
+    if (batch === undefined) return
     state.tip = { seq, hash: batch.hash, hlc: batch.header.hlc }
     state.verified = state.tip
     core.verified.push({ link: null, state, batch })
   }
+}
+
+/** What was taken out may have come with a fill: its checkpoint lets the feed jump again, when all that it calls live is here. */
+function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly Batch[]): boolean {
+  const settled = branch.filter(({ header }) => header.seq < state.cut)
+  const hashes = new Map(settled.map(({ header, hash }) => [header.seq, hash]))
+  for (const batch of settled.toReversed()) {
+    const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+    if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1 || !isNamed(state, batch)) continue
+    const live = Array.from(signed.checkpoint.live.values(), (seq) => hashes.get(seq) ?? hashAt(core, state, seq))
+    if (live.includes(null) || !equal(rootOf(live as Uint8Array[]), signed.checkpoint.root)) continue
+    for (const part of settled) {
+      const { seq } = part.header
+      const isLacking = signed.checkpoint.live.has(seq) && !state.history.retained.has(seq)
+      if (isLacking) core.verified.push({ link: null, state, batch: part, place: 'aside' })
+    }
+    core.verified.push({ link: null, state, batch, place: signed.checkpoint.before })
+    state.verified = signed.checkpoint.before
+    state.tip = state.verified
+    return true
+  }
+  return false
+}
+
+/** Whether it is known to be of the branch that is settled. */
+function isNamed({ branch }: FeedState, { header, hash }: Batch): boolean {
+  return branch?.get(header.seq) === hex(hash.subarray(0, 8))
 }
 
 /** Whether a batch of a sealed feed is of the branch that is settled, as far as that is known. */

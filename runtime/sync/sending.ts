@@ -215,7 +215,7 @@ function isSent(link: LinkState, state: FeedState): boolean {
 function isNews<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
   const { seq } = state.head
   if (seq === 0 || !core.surroundings.authority.isShared(state.feed)) return false
-  return (link.told.get(state) ?? 0) < seq && link.peerHead(state) < seq
+  return (link.told.get(state) ?? 0) < seq && (link.wantsAll || link.peerHead(state) < seq)
 }
 
 function aliasOf<Token>(core: Core<Token>, link: LinkState, state: FeedState): number {

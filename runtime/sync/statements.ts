@@ -90,7 +90,8 @@ function chainOf(value: Value): Chain {
   const chain: Named[] = []
   for (const entry of value as readonly Value[]) {
     const [seq, hash8, hlc] = Array.isArray(entry) ? (entry as readonly Value[]) : []
-    if (typeof seq !== 'number' || !(hash8 instanceof Uint8Array) || typeof hlc !== 'number') return []
+    if (typeof seq !== 'number' || !(hash8 instanceof Uint8Array)) return []
+    if (typeof hlc !== 'number' && hlc !== null) return []
     if (seq <= (chain.at(-1)?.seq ?? 0)) return []
     chain.push({ seq, hash8: hex(hash8), hlc })
   }
@@ -118,5 +119,12 @@ function chainFrom(batches: readonly Batch[]): Chain {
   const named = batches.filter(({ header }, i) => {
     return i === 0 || i === batches.length - 1 || header.seq % stride === 0 || isCheckpoint(header)
   })
-  return named.map(({ header, hash }) => ({ seq: header.seq, hash8: hex(hash.subarray(0, 8)), hlc: header.hlc }))
+  const chain: Named[] = []
+  for (const { header, hash } of named) {
+    // One that is gone, being dead, is known by the next.
+    const isBeforeKnown = header.seq === 1 || header.seq - 1 === chain.at(-1)?.seq
+    if (!isBeforeKnown) chain.push({ seq: header.seq - 1, hash8: hex(header.prev.subarray(0, 8)), hlc: null })
+    chain.push({ seq: header.seq, hash8: hex(hash.subarray(0, 8)), hlc: header.hlc })
+  }
+  return chain
 }
