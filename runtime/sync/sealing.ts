@@ -54,7 +54,7 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   state.isRefused = false
   // Parts of a fill may lie beyond the head.
   const last = Math.max(state.tip.seq, state.history.retained.last)
-  const doubted = state.isDoubted ? Math.max(seal, state.tip.seq + 1) : null
+  const doubted = state.isDoubted ? state.tip.seq + 1 : null
   state.isDoubted = false
   const cut = partingOf(core, state, seal, last) ?? doubted ?? state.cut
   if (last >= cut) cutFeed(core, state, cut)

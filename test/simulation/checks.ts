@@ -150,7 +150,8 @@ function voidedDocuments(simulation: Simulation, gateway: SimulatedGateway, vali
       if (ops === null) continue
       const writes = writesOf(feed, batch, ops)
       if (chain.has(hash)) valid.push(...writes)
-      else for (const { name } of writes) voided.add(name)
+      if (!chain.has(hash) || isBehind(simulation, gateway, feed, batch))
+        for (const { name } of writes) voided.add(name)
     }
   }
   return voided
@@ -165,6 +166,17 @@ function* onceVoidDocuments(simulation: Simulation): Generator<string> {
       for (const { name } of writesOf(feed, batch, ops)) yield name
     }
   }
+}
+
+/** Of one that was copied or put back: stamped before what another of its incarnations had written when it was made. */
+function isBehind(
+  simulation: Simulation,
+  gateway: SimulatedGateway,
+  { key, origin }: Feed,
+  { header }: Batch,
+): boolean {
+  if (!simulation.copied.has(origin)) return false
+  return gateway.disk.heads().some(({ feed, hlc }) => feed.origin === origin && feed.key !== key && hlc > header.hlc)
 }
 
 /** The hashes of the batches that lead to the gateway's head. */

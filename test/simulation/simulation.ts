@@ -105,6 +105,7 @@ const CONVERGENCE_MINUTES = 20
 /** A mesh that is this busy never comes to rest. */
 const EVENTS_MAX = 4_000_000
 const SEEN_MAX = 10
+const CUTS_MAX = 3
 
 export class Simulation implements World {
   readonly scenario: Scenario
@@ -125,6 +126,8 @@ export class Simulation implements World {
   readonly changedByDrops: Map<string, string> = new Map<string, string>()
   /** By feed, the least sequence from which it was ever taken for void, if only for a while. */
   readonly cutFrom: Map<string, number> = new Map<string, number>()
+  /** Who was copied or put back: its clock may fall behind what it said in its beacons (protocol R14). */
+  readonly copied: Set<string> = new Set<string>()
   /** Virtual time from the end of the faults until all were equal, by the minute. */
   convergedAfterMs = 0
   /** Small in half of the runs: there dead batches go before all have confirmed them. Not with seals, which may want them back. */
@@ -137,7 +140,7 @@ export class Simulation implements World {
   readonly #liar: number
   readonly #hasRemovals: boolean
   readonly #members: Writer[] = []
-  readonly #cuts = new Set<string>()
+  readonly #cuts = new Map<string, number>()
   readonly #removals: Removal[] = []
   readonly #peerIds: string[] = []
   readonly #snapshots = new Map<SimulatedGateway, { readonly disk: SimulatedDisk; readonly incarnation: Uint8Array }>()
@@ -226,18 +229,19 @@ export class Simulation implements World {
     if (name === 'sealed') {
       this.note('feed cut')
       const { feed, cut } = fields as { readonly feed: string; readonly cut: number }
-      this.#notCutTwice(from, feed, cut)
+      this.#notCutAgain(from, feed, cut)
       this.cutFrom.set(feed, Math.min(this.cutFrom.get(feed) ?? cut, cut))
     }
     if (name === 'reissued') this.note('own writes made again')
     if (name === 'mended') this.note('holes mended')
   }
 
-  /** Once a gateway has taken out what is void it takes none of it again. */
-  #notCutTwice(from: number, feed: string, cut: number): void {
+  /** Once a gateway has taken out what is void it takes none of it again; another branch, perhaps, until it knows better. */
+  #notCutAgain(from: number, feed: string, cut: number): void {
     const name = `${this.#gateway(from).boots} ${from} ${feed} ${cut}`
-    if (this.#cuts.has(name)) this.report(`I14 gateway ${from} took batches from ${cut} on again, which are void`)
-    this.#cuts.add(name)
+    const times = (this.#cuts.get(name) ?? 0) + 1
+    this.#cuts.set(name, times)
+    if (times > CUTS_MAX) this.report(`I14 gateway ${from} took batches from ${cut} on again, which are void`)
   }
 
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
@@ -436,6 +440,7 @@ export class Simulation implements World {
     this.noteFault(isNoticed ? 'restored copy' : 'restored copy unnoticed')
     gateway.crash()
     this.stopped(gateway.index)
+    this.copied.add(gateway.peerId)
     gateway.disk = disk
     gateway.incarnation = incarnation
     if (isNoticed) gateway.newIncarnation()
@@ -450,12 +455,13 @@ export class Simulation implements World {
     const original = this.#pick(this.present)
     if (!this.#members.some(({ origin }) => origin === original.peerId)) return
     this.noteFault('cloned gateway')
+    this.copied.add(original.peerId)
     const index = this.gateways.length
     const clone = this.#addGateway(index, original.publicKey)
     clone.disk = original.disk.copy(clone.watch)
     clone.incarnation = original.incarnation
     clone.latestWallMs = original.latestWallMs
-    clone.since = original.since
+    clone.since = Math.max(original.since, ...clone.disk.heads().map(({ hlc }) => hlc))
     clone.start()
     const others = this.present.filter((other) => other.index < index && other !== original)
     for (let i = 0; i < 2; i++) this.#network.dial((others.length > 0 ? this.#pick(others) : original).index, index)
