@@ -18,7 +18,7 @@ import { differsFromOurs, isProbed, probeOwn, suspectFork, takeEvidence } from '
 import { takeMissing } from './mending.ts'
 import { answerDig, answerPing } from './pinging.ts'
 import { ask, considerFeed, considerRefused, prune } from './pulling.ts'
-import { isOnBranch } from './sealing.ts'
+import { isVoid } from './sealing.ts'
 
 /** Highest `minReader` that this version may fold; later batches are stored and forwarded, and change nothing here. */
 const READER_VERSION = 1
@@ -241,7 +241,7 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
     return differsFromOurs(core, state, batch) ? null : 'no evidence'
   }
   if (state.holes.has(header.seq)) return null
-  if (header.seq >= state.cut || !isOnBranch(state, batch)) {
+  if (isVoid(state, batch)) {
     nack(core, link, state, header.seq, 'sealed', 0)
     return 'sealed'
   }
@@ -339,19 +339,19 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
     if (!state.isRewinding && beginFill(core, link, state, batch) === 'differs') differs(core, link, state, batch)
     return
   }
-  // Its feed was sealed while the signature was checked.
-  const isVoid = header.seq >= state.cut
+  // Its feed may have been sealed while the signature was checked.
+  const isTaken = isValid && !isVoid(state, batch)
   if (isValid && arrival.isMissing === true && takeMissing(core, state, batch)) {
     core.verified.push(arrival)
     return
   }
-  if (isValid && !isVoid && arrival.place === 'aside' && isWanted(state, header.seq)) {
+  if (isTaken && arrival.place === 'aside' && isWanted(state, header.seq)) {
     core.verified.push(arrival)
     return fillOn(core, link, state, batch)
   }
   const isNext = header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
   const isFirst = typeof arrival.place === 'object' && header.seq > state.verified.seq
-  if (isValid && !isVoid && !state.isRewinding && (isFirst || (isNext && arrival.place === undefined))) {
+  if (isTaken && !state.isRewinding && (isFirst || (isNext && arrival.place === undefined))) {
     state.verified = positionOf(batch)
     core.clock.observe(header.hlc)
     core.verified.push(arrival)

@@ -50,7 +50,11 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   state.branch = settlement.branch
   state.settled = settlement.seq
   state.isSealFinal = isFinal
+  const cutBefore = state.cut
   state.cut = Math.max(seal, settlement.seq + 1)
+  if (cutBefore < state.cut) {
+    core.emit('settled', { feed: hex(state.feed.id), origin: state.feed.origin, cut: state.cut })
+  }
   state.isRefused = false
   // Parts of a fill may lie beyond the head.
   const last = Math.max(state.tip.seq, state.history.retained.last)
@@ -116,8 +120,13 @@ function isNamed({ branch }: FeedState, { header, hash }: Batch): boolean {
   return branch?.get(header.seq) === hex(hash.subarray(0, 8))
 }
 
+/** Whether a batch is beyond the cut of its feed, or of another branch than the one that is settled. */
+export function isVoid(state: FeedState, batch: Batch): boolean {
+  return batch.header.seq >= state.cut || !isOnBranch(state, batch)
+}
+
 /** Whether a batch of a sealed feed is of the branch that is settled, as far as that is known. */
-export function isOnBranch({ branch }: FeedState, { header, hash }: Batch): boolean {
+function isOnBranch({ branch }: FeedState, { header, hash }: Batch): boolean {
   const expected = branch?.get(header.seq)
   return expected === undefined || expected === hex(hash.subarray(0, 8))
 }
@@ -226,7 +235,14 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
     link.pending.add(state)
   }
   core.behind.add(state)
-  core.emit('sealed', { feed: hex(state.feed.id), origin: state.feed.origin, cut, head: head.seq, void: seqs.size })
+  core.emit('sealed', {
+    feed: hex(state.feed.id),
+    origin: state.feed.origin,
+    from: cut,
+    cut: state.cut,
+    head: head.seq,
+    void: seqs.size,
+  })
 }
 
 /**

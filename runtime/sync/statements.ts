@@ -1,5 +1,5 @@
 import { settlementOf, type Chain, type Named, type Settlement } from '../access/branches.ts'
-import { fromHex, hex } from '../base/bytes.ts'
+import { equal, fromHex, hex } from '../base/bytes.ts'
 import type { Batch } from '../model/batch.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
 import type { Value } from '../model/value.ts'
@@ -107,8 +107,12 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
   }
   const chains = [chainFrom(stored)]
   for (const voided of voidedOf(core, state)) {
-    const first = voided[0]?.header.seq ?? 0
-    chains.push(chainFrom([...stored.filter(({ header }) => header.seq < first && header.seq >= seal), ...voided]))
+    const first = (voided[0] as Batch).header
+    const trunk = stored.filter(({ header }) => header.seq < first.seq && header.seq >= seal)
+    const last = trunk.at(-1)
+    // What is stored now may be another branch than that which was taken out.
+    const isOne = last?.header.seq === first.seq - 1 && equal(last.hash, first.prev)
+    chains.push(chainFrom(isOne ? [...trunk, ...voided] : voided))
   }
   return chains.filter((chain) => chain.length > 0)
 }

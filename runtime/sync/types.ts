@@ -77,6 +77,7 @@ export type EngineEvent =
   | 'confirmed'
   | 'compacted'
   | 'sealed'
+  | 'settled'
   | 'incarnation-lost'
   | 'reissued'
   | 'mended'

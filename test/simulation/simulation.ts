@@ -105,7 +105,6 @@ const CONVERGENCE_MINUTES = 20
 /** A mesh that is this busy never comes to rest. */
 const EVENTS_MAX = 4_000_000
 const SEEN_MAX = 10
-const CUTS_MAX = 3
 
 export class Simulation implements World {
   readonly scenario: Scenario
@@ -140,6 +139,7 @@ export class Simulation implements World {
   readonly #liar: number
   readonly #hasRemovals: boolean
   readonly #members: Writer[] = []
+  /** From where on each gateway knows a feed to be void. */
   readonly #cuts = new Map<string, number>()
   readonly #removals: Removal[] = []
   readonly #peerIds: string[] = []
@@ -228,23 +228,21 @@ export class Simulation implements World {
     if (name === 'fork' && 'isProven' in fields) this.note('fork proven')
     if (name === 'sealed') {
       this.note('feed cut')
+      const { feed, from: first } = fields as { readonly feed: string; readonly from: number }
+      this.cutFrom.set(feed, Math.min(this.cutFrom.get(feed) ?? first, first))
+    }
+    if (name === 'sealed' || name === 'settled') {
       const { feed, cut } = fields as { readonly feed: string; readonly cut: number }
-      this.#notCutAgain(from, feed, cut)
-      this.cutFrom.set(feed, Math.min(this.cutFrom.get(feed) ?? cut, cut))
+      this.#cuts.set(`${this.#gateway(from).boots} ${from} ${feed}`, cut)
     }
     if (name === 'reissued') this.note('own writes made again')
     if (name === 'mended') this.note('holes mended')
   }
 
-  /** Once a gateway has taken out what is void it takes none of it again; another branch, perhaps, until it knows better. */
-  #notCutAgain(from: number, feed: string, cut: number): void {
-    const name = `${this.#gateway(from).boots} ${from} ${feed} ${cut}`
-    const times = (this.#cuts.get(name) ?? 0) + 1
-    this.#cuts.set(name, times)
-    if (times > CUTS_MAX) this.report(`I14 gateway ${from} took batches from ${cut} on again, which are void`)
-  }
-
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
+    const cut = this.#cuts.get(`${gateway.boots} ${gateway.index} ${hex(feed.id)}`) ?? Number.POSITIVE_INFINITY
+    if (batch.header.seq >= cut)
+      this.report(`I14 gateway ${gateway.index} took batch ${batch.header.seq}, which is void`)
     if (feed.origin !== gateway.peerId) return this.#storedElsewhere(gateway, feed, batch)
     // A new member writes behind the stamp of its admission.
     const aheadMs = msOfHlc(batch.header.hlc) - Math.max(gateway.latestWallMs, msOfHlc(gateway.since))
