@@ -68,9 +68,10 @@ async function suffer(mesh: SoakMesh, options: SoakOptions, stop: AbortSignal): 
   const convergedMs = await convergence(mesh.gateways, stop)
   sampled.abort()
   const failures = [...faults.failures, ...samples.failures]
+  // What an interrupted one has not finished proves nothing.
   if (stop.aborted) failures.push('It was interrupted')
-  if (convergedMs === null) failures.push(`Digests were not equal ${CONVERGED_MS_MAX} ms after the last fault`)
-  const lost = await lostOf(mesh.gateways, load.acknowledged)
+  else if (convergedMs === null) failures.push(`Digests were not equal ${CONVERGED_MS_MAX} ms after the last fault`)
+  const lost = stop.aborted ? [] : await lostOf(mesh.gateways, load.acknowledged)
   failures.push(...lost)
   if (load.writes === 0) failures.push('Nothing was acknowledged')
   return {
