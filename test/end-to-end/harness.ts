@@ -36,6 +36,12 @@ export interface StartOptions {
   readonly bootstrap?: readonly string[]
   readonly port?: number
   readonly set?: readonly string[]
+  /** The address it listens on, 127.0.0.1 when not given. */
+  readonly host?: string
+  /** The command and its arguments that run it, such as `ip netns exec NAME`. */
+  readonly within?: readonly string[]
+  /** Ctrl-C is then for whoever started it. */
+  readonly detached?: boolean
 }
 
 export class GatewayProcess {
@@ -56,12 +62,28 @@ export class GatewayProcess {
     return this.#child?.pid ?? 0
   }
 
+  get isRunning(): boolean {
+    return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
   /** Resolves when it serves. Keeps its port from one start to the next. */
   async start(options: StartOptions = {}): Promise<void> {
-    const settings = [`broker.listen=["mqtt://127.0.0.1:${options.port ?? this.port}"]`, ...(options.set ?? [])]
+    const settings = [`broker.listen=["mqtt://${options.host ?? '127.0.0.1'}:${options.port ?? this.port}"]`]
+    settings.push(...(options.set ?? []))
     if (options.bootstrap) settings.push(`mesh.bootstrap=${JSON.stringify(options.bootstrap)}`)
-    const args = [MAIN, 'run', '--json', '--dir', this.dir, ...settings.flatMap((setting) => ['--set', setting])]
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const within = [...(options.within ?? []), process.execPath, MAIN]
+    const args = [
+      ...within.slice(1),
+      'run',
+      '--json',
+      '--dir',
+      this.dir,
+      ...settings.flatMap((setting) => ['--set', setting]),
+    ]
+    const child = spawn(within[0] as string, args, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: options.detached ?? false,
+    })
     this.#child = child
     const ready = new Promise<number>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`The gateway in ${this.dir} was not ready in time`)), READY_MS)
