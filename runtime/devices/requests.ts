@@ -1,5 +1,6 @@
 import { MarramError, codeOf, sentenceOf } from '../base/errors.ts'
 import type { Fields } from '../model/value.ts'
+import { namedWritesOf } from '../model/writes.ts'
 import type { Operations, Query } from '../ports/operations.ts'
 
 /** Request and response over MQTT: `marram/request/<operation>` is answered on `marram/response/<operation>`. */
@@ -18,6 +19,7 @@ const HANDLERS: { readonly [operation: string]: Handler } = {
       replace: request['replace'] === true,
     }),
   delete: (operations, request) => operations.delete(text(request, 'collection'), text(request, 'key')),
+  batch: (operations, request) => operations.batch(text(request, 'collection'), namedWritesOf(request['writes'])),
   get: (operations, request) => {
     const key = text(request, 'key')
     const document = operations.get(text(request, 'collection'), key)

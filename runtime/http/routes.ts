@@ -1,6 +1,7 @@
 import { MarramError, sentenceOf } from '../base/errors.ts'
 import { HTTP_LIMITS } from '../base/limits.ts'
 import type { Fields } from '../model/value.ts'
+import { namedWritesOf } from '../model/writes.ts'
 import type { InviteOptions } from '../ports/operations.ts'
 import { answerJson, type Exchange } from './exchange.ts'
 import { importDocuments } from './importing.ts'
@@ -32,6 +33,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['GET', 'collections/{collection}/changes', streamChanges],
   ['GET', 'collections/{collection}/export', exportDocuments],
   ['POST', 'collections/{collection}/import', importDocuments],
+  ['POST', 'collections/{collection}/batch', async (exchange) => answerJson(exchange, await batch(exchange))],
   ['GET', 'collections/{collection}/documents', answerPage],
   ['GET', 'collections/{collection}/documents/{key}', (exchange) => answerJson(exchange, get(exchange))],
   ['GET', 'collections/{collection}/documents/{key}/links', walkFrom],
@@ -104,6 +106,11 @@ async function put(exchange: Exchange, replace: boolean): Promise<unknown> {
 
 async function remove({ operations, collection, key }: Exchange): Promise<unknown> {
   return operations.delete(collection, key)
+}
+
+async function batch(exchange: Exchange): Promise<unknown> {
+  const { writes } = (await objectOf(exchange)) as { writes?: unknown }
+  return exchange.operations.batch(exchange.collection, namedWritesOf(writes))
 }
 
 async function invite(exchange: Exchange): Promise<unknown> {

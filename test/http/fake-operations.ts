@@ -1,6 +1,7 @@
 import { MarramError } from '../../runtime/base/errors.ts'
 import type { Fields } from '../../runtime/model/value.ts'
 import type {
+  BatchWrite,
   DocumentView,
   InviteOptions,
   Operations,
@@ -26,8 +27,13 @@ export class FakeOperations implements Operations {
   #wake: () => void = () => {}
   #events: WatchEvent[] = []
 
-  async batch(): Promise<{ readonly stamp: string }> {
-    throw new MarramError('not-supported', 'Cannot write a batch over HTTP')
+  async batch(collection: string, writes: readonly BatchWrite[]): Promise<{ readonly stamp: string }> {
+    let stamp = ''
+    for (const { key, fields } of writes) {
+      const receipt = fields ? await this.put(collection, key, fields) : await this.delete(collection, key)
+      stamp = receipt.stamp
+    }
+    return { stamp }
   }
 
   async put(collection: string, key: string, fields: Fields, options: PutOptions = {}): Promise<Receipt> {

@@ -28,6 +28,31 @@ test('PATCH merges, PUT replaces, GET reads, DELETE deletes', async (t) => {
   assert.equal((await ask(dir, 'GET', path)).status, 404)
 })
 
+test('a batch writes and deletes by key; one line that is not understood refuses all of it', async (t) => {
+  const { dir } = await openDoor(t)
+  const batch = (writes: unknown): ReturnType<typeof ask> =>
+    ask(dir, 'POST', 'collections/climate/batch', JSON.stringify({ writes }))
+  const document = (key: string): ReturnType<typeof ask> => ask(dir, 'GET', `collections/climate/documents/${key}`)
+  assert.equal((await batch([{ key: 'a', value: { n: 1 } }])).status, 200)
+  assert.equal(
+    (
+      await batch([
+        { key: 'b', value: { n: 2 } },
+        { key: 'a', value: null },
+      ])
+    ).status,
+    200,
+  )
+  assert.deepEqual(json((await document('b')).text), { key: 'b', value: { n: 2 } })
+  assert.equal((await document('a')).status, 404)
+  for (const wrong of [{ key: 'b' }, { key: 'b', value: [1] }, { value: null }, null, 'b']) {
+    assert.equal((await batch([{ key: 'c', value: { n: 3 } }, wrong])).status, 400, JSON.stringify(wrong))
+  }
+  assert.equal((await batch({ key: 'c' })).status, 400)
+  assert.equal((await document('b')).status, 200)
+  assert.equal((await document('c')).status, 404)
+})
+
 test('every key has an address of its own: slashes, spaces, dots, percent signs', async (t) => {
   const { dir, operations } = await openDoor(t)
   const keys = ['hall 7/sensor-7', '.', '..', '%2F', 'a?b#c', 'ü', '../status']
