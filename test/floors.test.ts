@@ -27,6 +27,7 @@ const HOUSE: House = {
   driver: { floor: 6, builtins: ['node:fs'] },
   'gateway.ts': { floor: 7 },
   'offline.ts': { floor: 7 },
+  'backup.ts': { floor: 7 },
   'repair.ts': { floor: 7 },
   'setup.ts': { floor: 7 },
   'index.ts': { floor: 8 },

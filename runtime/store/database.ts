@@ -165,6 +165,11 @@ export class Database implements Base {
     }
   }
 
+  /** Copies the last committed state into the empty folder `dir`, without what is free in it. */
+  async backup(dir: string): Promise<void> {
+    await this.#root.backup(dir, true)
+  }
+
   /** Closing writes, and to write after a failed commit makes LMDB abort the process: then it is left as it is. */
   async close(): Promise<void> {
     if (!this.#hasFailed) await this.#root.close()

@@ -90,6 +90,27 @@ export class DiskStore extends TableStore {
     await this.#sweep
   }
 
+  /**
+   * Copies LMDB, with everything that has taken effect by now, into the empty folder `dir`. No sweep runs meanwhile: the
+   * copy's mark is true of all of it. Rejects when the disk is full or has failed.
+   */
+  async backup(dir: string): Promise<void> {
+    while (this.#sweep !== null || this.#parts.state.unsweptBytes > 0) {
+      await this.sweep()
+      if (this.#isFull || this.#failure !== null) throw this.#failure ?? this.#fullError()
+      if (this.#closing !== null) throw new MarramError('closed', `Cannot back up "${this.#parts.dir}": it is closed`)
+    }
+    const copied = this.#parts.database.backup(dir)
+    // A sweep of its own kind: the next one waits for it.
+    this.#sweep = copied
+      .catch(() => {})
+      .finally(() => {
+        this.#sweep = null
+        this.flusher.pump()
+      })
+    await copied
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= this.#close())
   }

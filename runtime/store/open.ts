@@ -178,6 +178,26 @@ async function renewRing(
   return { shape, position, oldest: 0 }
 }
 
+/** Makes the copy of a store that a backup left in `dir` a store of its own: with an empty log and a new instance. */
+export async function adoptCopy(dir: string): Promise<void> {
+  const database = new Database(dir, false)
+  try {
+    checkFormat(dir, required(database.get('meta', FORMAT_KEY), 'its format'))
+    const old = sound(decodeRingShape(required(database.get('meta', RING_KEY), 'the shape of its log')))
+    const { lsn } = sound(decodeMark(required(database.get('meta', MARK_KEY), 'its mark')))
+    const shape = { ...old, salt: newSalt() }
+    const position = createRing(dir, shape)
+    flushFolder(dir)
+    const slice = new Slice()
+    putMeta(slice, shape, position, lsn)
+    slice.put('meta', INSTANCE_KEY, randomBytes(8))
+    await database.commit(slice)
+    await database.flushed()
+  } finally {
+    await database.close()
+  }
+}
+
 function newSalt(): number {
   return randomBytes(4).readUInt32BE()
 }

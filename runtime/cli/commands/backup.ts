@@ -1,0 +1,32 @@
+import type { Command } from 'commander'
+import { backupGateway, restoreGateway } from '../../backup.ts'
+import { run } from '../context.ts'
+
+export function addBackupCommands(program: Command): void {
+  program
+    .command('backup')
+    .description('write all that a stopped gateway has stored to one new file')
+    .argument('<file>', 'the file to make')
+    .option('--with-identity', 'with the secret keys: whoever has the file can then be this gateway')
+    .addHelpText('after', '\nExample:\n  marram backup greenhouse.backup --with-identity')
+    .action((file: string, options: { withIdentity?: boolean }, command: Command) =>
+      run(command, async (context) => {
+        const hasKeys = options.withIdentity === true
+        const bytes = await backupGateway(context.dir, file, hasKeys)
+        const keys = hasKeys ? 'It holds the SECRET KEYS of this gateway: keep it safe' : 'The keys are not in it'
+        context.print({ file, bytes, identity: hasKeys }, `${bytes} bytes written to ${file}. ${keys}.`)
+      }),
+    )
+  program
+    .command('restore')
+    .description('put a backup into the data directory of a stopped gateway, which goes on as a new incarnation')
+    .argument('<file>', 'what "marram backup" made')
+    .option('--force', 'in the place of the data that is there')
+    .addHelpText('after', '\nExample:\n  marram restore greenhouse.backup')
+    .action((file: string, options: { force?: boolean }, command: Command) =>
+      run(command, async (context) => {
+        await restoreGateway(context.dir, file, options.force === true)
+        context.print({ restored: true }, 'Restored. What was written since the backup comes back from the neighbours.')
+      }),
+    )
+}
