@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { hex, fromHex } from '../../runtime/base/bytes.ts'
+import { hex } from '../../runtime/base/bytes.ts'
+import { readMark, writeMark } from '../../runtime/identity/mark.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { emptyDocument, mergePut, type Document, type Write } from '../../runtime/model/document.ts'
 import type { Value } from '../../runtime/model/value.ts'
@@ -23,7 +27,10 @@ import {
 } from '../../runtime/store/layout.ts'
 import { compareUtf8 } from '../../runtime/store/order.ts'
 import { sealRecord } from '../../runtime/store/ring-record.ts'
+import { decodeCursor, encodeCursor } from '../../runtime/sync/cursors.ts'
+import { FeedHistory } from '../../runtime/sync/history.ts'
 import { Author } from '../contract/author.ts'
+import { golden } from '../golden/read.ts'
 
 const { feed } = new Author('golden')
 const write = (seq: number, index: number): Write => ({ hlc: 1_000_000 + seq, index, origin: feed.origin, feed, seq })
@@ -61,7 +68,7 @@ describe('format 1 on the disk', () => {
   test('a document', () => {
     const document = goldenDocument()
     const bytes = encoded((writer) => encodeDocument(writer, { document, contribution: 1n }, () => 5))
-    assert.equal(hex(bytes), GOLDEN.document)
+    assert.equal(hex(bytes), hex(golden('disk/document')))
     const decoded = decodeDocument(bytes, (number) => (number === 5 ? feed : undefined))
     assert.ok(decoded.ok)
     assert.deepEqual(decoded.value, { document, contribution: 1n })
@@ -69,18 +76,18 @@ describe('format 1 on the disk', () => {
   })
 
   test('a document’s part in the digest', () => {
-    assert.equal(contributionOf(space, 'kitchen', goldenDocument()).toString(16), GOLDEN.contribution)
+    assert.equal(contributionOf(space, 'kitchen', goldenDocument()).toString(16), hex(golden('disk/contribution')))
     assert.equal(contributionOf(space, 'kitchen', { ...emptyDocument(), deleted: write(1, 0) }), 0n)
   })
 
   test('a head, a space, a mark and the shape of the ring', () => {
-    assert.equal(hex(encodeHead(head)), GOLDEN.head)
+    assert.equal(hex(encodeHead(head)), hex(golden('disk/head')))
     assert.deepEqual(decodeHead(encodeHead(head), feed), { ok: true, value: head })
-    assert.equal(hex(encodeSpace(space)), GOLDEN.space)
+    assert.equal(hex(encodeSpace(space)), hex(golden('disk/space')))
     assert.deepEqual(decodeSpace(encodeSpace(space)), { ok: true, value: space })
-    assert.equal(hex(encodeMark(mark)), GOLDEN.mark)
+    assert.equal(hex(encodeMark(mark)), hex(golden('disk/mark')))
     assert.deepEqual(decodeMark(encodeMark(mark)), { ok: true, value: mark })
-    assert.equal(hex(encodeRingShape(shape)), GOLDEN.ring)
+    assert.equal(hex(encodeRingShape(shape)), hex(golden('disk/ring')))
     assert.deepEqual(decodeRingShape(encodeRingShape(shape)), { ok: true, value: shape })
   })
 
@@ -95,7 +102,7 @@ describe('format 1 on the disk', () => {
     writer.record('peer/b', null)
     const record = writer.finish()
     sealRecord(record, mark.position, shape.salt)
-    assert.equal(hex(record), GOLDEN.record)
+    assert.equal(hex(record), hex(golden('disk/record')))
     assert.deepEqual(hex(stored), '010708')
     const entries = [...readEntries(record.subarray(18))].map((entry) =>
       JSON.stringify(entry, (_, item: unknown) => (item instanceof Uint8Array ? hex(item) : item)),
@@ -105,8 +112,41 @@ describe('format 1 on the disk', () => {
     assert.equal(entries[6], '{"type":"record","key":"peer/b","value":null}')
   })
 
+  test('the mark beside the key', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'marram-mark-'))
+    try {
+      const content = { incarnation: '0011223344556677', lsn: 300, hlc: 2 ** 52 }
+      mkdirSync(join(dir, 'identity'))
+      writeMark(dir, content)
+      assert.equal(readFileSync(join(dir, 'identity/mark'), 'hex'), hex(golden('disk/mark-file')))
+      writeFileSync(join(dir, 'identity/mark'), golden('disk/mark-file'))
+      assert.deepEqual(readMark(dir), content)
+    } finally {
+      rmSync(dir, { recursive: true })
+    }
+  })
+
+  test('records of the engine: a cursor and what is known of a feed’s past', () => {
+    const cursor = { instance: new Uint8Array(8).fill(5), lsn: 300 }
+    assert.equal(hex(encodeCursor(cursor)), hex(golden('disk/cursor')))
+    assert.deepEqual(decodeCursor(golden('disk/cursor')), cursor)
+    const history = new FeedHistory()
+    const checkpoint = {
+      floor: 1,
+      live: new SequenceSet(),
+      root: head.hash,
+      before: head,
+      deps: [],
+      dropsTombstones: false,
+    }
+    history.decode(golden('disk/history'), (seq) => ({ seq, hlc: seq, checkpoint }))
+    assert.deepEqual([history.applied?.seq, history.base?.seq, history.preJump], [5, 5, 3])
+    assert.deepEqual([history.keptBytes, history.compactedSeq, history.pending[0]?.seq], [100, 4, 9])
+    assert.equal(hex(history.encode()), hex(golden('disk/history')))
+  })
+
   test('a document cut or damaged anywhere is a failure, never a throw', () => {
-    const bytes = fromHex(GOLDEN.document) as Uint8Array
+    const bytes = golden('disk/document')
     const feedOf = (number: number): typeof feed | undefined => (number === 5 ? feed : undefined)
     for (let i = 0; i < bytes.length; i++) assert.equal(decodeDocument(bytes.subarray(0, i), feedOf).ok, false)
     fc.assert(
@@ -188,15 +228,3 @@ function unsigned(value: Value): unknown {
     JSON.stringify({ value }, (_, item: unknown) => (item instanceof Uint8Array ? { hex: hex(item) } : item)),
   )
 }
-
-const GOLDEN = {
-  document:
-    '03ac0200000000000000000000000000000000000000000000000000000000000000010501c1843d00040502c2843d010b74656d70657261747572650540358000000000000004726f6f6d06066bc3bc6368650503c3843d00026f6e020504c4843d0004676f6e6500',
-  contribution: 'cb3d21c900dff464af008852f3f3bcafe91d63259680f38ec3540e58e8d0a5fa',
-  head: '0701010101010101010101010101010101010101010101010101010101010101018080808080808008ac02c0c4070201020400',
-  space: '07636c696d617465056e6f7274680200000000000000000000000000000000000000000000000000000000000000ff',
-  mark: 'f0a204028040deadbeefac02',
-  ring: '048080800401020304',
-  record:
-    '00000052000000011170deadbeefda10ccf5010102090902010301070805010201050601020006ac0203030303030303030303030303030303030303030303030303030303030303030907010202020500000306706565722f6101010406706565722f62',
-} as const
