@@ -73,6 +73,7 @@ export async function restoreGateway(dir: string, path: string, isForced: boolea
   const lock = takeLock(dir)
   const data = join(dir, 'data')
   const copy = join(dir, 'data-restored')
+  const replaced = join(dir, 'data-replaced')
   try {
     if (existsSync(data) && !isForced)
       throw new MarramError(
@@ -87,12 +88,15 @@ export async function restoreGateway(dir: string, path: string, isForced: boolea
     const before = readMark(dir)
     // A mark of another incarnation than the store's: the gateway begins a new one.
     writeMark(dir, { incarnation: newIncarnation(), lsn: 0, hlc: Math.max(hlc, before?.hlc ?? 0) })
-    rmSync(data, { recursive: true, force: true })
-    renameSync(copy, data)
-    flushFolder(dir)
     if (!hasIdentity(dir))
       for (const name of IDENTITY_FILES)
         if (identity[name] !== undefined) writeDurably(join(dir, 'identity', name), identity[name])
+    // Power may go at any moment: one of the two is always whole.
+    rmSync(replaced, { recursive: true, force: true })
+    if (existsSync(data)) renameSync(data, replaced)
+    renameSync(copy, data)
+    flushFolder(dir)
+    rmSync(replaced, { recursive: true, force: true })
   } catch (error) {
     throw asMarramError(error, path)
   } finally {
@@ -157,10 +161,19 @@ async function readHeader(input: FileHandle, path: string): Promise<{ header: He
   const start = await bytesAt(input, 0, HEADER_BYTES_MAX)
   const end = start.indexOf('\n', MAGIC.length)
   if (start.indexOf(MAGIC) !== 0 || end < 0) throw damaged(path)
+  const header = parseHeader(start.toString('utf8', MAGIC.length, end))
+  if (header === null) throw damaged(path)
+  return { header, length: end + 1 }
+}
+
+function parseHeader(text: string): Header | null {
   try {
-    return { header: JSON.parse(start.toString('utf8', MAGIC.length, end)) as Header, length: end + 1 }
+    const header = JSON.parse(text) as Partial<Header> | null
+    const { meshId, hlc, identity } = header ?? {}
+    if (typeof meshId !== 'string' || !Number.isSafeInteger(hlc) || typeof identity !== 'object') return null
+    return Object.values(identity).every((content) => typeof content === 'string') ? (header as Header) : null
   } catch {
-    throw damaged(path)
+    return null
   }
 }
 

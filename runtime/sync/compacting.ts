@@ -104,14 +104,19 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
     const { pruneGraceMs, tombstoneGraceMs } = core.history
     const nowMs = core.now.trust > 0 ? core.now.wallMs : msOfHlc(core.clock.last)
     // What all have confirmed of a forked feed may still come, with stamps of any age.
-    const isFinal = core.feeds.in(place).every(({ isSealFinal }) => isSealFinal)
-    const stable = !isFinal
+    const stable = !core.feeds.in(place).every((feed) => isWhole(core, feed))
       ? 0
       : Math.min(stableBelow(core, place, collection, partition), hlcFromMs(nowMs - tombstoneGraceMs))
     state.history.compactedAt = core.now.monotonicMs
     return new Compaction(state, hlcFromMs(nowMs - pruneGraceMs), stable)
   }
   return null
+}
+
+/** What will ever be settled of a sealed feed is known and here. */
+function isWhole<Token>(core: Core<Token>, { feed, settled, isSealFinal, head, cut }: FeedState): boolean {
+  if (settled === null) return core.surroundings.authority.sealOf(feed.key) === Number.POSITIVE_INFINITY
+  return isSealFinal && head.seq >= cut - 1
 }
 
 /** When the feed has doubled since the last time; and now and then for the sake of its tombstones. */

@@ -37,6 +37,8 @@ export const TIMES = {
   askMsMax: 30_000,
   /** A cursor that moved is stored with the next commit, or by itself after so long. */
   saveCursorMs: 30_000,
+  /** Records that the disk refused wait so long, if nothing else goes to the disk before. */
+  refusedMs: 1_000,
   /** Batches stamped more than this ahead of a trusted clock wait until their time has come. */
   futureMs: 300_000,
 } as const
@@ -143,6 +145,7 @@ export class Core<Token> {
   /** Small records that the next commit takes along. */
   readonly #records = new Map<string, Uint8Array | null>()
   readonly #histories = new Set<FeedState>()
+  #refusedUntil = 0
   #tickets = 0
 
   constructor(
@@ -222,6 +225,7 @@ export class Core<Token> {
 
   /** Records to store now: those that were kept, and all cursors that moved when a commit goes out anyway. */
   dueRecords(isCommitting: boolean): KeyValue[] {
+    if (!isCommitting && this.now.monotonicMs < this.#refusedUntil) return []
     for (const link of this.links.values()) {
       if (isCommitting || this.now.monotonicMs >= link.saveCursorAt) this.keepCursor(link)
     }
@@ -238,6 +242,7 @@ export class Core<Token> {
 
   /** The disk refused them; what has changed since is not overwritten. */
   keepAgain(records: readonly KeyValue[]): void {
+    this.#refusedUntil = this.now.monotonicMs + TIMES.refusedMs
     const kept = new Map(records.map(({ key, value }) => [key, value]))
     for (const state of this.feeds.values()) if (kept.delete(historyKey(state.feed))) this.keepHistory(state)
     for (const [key, value] of kept) if (!this.#records.has(key)) this.#records.set(key, value)

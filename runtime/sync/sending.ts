@@ -71,8 +71,12 @@ function sendFeed<Token>(core: Core<Token>, link: LinkState, state: FeedState, s
     skipToLow(core, link, state, subscription)
     const batches: Uint8Array[] = []
     let bytes = 0
-    for (const batch of core.surroundings.batches(state.feed.key, subscription.next, room)) {
+    const stored = core.surroundings.batches(state.feed.key, subscription.next, room)
+    if (stored.length === 0) return true
+    for (const batch of stored) {
       const isNext = seqOfBatch(batch) === subscription.next && subscription.next <= state.head.seq
+      // What is lacking here stops this feed only.
+      if (!isNext && batches.length === 0) return true
       if (bytes + batch.length > room || !isNext) break
       batches.push(batch)
       bytes += batch.length

@@ -31,8 +31,8 @@ const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 class Malformed extends Error {}
 
 /** Bytewise order of encoded integer keys: unsigned ascending, then negative towards minus infinity. */
-function orderOf(key: number): number {
-  return key >= 0 ? key : 2 ** 53 - key
+function compareKeys(a: number, b: number): number {
+  return a >= 0 && b >= 0 ? a - b : b - a
 }
 
 /** One buffer for all that is ever encoded: nothing is encoded while something else is. */
@@ -72,7 +72,7 @@ class Writer {
 
   #map(map: ReadonlyMap<number, Item>): void {
     this.#head(5, map.size)
-    for (const key of [...map.keys()].sort((a, b) => orderOf(a) - orderOf(b))) {
+    for (const key of [...map.keys()].sort(compareKeys)) {
       this.item(key)
       this.item(map.get(key) as Item)
     }
@@ -159,12 +159,12 @@ class Reader {
   #map(length: number, depth: number): Map<number, Item> {
     this.#checkCount(length)
     const map = new Map<number, Item>()
-    let last = -1
+    let last: number | null = null
     for (let i = 0; i < length; i++) {
       const key = this.item(depth + 1)
       if (typeof key !== 'number') throw new Malformed('map keys must be integers')
-      if (orderOf(key) <= last) throw new Malformed('map keys must be distinct and in order')
-      last = orderOf(key)
+      if (last !== null && compareKeys(last, key) >= 0) throw new Malformed('map keys must be distinct and in order')
+      last = key
       map.set(key, this.item(depth + 1))
     }
     return map
