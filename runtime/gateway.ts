@@ -4,6 +4,7 @@ import { equal, fromHex, hex, utf8 } from './base/bytes.ts'
 import { codeOf, MarramError, sentenceOf } from './base/errors.ts'
 import { createBroker } from './broker/broker.ts'
 import { usersOf } from './broker/users-file.ts'
+import { tlsIdentity, type TlsIdentity } from './certificates/identity.ts'
 import { peerIdOf } from './crypto/identity.ts'
 import { createSigner, createVerifier } from './crypto/signature.ts'
 import { createDeviceDoor, type DeviceDoor } from './devices/door.ts'
@@ -15,9 +16,10 @@ import { loadIdentity, saveMembership, type Identity, type MeshMembership } from
 import { takeLock, type Lock } from './identity/lock.ts'
 import { chooseIncarnation, newIncarnation, readMark, writeMark } from './identity/mark.ts'
 import { checkedProfile, keepProfile, loadProfile } from './identity/profile-file.ts'
+import { tlsFileOf } from './identity/tls-file.ts'
 import { enrol } from './mesh/enrolling.ts'
 import { Mesh } from './mesh/mesh.ts'
-import { reachableAddresses } from './mesh/reachable.ts'
+import { namesOfThisMachine, reachableAddresses } from './mesh/reachable.ts'
 import { mesh8 } from './mesh/topics.ts'
 import type { Capability } from './model/capability.ts'
 import type { Document } from './model/document.ts'
@@ -161,6 +163,7 @@ export class Gateway {
   #ended!: (ended: Ended) => void
   #failure: Ended = { code: null, reason: null }
   #listeners: readonly string[] = []
+  #tls: TlsIdentity | null = null
 
   constructor(options: GatewayOptions, identity: Identity, parsed: ParsedProfile, lock: Lock) {
     this.#options = options
@@ -201,7 +204,8 @@ export class Gateway {
     this.#control = await createControlServer({ operations: this.#operations, dir: this.#options.dir, log: this.#log })
     await this.#members.publishOwn(this.#name)
     await this.#door.start(this.#broker as Broker)
-    this.#log.info('ready', { peerId: this.#peerId, listeners: this.#listeners, version: VERSION })
+    const certificate = this.#tls?.fingerprint
+    this.#log.info('ready', { peerId: this.#peerId, listeners: this.#listeners, certificate, version: VERSION })
     for (const warning of this.#warnings()) this.#log.warn('warning', { message: warning })
     this.#every(HEALTH_MS, () => this.#door.publishHealth())
     this.#every(MARK_MS, () => this.#writeMark())
@@ -433,8 +437,10 @@ export class Gateway {
 
   async #openBroker(): Promise<void> {
     const { listen, anonymous, maxPacketBytes, sessions } = this.#profile.broker
+    if (listen.some(({ protocol }) => protocol === 'mqtts')) this.#tls = await this.#tlsIdentity()
     this.#broker = await createBroker({
       listen,
+      tls: this.#tls,
       mesh8: mesh8(this.#identity.mesh.meshId),
       peerId: this.#peerId,
       users: usersOf(this.#usersPath, this.#log),
@@ -452,6 +458,15 @@ export class Gateway {
       log: this.#log,
     })
     this.#listeners = this.#broker.listeners()
+  }
+
+  #tlsIdentity(): Promise<TlsIdentity> {
+    return tlsIdentity({
+      file: tlsFileOf(this.#options.dir),
+      peerId: this.#peerId,
+      names: namesOfThisMachine(this.#peerId),
+      onDamaged: (reason) => this.#log.error('certificate-made-anew', { reason }),
+    })
   }
 
   /** Asks to be admitted until the mesh has said yes or no; devices are served meanwhile. */
@@ -598,6 +613,7 @@ export class Gateway {
       wallMs: this.#clock.wallMs(),
       profile: { id: this.#profile.id, revision: this.#profile.revision },
       listeners: this.#listeners,
+      certificate: this.#tls?.fingerprint ?? null,
       clock: { class: this.#clock.trust(), hlc: view.clock },
       waitingWrites: view.waitingWrites,
       broker: this.#broker?.status() ?? null,

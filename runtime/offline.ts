@@ -63,6 +63,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           wallMs: Date.now(),
           profile: { id: profile.id, revision: profile.revision },
           listeners: [],
+          certificate: null,
           clock: { class: 0, hlc: 0 },
           waitingWrites: 0,
           broker: null,

@@ -19,6 +19,11 @@ const HOUSE: House = {
   store: { floor: 5, packages: ['lmdb'] },
   broker: { floor: 5, packages: ['aedes', 'aedes-persistence'] },
   mesh: { floor: 5, packages: ['mqtt'] },
+  certificates: {
+    floor: 5,
+    builtins: ['node:crypto', 'node:net'],
+    packages: ['@peculiar/x509', 'reflect-metadata'],
+  },
   devices: { floor: 5, builtins: [] },
   identity: { floor: 5, builtins: ['node:fs', 'node:path'] },
   observe: { floor: 5, packages: ['pino'] },

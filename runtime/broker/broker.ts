@@ -1,9 +1,10 @@
-import type { Server, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { Aedes, type AuthenticateError, type PublishPacket, type Subscription } from 'aedes'
 import { sentenceOf } from '../base/errors.ts'
 import { BROKER_LIMITS } from '../base/limits.ts'
 import type { Broker, BrokerHandler, BrokerStatus, FrameGate, OutgoingMessage } from '../ports/broker.ts'
 import type { Log } from '../ports/log.ts'
+import type { Address } from '../profile/address.ts'
 import {
   forgetDuplicates,
   mayPublish,
@@ -18,7 +19,7 @@ import { judgeDelivery } from './delivery.ts'
 import { DocumentAnswers } from './documents.ts'
 import { Neighbours } from './frames.ts'
 import { Connections, guardReads } from './guard.ts'
-import { listen, type ListenAddress } from './listen.ts'
+import { listen, type Listener, type TlsCredentials } from './listen.ts'
 import { Logins, type LoginRules } from './logins.ts'
 import { DurablePersistence } from './persistence.ts'
 import type { SessionLimits } from './sessions.ts'
@@ -29,7 +30,9 @@ import { Refusals } from './refusals.ts'
 import { WatchedDocuments } from './watched.ts'
 
 export interface BrokerOptions extends LoginRules {
-  readonly listen: readonly ListenAddress[]
+  readonly listen: readonly Address[]
+  /** What `mqtts` listeners show; null when there are none. */
+  readonly tls: TlsCredentials | null
   /** 8 hexadecimal characters of the mesh id. */
   readonly mesh8: string
   readonly peerId: string
@@ -55,7 +58,7 @@ const HERE = 'marram'
 
 /**
  * Opens the listeners. Before, what clients that were lost with the last run wanted said is said. Rejects with
- * `port-in-use`, `bad-profile`, `not-supported`, and with what the store rejects with.
+ * `port-in-use`, `bad-profile`, and with what the store rejects with.
  */
 export async function createBroker(options: BrokerOptions): Promise<Broker> {
   const broker = new EmbeddedBroker(options)
@@ -79,8 +82,7 @@ class EmbeddedBroker implements Broker {
   readonly #refusals: Refusals
   readonly #watched = new WatchedDocuments()
   readonly #connections = new Connections()
-  readonly #servers: Server[] = []
-  readonly #addresses: string[] = []
+  readonly #listeners: Listener[] = []
   readonly #aedes: Aedes
   readonly #inside: AedesInside
   #routed = 0
@@ -134,7 +136,11 @@ class EmbeddedBroker implements Broker {
   }
 
   listeners(): readonly string[] {
-    return this.#addresses
+    return this.#listeners.map(({ address }) => address)
+  }
+
+  useCredentials(tls: TlsCredentials): void {
+    for (const listener of this.#listeners) listener.useCredentials(tls)
   }
 
   status(): BrokerStatus {
@@ -145,7 +151,7 @@ class EmbeddedBroker implements Broker {
   async close(): Promise<void> {
     this.#isClosing = true
     clearInterval(this.#ageTimer)
-    for (const server of this.#servers) server.close()
+    for (const { server } of this.#listeners) server.close()
     this.#persistence.wills.keep()
     await new Promise<void>((resolve) => this.#aedes.close(resolve))
     this.#connections.destroyAll()
@@ -184,21 +190,21 @@ class EmbeddedBroker implements Broker {
     await this.#persistence.wills.forget(will)
   }
 
-  async #listen(address: ListenAddress): Promise<void> {
-    const listener = await listen(address, (socket) => this.#accept(socket))
+  async #listen(address: Address): Promise<void> {
+    const listener = await listen({
+      address,
+      tls: this.#options.tls,
+      admit: (socket) => !this.#isClosing && this.#connections.admit(socket),
+      serve: (socket) => this.#serve(socket),
+    })
     listener.server.on('error', (error) =>
       this.#options.log.error('broker-listener-failed', { address: listener.address, message: error.message }),
     )
-    this.#servers.push(listener.server)
-    this.#addresses.push(listener.address)
+    this.#listeners.push(listener)
   }
 
-  #accept(socket: Socket): void {
-    socket.on('error', () => socket.destroy())
-    if (this.#isClosing || !this.#connections.admit(socket)) {
-      socket.destroy()
-      return
-    }
+  #serve(socket: Socket): void {
+    if (this.#isClosing) return void socket.destroy()
     const client = this.#aedes.handle(socket) as BrokerClient
     client.filters = new Set()
     client.lane = new Lane()

@@ -23,6 +23,7 @@ const GROUPS: readonly Group[] = [
   { names: ['export'], load: async () => (await import('./commands/export.ts')).addExportCommand },
   { names: ['profile'], load: async () => (await import('./commands/profile.ts')).addProfileCommands },
   { names: ['user'], load: async () => (await import('./commands/user.ts')).addUserCommands },
+  { names: ['certificate'], load: async () => (await import('./commands/certificate.ts')).addCertificateCommand },
   { names: ['verify'], load: async () => (await import('./commands/verify.ts')).addVerifyCommand },
   { names: ['backup', 'restore'], load: async () => (await import('./commands/backup.ts')).addBackupCommands },
 ]

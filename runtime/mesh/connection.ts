@@ -1,8 +1,11 @@
-import { connect as connectSocket, type Socket } from 'node:net'
+import { connect as connectSocket, isIP, type Socket } from 'node:net'
+import { connect as connectTls, TLSSocket } from 'node:tls'
 import { MqttClient } from 'mqtt'
+import { equal } from '../base/bytes.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
+import { pinOf } from '../crypto/pin.ts'
+import type { Address } from '../profile/address.ts'
 import { PacketLengthGuard } from '../wire/packet-length.ts'
-import type { BrokerAddress } from './address.ts'
 
 /** A connection to a neighbour's broker: frames out to one topic, frames in from our inbox. */
 export interface Connection {
@@ -12,7 +15,9 @@ export interface Connection {
 }
 
 export interface ConnectionOptions {
-  readonly address: BrokerAddress
+  readonly address: Address
+  /** What the listener's certificate must hold where TLS is spoken; null takes any, for who is there is proven inside. */
+  readonly pin: Uint8Array | null
   readonly user: string
   readonly password: Uint8Array
   readonly clientId: string
@@ -37,57 +42,97 @@ const PACKET_BYTES_MAX = PROTOCOL_LIMITS.frameBytesMax + 1_024
  * of the client's stores or reconnecting is used.
  */
 export function openConnection(options: ConnectionOptions): Connection {
-  let socket: Socket | null = null
+  const { address, pin } = options
+  const socket =
+    address.protocol === 'mqtts'
+      ? openTls(address)
+      : connectSocket({ host: address.host, port: address.port, noDelay: true })
+  let client: MqttClient | null = null
   let isClosed = false
-  const client = new MqttClient(
-    () => {
-      socket = connectSocket({ host: options.address.host, port: options.address.port, noDelay: true })
-      guard(socket)
-      return socket
-    },
-    {
-      protocolVersion: 4,
-      clientId: options.clientId,
-      username: options.user,
-      password: Buffer.from(options.password),
-      clean: true,
-      manualConnect: true,
-      reconnectPeriod: 0,
-      connectTimeout: CONNECT_MS,
-      keepalive: KEEPALIVE_SECONDS,
-      queueQoSZero: false,
-      resubscribe: false,
-      timerVariant: 'native',
-    },
-  )
   const closed = (reason: string): void => {
     if (isClosed) return
     isClosed = true
-    client.end(true)
-    socket?.destroy()
+    clearTimeout(deadline)
+    client?.end(true)
+    socket.destroy()
     options.onClosed(reason)
   }
-  client.on('error', (error) => closed(error.message))
-  client.on('close', () => closed('the connection was closed'))
-  client.on('connect', () => {
-    client.subscribe(options.inbox, { qos: 0 }, (error, granted) => {
-      if (error) closed(error.message)
-      else if (granted?.some(({ qos }) => qos >= 128)) closed('the broker refused our inbox')
-      else if (!isClosed) options.onReady()
+  const deadline = setTimeout(() => closed('the connection took too long'), CONNECT_MS)
+  socket.on('error', (error) => closed(error.message))
+  socket.on('close', () => closed('the connection was closed'))
+  const speak = (): void => {
+    client = clientOver(socket, options)
+    client.on('error', (error) => closed(error.message))
+    client.on('close', () => closed('the connection was closed'))
+    client.on('connect', () => {
+      clearTimeout(deadline)
+      client?.subscribe(options.inbox, { qos: 0 }, (error, granted) => {
+        if (error) closed(error.message)
+        else if (granted?.some(({ qos }) => qos >= 128)) closed('the broker refused our inbox')
+        else if (!isClosed) options.onReady()
+      })
     })
-  })
-  client.on('message', (_topic, payload) => {
-    if (!isClosed) options.onFrame(new Uint8Array(payload))
-  })
-  client.connect()
+    client.on('message', (_topic, payload) => {
+      if (!isClosed) options.onFrame(new Uint8Array(payload))
+    })
+    client.connect()
+  }
+  // Nothing of ours is said before the certificate was seen.
+  if (socket instanceof TLSSocket) {
+    socket.once('secureConnect', () => {
+      if (isPinned(socket, pin)) speak()
+      else closed('its certificate is another than its address record says')
+    })
+  } else speak()
   return {
     send: (payload) => {
-      if (isClosed || !socket || socket.writableLength > BUFFERED_BYTES_MAX) return false
+      if (isClosed || !client || socket.writableLength > BUFFERED_BYTES_MAX) return false
       client.publish(options.outbox, asBuffer(payload), { qos: 0 })
       return true
     },
     close: () => closed('closed by us'),
   }
+}
+
+function clientOver(socket: Socket, { clientId, user, password }: ConnectionOptions): MqttClient {
+  const stream = (): Socket => {
+    guard(socket)
+    return socket
+  }
+  return new MqttClient(stream, {
+    protocolVersion: 4,
+    clientId,
+    username: user,
+    password: Buffer.from(password),
+    clean: true,
+    manualConnect: true,
+    reconnectPeriod: 0,
+    connectTimeout: CONNECT_MS,
+    keepalive: KEEPALIVE_SECONDS,
+    queueQoSZero: false,
+    resubscribe: false,
+    timerVariant: 'native',
+  })
+}
+
+/**
+ * Whose certificate it is doesn't matter: a board without a clock could not judge one, and the handshake inside proves who
+ * is there. So none is asked for a name or a date.
+ */
+function openTls({ host, port }: Address): TLSSocket {
+  const socket = connectTls({
+    host,
+    port,
+    minVersion: 'TLSv1.3',
+    rejectUnauthorized: false,
+    ...(isIP(host) === 0 && !host.includes('%') && { servername: host }),
+  })
+  return socket.setNoDelay(true)
+}
+
+function isPinned(socket: TLSSocket, pin: Uint8Array | null): boolean {
+  const certificate = socket.getPeerX509Certificate()
+  return certificate !== undefined && (pin === null || equal(pinOf(certificate), pin))
 }
 
 /** What a hostile broker sends is cut off before the client's parser gathers it. */

@@ -3,7 +3,7 @@ import type { Random } from '../base/random.ts'
 import type { LinkKeyPair } from '../crypto/noise.ts'
 import type { LinkPeer } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
-import type { BrokerAddress } from './address.ts'
+import type { Address } from '../profile/address.ts'
 import { BackOff } from './back-off.ts'
 import { Channel, type RemoteProof } from './channel.ts'
 import { openConnection, type Connection } from './connection.ts'
@@ -13,7 +13,7 @@ import { inboxFilter, inboxTopic } from './topics.ts'
 
 export interface DiallerOptions {
   readonly mesh: LinkTable
-  readonly address: BrokerAddress
+  readonly address: Address
   /** The address as configured. */
   readonly text: string
   readonly meshId: Uint8Array
@@ -112,6 +112,7 @@ class Attempt {
     this.#deadline.unref()
     this.#connection = openConnection({
       address: options.address,
+      pin: null,
       ...options.login(),
       inbox: inboxFilter(meshId, peerId),
       outbox: inboxTopic(meshId, 'broker', peerId),

@@ -2,10 +2,10 @@ import { equal } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { isAdmissibleKey, createSigner, createVerifier } from '../crypto/signature.ts'
 import { peerIdOf, randomClientId, type DeviceKeys } from '../crypto/identity.ts'
+import { parseAddress, type Address } from '../profile/address.ts'
 import { verifyChain } from '../wire/capability.ts'
 import type { Invite } from '../wire/invite.ts'
 import { decodeMessages, encodeMessages } from '../wire/message.ts'
-import { parseAddress, type BrokerAddress } from './address.ts'
 import { Channel, isProvenBy, type RemoteProof } from './channel.ts'
 import { openConnection, type Connection } from './connection.ts'
 import { drawSession } from './session-number.ts'
@@ -71,7 +71,7 @@ export async function enrol(options: JoinOptions): Promise<JoinOutcome> {
   return outcome
 }
 
-function enrolAt(options: JoinOptions, address: BrokerAddress): Promise<JoinOutcome> {
+function enrolAt(options: JoinOptions, address: Address): Promise<JoinOutcome> {
   return new Promise((resolve) => {
     new Enrolment(options, address, resolve)
   })
@@ -84,7 +84,7 @@ class Enrolment {
   readonly #connection: Connection
   readonly #deadline: NodeJS.Timeout
 
-  constructor(options: JoinOptions, address: BrokerAddress, resolve: (outcome: JoinOutcome) => void) {
+  constructor(options: JoinOptions, address: Address, resolve: (outcome: JoinOutcome) => void) {
     this.#options = options
     this.#resolve = resolve
     const { keys, invite } = options
@@ -104,6 +104,7 @@ class Enrolment {
     )
     this.#connection = openConnection({
       address,
+      pin: null,
       user: JOIN_USER,
       password: invite.inviteId,
       clientId: randomClientId(),

@@ -1,5 +1,5 @@
 import { connectAsync } from 'mqtt'
-import type { BrokerAddress } from './address.ts'
+import type { HostPort } from '../profile/address.ts'
 
 /** An ordinary MQTT client that publishes: what the demonstration's devices are made of. */
 export interface Publisher {
@@ -8,7 +8,7 @@ export interface Publisher {
   close(): Promise<void>
 }
 
-export async function openPublisher({ host, port }: BrokerAddress, clientId: string): Promise<Publisher> {
+export async function openPublisher({ host, port }: HostPort, clientId: string): Promise<Publisher> {
   const client = await connectAsync({ host, port, clientId, protocolVersion: 4, clean: true, reconnectPeriod: 500 })
   client.on('error', () => {})
   return {

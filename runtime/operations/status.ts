@@ -23,6 +23,7 @@ export interface Observed {
   readonly wallMs: number
   readonly profile: { readonly id: string; readonly revision: number }
   readonly listeners: readonly string[]
+  readonly certificate: string | null
   readonly clock: { readonly class: ClockClass; readonly hlc: number }
   readonly waitingWrites: number
   readonly broker: BrokerStatus | null
@@ -66,6 +67,7 @@ export function statusOf(seen: Observed): StatusView {
     uptime: Math.round((Date.now() - seen.startedAt) / 1_000),
     profile: seen.profile,
     listeners: seen.listeners,
+    certificate: seen.certificate,
     collections: Object.fromEntries([...seen.collections].filter(([, { count }]) => count > 0)),
     links: { up: seen.links.filter(({ isGreeted }) => isGreeted).length, ...seen.totals },
     lag: lags.reduce((worst, lag) => (lag.batches > worst.batches ? lag : worst), NO_LAG),

@@ -39,6 +39,8 @@ export interface Broker {
   isWatched(collection: string): boolean
   /** The addresses it really listens on, as `mqtt://host:port`. */
   listeners(): readonly string[]
+  /** TLS listeners show this to connections from now on; PEM. */
+  useCredentials(tls: { readonly key: string; readonly certificate: string }): void
   status(): BrokerStatus
   close(): Promise<void>
 }

@@ -170,6 +170,8 @@ export interface StatusView {
   readonly uptime: number
   readonly profile: { readonly id: string; readonly revision: number }
   readonly listeners: readonly string[]
+  /** SHA-256 of the certificate that devices are given to trust (`AA:BB:…`); null without a TLS listener. */
+  readonly certificate: string | null
   readonly collections: { readonly [name: string]: { readonly count: number; readonly digest: string } }
   /** Links that are up, and bytes over links since start. */
   readonly links: { readonly up: number; readonly bytesSent: number; readonly bytesReceived: number }

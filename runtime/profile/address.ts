@@ -4,7 +4,7 @@ export type Protocol = 'mqtt' | 'mqtts'
 
 const DEFAULT_PORTS = { mqtt: 1883, mqtts: 8883 } as const
 
-/** Where a broker listens or is dialled. IPv6 hosts are without brackets. */
+/** Where a broker listens or is dialled. IPv6 hosts are without brackets; a link-local one names its interface: `fe80::1%eth0`. */
 export interface Address {
   readonly protocol: Protocol
   readonly host: string
@@ -19,7 +19,7 @@ export interface HostPort {
 /** `mqtt://10.0.0.2:1883`, `mqtt://[::]:1883`, `mqtts://gateway.example`: 1883 or 8883 where no port is named. */
 export function parseAddress(text: string): Result<Address> {
   const [, protocol, host = '', port] =
-    /^(mqtts?):\/\/(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?$/.exec(text) ?? []
+    /^(mqtts?):\/\/(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]{1,15})?\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?$/.exec(text) ?? []
   if (protocol !== 'mqtt' && protocol !== 'mqtts') {
     return fail(
       'bad-request',

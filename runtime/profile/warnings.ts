@@ -9,9 +9,7 @@ import type { Json } from './tree.ts'
  */
 const NOT_BUILT: readonly { readonly key: string; readonly isUsed?: (value: Json) => boolean }[] = [
   { key: 'storage.encryption', isUsed: (value) => value !== 'none' },
-  { key: 'broker.listen.*', isUsed: isTls },
   { key: 'mesh.discovery.*', isUsed: (value) => value !== 'bootstrap' },
-  { key: 'mesh.bootstrap.*', isUsed: isTls },
   { key: 'mesh.relays.*' },
   { key: 'mesh.superPeer', isUsed: (value) => value === true },
   { key: 'mesh.silentAfter' },
@@ -42,10 +40,6 @@ export function warningsOf(profile: DeviceProfile): string[] {
     warnings.push('open-broker: "broker.anonymous" lets everyone who reaches the broker write without a login')
   }
   return warnings
-}
-
-function isTls(value: Json): boolean {
-  return typeof value === 'string' && value.startsWith('mqtts:')
 }
 
 function found(

@@ -35,6 +35,7 @@ export async function openBroker(options: Partial<BrokerOptions> = {}): Promise<
   const { store = createMemoryStore() } = options
   const broker = await createBroker({
     listen: [{ protocol: 'mqtt', host: '127.0.0.1', port: 0 }],
+    tls: null,
     mesh8: MESH8,
     peerId: PEER_ID,
     users: () => new Map(),

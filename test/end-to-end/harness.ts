@@ -38,6 +38,7 @@ export interface StartOptions {
   readonly set?: readonly string[]
   /** The address it listens on, 127.0.0.1 when not given. */
   readonly host?: string
+  readonly protocol?: 'mqtt' | 'mqtts'
   /** The command and its arguments that run it, such as `ip netns exec NAME`. */
   readonly within?: readonly string[]
   /** Ctrl-C is then for whoever started it. */
@@ -68,7 +69,8 @@ export class GatewayProcess {
 
   /** Resolves when it serves. Keeps its port from one start to the next. */
   async start(options: StartOptions = {}): Promise<void> {
-    const settings = [`broker.listen=["mqtt://${options.host ?? '127.0.0.1'}:${options.port ?? this.port}"]`]
+    const { protocol = 'mqtt', host = '127.0.0.1', port = this.port } = options
+    const settings = [`broker.listen=["${protocol}://${host}:${port}"]`]
     settings.push(...(options.set ?? []))
     if (options.bootstrap) settings.push(`mesh.bootstrap=${JSON.stringify(options.bootstrap)}`)
     const within = [...(options.within ?? []), process.execPath, MAIN]

@@ -117,6 +117,7 @@ export class FakeOperations implements Operations {
       uptime: 7,
       profile: { id: 'gateway', revision: 3 },
       listeners: ['mqtt://127.0.0.1:1883'],
+      certificate: null,
       collections: Object.fromEntries(collections) as StatusView['collections'],
       links: { up: 1, bytesSent: 2_048, bytesReceived: 1_024 },
       lag: { batches: 0, bytes: 0, seconds: 0 },

@@ -109,7 +109,10 @@ test('keys whose part is not built are named where they stand, those left at res
   assert.deepEqual(notBuiltYet({ collections: { a: { kind: 'series', fields: { t: { unit: 'V', max: 5 } } } } }), [
     'collections.a.fields.t.max',
   ])
-  assert.deepEqual(notBuiltYet({ broker: { listen: ['mqtt://a', 'mqtts://b'] }, bridge: [] }), ['broker.listen[1]'])
+  assert.deepEqual(notBuiltYet({ mesh: { relays: ['mqtts://a', 'mqtts://b'] }, bridge: [] }), [
+    'mesh.relays[0]',
+    'mesh.relays[1]',
+  ])
 })
 
 test('a broker that lets everyone write is warned of', () => {

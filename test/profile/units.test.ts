@@ -47,6 +47,7 @@ test('addresses are taken apart and put together again', () => {
     ['mqtt://[::]:1883', { protocol: 'mqtt', host: '::', port: 1883 }],
     ['mqtts://relay.example:8884', { protocol: 'mqtts', host: 'relay.example', port: 8884 }],
     ['mqtt://10.0.0.2:0', { protocol: 'mqtt', host: '10.0.0.2', port: 0 }],
+    ['mqtt://[fe80::1%eth0.10]:1883', { protocol: 'mqtt', host: 'fe80::1%eth0.10', port: 1883 }],
   ]
   for (const [text, address] of table) {
     assert.deepEqual(parseAddress(text), { ok: true, value: address })
@@ -69,6 +70,8 @@ test('what is not an address is refused', () => {
     'mqtt://u:p@a:1',
     'mqtt://a:1/x',
     'mqtt://::1:1',
+    'mqtt://[fe80::1%]:1',
+    'mqtt://[fe80::1%a/b]:1',
   ]) {
     assert.ok(!parseAddress(text).ok, text)
   }

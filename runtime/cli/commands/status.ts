@@ -47,6 +47,9 @@ function statusText(status: StatusView): string {
     `${status.name || status.peerId} (${status.peerId}) in mesh ${status.mesh}: ${status.state}${status.enrolled ? '' : ', not enrolled'}`,
     `profile ${status.profile.id} revision ${status.profile.revision}, version ${status.version}, up ${status.uptime} s`,
     `listens on ${status.listeners.join(', ') || 'nothing'}`,
+    ...(status.certificate === null
+      ? []
+      : [`certificate SHA-256 ${status.certificate}; "marram certificate" prints it for devices`]),
     `links ${status.links.up} up, ${sizeText(status.links.bytesSent)} sent, ${sizeText(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
     `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients`,
     `clock class ${clock.class}${clock.aheadMs > 0 ? `, stamps ${clock.aheadMs} ms ahead` : ''}`,
