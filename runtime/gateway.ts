@@ -38,7 +38,7 @@ import type { Broker } from './ports/broker.ts'
 import type { Log } from './ports/log.ts'
 import type { Operations } from './ports/operations.ts'
 import type { KeyValue } from './ports/store.ts'
-import type { WriteOp } from './ports/writer.ts'
+import type { WriteOp, Written } from './ports/writer.ts'
 import { formatAddress } from './profile/address.ts'
 import { fillDefaults, type DeviceProfile } from './profile/defaults.ts'
 import type { ParsedProfile } from './profile/parse.ts'
@@ -49,7 +49,6 @@ import type { DiskStore } from './store/disk-store.ts'
 import { openStore } from './store/open.ts'
 import { FORK_PREFIX } from './sync/forks.ts'
 import type { EngineEvent } from './sync/types.ts'
-import type { Stamp } from './model/stamp.ts'
 import { BUILT_MS, VERSION } from './version.ts'
 import { decodeInvite } from './wire/invite.ts'
 
@@ -85,7 +84,6 @@ const RETENTION_MS = 60_000
 const ENROL_RETRY_MS = 5_000
 const RENEW_MS = 3_600_000
 const INCARNATION_RECORD = 'gateway/incarnation'
-const CONTACT_RECORDS = 'gateway/contact/'
 
 const KEEP_ALL: Retention = { ageMs: null, bytes: null }
 
@@ -128,13 +126,12 @@ export class Gateway {
   readonly #verifier = createVerifier()
   readonly #authority: MeshAuthority
   readonly #drafts: Drafts
-  readonly #lastContact = new Map<string, number>()
   readonly #startedAt = Date.now()
   readonly #timers: NodeJS.Timeout[] = []
   readonly #writer = {
     // While a new driver takes the place of the old one, writes wait for it; those that the old one gave back go to it.
-    write: (collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp> => {
-      const write = (): Promise<Stamp> => this.#driver.write(collection, partition, ops)
+    write: (collection: string, partition: string, ops: readonly WriteOp[]): Promise<Written> => {
+      const write = (): Promise<Written> => this.#driver.write(collection, partition, ops)
       if (this.#isChanging) return this.#isChanging.then(write)
       return write().catch((error: unknown) => {
         if (codeOf(error) !== 'incarnation-lost' || !this.#isChanging) throw error
@@ -260,9 +257,6 @@ export class Gateway {
     this.#store.knowOwn(
       ({ origin, descriptor }) => origin === this.#peerId && hex(descriptor.incarnation) === this.#incarnation,
     )
-    for (const { key, value } of this.#store.scanRecords(CONTACT_RECORDS)) {
-      if (value) this.#lastContact.set(key.slice(CONTACT_RECORDS.length), Number(Buffer.from(value).toString()))
-    }
   }
 
   async #trimSeries(): Promise<void> {
@@ -420,6 +414,10 @@ export class Gateway {
       {
         store: this.#store,
         writer: this.#writer,
+        confirmer: {
+          checkWait: (count) => this.#checkWait(count),
+          confirm: (...wait) => this.#driver.confirm(...wait),
+        },
         rules: () => rulesOf(this.#profile),
         instance: hex(this.#store.instance),
         isValid: (feedKey, seq) => isBatchValid(this.#store, mesh.meshId, this.#verifier, feedKey, seq),
@@ -433,6 +431,19 @@ export class Gateway {
       },
     )
     this.#door = createDeviceDoor({ profile: this.#profile, operations: this.#operations, log: this.#log })
+  }
+
+  /** Waiting for more gateways than there are would be for ever. */
+  #checkWait(count: number): void {
+    const others = [...this.#authority.members.all()].map(({ subject }) => peerIdOf(subject))
+    const { size } = new Set(others.filter((peerId) => peerId !== this.#peerId && !this.#authority.isClosed(peerId)))
+    if (count > size) {
+      const sentence = `Cannot wait for ${count} other gateways: the mesh has ${size}, nothing was written`
+      throw new MarramError('bad-request', sentence)
+    }
+    if (this.#driver.hasRoomToWait) return
+    const sentence = 'Cannot wait for other gateways: too many writes wait for them already, nothing was written'
+    throw new MarramError('overloaded', sentence)
   }
 
   async #openBroker(): Promise<void> {
@@ -528,13 +539,9 @@ export class Gateway {
   }
 
   #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
-    if (name === 'confirmed') return
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'incarnation-lost') this.#loseIncarnation(String(fields['why']))
-    if (name === 'peer-up' || name === 'peer-down') {
-      this.#noteContact(String(fields['peerId']))
-      this.#door?.publishEvent(name, fields)
-    }
+    if (name === 'peer-up' || name === 'peer-down') this.#door?.publishEvent(name, fields)
   }
 
   /**
@@ -573,32 +580,12 @@ export class Gateway {
     this.#log.warn('new-incarnation', { incarnation: this.#incarnation, why })
   }
 
-  #noteContact(peerId: string): void {
-    const now = this.#clock.wallMs()
-    this.#lastContact.set(peerId, now)
-    if (this.#closing) return
-    const records = [{ key: CONTACT_RECORDS + peerId, value: utf8(String(now)) }]
-    this.#store
-      .append({ batches: [], records })
-      .catch((error: unknown) => this.#log.debug('contact-not-kept', { message: sentenceOf(error) }))
-  }
-
   #observe(): Observed {
     const figures = new Map(this.#mesh.figures().map((figure) => [figure.link, figure]))
     const view = this.#driver.view
     const links: ObservedLink[] = view.links.flatMap((link) => {
       const figure = figures.get(link.link)
-      return figure
-        ? [
-            {
-              ...link,
-              name: link.name,
-              since: figure.since,
-              bytesSent: figure.bytesSent,
-              bytesReceived: figure.bytesReceived,
-            },
-          ]
-        : []
+      return figure ? [{ ...link, ...figure }] : []
     })
     return {
       peerId: this.#peerId,
@@ -622,7 +609,8 @@ export class Gateway {
       links,
       totals: this.#mesh.totals(),
       members: this.#authority.members.all(),
-      lastContactByPeer: this.#lastContact,
+      holdings: view.holdings,
+      unconfirmed: view.unconfirmed,
       warnings: this.#warnings(),
     }
   }

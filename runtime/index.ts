@@ -11,6 +11,7 @@ import type {
   StatusView,
   PeerView,
   WalkOptions,
+  WaitOptions,
   WalkStep,
   WatchEvent,
   WatchOptions,
@@ -37,6 +38,7 @@ export type {
   Receipt,
   StatusView,
   WalkOptions,
+  WaitOptions,
   WalkStep,
   WatchEvent,
   WatchOptions,
@@ -53,9 +55,12 @@ export interface OpenOptions {
 
 /** One collection of an open gateway. */
 export interface Collection {
-  /** Merges the fields into the document, null removes one; resolves when it is durable on this gateway. */
+  /**
+   * Merges the fields into the document, null removes one; resolves when it is durable on this gateway, with `wait` on so many
+   * others as well.
+   */
   put(key: string, fields: Fields, options?: PutOptions): Promise<Receipt>
-  delete(key: string): Promise<Receipt>
+  delete(key: string, options?: WaitOptions): Promise<Receipt>
   get(key: string): Fields | undefined
   provenance(key: string): { readonly [path: string]: Provenance } | undefined
   list(query?: Query): Iterable<DocumentView>
@@ -89,7 +94,7 @@ export class Gateway {
     const operations = this.#operations
     return {
       put: (key, fields, options) => operations.put(name, key, fields, options),
-      delete: (key) => operations.delete(name, key),
+      delete: (key, options) => operations.delete(name, key, options),
       get: (key) => operations.get(name, key)?.value,
       provenance: (key) => operations.provenance(name, key),
       list: (query) => operations.list(name, query),
@@ -113,8 +118,8 @@ export class Gateway {
   }
 
   /** Writes several documents of a collection at once: all of it or nothing, here and on every other gateway. */
-  batch(collection: string, writes: readonly BatchWrite[]): Promise<{ readonly stamp: string }> {
-    return this.#operations.batch(collection, writes)
+  batch(...[collection, writes, options]: Parameters<Operations['batch']>): ReturnType<Operations['batch']> {
+    return this.#operations.batch(collection, writes, options)
   }
 
   /** One invite token for another gateway. */

@@ -43,6 +43,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
       writer: {
         write: () => Promise.reject(new MarramError('not-running', `Cannot write: no gateway runs on "${dir}"`)),
       },
+      confirmer: { checkWait: () => {}, confirm: () => Promise.resolve(0) },
       rules: () => rulesOf(profile),
       instance: '0000000000000000',
       isValid: (feedKey, seq) => isBatchValid(store, mesh.meshId, verifier, feedKey, seq),
@@ -72,7 +73,8 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           links: [],
           totals: { bytesSent: 0, bytesReceived: 0 },
           members: [],
-          lastContactByPeer: new Map(),
+          holdings: [],
+          unconfirmed: [],
           warnings: parsed.warnings,
         }),
       close: async () => {

@@ -21,6 +21,7 @@ export const ERROR_CODES = {
   'kind-mismatch': 'The collection is of another kind here',
   'not-supported': 'This build does not do that',
   overloaded: 'A bounded queue is full; try again later',
+  unconfirmed: 'The write is done here, but not enough other gateways have confirmed it in time',
   'incarnation-lost': 'Somebody else has written as this gateway; it goes on under a new incarnation',
   closed: 'The gateway is stopping or has stopped',
 } as const

@@ -32,6 +32,15 @@ export const GATEWAY_LIMITS = {
   feedsPerOriginMax: 1_000,
   /** Bytes of DATA a neighbour may have under way to us before we have stored them. */
   creditBytes: 1_048_576,
+  /** Neighbours whose holdings are remembered; of more the one that was silent longest is forgotten. */
+  peersKnownMax: 256,
+  /** Feeds that the record of one neighbour's holdings names one by one. */
+  heldFeedsMax: 256,
+  /** Feeds of one link that its cursor may pass although they are refused; with more it stays where it is. */
+  lackingMax: 256,
+  /** Writes that wait for other gateways to confirm them; further ones are refused with `overloaded` before they are made. */
+  confirmationsMax: 4_096,
+  confirmationMsMax: 86_400_000,
   /** Local writes waiting for a batch, in operations; further ones are refused with `overloaded`. */
   pendingWritesMax: 65_536,
   /** Memory table of the store, in bytes: at three quarters a sweep starts, when full writers wait. */

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../base/errors.ts'
 
-/** sysexits.h: what scripts and supervisors may rely on. */
+/** sysexits.h, and what timeout(1) uses when time is up: what scripts and supervisors may rely on. */
 export const EXIT = {
   done: 0,
   failed: 1,
@@ -11,6 +11,7 @@ export const EXIT = {
   inUse: 75,
   notPermitted: 77,
   badProfile: 78,
+  timedOut: 124,
 } as const
 
 const EXIT_BY_CODE: { readonly [code in ErrorCode]: number } = {
@@ -32,6 +33,7 @@ const EXIT_BY_CODE: { readonly [code in ErrorCode]: number } = {
   'kind-mismatch': EXIT.failed,
   'not-supported': EXIT.failed,
   overloaded: EXIT.failed,
+  unconfirmed: EXIT.timedOut,
   'incarnation-lost': EXIT.failed,
   closed: EXIT.failed,
 }

@@ -8,6 +8,42 @@ export function wholeNumber(text: string): number {
   throw new InvalidArgumentError('it must be a whole number')
 }
 
+/** How long a write is to take. */
+export interface WaitFlags {
+  readonly wait: string
+  readonly timeout?: string
+}
+
+export function withWait(command: Command): Command {
+  return command
+    .option(
+      '--wait <what>',
+      'return once it is on the disk here (durable), or once so many other gateways have it on theirs',
+      durableOrNumber,
+      'durable',
+    )
+    .option(
+      '--timeout <duration>',
+      'with --wait N: give up waiting after this, like 10s (30s when not given)',
+      isDuration,
+    )
+}
+
+/** What it adds to the address of a write. */
+export function waitText({ wait, timeout }: WaitFlags): string {
+  if (wait === 'durable') return ''
+  return timeout === undefined ? `?wait=${wait}` : `?wait=${wait}&timeout=${timeout}`
+}
+
+function durableOrNumber(text: string): string {
+  return text === 'durable' ? text : String(wholeNumber(text))
+}
+
+function isDuration(text: string): string {
+  duration(text)
+  return text
+}
+
 /** Milliseconds. */
 export function duration(text: string): number {
   const parsed = parseDuration(text)

@@ -2,6 +2,7 @@ import { MarramError, codeOf, sentenceOf } from '../base/errors.ts'
 import type { Fields } from '../model/value.ts'
 import { namedWritesOf } from '../model/writes.ts'
 import type { Operations, Query } from '../ports/operations.ts'
+import { waitOf } from '../profile/wait.ts'
 
 /** Request and response over MQTT: `marram/request/<operation>` is answered on `marram/response/<operation>`. */
 
@@ -17,9 +18,16 @@ const HANDLERS: { readonly [operation: string]: Handler } = {
   put: (operations, request) =>
     operations.put(text(request, 'collection'), text(request, 'key'), object(request, 'value'), {
       replace: request['replace'] === true,
+      ...waitOf(request['wait'], request['timeout']),
     }),
-  delete: (operations, request) => operations.delete(text(request, 'collection'), text(request, 'key')),
-  batch: (operations, request) => operations.batch(text(request, 'collection'), namedWritesOf(request['writes'])),
+  delete: (operations, request) => {
+    const wait = waitOf(request['wait'], request['timeout'])
+    return operations.delete(text(request, 'collection'), text(request, 'key'), wait)
+  },
+  batch: (operations, request) => {
+    const wait = waitOf(request['wait'], request['timeout'])
+    return operations.batch(text(request, 'collection'), namedWritesOf(request['writes']), wait)
+  },
   get: (operations, request) => {
     const key = text(request, 'key')
     const document = operations.get(text(request, 'collection'), key)

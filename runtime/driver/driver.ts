@@ -1,16 +1,16 @@
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
-import type { Stamp } from '../model/stamp.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
-import type { Writer, WriteOp } from '../ports/writer.ts'
+import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
 import { Engine, type EngineView } from '../sync/engine.ts'
+import { Confirmations } from './confirmations.ts'
 import type { Authority, EngineEvent, EngineOptions, Input, Output } from '../sync/types.ts'
 
 /** What a local write is answered through. */
 interface Waiting {
-  resolve(stamp: Stamp): void
+  resolve(written: Written): void
   reject(error: MarramError): void
 }
 
@@ -32,6 +32,7 @@ const TIMER_MS_MAX = 60_000
  * Holds the engine's only timer.
  */
 export class Driver implements LinkHandler, Writer {
+  readonly #confirmations: Confirmations
   readonly #options: DriverOptions
   readonly #engine: Engine<Waiting>
   #links: Links | null = null
@@ -54,6 +55,7 @@ export class Driver implements LinkHandler, Writer {
       authority,
       sign,
     })
+    this.#confirmations = new Confirmations((feedKey) => this.#engine.heldBy(feedKey))
   }
 
   /** Links come after the driver, since their adapter needs it as its handler. */
@@ -66,7 +68,15 @@ export class Driver implements LinkHandler, Writer {
     return this.#engine.view
   }
 
-  write(collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp> {
+  /** See Confirmations. */
+  get hasRoomToWait(): boolean {
+    return this.#confirmations.hasRoom
+  }
+
+  confirm: Confirmer['confirm'] = (written, count, timeoutMs, signal) =>
+    this.#confirmations.wait(written, count, timeoutMs, signal)
+
+  write(collection: string, partition: string, ops: readonly WriteOp[]): Promise<Written> {
     if (this.#isClosed) return Promise.reject(new MarramError('closed', 'Cannot write: the gateway is stopping'))
     return new Promise((resolve, reject) => {
       this.#handle({ type: 'write', write: { collection, partition, ops, token: { resolve, reject } } })
@@ -100,6 +110,7 @@ export class Driver implements LinkHandler, Writer {
       this.#pump()
     }
     if (this.#timer) clearTimeout(this.#timer)
+    this.#confirmations.close()
   }
 
   #handle(input: Input<Waiting>): void {
@@ -150,8 +161,10 @@ export class Driver implements LinkHandler, Writer {
       case 'commit':
         return this.#commit(output)
       case 'written':
-        output.tokens.forEach((token, i) => token.resolve(output.stamps[i] as Stamp))
+        output.tokens.forEach((token, i) => token.resolve(output.written[i] as Written))
         return
+      case 'confirmed':
+        return this.#confirmations.confirmed(output.feedKeys)
       case 'write-failed':
         return this.#fail(output.tokens, output.code)
       case 'event':

@@ -28,6 +28,7 @@ const STATUS: { readonly [code in ErrorCode]: number } = {
   'kind-mismatch': 409,
   'not-supported': 501,
   overloaded: 503,
+  unconfirmed: 504,
   'incarnation-lost': 503,
   closed: 503,
 }

@@ -2,7 +2,8 @@ import { MarramError, sentenceOf } from '../base/errors.ts'
 import { HTTP_LIMITS } from '../base/limits.ts'
 import type { Fields } from '../model/value.ts'
 import { namedWritesOf } from '../model/writes.ts'
-import type { InviteOptions } from '../ports/operations.ts'
+import type { InviteOptions, WaitOptions } from '../ports/operations.ts'
+import { waitOf } from '../profile/wait.ts'
 import { answerJson, type Exchange } from './exchange.ts'
 import { importDocuments } from './importing.ts'
 import { readBody } from './lines.ts'
@@ -101,16 +102,21 @@ function get({ operations, collection, key, search }: Exchange): unknown {
 
 async function put(exchange: Exchange, replace: boolean): Promise<unknown> {
   const { operations, collection, key } = exchange
-  return operations.put(collection, key, (await objectOf(exchange)) as Fields, { replace })
+  return operations.put(collection, key, (await objectOf(exchange)) as Fields, { replace, ...waiting(exchange) })
 }
 
-async function remove({ operations, collection, key }: Exchange): Promise<unknown> {
-  return operations.delete(collection, key)
+async function remove(exchange: Exchange): Promise<unknown> {
+  return exchange.operations.delete(exchange.collection, exchange.key, waiting(exchange))
+}
+
+/** `?wait=2&timeout=10s`: a client that goes waits no longer. */
+function waiting({ search, signal }: Exchange): WaitOptions {
+  return { ...waitOf(search.get('wait'), search.get('timeout')), signal }
 }
 
 async function batch(exchange: Exchange): Promise<unknown> {
   const { writes } = (await objectOf(exchange)) as { writes?: unknown }
-  return exchange.operations.batch(exchange.collection, namedWritesOf(writes))
+  return exchange.operations.batch(exchange.collection, namedWritesOf(writes), waiting(exchange))
 }
 
 async function invite(exchange: Exchange): Promise<unknown> {

@@ -16,13 +16,15 @@ import type {
   Receipt,
   WalkOptions,
   WalkStep,
+  WaitOptions,
   WatchEvent,
   WatchOptions,
 } from '../ports/operations.ts'
 import type { Conflict, DocumentPlace, Documents as StoredDocuments, Log, Space } from '../ports/store.ts'
-import type { Writer, WriteOp } from '../ports/writer.ts'
+import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
 import { opsOfFields, rowOf } from './changes.ts'
 import { checkCollection, countDocuments, readDocuments, spacesOf, type Reader } from './reading.ts'
+import { writeAndWait } from './confirming.ts'
 import { lastRow, stampOfRow, viewOfRow, type Row } from './rows.ts'
 import { walkLinks, type Graph } from './walking.ts'
 import { watchDocuments } from './watching.ts'
@@ -48,6 +50,7 @@ export interface CollectionRules {
 export interface DocumentSurroundings {
   readonly store: StoredDocuments & Log
   readonly writer: Writer
+  readonly confirmer: Confirmer
   readonly rules: () => CollectionRules
   /** The store's identity in hexadecimal. */
   readonly instance: string
@@ -65,14 +68,18 @@ export class DocumentService implements Documents {
 
   async put(collection: string, key: string, fields: Fields, options: PutOptions = {}): Promise<Receipt> {
     this.#checkWrite(collection, key)
-    if (this.#isSeries(collection)) return this.#write(collection, key, [rowOp(key, fields, options.row)])
+    if (this.#isSeries(collection)) return this.#write(collection, key, [rowOp(key, fields, options.row)], options)
     const stored = (): Document | undefined => this.#with.store.get(this.#ownSpace(collection), key)
     const isExact = options.exact === true
     const ops = opsOfFields({ key, kinds: this.#kindsOf(collection), stored, isExact }, fields)
-    return this.#write(collection, key, options.replace ? [{ kind: 'delete', key }, ...ops] : ops)
+    return this.#write(collection, key, options.replace ? [{ kind: 'delete', key }, ...ops] : ops, options)
   }
 
-  async batch(collection: string, writes: readonly BatchWrite[]): Promise<{ readonly stamp: string }> {
+  async batch(
+    collection: string,
+    writes: readonly BatchWrite[],
+    options: WaitOptions = {},
+  ): Promise<{ readonly stamp: string; readonly held?: number }> {
     if (writes.length === 0) throw new MarramError('bad-request', 'Cannot write a batch of nothing')
     for (const { key } of writes) this.#checkWrite(collection, key)
     if (this.#isSeries(collection)) {
@@ -89,11 +96,11 @@ export class DocumentService implements Documents {
       const sentence = `Cannot write ${ops.length} operations at once: a batch holds at most ${opsPerBatchMax}`
       throw new MarramError('too-large', sentence)
     }
-    const { stamp } = await this.#write(collection, (writes.at(-1) as BatchWrite).key, ops)
-    return { stamp }
+    const { key: _, ...receipt } = await this.#write(collection, (writes.at(-1) as BatchWrite).key, ops, options)
+    return receipt
   }
 
-  async delete(collection: string, key: string): Promise<Receipt> {
+  async delete(collection: string, key: string, options: WaitOptions = {}): Promise<Receipt> {
     this.#checkWrite(collection, key)
     if (this.#isSeries(collection)) {
       const sentence = `Cannot delete "${key}": "${collection}" is a series, whose rows go by its "retain" in the profile`
@@ -101,7 +108,7 @@ export class DocumentService implements Documents {
     }
     if (!this.get(collection, key))
       throw new MarramError('not-found', `Cannot delete "${key}": there is no such document`)
-    return this.#write(collection, key, [{ kind: 'delete', key }])
+    return this.#write(collection, key, [{ kind: 'delete', key }], options)
   }
 
   get(collection: string, key: string): DocumentView | undefined {
@@ -200,9 +207,12 @@ export class DocumentService implements Documents {
     if (!checked.ok) throw new MarramError(checked.error.code, checked.error.message)
   }
 
-  async #write(collection: string, key: string, ops: readonly WriteOp[]): Promise<Receipt> {
-    const stamp = await this.#with.writer.write(collection, this.#with.rules().partitionOf(collection), ops)
-    return { key, stamp: formatStamp(stamp) }
+  async #write(collection: string, key: string, ops: readonly WriteOp[], options: WaitOptions): Promise<Receipt> {
+    const { writer, confirmer, rules } = this.#with
+    const write = (): Promise<Written> => writer.write(collection, rules().partitionOf(collection), ops)
+    const { wait = 0 } = options
+    if (wait === 0) return { key, stamp: formatStamp(await write()) }
+    return writeAndWait(confirmer, key, write, { ...options, wait })
   }
 
   /** The live document of this gateway's own partition, else of any other. */

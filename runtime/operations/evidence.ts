@@ -7,7 +7,9 @@ import type { Verifier } from '../crypto/signature.ts'
 
 /** What stored batches prove and how far a neighbour is behind, read from the log itself. */
 
-const LAG_READ_BYTES = 1_048_576
+/** Of so many feeds that lag the oldest missing batch is read for its age; in all so many bytes are read to count them. */
+const LAG_FEEDS_READ = 256
+const LAG_BYTES_READ = 1_048_576
 
 /** Whether the stored batch is the one its author signed: place in its feed, body hash and signature, checked now. */
 export function isBatchValid(
@@ -33,19 +35,24 @@ export interface Behind {
   readonly head: number
 }
 
-/** Batches and bytes that are missing there, and the age in seconds of the oldest of them. */
+/**
+ * Batches and bytes that are missing there, and the age in seconds of the oldest of them. What has left the log nobody will be
+ * sent. Of many feeds only some are read: the others count with the average size of their batches.
+ */
 export function lagOf(store: Log, meshId: Uint8Array, behind: readonly Behind[], wallMs: number): LagView {
   const lag = { batches: 0, bytes: 0, seconds: 0 }
-  for (const { feedKey, held, head } of behind) {
-    const missing = head - held
-    const read = store.batches(feedKey, held + 1, LAG_READ_BYTES).slice(0, missing)
-    const bytes = read.reduce((sum, batch) => sum + batch.length, 0)
-    lag.batches += missing
-    // Beyond what is read at once, the rest counts with the average of the feed.
+  let room = LAG_BYTES_READ
+  behind.forEach(({ feedKey, held, head }, i) => {
     const whole = store.head(feedKey)
-    lag.bytes += bytes + Math.round((missing - read.length) * (whole ? whole.bytes / whole.seq : 0))
+    const missing = whole?.retained.within(held + 1, head).size ?? 0
+    if (!whole || missing === 0) return
+    const read = i < LAG_FEEDS_READ ? store.batches(feedKey, held + 1, room).slice(0, missing) : []
+    const bytes = read.reduce((sum, batch) => sum + batch.length, 0)
+    room = Math.max(0, room - bytes)
+    lag.batches += missing
+    lag.bytes += bytes + Math.round((missing - read.length) * (whole.bytes / whole.retained.size))
     lag.seconds = Math.max(lag.seconds, ageOf(meshId, read[0], wallMs))
-  }
+  })
   return lag
 }
 

@@ -32,7 +32,10 @@ export interface Observed {
   readonly links: readonly ObservedLink[]
   readonly totals: { readonly bytesSent: number; readonly bytesReceived: number }
   readonly members: Iterable<Capability>
-  readonly lastContactByPeer: ReadonlyMap<string, number>
+  /** What is known of neighbours' disks, linked or not. */
+  readonly holdings: readonly ObservedHolding[]
+  /** What no other gateway is known to have. */
+  readonly unconfirmed: readonly Behind[]
   readonly warnings: readonly string[]
 }
 
@@ -42,11 +45,18 @@ export interface ObservedLink {
   readonly version: string
   readonly latencyMs: number | null
   readonly isGreeted: boolean
-  readonly lag: readonly Behind[]
   /** Unix milliseconds. */
   readonly since: number
   readonly bytesSent: number
   readonly bytesReceived: number
+}
+
+export interface ObservedHolding {
+  readonly peerId: string
+  readonly version: string
+  /** Unix milliseconds. */
+  readonly heardAt: number
+  readonly lag: readonly Behind[]
 }
 
 const NO_LAG: LagView = { batches: 0, bytes: 0, seconds: 0 }
@@ -54,7 +64,8 @@ const NO_LAG: LagView = { batches: 0, bytes: 0, seconds: 0 }
 export function statusOf(seen: Observed): StatusView {
   const storage = seen.store.status()
   const { queuedMessages = 0, queuedBytes = 0 } = seen.broker ?? {}
-  const lags = seen.links.map((link) => lagOf(seen.store, seen.meshIdBytes, link.lag, seen.wallMs))
+  const linked = new Set(seen.links.filter(({ isGreeted }) => isGreeted).map(({ peerId }) => peerId))
+  const lags = seen.holdings.filter(({ peerId }) => linked.has(peerId)).map(({ lag }) => lagView(seen, lag))
   return {
     peerId: seen.peerId,
     meshId: seen.meshId,
@@ -69,10 +80,15 @@ export function statusOf(seen: Observed): StatusView {
     listeners: seen.listeners,
     certificate: seen.certificate,
     collections: Object.fromEntries([...seen.collections].filter(([, { count }]) => count > 0)),
-    links: { up: seen.links.filter(({ isGreeted }) => isGreeted).length, ...seen.totals },
+    links: { up: linked.size, ...seen.totals },
     lag: lags.reduce((worst, lag) => (lag.batches > worst.batches ? lag : worst), NO_LAG),
     conflicts: seen.store.conflicts().length,
-    queue: { writes: seen.waitingWrites, messages: queuedMessages, messageBytes: queuedBytes },
+    queue: {
+      writes: seen.waitingWrites,
+      messages: queuedMessages,
+      messageBytes: queuedBytes,
+      unconfirmed: lagView(seen, seen.unconfirmed),
+    },
     clock: { class: seen.clock.class, aheadMs: Math.max(0, msOfHlc(seen.clock.hlc) - seen.wallMs) },
     storage,
     memory: { rss: process.memoryUsage.rss() },
@@ -82,40 +98,50 @@ export function statusOf(seen: Observed): StatusView {
 
 /** Linked neighbours first, then the members that are known and not linked, by name. */
 export function peersOf(seen: Observed): PeerView[] {
-  const linked = new Map(seen.links.map((link) => [link.peerId, linkedPeer(seen, link)]))
+  const holdings = new Map(seen.holdings.map((holding) => [holding.peerId, holding]))
+  const linked = new Map(seen.links.map((link) => [link.peerId, linkedPeer(seen, link, holdings.get(link.peerId))]))
   const others: PeerView[] = []
   for (const capability of seen.members) {
     const peerId = peerIdOf(capability.subject)
     if (peerId === seen.peerId || linked.has(peerId)) continue
-    others.push(knownPeer(peerId, capability.name, seen.lastContactByPeer.get(peerId)))
+    others.push(knownPeer(seen, peerId, capability.name, holdings.get(peerId)))
   }
   return [...linked.values(), ...others.sort((a, b) => (a.name < b.name ? -1 : 1))]
 }
 
-function linkedPeer(seen: Observed, link: ObservedLink): PeerView {
+function linkedPeer(seen: Observed, link: ObservedLink, holding: ObservedHolding | undefined): PeerView {
   return {
     peerId: link.peerId,
     name: link.name,
     cell: null,
     state: 'up',
     latencyMs: link.latencyMs === null ? null : Math.round(link.latencyMs * 10) / 10,
-    lag: lagOf(seen.store, seen.meshIdBytes, link.lag, seen.wallMs),
-    lastContact: new Date(seen.wallMs).toISOString(),
+    // Until it has greeted, what it has is what it had when it was here last.
+    lag: holding === undefined ? null : lagView(seen, holding.lag),
+    lastContact: lastContactOf(holding),
     version: link.version === '' ? null : link.version,
     link: { bytesSent: link.bytesSent, bytesReceived: link.bytesReceived, since: new Date(link.since).toISOString() },
   }
 }
 
-function knownPeer(peerId: string, name: string, lastContact: number | undefined): PeerView {
+function knownPeer(seen: Observed, peerId: string, name: string, holding: ObservedHolding | undefined): PeerView {
   return {
     peerId,
     name,
     cell: null,
     state: 'known',
     latencyMs: null,
-    lag: null,
-    lastContact: lastContact === undefined ? null : new Date(lastContact).toISOString(),
-    version: null,
+    lag: holding === undefined ? null : lagView(seen, holding.lag),
+    lastContact: lastContactOf(holding),
+    version: holding === undefined || holding.version === '' ? null : holding.version,
     link: null,
   }
+}
+
+function lastContactOf(holding: ObservedHolding | undefined): string | null {
+  return holding === undefined || holding.heardAt === 0 ? null : new Date(holding.heardAt).toISOString()
+}
+
+function lagView({ store, meshIdBytes, wallMs }: Observed, lag: readonly Behind[]): LagView {
+  return lagOf(store, meshIdBytes, lag, wallMs)
 }

@@ -10,6 +10,20 @@ import type { Conflict, StorageStatus } from './store.ts'
 export interface Receipt {
   readonly key: string
   readonly stamp: string
+  /** How many other gateways have it on their disks, when that was waited for. */
+  readonly held?: number
+}
+
+/** How long a write takes: until it is on the disk here, or on those of so many other gateways as well. */
+export interface WaitOptions {
+  /**
+   * Neighbours (gateways that were linked with this one) that must have it on their disks. The write is done before: when too
+   * few have confirmed it in time it fails with `unconfirmed`, and stands all the same.
+   */
+  readonly wait?: number
+  /** 30,000 when not given. */
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
 }
 
 export interface DocumentView {
@@ -52,7 +66,7 @@ export interface Query {
   readonly latest?: boolean
 }
 
-export interface PutOptions {
+export interface PutOptions extends WaitOptions {
   /** Removes the fields that are not named. */
   readonly replace?: boolean
   /** Takes a plain number for a counter, and counts what it lacks: what an import of exported documents needs. */
@@ -116,9 +130,13 @@ export interface Documents {
    * Writes several documents of a state collection at once: all of it or nothing, here and on every other gateway. Resolves
    * when it is on the disk, with the stamp of the last. `too-large` over 1,024 operations or 48 KiB when encoded.
    */
-  batch(collection: string, writes: readonly BatchWrite[]): Promise<{ readonly stamp: string }>
+  batch(
+    collection: string,
+    writes: readonly BatchWrite[],
+    options?: WaitOptions,
+  ): Promise<{ readonly stamp: string; readonly held?: number }>
   /** Resolves when it is on the disk. `not-found` when there is no such document, `not-supported` in a series. */
-  delete(collection: string, key: string): Promise<Receipt>
+  delete(collection: string, key: string, options?: WaitOptions): Promise<Receipt>
   /** In a series the key's last row. */
   get(collection: string, key: string): DocumentView | undefined
   provenance(collection: string, key: string): { readonly [path: string]: Provenance } | undefined
@@ -134,6 +152,7 @@ export interface Documents {
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } }
 }
 
+/** Batches that are lacking somewhere, their bytes, and the age of the oldest. */
 export interface LagView {
   readonly batches: number
   readonly bytes: number
@@ -147,9 +166,12 @@ export interface PeerView {
   /** `up`: linked; `known`: a member that is not linked now. */
   readonly state: 'up' | 'known'
   readonly latencyMs: number | null
-  /** What this gateway holds and the peer has not confirmed to have on its disk; null when that isn't known. */
+  /**
+   * What this gateway holds and the peer has not confirmed to have on its disk; of one that isn't linked as of the last
+   * contact and what came since. Null when there never was a link with it.
+   */
   readonly lag: LagView | null
-  /** ISO 8601, or null when never. */
+  /** When it was heard last, ISO 8601, or null when never. */
   readonly lastContact: string | null
   readonly version: string | null
   readonly link: { readonly bytesSent: number; readonly bytesReceived: number; readonly since: string } | null
@@ -179,8 +201,13 @@ export interface StatusView {
   readonly lag: LagView
   /** Concurrent writes of which one was lost, as far as they are remembered: see `conflicts`. */
   readonly conflicts: number
-  /** Local writes not yet on the disk; messages queued for absent MQTT clients. */
-  readonly queue: { readonly writes: number; readonly messages: number; readonly messageBytes: number }
+  /** Local writes not yet on the disk; messages queued for absent MQTT clients; what no other gateway is known to have. */
+  readonly queue: {
+    readonly writes: number
+    readonly messages: number
+    readonly messageBytes: number
+    readonly unconfirmed: LagView
+  }
   readonly clock: { readonly class: ClockClass; readonly aheadMs: number }
   readonly storage: StorageStatus
   readonly memory: { readonly rss: number }

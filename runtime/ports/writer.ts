@@ -28,8 +28,22 @@ export type WriteOp =
   /** Removes elements and links that are there, by their names within the field (model/cells.ts); null: all of them. */
   | { readonly kind: 'remove'; readonly key: string; readonly path: string; readonly subs: readonly string[] | null }
 
+/** The stamp of a write's last operation, and the batch it is in. */
+export interface Written extends Stamp {
+  readonly feedKey: string
+  readonly sequence: number
+}
+
 /** Local writes: signed, in this gateway's own feed, on the disk when the promise resolves. */
 export interface Writer {
-  /** The stamp of the last operation. Rejects with `storage-full`, `storage-io`, `too-large`, `overloaded` or `closed`. */
-  write(collection: string, partition: string, ops: readonly WriteOp[]): Promise<Stamp>
+  /** Rejects with `storage-full`, `storage-io`, `too-large`, `overloaded` or `closed`. */
+  write(collection: string, partition: string, ops: readonly WriteOp[]): Promise<Written>
+}
+
+/** Other gateways that have a write on their disks. */
+export interface Confirmer {
+  /** Throws `bad-request` when the mesh has fewer other gateways than `count`, `overloaded` when too many wait already. */
+  checkWait(count: number): void
+  /** Resolves with how many hold it: at least `count`, or fewer when the time is up, `signal` is aborted or the gateway stops. */
+  confirm(written: Written, count: number, timeoutMs: number, signal?: AbortSignal): Promise<number>
 }

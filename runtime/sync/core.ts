@@ -11,6 +11,7 @@ import { cursorKey, cursorToKeep, decodeCursor, encodeCursor, type Cursor } from
 import { FeedTable, type FeedState } from './feeds.ts'
 import { readCheckpoint } from './filling.ts'
 import { historyKey } from './history.ts'
+import { keepHoldingAgain, loadHoldings, takeDueHoldings, type Holding } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { holesOf } from './mending.ts'
 import {
@@ -37,6 +38,8 @@ export const TIMES = {
   askMsMax: 30_000,
   /** A cursor that moved is stored with the next commit, or by itself after so long. */
   saveCursorMs: 30_000,
+  /** A feed that doesn't move for so long holds the cursor up no longer. */
+  stuckMs: 60_000,
   /** Records that the disk refused wait so long, if nothing else goes to the disk before. */
   refusedMs: 1_000,
   /** Batches stamped more than this ahead of a trusted clock wait until their time has come. */
@@ -92,6 +95,10 @@ export class Core<Token> {
   readonly clock: HybridClock
   readonly feeds: FeedTable
   readonly links: Map<number, LinkState> = new Map<number, LinkState>()
+  /** What neighbours have confirmed to hold, linked or not, by peer id. */
+  readonly holdings: Map<string, Holding> = new Map<string, Holding>()
+  /** Own feeds of which somebody has confirmed more: told at the end of the turn. */
+  readonly confirmed: Set<FeedState> = new Set<FeedState>()
   readonly outputs: Output<Token>[] = []
   readonly queues: Map<FeedState, WriteQueue<Token>> = new Map<FeedState, WriteQueue<Token>>()
   readonly queuesByPlace: Map<string, WriteQueue<Token>> = new Map<string, WriteQueue<Token>>()
@@ -169,6 +176,7 @@ export class Core<Token> {
       state.holes = holesOf(state)
       if (!state.holes.isEmpty) this.holed.add(state)
     }
+    loadHoldings(this)
   }
 
   nextTicket(): number {
@@ -229,8 +237,9 @@ export class Core<Token> {
     for (const link of this.links.values()) {
       if (isCommitting || this.now.monotonicMs >= link.saveCursorAt) this.keepCursor(link)
     }
-    const records = [...this.#records].map(([key, value]) => ({ key, value }))
+    const records: KeyValue[] = [...this.#records].map(([key, value]) => ({ key, value }))
     this.#records.clear()
+    records.push(...takeDueHoldings(this, isCommitting))
     for (const state of this.#histories) {
       // Among what is on its way may be a checkpoint, which takes its own record along.
       if (state.isCommitting) continue
@@ -245,7 +254,9 @@ export class Core<Token> {
     this.#refusedUntil = this.now.monotonicMs + TIMES.refusedMs
     const kept = new Map(records.map(({ key, value }) => [key, value]))
     for (const state of this.feeds.values()) if (kept.delete(historyKey(state.feed))) this.keepHistory(state)
-    for (const [key, value] of kept) if (!this.#records.has(key)) this.#records.set(key, value)
+    for (const [key, value] of kept) {
+      if (!keepHoldingAgain(this, key) && !this.#records.has(key)) this.#records.set(key, value)
+    }
   }
 
   close(link: LinkState, reason: string): void {

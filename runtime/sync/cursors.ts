@@ -32,6 +32,6 @@ export function decodeCursor(bytes: Uint8Array | undefined): Cursor | null {
 
 /** What a link's end or pause should leave on the disk; null when nothing new. */
 export function cursorToKeep(link: LinkState): Cursor | null {
-  if (!link.instance || link.isCursorFrozen || link.cursorLsn <= link.savedCursorLsn) return null
+  if (!link.instance || link.cursorLsn <= link.savedCursorLsn) return null
   return { instance: link.instance, lsn: link.cursorLsn }
 }

@@ -7,6 +7,7 @@ import { Core, type Arrival, type Committed } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
 import { applyCheckpoints, dropDead, dropped, historiesOf, noteHistory, settleTrash } from './gating.ts'
+import { heldBy, holdingOf, noteAdvance, type Holding } from './holdings.ts'
 import { LinkState } from './link.ts'
 import { mendDeadline, mendHoles } from './mending.ts'
 import { pingIfDue } from './pinging.ts'
@@ -17,7 +18,7 @@ import { applySeals, feedCut, noteStatement } from './sealing.ts'
 import { send } from './sending.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
-import { addWrite, cutBatches, stampsOf, tokensOf, writeDeadline } from './writing.ts'
+import { addWrite, cutBatches, tokensOf, writeDeadline, writtenOf } from './writing.ts'
 
 /**
  * The sync engine, without I/O: `handle` an input, `poll` outputs until there is none, call `handle` with `time` at
@@ -71,11 +72,17 @@ export class Engine<Token> {
     return viewOf(this.#core)
   }
 
+  /** Up to where each other gateway is known to have a feed on its disk, in no order; see `confirmed`. */
+  heldBy(feedKey: string): readonly number[] {
+    const state = this.#core.feeds.get(feedKey)
+    return state ? heldBy(this.#core, state) : []
+  }
+
   #change(input: Input<Token>): void {
     const core = this.#core
     switch (input.type) {
       case 'link-up':
-        core.links.set(input.link, new LinkState(input.link, input.peerId, core.now.monotonicMs))
+        core.links.set(input.link, new LinkState(input.link, holdingOf(core, input.peerId), core.now.monotonicMs))
         return
       case 'link-down':
         return linkDown(core, input.link)
@@ -116,7 +123,14 @@ export class Engine<Token> {
     commitArrivals(core)
     dropDead(core)
     send(core)
+    tellConfirmed(core)
   }
+}
+
+function tellConfirmed<Token>(core: Core<Token>): void {
+  if (core.confirmed.size === 0) return
+  core.outputs.push({ type: 'confirmed', feedKeys: [...core.confirmed].map(({ feed }) => feed.key) })
+  core.confirmed.clear()
 }
 
 /** Everything verified goes to the disk with one commit. */
@@ -144,6 +158,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   if (commit.drop) droppedOrCut(core, commit.drop)
   for (const { link, state, batch, place } of commit.arrivals) {
     const headBefore = state.head.seq
+    noteAdvance(core, state)
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)
     if (state.feed.descriptor.collection === SELF_COLLECTION) noteStatement(core)
@@ -161,13 +176,14 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
 
 function ownCommitted<Token>(core: Core<Token>, own: NonNullable<Committed<Token>['own']>): void {
   const { state, batch, written } = own
+  noteAdvance(core, state)
   core.feeds.advance(state, batch.header.seq, headAfter(state, batch, undefined))
   noteHistory(core, state, batch, undefined, 0)
   state.answered(true)
   if (written !== null) {
     written.queue.settled()
-    const stamps = stampsOf(written.draft, batch.header.hlc, core.options.peerId)
-    core.outputs.push({ type: 'written', tokens: tokensOf(written.draft), stamps })
+    const all = writtenOf(written.draft, state.feed, batch)
+    core.outputs.push({ type: 'written', tokens: tokensOf(written.draft), written: all })
   }
   spread(core, state)
 }
@@ -207,7 +223,11 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
     state.verified = state.head
     state.tip = state.head
   }
-  for (const { link, state, batch } of commit.arrivals) {
+  for (const { link, state, batch, isMissing } of commit.arrivals) {
+    if (isMissing === true) {
+      state.holes.add(batch.header.seq)
+      core.holed.add(state)
+    }
     if (link !== null) {
       link.consumedBytes += batch.bytes.length
       link.isAckDue = true
@@ -234,6 +254,7 @@ function linkDown<Token>(core: Core<Token>, id: number): void {
   core.links.delete(id)
   core.outbox.delete(link)
   core.keepCursor(link)
+  link.holding.isSaveDue ||= link.isGreeted
   replaceParent(core, link)
   if (link.isGreeted) core.emit('peer-down', { peerId: link.peerId, name: link.name })
 }
@@ -252,8 +273,24 @@ export interface LinkView {
   readonly latencyMs: number | null
   readonly upAt: number
   readonly lastHeardAt: number
-  /** Feeds of which the neighbour has not confirmed everything: it holds up to `held`, we up to `head`. */
-  readonly lag: readonly { readonly feedKey: string; readonly held: number; readonly head: number }[]
+}
+
+/** A feed of which the batches after `held` are lacking somewhere, up to `head`. */
+export interface FeedLag {
+  readonly feedKey: string
+  readonly held: number
+  readonly head: number
+}
+
+/** What is known of a neighbour's disk, whether it is linked now or not. */
+export interface HoldingView {
+  readonly peerId: string
+  readonly name: string
+  readonly version: string
+  /** When it was heard last, in Unix milliseconds by this gateway's clock. */
+  readonly heardAt: number
+  /** Feeds of which it has not confirmed everything. */
+  readonly lag: readonly FeedLag[]
 }
 
 export interface EngineView {
@@ -262,6 +299,9 @@ export interface EngineView {
   readonly clock: number
   readonly waitingWrites: number
   readonly links: readonly LinkView[]
+  readonly holdings: readonly HoldingView[]
+  /** What no other gateway has confirmed. */
+  readonly unconfirmed: readonly FeedLag[]
 }
 
 function viewOf<Token>(core: Core<Token>): EngineView {
@@ -272,17 +312,33 @@ function viewOf<Token>(core: Core<Token>): EngineView {
     lsn: core.feeds.lsn,
     clock: core.clock.last,
     waitingWrites,
-    links: [...core.links.values()].map((link) => linkViewOf(core, link)),
+    links: [...core.links.values()].map(linkViewOf),
+    holdings: [...core.holdings.values()].map((holding) => holdingViewOf(core, holding)),
+    unconfirmed: lagOf(core, (state) => {
+      let held = 0
+      for (const holding of core.holdings.values()) held = Math.max(held, holding.heldAbout(state))
+      return held
+    }),
   }
 }
 
-function linkViewOf<Token>(core: Core<Token>, link: LinkState): LinkView {
-  const lag: { feedKey: string; held: number; head: number }[] = []
+function linkViewOf({ link, peerId, name, version, isGreeted, latencyMs, upAt, lastHeardAt }: LinkState): LinkView {
+  return { link, peerId, name, version, isGreeted, latencyMs, upAt, lastHeardAt }
+}
+
+function holdingViewOf<Token>(core: Core<Token>, holding: Holding): HoldingView {
+  const { peerId, name, version, heardAt } = holding
+  return { peerId, name, version, heardAt, lag: lagOf(core, (state) => holding.heldAbout(state)) }
+}
+
+function lagOf<Token>(core: Core<Token>, heldOf: (state: FeedState) => number): FeedLag[] {
+  const lag: FeedLag[] = []
   for (const state of core.feeds.values()) {
-    if (state.lsn <= link.confirmedLsn || !core.surroundings.authority.isShared(state.feed)) continue
-    const held = link.peerHead(state)
-    if (held < state.head.seq) lag.push({ feedKey: state.feed.key, held, head: state.head.seq })
+    const head = state.head.seq
+    if (head === 0) continue
+    const held = heldOf(state)
+    if (held < head && core.surroundings.authority.isShared(state.feed))
+      lag.push({ feedKey: state.feed.key, held, head })
   }
-  const { peerId, name, version, isGreeted, latencyMs, upAt, lastHeardAt } = link
-  return { link: link.link, peerId, name, version, isGreeted, latencyMs, upAt, lastHeardAt, lag }
+  return lag
 }

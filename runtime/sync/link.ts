@@ -1,5 +1,6 @@
 import type { SequenceSet } from '../model/sequences.ts'
 import type { FeedState } from './feeds.ts'
+import type { Holding } from './holdings.ts'
 
 /** A neighbour's request to be sent a feed: from `next` on, now (`once`) and as it grows (`eager`). */
 export interface Subscription {
@@ -13,12 +14,33 @@ export interface Subscription {
 export interface Marker {
   readonly lsn: number
   readonly waiting: Map<FeedState, number>
+  /** Monotonic. */
+  readonly cameAt: number
 }
 
-/** One link to a neighbour: what it holds, wants and may be sent, and the same of us. Nothing of it outlives the link. */
+/** Which numbered frames have come: they may overtake each other. */
+export class FrameNumbers {
+  /** All up to this one have. */
+  whole = 0
+  readonly #early = new Set<number>()
+
+  note(number: number): void {
+    // So far ahead is only what comes when much was lost: then no marker of this link counts any more.
+    if (number > this.whole && this.#early.size < EARLY_MAX) this.#early.add(number)
+    while (this.#early.delete(this.whole + 1)) this.whole += 1
+  }
+}
+
+const EARLY_MAX = 1_024
+
+/**
+ * One link to a neighbour: what it wants and may be sent, and the same of us. Nothing of it outlives the link but `holding`.
+ */
 export class LinkState {
   readonly link: number
   readonly peerId: string
+  /** What the neighbour has confirmed to have on its disk. */
+  readonly holding: Holding
   readonly upAt: number
 
   isGreeted = false
@@ -37,7 +59,7 @@ export class LinkState {
   readonly subscriptions: Map<FeedState, Subscription> = new Map<FeedState, Subscription>()
   /** Highest sequence the neighbour was told of or sent, per feed. */
   readonly told: Map<FeedState, number> = new Map<FeedState, number>()
-  /** Highest sequence that is on the neighbour's disk, by its own word. */
+  /** Highest sequence that the neighbour has: it told of it, confirmed it, or sent it. */
   readonly peerHeads: Map<FeedState, number> = new Map<FeedState, number>()
   /** Of a series, the first sequence that the neighbour's retention has left it. */
   readonly peerLows: Map<FeedState, number> = new Map<FeedState, number>()
@@ -58,21 +80,25 @@ export class LinkState {
   receivedBytes = 0
   consumedBytes = 0
   grantedBytes = 0
-  /** What it told of or sent since the last marker, and frames that came: a marker counts only when none was lost. */
+  /** What it told of or sent since the last marker; a marker counts only when none of the frames with such was lost. */
   readonly promised: Map<FeedState, number> = new Map<FeedState, number>()
   receivedFrames = 0
   sentFrames = 0
+  sentNumbered = 0
+  readonly numbers: FrameNumbers = new FrameNumbers()
+  /** A marker of the neighbour's that waits for frames that are late. */
+  lateMarker: { readonly lsn: number; readonly numbered: number } | null = null
   /** Feeds whose head we owe the neighbour a confirmation of. */
   readonly owed: Set<FeedState> = new Set<FeedState>()
   isAckDue = false
   marker: Marker | null = null
   nextMarkerLsn = -1
-  /** Everything the neighbour holds up to this number of its own is on our disk. */
+  /** Everything the neighbour holds up to this number of its own is on our disk, but for `lacking`. */
   cursorLsn = 0
+  /** Feeds that the cursor has passed although we lack some of them, and up to where; they are named with it. */
+  readonly lacking: Map<FeedState, number> = new Map<FeedState, number>()
   savedCursorLsn = 0
   saveCursorAt: number
-  /** True when some feed it told of was refused: the saved cursor must not pass it. */
-  isCursorFrozen = false
 
   // Life signs.
   greetAt = 0
@@ -86,10 +112,15 @@ export class LinkState {
   /** Pings to let pass before differing digests are looked into, doubling while they stay different. */
   resyncWait = 1
   pingsSinceResync = 0
+  /** Feeds that were told or sent and not confirmed at the last ping; and the same for telling them again. */
+  unconfirmed: ReadonlySet<FeedState> = new Set<FeedState>()
+  againWait = 1
+  pingsSinceAgain = 0
 
-  constructor(link: number, peerId: string, now: number) {
+  constructor(link: number, holding: Holding, now: number) {
     this.link = link
-    this.peerId = peerId
+    this.peerId = holding.peerId
+    this.holding = holding
     this.upAt = now
     this.lastHeardAt = now
     this.saveCursorAt = now
@@ -105,6 +136,7 @@ export class LinkState {
     this.told.delete(state)
     this.peerHeads.delete(state)
     this.promised.delete(state)
+    this.lacking.delete(state)
     this.subscriptions.delete(state)
   }
 

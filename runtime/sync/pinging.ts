@@ -3,6 +3,7 @@ import { sha256 } from '../crypto/hash.ts'
 import type { Message } from '../wire/message.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { noteEqual } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { tellHeadsOf } from './sending.ts'
 
@@ -15,6 +16,8 @@ const BUCKETS = 64
 const EMPTY_BUCKET = new Uint8Array(8)
 /** Pings between two such looks, at most. */
 const RESYNC_WAIT_MAX = 8
+/** Feeds that are told again at once. */
+const UNCONFIRMED_MAX = 256
 
 export function pingIfDue<Token>(core: Core<Token>, link: LinkState): void {
   if (!link.isGreeted || core.now.monotonicMs < link.pingAt) return
@@ -25,6 +28,28 @@ export function pingIfDue<Token>(core: Core<Token>, link: LinkState): void {
   link.pingNonce += 1
   link.isPingAnswered = false
   core.say(link, ping(core, link, link.pingNonce, false))
+  tellUnconfirmed(core, link)
+}
+
+/**
+ * What the neighbour was told or sent and hasn't confirmed from one ping to the next may be lost, or its confirmation: it is told
+ * again, more and more seldom as long as that brings nothing.
+ */
+function tellUnconfirmed<Token>(core: Core<Token>, link: LinkState): void {
+  const unconfirmed = new Set<FeedState>()
+  for (const state of core.feeds.values()) {
+    const isTold = (link.told.get(state) ?? 0) >= state.head.seq && state.head.seq > 0
+    if (isTold && link.holding.held(state) < state.head.seq && !link.holding.isException(state)) unconfirmed.add(state)
+    if (unconfirmed.size >= UNCONFIRMED_MAX) break
+  }
+  const still = [...unconfirmed].filter((state) => link.unconfirmed.has(state))
+  link.unconfirmed = unconfirmed
+  if (still.length === 0) link.againWait = 1
+  else if (++link.pingsSinceAgain > link.againWait) {
+    link.pingsSinceAgain = 0
+    link.againWait = Math.min(link.againWait * 2, RESYNC_WAIT_MAX)
+    tellHeadsOf(core, link, still)
+  }
 }
 
 export function answerPing<Token>(
@@ -57,6 +82,7 @@ function noteLost(link: LinkState, sentBytes: number): void {
 /** Digests differ for a moment whenever something is under way; when they go on doing so, it is looked into by buckets. */
 function resyncIfDifferent<Token>(core: Core<Token>, link: LinkState, digest: Uint8Array): void {
   if (equal(digest, headsDigest(core))) {
+    noteEqual(core, link)
     link.resyncWait = 1
     link.pingsSinceResync = 0
     return
@@ -75,7 +101,11 @@ export function answerDig<Token>(core: Core<Token>, link: LinkState, buckets: Ui
     if (!equal(digest, buckets.subarray(i * 8, i * 8 + 8))) differing.add(i)
   })
   if (differing.size === 0) return
-  tellHeadsOf(core, link, (state) => differing.has(bucketOf(state)))
+  tellHeadsOf(
+    core,
+    link,
+    [...core.feeds.values()].filter((state) => differing.has(bucketOf(state))),
+  )
   core.emit('resync', { peerId: link.peerId, buckets: differing.size })
 }
 

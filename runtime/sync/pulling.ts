@@ -11,16 +11,14 @@ import type { LinkState } from './link.ts'
 /** A link told its head of a feed, or something about asking changed. */
 export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
   if (state.isOwn || state.isRefused) return
-  if (!core.surroundings.authority.isKnown(state.feed)) return refuseUnknown(core, state)
+  // Its author isn't known as a member yet: nothing is asked for.
+  if (!core.surroundings.authority.isKnown(state.feed)) {
+    state.isRefused = true
+    return
+  }
   if (isAheadElsewhere(core, state)) core.behind.add(state)
   else core.behind.delete(state)
   if (state.parent === null && !isDeferred(core, state)) askBest(core, state)
-}
-
-/** Its author isn't known as a member yet: nothing is asked for, and no cursor passes it. */
-function refuseUnknown<Token>(core: Core<Token>, state: FeedState): void {
-  state.isRefused = true
-  for (const link of core.links.values()) if (link.theirAliases.has(state)) link.isCursorFrozen = true
 }
 
 /** Capabilities were learned: what was refused may be allowed now. */

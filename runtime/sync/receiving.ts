@@ -9,10 +9,11 @@ import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
-import { decodeMessages, type Message } from '../wire/message.ts'
+import { decodeMessages, type Marker, type Message } from '../wire/message.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { beginFill, isWanted, signedCheckpoint, takePart } from './filling.ts'
+import { greetHolding, noteHeld, noteHeldAll, noteSent } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { differsFromOurs, isProbed, probeOwn, suspectFork, takeEvidence } from './forks.ts'
 import { takeMissing } from './mending.ts'
@@ -31,10 +32,12 @@ export function receiveFrame<Token>(core: Core<Token>, link: LinkState, bytes: U
   if (!messages.ok) return core.close(link, `malformed frame: ${messages.error.message}`)
   link.receivedFrames += 1
   link.lastHeardAt = core.now.monotonicMs
+  link.holding.heardAt = core.now.wallMs
   for (const message of messages.value) {
     if (message.type === 'hello') receiveHello(core, link, message)
     else if (link.isGreeted) receiveMessage(core, link, message)
   }
+  acceptMarker(link)
 }
 
 function receiveMessage<Token>(core: Core<Token>, link: LinkState, message: Message): void {
@@ -58,6 +61,8 @@ function receiveMessage<Token>(core: Core<Token>, link: LinkState, message: Mess
       return answerDig(core, link, message.buckets)
     case 'bye':
       return core.close(link, `the neighbour said goodbye: ${message.reason}`)
+    case 'number':
+      return link.numbers.note(message.number)
     case 'hello':
     case 'join':
     case 'grant':
@@ -80,7 +85,10 @@ function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'he
   link.wantsAll = message.cursor === null
   link.greetAt = 0
   resumeCursors(core, link, message)
-  for (const state of core.feeds.values()) if (state.lsn > link.confirmedLsn) link.pending.add(state)
+  greetHolding(core, link, message.instance, message.lsn)
+  for (const state of core.feeds.values()) {
+    if (state.lsn > link.confirmedLsn || link.holding.isException(state)) link.pending.add(state)
+  }
   core.emit('peer-up', { peerId: link.peerId, name: link.name })
 }
 
@@ -119,6 +127,7 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
       continue
     }
     link.notePeerHead(state, seq)
+    noteHeld(core, link, state, seq)
     link.notePromise(state, seq)
     link.peerLows.set(state, low)
     const isOther = seq === state.head.seq && seq > 0 && !equal(hash8, state.head.hash.subarray(0, 8))
@@ -128,9 +137,26 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
     considerFeed(core, state)
   }
   link.isAckDue = true
-  // After a lost frame we can't know what we were told: the cursor stays, and the next link tells it again.
-  if (message.marker === null || message.marker.frames !== link.receivedFrames) return
-  link.nextMarkerLsn = Math.max(link.nextMarkerLsn, message.marker.lsn)
+  if (message.marker !== null) receiveMarker(link, message.marker)
+}
+
+/** After a lost frame we can't know what we were told: the cursor stays, and the next link tells it again. */
+function receiveMarker(link: LinkState, { lsn, frames, numbered }: Marker): void {
+  link.holding.peerLsn = Math.max(link.holding.peerLsn, lsn)
+  if (numbered === undefined) {
+    if (frames === link.receivedFrames) link.nextMarkerLsn = Math.max(link.nextMarkerLsn, lsn)
+    return
+  }
+  if (lsn > (link.lateMarker?.lsn ?? -1)) link.lateMarker = { lsn, numbered }
+}
+
+/** A frame may have overtaken others: only when all have come is known what we were told. */
+function acceptMarker(link: LinkState): void {
+  const { lateMarker } = link
+  if (lateMarker === null || lateMarker.numbered > link.numbers.whole) return
+  link.nextMarkerLsn = Math.max(link.nextMarkerLsn, lateMarker.lsn)
+  link.lateMarker = null
+  link.isAckDue = true
 }
 
 /** A neighbour holds something else of our own feed than we do: our store was put back, or there is a copy of us. */
@@ -158,10 +184,15 @@ function receiveAck<Token>(core: Core<Token>, link: LinkState, message: Of<'ack'
   link.creditLimit = Math.max(link.creditLimit, message.credit)
   for (const [alias, seq] of message.entries) {
     const state = link.feedsByOurAlias[alias]
-    if (state) link.notePeerHead(state, Math.min(seq, state.head.seq))
+    if (!state) continue
+    link.notePeerHead(state, Math.min(seq, state.head.seq))
+    noteHeld(core, link, state, seq)
   }
-  if (message.lsn !== null) link.confirmedLsn = Math.max(link.confirmedLsn, Math.min(message.lsn, core.feeds.lsn))
-  if (message.entries.length > 0) core.emit('confirmed', { peerId: link.peerId })
+  for (const alias of message.lacking ?? []) {
+    const state = link.feedsByOurAlias[alias]
+    if (state) link.holding.noteLacking(state)
+  }
+  noteHeldAll(core, link, message.lsn)
 }
 
 /** NACK refuses batches of a feed: it is sent no more until the neighbour asks again. */
@@ -240,6 +271,7 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
   if (isProbed(state, link, batch)) {
     return differsFromOurs(core, state, batch) ? null : 'no evidence'
   }
+  noteSent(link, state, header.seq)
   if (state.holes.has(header.seq)) return null
   if (isVoid(state, batch)) {
     nack(core, link, state, header.seq, 'sealed', 0)
@@ -276,7 +308,6 @@ function refuse<Token>(
 ): string {
   state.isRefused = true
   state.parent = null
-  link.isCursorFrozen = true
   // A fork is looked into until it is proven and the feed sealed: a proof may be lost on its way to the disk.
   if (code === 'fork') core.behind.add(state)
   else core.behind.delete(state)

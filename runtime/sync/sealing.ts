@@ -12,6 +12,7 @@ import { encodeDeterministic } from '../wire/deterministic.ts'
 import { beaconOf } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { signedCheckpoint } from './filling.ts'
 import { settle } from './statements.ts'
@@ -230,6 +231,7 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   core.keepHistory(state)
   state.head = head
   core.feeds.version += 1
+  noteCut(core, state)
   for (const link of core.links.values()) {
     link.forget(state)
     link.pending.add(state)

@@ -185,13 +185,14 @@ function tellHeads<Token>(core: Core<Token>, link: LinkState): void {
 }
 
 /** Heads even of what was sent already: what of it got lost will be asked for again. */
-export function tellHeadsOf<Token>(core: Core<Token>, link: LinkState, isMeant: (state: FeedState) => boolean): void {
-  const entries: HaveEntry[] = []
-  for (const state of core.feeds.values()) {
-    if (state.head.seq > 0 && isMeant(state) && core.surroundings.authority.isShared(state.feed))
-      entries.push(headEntry(core, link, state))
-  }
-  sayHave(core, link, entries)
+export function tellHeadsOf<Token>(core: Core<Token>, link: LinkState, states: readonly FeedState[]): void {
+  const { authority } = core.surroundings
+  const told = states.filter(({ feed, head }) => head.seq > 0 && authority.isShared(feed))
+  sayHave(
+    core,
+    link,
+    told.map((state) => headEntry(core, link, state)),
+  )
 }
 
 function headEntry<Token>(core: Core<Token>, link: LinkState, state: FeedState): HaveEntry {
@@ -242,7 +243,7 @@ function isMarkerDue<Token>(core: Core<Token>, link: LinkState): boolean {
 
 /** ACK: what came over this link and is on our disk, the cursor, and credit for what was dealt with. */
 function confirm<Token>(core: Core<Token>, link: LinkState): void {
-  moveCursor(link)
+  moveCursor(core, link)
   if (!link.isAckDue) return
   link.isAckDue = false
   const entries: [number, number][] = []
@@ -252,30 +253,62 @@ function confirm<Token>(core: Core<Token>, link: LinkState): void {
   }
   link.owed.clear()
   link.grantedBytes = Math.max(link.grantedBytes, link.consumedBytes + GATEWAY_LIMITS.creditBytes)
+  const lacking = lackingAliases(link)
   for (let i = 0; i === 0 || i < entries.length; i += ENTRIES_PER_MESSAGE) {
     const part = entries.slice(i, i + ENTRIES_PER_MESSAGE)
-    core.say(link, { type: 'ack', lsn: link.cursorLsn, credit: link.grantedBytes, entries: part })
+    const ack = { type: 'ack', lsn: link.cursorLsn, credit: link.grantedBytes, entries: part } as const
+    core.say(link, lacking.length === 0 ? ack : { ...ack, lacking })
   }
 }
 
-/** The cursor passes a marker when all that was lacking at the marker's arrival is on our disk. */
-function moveCursor(link: LinkState): void {
+/** Of what the cursor has passed, what isn't here: said each time, for what was said before may be lost. */
+function lackingAliases(link: LinkState): number[] {
+  const aliases: number[] = []
+  for (const [state, seq] of link.lacking) {
+    const alias = link.theirAliases.get(state)
+    if (state.head.seq >= seq || alias === undefined) link.lacking.delete(state)
+    else aliases.push(alias)
+  }
+  return aliases
+}
+
+/**
+ * The cursor passes a marker when all that was lacking at the marker's arrival is on our disk. What is refused, or doesn't come
+ * for long, holds it up no longer: it is named beside the cursor, and the neighbour tells it again on the next link.
+ */
+function moveCursor<Token>(core: Core<Token>, link: LinkState): void {
   for (;;) {
     if (!link.marker) {
       if (link.nextMarkerLsn <= link.cursorLsn) return
-      link.marker = { lsn: link.nextMarkerLsn, waiting: lacking(link) }
+      link.marker = { lsn: link.nextMarkerLsn, waiting: promisedOf(link), cameAt: core.now.monotonicMs }
     }
-    for (const [state, seq] of link.marker.waiting) {
-      if (state.isRefused || state.isOwn || state.head.seq >= seq) link.marker.waiting.delete(state)
+    const { waiting, cameAt } = link.marker
+    for (const [state, seq] of waiting) {
+      const isPassed = state.isRefused || state.isOwn || isStuck(core, state, cameAt)
+      if (state.head.seq < seq && !(isPassed && passOver(link, state, seq))) continue
+      waiting.delete(state)
     }
-    if (link.marker.waiting.size > 0) return
+    if (waiting.size > 0) return
     link.cursorLsn = Math.max(link.cursorLsn, link.marker.lsn)
     link.marker = null
     link.isAckDue = true
   }
 }
 
-function lacking(link: LinkState): Map<FeedState, number> {
+function isStuck<Token>(core: Core<Token>, { touchedAt }: FeedState, cameAt: number): boolean {
+  return core.now.monotonicMs >= Math.max(touchedAt, cameAt) + TIMES.stuckMs
+}
+
+/** False when the cursor has passed so much already that it must wait. */
+function passOver(link: LinkState, state: FeedState, seq: number): boolean {
+  if (link.lacking.size >= GATEWAY_LIMITS.lackingMax && !link.lacking.has(state)) return false
+  link.lacking.set(state, seq)
+  // It is told up to where we have it before it is named.
+  link.owed.add(state)
+  return true
+}
+
+function promisedOf(link: LinkState): Map<FeedState, number> {
   const waiting = new Map<FeedState, number>()
   for (const [state, seq] of link.promised) if (state.head.seq < seq) waiting.set(state, seq)
   link.promised.clear()
@@ -300,14 +333,24 @@ function flush<Token>(core: Core<Token>, link: LinkState): void {
   }
   if (isMarkerDue(core, link)) {
     link.markedLsn = core.feeds.lsn
-    frame.push({ type: 'have', entries: [], marker: { lsn: core.feeds.lsn, frames: link.sentFrames + 1 } })
+    const numbered = link.sentNumbered + (frame.some(isPromise) ? 1 : 0)
+    frame.push({ type: 'have', entries: [], marker: { lsn: core.feeds.lsn, frames: link.sentFrames + 1, numbered } })
   }
   if (frame.length > 0) sendFrame(core, link, frame)
 }
 
 function sendFrame<Token>(core: Core<Token>, link: LinkState, messages: readonly Message[]): void {
   link.sentFrames += 1
+  if (messages.some(isPromise)) {
+    link.sentNumbered += 1
+    messages = [{ type: 'number', number: link.sentNumbered }, ...messages]
+  }
   core.outputs.push({ type: 'send', link: link.link, bytes: encodeMessages(messages) })
+}
+
+/** What tells the neighbour of batches, whose loss it must notice. */
+function isPromise(message: Message): boolean {
+  return message.type === 'data' || (message.type === 'have' && message.entries.length > 0)
 }
 
 /** At most what the message takes in a frame, roughly. */

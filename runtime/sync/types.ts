@@ -2,9 +2,9 @@ import type { ErrorCode } from '../base/errors.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import type { SequenceSet } from '../model/sequences.ts'
-import type { Hlc, Stamp } from '../model/stamp.ts'
+import type { Hlc } from '../model/stamp.ts'
 import type { KeyValue, Space } from '../ports/store.ts'
-import type { WriteOp } from '../ports/writer.ts'
+import type { WriteOp, Written } from '../ports/writer.ts'
 
 /** Time as the engine is told it: physical Unix milliseconds and how far to believe them, and a clock that never goes back. */
 export interface Now {
@@ -61,8 +61,10 @@ export type Output<Token> =
       readonly drops?: readonly CommitDrop[]
       readonly records: readonly { readonly key: string; readonly value: Uint8Array | null }[]
     }
-  /** `stamps[i]` is that of the last operation of the write that `tokens[i]` stands for. */
-  | { readonly type: 'written'; readonly tokens: readonly Token[]; readonly stamps: readonly Stamp[] }
+  /** `written[i]` is the write that `tokens[i]` stands for. */
+  | { readonly type: 'written'; readonly tokens: readonly Token[]; readonly written: readonly Written[] }
+  /** Other gateways have more of these own feeds on their disks than before: see Engine.heldBy. */
+  | { readonly type: 'confirmed'; readonly feedKeys: readonly string[] }
   | { readonly type: 'write-failed'; readonly tokens: readonly Token[]; readonly code: ErrorCode }
   | { readonly type: 'event'; readonly name: EngineEvent; readonly fields: { readonly [name: string]: unknown } }
 
@@ -74,7 +76,6 @@ export type EngineEvent =
   | 'batch-refused'
   | 'batch-deferred'
   | 'resync'
-  | 'confirmed'
   | 'compacted'
   | 'sealed'
   | 'settled'

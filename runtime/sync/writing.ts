@@ -1,8 +1,8 @@
-import { FEED_KIND_SERIES, FEED_KIND_STATE, type FeedDescriptor } from '../model/batch.ts'
+import { FEED_KIND_SERIES, FEED_KIND_STATE, type Batch, type Feed, type FeedDescriptor } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
-import type { Hlc, Stamp } from '../model/stamp.ts'
+import type { Hlc } from '../model/stamp.ts'
 import { ok } from '../base/result.ts'
-import type { WriteOp } from '../ports/writer.ts'
+import type { WriteOp, Written } from '../ports/writer.ts'
 import { encodeBatch, type NewBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { feedOf } from '../wire/descriptor.ts'
@@ -46,9 +46,13 @@ export function writeDeadline<Token>(core: Core<Token>): number {
   return deadline
 }
 
-/** The stamps of a batch's writes, once it is on the disk. */
-export function stampsOf<Token>(draft: Draft<Token>, hlc: number, origin: string): Stamp[] {
-  return draft.lastIndexes.flatMap((index, i) => (draft.writes[i]?.token === null ? [] : { hlc, index, origin }))
+/** What a batch's writers are told, once it is on the disk. */
+export function writtenOf<Token>(draft: Draft<Token>, feed: Feed, { header }: Batch): Written[] {
+  const { hlc, seq: sequence } = header
+  const { key: feedKey, origin } = feed
+  return draft.lastIndexes.flatMap((index, i) =>
+    draft.writes[i]?.token === null ? [] : { hlc, index, origin, feedKey, sequence },
+  )
 }
 
 export function tokensOf<Token>({ writes }: { readonly writes: readonly LocalWrite<Token>[] }): Token[] {

@@ -8,16 +8,17 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *
  *   hello = [0, [min, max], [feature...], instance, lsn, [instance, lsn] / null, [interest...], [class, hlc], credit, name, version]
  *   feed  = [1, alias, descriptor, [capability...]]
- *   have  = [2, [[alias, seq, hash8] / [alias, seq, hash8, low]...], [lsn, frames] / null]
+ *   have  = [2, [[alias, seq, hash8] / [alias, seq, hash8, low]...], [lsn, frames, numbered] / null]
  *   want  = [3, [[alias, from, mode] / [alias, from, mode, [first, last, ...]]...]]
  *   data  = [4, [batch...]]
- *   ack   = [5, lsn, credit, [[alias, seq]...]]
+ *   ack   = [5, lsn, credit, [[alias, seq]...]] / [5, lsn, credit, [[alias, seq]...], [alias...]]
  *   nack  = [6, alias, seq, code, retry-after-ms]
  *   ping  = [8, nonce, is-reply, digest, sent-bytes]
  *   dig   = [9, buckets]
  *   bye   = [11, reason, retry-after-ms]
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
  *   grant = [13, [capability...], [address...]]
+ *   number = [16, number]
  */
 export type HaveEntry = readonly [alias: number, seq: number, hash8: Uint8Array, low?: number]
 
@@ -37,8 +38,7 @@ export type Message =
        * by retention, the first sequence that is left.
        */
       readonly entries: readonly HaveEntry[]
-      /** "Everything up to my `lsn` was told to you", valid when this is the sender's frame number `frames` and none was lost. */
-      readonly marker: { readonly lsn: number; readonly frames: number } | null
+      readonly marker: Marker | null
     }
   | {
       readonly type: 'want'
@@ -51,12 +51,14 @@ export type Message =
   | { readonly type: 'data'; readonly batches: readonly Uint8Array[] }
   | {
       readonly type: 'ack'
-      /** Everything up to the receiver's `lsn` is on the sender's disk. */
+      /** Everything up to the receiver's `lsn` is on the sender's disk, but for what is lacking of the feeds `lacking`. */
       readonly lsn: number
       /** Bytes of batches that may be sent in all since the link came up. */
       readonly credit: number
       /** The receiver's alias and the sequence up to which its feed is on the sender's disk. */
       readonly entries: readonly (readonly [number, number])[]
+      /** The receiver's aliases. */
+      readonly lacking?: readonly number[]
     }
   | {
       readonly type: 'nack'
@@ -91,6 +93,18 @@ export type Message =
       readonly signature: Uint8Array
     }
   | { readonly type: 'grant'; readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
+  /** Stands in each frame that tells of heads or holds batches: how many such frames its sender has sent, this one included. */
+  | { readonly type: 'number'; readonly number: number }
+
+/**
+ * "Everything up to my `lsn` was told to you": true for whoever has got all of the `numbered` frames that were sent until then.
+ * A sender that numbers none counts all its `frames` instead, of which none may have been lost.
+ */
+export interface Marker {
+  readonly lsn: number
+  readonly frames: number
+  readonly numbered?: number
+}
 
 export type WantEntry = readonly [number, number, number] | readonly [number, number, number, readonly number[]]
 
@@ -154,14 +168,20 @@ function elementsOf(message: Message): unknown[] {
     }
     case 'feed':
       return [1, message.alias, message.descriptor, message.chain]
-    case 'have':
-      return [2, message.entries, message.marker && [message.marker.lsn, message.marker.frames]]
+    case 'have': {
+      const { entries, marker } = message
+      if (marker === null) return [2, entries, null]
+      const { lsn, frames, numbered } = marker
+      return [2, entries, numbered === undefined ? [lsn, frames] : [lsn, frames, numbered]]
+    }
     case 'want':
       return [3, message.entries]
     case 'data':
       return [4, message.batches]
-    case 'ack':
-      return [5, message.lsn, message.credit, message.entries]
+    case 'ack': {
+      const { lsn, credit, entries, lacking = [] } = message
+      return lacking.length === 0 ? [5, lsn, credit, entries] : [5, lsn, credit, entries, lacking]
+    }
     case 'nack':
       return [6, message.alias, message.seq, message.code, message.retryAfterMs]
     case 'ping':
@@ -176,6 +196,8 @@ function elementsOf(message: Message): unknown[] {
     }
     case 'grant':
       return [13, message.chain, message.addresses]
+    case 'number':
+      return [16, message.number]
   }
 }
 
@@ -223,8 +245,9 @@ const DECODERS: { readonly [type: number]: Decoder } = {
     if (!isList(entries, isEntry)) return null
     if (marker === null) return { type: 'have', entries, marker }
     if (!isList(marker, isCount)) return null
-    const [lsn, frames] = marker
-    return lsn === undefined || frames === undefined ? null : { type: 'have', entries, marker: { lsn, frames } }
+    const [lsn, frames, numbered] = marker
+    if (lsn === undefined || frames === undefined) return null
+    return { type: 'have', entries, marker: { lsn, frames, ...(numbered !== undefined && { numbered }) } }
   },
   3: ([, entries]) => {
     const isEntry = (entry: unknown): entry is WantEntry =>
@@ -235,9 +258,11 @@ const DECODERS: { readonly [type: number]: Decoder } = {
     return isList(entries, isEntry) ? { type: 'want', entries } : null
   },
   4: ([, batches]) => (isList(batches, isBytes) ? { type: 'data', batches } : null),
-  5: ([, lsn, credit, entries]) => {
+  5: ([, lsn, credit, entries, lacking]) => {
     const isEntry = (entry: unknown): entry is [number, number] => isList(entry, isCount) && entry.length >= 2
-    return isCount(lsn) && isCount(credit) && isList(entries, isEntry) ? { type: 'ack', lsn, credit, entries } : null
+    if (!isCount(lsn) || !isCount(credit) || !isList(entries, isEntry)) return null
+    if (lacking === undefined) return { type: 'ack', lsn, credit, entries }
+    return isList(lacking, isCount) ? { type: 'ack', lsn, credit, entries, lacking } : null
   },
   6: ([, alias, seq, code, retryAfterMs]) => {
     // A code of a later version refuses as well.
@@ -264,6 +289,7 @@ const DECODERS: { readonly [type: number]: Decoder } = {
       : null,
   13: ([, chain, addresses]) =>
     isList(chain, isBytes) && isList(addresses, isText) ? { type: 'grant', chain, addresses } : null,
+  16: ([, number]) => (isCount(number) ? { type: 'number', number } : null),
 }
 
 function cursorOf(value: unknown): Hello['cursor'] | undefined {

@@ -39,6 +39,25 @@ test('put merges and prints key and stamp, --replace replaces, - reads standard 
   assert.deepEqual(operations.get('climate', 'kitchen')?.value, { d: 4 })
 })
 
+test('put and delete wait for other gateways; too few of them end with 124 and say that the write is done', async (t) => {
+  const { operations, run } = await bench(t)
+  assert.equal((await run('put', 'climate', 'kitchen', '{"a":1}', '--wait', '2', '--timeout', '10s')).code, 0)
+  assert.equal((await run('delete', 'climate', 'kitchen', '--wait', '1')).code, 0)
+  assert.equal((await run('put', 'climate', 'kitchen', '{"a":1}', '--wait', 'durable')).code, 0)
+  assert.deepEqual(operations.waits, [
+    [2, 10_000],
+    [1, undefined],
+  ])
+  const { code, stderr } = await run('put', 'climate', 'kitchen', '{"a":1}', '--wait', '9', '--json')
+  assert.equal(code, 124)
+  assert.match(stderr, /"unconfirmed".*the write itself is done/)
+  for (const wrong of [
+    ['--wait', 'two'],
+    ['--wait', '1', '--timeout', '10'],
+  ])
+    assert.equal((await run('put', 'climate', 'kitchen', '{"a":1}', ...wrong)).code, 2)
+})
+
 test('put of what is no JSON object is refused before or by the gateway', async (t) => {
   const { run } = await bench(t)
   for (const text of ['{', '[1]', '7', '']) {

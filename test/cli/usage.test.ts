@@ -81,6 +81,7 @@ test('every error code has an exit code of its kind', () => {
     'kind-mismatch': 1,
     'not-supported': 1,
     overloaded: 1,
+    unconfirmed: 124,
     closed: 1,
   })
 })
@@ -93,7 +94,7 @@ test('wrong usage is 2 and one sentence on stderr: as JSON where that was asked 
     ['put', 'climate', 'k'],
     ['get', 'climate', 'k', '--speed'],
     ['list', 'climate', '--limit', 'many'],
-    ['put', 'climate', 'k', '{}', '--wait', '3'],
+    ['put', 'climate', 'k', '{}', '--wait', 'some'],
     ['invite', '--expires', 'soon'],
     ['export', 'climate', '--format', 'xml'],
     ['init'],

@@ -117,6 +117,13 @@ const messages: { readonly [type in Message['type']]: Extract<Message, { type: t
     signature: new Uint8Array(64).fill(23),
   },
   grant: { type: 'grant', chain: [new Uint8Array(4).fill(24)], addresses: ['mqtt://10.0.0.1:1883'] },
+  number: { type: 'number', number: 300 },
+}
+
+/** With elements that came later. */
+const messagesWithMore: { readonly [name: string]: Message } = {
+  'ack-lacking': { ...messages.ack, lacking: [3, 300] },
+  'have-numbered': { type: 'have', entries: [], marker: { lsn: 300, frames: 12, numbered: 11 } },
 }
 
 const capability: Capability = {
@@ -215,7 +222,7 @@ describe('version 1 on the wire', () => {
     assert.deepEqual(decodeInvite(Buffer.from(golden('wire/invite')).toString()), { ok: true, value: invite })
   })
 
-  for (const [type, message] of Object.entries(messages)) {
+  for (const [type, message] of Object.entries({ ...messages, ...messagesWithMore })) {
     test(`the message ${type}`, () => {
       isGolden(`wire/message-${type}`, encodeMessages([message]))
       assert.deepEqual(decodeMessages(golden(`wire/message-${type}`)), { ok: true, value: [message] })

@@ -11,6 +11,7 @@ import type {
   Query,
   Receipt,
   StatusView,
+  WaitOptions,
   WatchEvent,
   WatchOptions,
 } from '../../runtime/ports/operations.ts'
@@ -24,11 +25,18 @@ export class FakeOperations implements Operations {
   beforeWrite: (key: string) => void | Promise<void> = () => {}
   readonly invites: (InviteOptions | undefined)[] = []
   readonly profiles: unknown[] = []
+  /** How writes were to wait. */
+  readonly waits: (number | undefined)[][] = []
   #wake: () => void = () => {}
   #events: WatchEvent[] = []
 
-  async batch(collection: string, writes: readonly BatchWrite[]): Promise<{ readonly stamp: string }> {
+  async batch(
+    collection: string,
+    writes: readonly BatchWrite[],
+    options: WaitOptions = {},
+  ): Promise<{ readonly stamp: string }> {
     let stamp = ''
+    this.#wait(options)
     for (const { key, fields } of writes) {
       const receipt = fields ? await this.put(collection, key, fields) : await this.delete(collection, key)
       stamp = receipt.stamp
@@ -38,6 +46,7 @@ export class FakeOperations implements Operations {
 
   async put(collection: string, key: string, fields: Fields, options: PutOptions = {}): Promise<Receipt> {
     await this.beforeWrite(key)
+    this.#wait(options)
     if (Object.keys(fields).length === 0) throw new MarramError('bad-request', 'Cannot put an empty object')
     const documents = this.#documents(collection)
     const merged = { ...(options.replace ? {} : documents.get(key)), ...fields }
@@ -47,7 +56,8 @@ export class FakeOperations implements Operations {
     return { key, stamp: STAMP }
   }
 
-  async delete(collection: string, key: string): Promise<Receipt> {
+  async delete(collection: string, key: string, options: WaitOptions = {}): Promise<Receipt> {
+    this.#wait(options)
     if (!this.#documents(collection).delete(key)) throw new MarramError('not-found', `Cannot delete "${key}"`)
     return { key, stamp: STAMP }
   }
@@ -122,7 +132,7 @@ export class FakeOperations implements Operations {
       links: { up: 1, bytesSent: 2_048, bytesReceived: 1_024 },
       lag: { batches: 0, bytes: 0, seconds: 0 },
       conflicts: 0,
-      queue: { writes: 0, messages: 0, messageBytes: 0 },
+      queue: { writes: 0, messages: 0, messageBytes: 0, unconfirmed: { batches: 0, bytes: 0, seconds: 0 } },
       clock: { class: 2, aheadMs: 0 },
       storage: {
         path: '/data',
@@ -136,6 +146,11 @@ export class FakeOperations implements Operations {
       memory: { rss: 1_024 },
       warnings: ['kind-mismatch: climate'],
     }
+  }
+
+  #wait({ wait, timeoutMs }: WaitOptions): void {
+    if (wait !== undefined) this.waits.push([wait, timeoutMs])
+    if (wait === 9) throw new MarramError('unconfirmed', 'Cannot confirm: 0 of 9; the write itself is done')
   }
 
   peers(): readonly PeerView[] {

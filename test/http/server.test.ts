@@ -53,6 +53,26 @@ test('a batch writes and deletes by key; one line that is not understood refuses
   assert.equal((await document('c')).status, 404)
 })
 
+test('writes wait for other gateways as the address says, and too few of them are a time-out', async (t) => {
+  const { dir, operations } = await openDoor(t)
+  const path = 'collections/climate/documents/kitchen'
+  await ask(dir, 'PATCH', `${path}?wait=2&timeout=10s`, '{"a":1}')
+  await ask(dir, 'PUT', `${path}?wait=1`, '{"a":1}')
+  await ask(dir, 'DELETE', `${path}?wait=3&timeout=1m`)
+  await ask(dir, 'POST', 'collections/climate/batch?wait=4', '{"writes":[{"key":"k","value":{"a":1}}]}')
+  assert.deepEqual(operations.waits, [
+    [2, 10_000],
+    [1, undefined],
+    [3, 60_000],
+    [4, undefined],
+  ])
+  const few = await ask(dir, 'PATCH', `${path}?wait=9`, '{"a":1}')
+  assert.equal(few.status, 504)
+  assert.match(few.text, /"code":"unconfirmed".*the write itself is done/)
+  for (const wrong of ['wait=two', 'wait=1&timeout=10'])
+    assert.equal((await ask(dir, 'PATCH', `${path}?${wrong}`, '{"a":1}')).status, 400)
+})
+
 test('every key has an address of its own: slashes, spaces, dots, percent signs', async (t) => {
   const { dir, operations } = await openDoor(t)
   const keys = ['hall 7/sensor-7', '.', '..', '%2F', 'a?b#c', 'ü', '../status']

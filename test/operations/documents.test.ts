@@ -64,6 +64,7 @@ function service(): DocumentService {
   return new DocumentService({
     store,
     writer: driver,
+    confirmer: { checkWait: () => {}, confirm: driver.confirm },
     rules: () => ({
       partitionOf: () => '',
       isSeries: (name) => (name === 'readings' ? true : null),

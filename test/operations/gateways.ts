@@ -6,7 +6,7 @@ import { Driver } from '../../runtime/driver/driver.ts'
 import { DocumentService } from '../../runtime/operations/documents.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import type { LinkPeer } from '../../runtime/ports/link.ts'
-import { createMemoryStore, type MemoryStore } from '../../runtime/store/memory.ts'
+import { createMemoryStore, type MemoryStore, type MemoryStoreOptions } from '../../runtime/store/memory.ts'
 
 /** Gateways in one process: real services, engines and drivers over stores in memory, linked by passing frames. */
 
@@ -20,11 +20,17 @@ export interface Gateway {
   readonly peer: LinkPeer
 }
 
-export function gateway(name: number, isSeries = true): Gateway {
+export interface GatewayOptions {
+  readonly isSeries?: boolean
+  /** As of a memory store. */
+  readonly onFlush?: MemoryStoreOptions['onFlush']
+}
+
+export function gateway(name: number, { isSeries = true, onFlush }: GatewayOptions = {}): Gateway {
   const signer = createSigner(new Uint8Array(32).fill(name))
   const { publicKey } = signer
   const peerId = peerIdOf(publicKey)
-  const store = createMemoryStore()
+  const store = createMemoryStore(onFlush ? { onFlush } : {})
   const driver = new Driver({
     engine: {
       meshId: MESH,
@@ -60,6 +66,7 @@ export function gateway(name: number, isSeries = true): Gateway {
   const documents = new DocumentService({
     store,
     writer: driver,
+    confirmer: { checkWait: () => {}, confirm: driver.confirm },
     rules: () => ({ partitionOf: () => '', isSeries: () => isSeries, kindsOf: () => new Map(), refusal: () => null }),
     instance: '0000000000000000',
     isValid: () => true,

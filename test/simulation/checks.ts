@@ -12,6 +12,7 @@ import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import { liveCells } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
+import { unknownHoldings } from './holdings.ts'
 import type { Simulation } from './simulation.ts'
 import { COUNTED_KEY } from './writes.ts'
 
@@ -28,6 +29,7 @@ export function violations(simulation: Simulation): string[] {
   found.push(...lostWrites(simulation))
   found.push(...oracleDifferences(simulation, first))
   found.push(...miscounted(simulation, first))
+  found.push(...unknownHoldings(simulation))
   return found
 }
 

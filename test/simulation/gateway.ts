@@ -248,10 +248,11 @@ export class SimulatedGateway {
         return this.#commit(output)
       case 'written':
         output.tokens.forEach(({ collection, op }, i) => {
-          world.acknowledged({ gateway: this.index, collection, op, stamp: output.stamps[i] as Stamp })
+          world.acknowledged({ gateway: this.index, collection, op, stamp: output.written[i] as Stamp })
         })
         return
       case 'write-failed':
+      case 'confirmed':
         return
       case 'event':
         world.event(this.index, output.name, output.fields)

@@ -10,6 +10,7 @@ import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { checkFrame, isOnOthersDisks, violations } from './checks.ts'
 import type { SimulatedDisk } from './disk.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
+import { falseHoldings } from './holdings.ts'
 import { lieAbout } from './lies.ts'
 import { Network } from './network.ts'
 import { Schedule } from './schedule.ts'
@@ -105,6 +106,7 @@ const CONVERGENCE_MINUTES = 20
 /** A mesh that is this busy never comes to rest. */
 const EVENTS_MAX = 4_000_000
 const SEEN_MAX = 10
+const HOLDINGS_MS = 3_000
 
 export class Simulation implements World {
   readonly scenario: Scenario
@@ -173,6 +175,7 @@ export class Simulation implements World {
     for (const [a, b] of this.#edges()) this.#network.dial(a, b)
     for (const gateway of this.gateways) if (gateway !== late) this.#planWrites(gateway, 0)
     this.#planFaults()
+    this.#watchHoldings()
     this.schedule.runUntil(this.scenario.minutes * 60_000)
     this.#heal()
     this.#converge()
@@ -185,6 +188,17 @@ export class Simulation implements World {
       this.convergedAfterMs = minutes * 60_000
       if (violations(this).length === 0) return
     }
+  }
+
+  /** Again and again: what gateways know of each other must be true at any time. */
+  #watchHoldings(): void {
+    for (const found of falseHoldings(this)) this.report(found)
+    this.schedule.after(HOLDINGS_MS, () => this.#watchHoldings())
+  }
+
+  /** The gateway whose frames lie, if there is one. */
+  get liar(): SimulatedGateway | undefined {
+    return this.gateways[this.#liar]
   }
 
   get traceHash(): string {

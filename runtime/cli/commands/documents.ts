@@ -1,11 +1,11 @@
-import { InvalidArgumentError, type Command } from 'commander'
+import type { Command } from 'commander'
 import { MarramError, sentenceOf } from '../../base/errors.ts'
 import type { DocumentView, Provenance, Receipt, WatchEvent } from '../../ports/operations.ts'
 import { HTTP_LIMITS } from '../../base/limits.ts'
 import { readBody } from '../../http/lines.ts'
 import { ask, pathOf, queryText, run, type Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
-import { wholeNumber, withQuery, withTimes, type QueryOptions } from '../options.ts'
+import { waitText, wholeNumber, withQuery, withTimes, withWait, type QueryOptions, type WaitFlags } from '../options.ts'
 import { documentLines } from '../reading.ts'
 
 const PUT_HELP = `
@@ -15,22 +15,24 @@ Counters, sets and links change by what is added and removed, so that what sever
   {"feeds":{"$link":["pumps/p1"],"$remove":["pumps/p2"]}}  links to documents, collection/key each
 A plain array replaces all of a field that the profile declares as a set or as links.
 
+With --wait N it returns once N other gateways have it on their disks. When they don't within --timeout it ends with 124, and
+says how many do: the write is done all the same.
+
 Example:
   marram put climate kitchen '{"temperature":21.5}'
+  marram put climate kitchen '{"temperature":21.5}' --wait 2 --timeout 10s
   marram put meters m1 '{"total":{"$add":5},"tags":{"$add":["a"]}}'`
 
 export function addDocumentCommands(program: Command): void {
-  program
-    .command('put')
+  withWait(program.command('put'))
     .description('merge the fields of a JSON object into a document (null removes a field), or add a row to a series')
     .argument('<collection>')
     .argument('<key>')
     .argument('<json>', 'a JSON object, or - to read it from standard input')
     .option('--replace', 'remove the fields that are not named')
-    .option('--wait <what>', 'return once it is on the disk here (durable)', durable, 'durable')
     .addHelpText('after', PUT_HELP)
-    .action((collection: string, key: string, json: string, options: { replace?: boolean }, command: Command) =>
-      run(command, (context) => put(context, collection, key, json, options.replace === true)),
+    .action((collection: string, key: string, json: string, options: PutFlags, command: Command) =>
+      run(command, (context) => put(context, collection, key, json, options)),
     )
   program
     .command('get')
@@ -42,19 +44,16 @@ export function addDocumentCommands(program: Command): void {
     .action((collection: string, key: string, options: { provenance?: boolean }, command: Command) =>
       run(command, (context) => get(context, collection, key, options.provenance === true)),
     )
-  program
-    .command('delete')
+  withWait(program.command('delete'))
     .description('delete a document')
     .argument('<collection>')
     .argument('<key>')
     .addHelpText('after', '\nExample:\n  marram delete climate kitchen')
-    .action((collection: string, key: string, _options: object, command: Command) =>
+    .action((collection: string, key: string, options: WaitFlags, command: Command) =>
       run(command, async (context) => {
-        const receipt = (await context.client.json(
-          'DELETE',
-          pathOf('collections', collection, 'documents', key),
-        )) as Receipt
-        context.print(receipt, `${receipt.key} deleted ${receipt.stamp}`)
+        const path = `${pathOf('collections', collection, 'documents', key)}${waitText(options)}`
+        const receipt = (await context.client.json('DELETE', path)) as Receipt
+        context.print(receipt, `${receipt.key} deleted ${receiptText(receipt)}`)
       }),
     )
   withTimes(withQuery(program.command('list')))
@@ -120,12 +119,20 @@ export function addDocumentCommands(program: Command): void {
     )
 }
 
-async function put(context: Context, collection: string, key: string, json: string, isReplace: boolean): Promise<void> {
+interface PutFlags extends WaitFlags {
+  readonly replace?: boolean
+}
+
+async function put(context: Context, collection: string, key: string, json: string, options: PutFlags): Promise<void> {
   const text = json === '-' ? await readBody(process.stdin, HTTP_LIMITS.bodyBytesMax) : json
   const fields = parse(text)
-  const path = pathOf('collections', collection, 'documents', key)
-  const receipt = (await context.client.json(isReplace ? 'PUT' : 'PATCH', path, fields)) as Receipt
-  context.print(receipt, `${receipt.key} ${receipt.stamp}`)
+  const path = `${pathOf('collections', collection, 'documents', key)}${waitText(options)}`
+  const receipt = (await context.client.json(options.replace ? 'PUT' : 'PATCH', path, fields)) as Receipt
+  context.print(receipt, `${receipt.key} ${receiptText(receipt)}`)
+}
+
+function receiptText({ stamp, held }: Receipt): string {
+  return held === undefined ? stamp : `${stamp}, on the disks of ${held} other gateway${held === 1 ? '' : 's'}`
 }
 
 async function get(context: Context, collection: string, key: string, isProven: boolean): Promise<void> {
@@ -190,9 +197,4 @@ function parse(text: string): unknown {
   } catch (cause) {
     throw new MarramError('bad-request', `Cannot read the document: ${sentenceOf(cause)}`, { cause })
   }
-}
-
-function durable(text: string): string {
-  if (text === 'durable') return text
-  throw new InvalidArgumentError('it must be "durable"; waiting for other gateways is not built yet')
 }

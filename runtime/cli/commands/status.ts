@@ -51,7 +51,7 @@ function statusText(status: StatusView): string {
       ? []
       : [`certificate SHA-256 ${status.certificate}; "marram certificate" prints it for devices`]),
     `links ${status.links.up} up, ${sizeText(status.links.bytesSent)} sent, ${sizeText(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
-    `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients`,
+    `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
     `clock class ${clock.class}${clock.aheadMs > 0 ? `, stamps ${clock.aheadMs} ms ahead` : ''}`,
     `storage ${sizeText(storage.bytes)}${storage.freeBytes === null ? '' : `, ${sizeText(storage.freeBytes)} free`}; memory ${sizeText(status.memory.rss)}`,
     collections.length === 0 ? 'no documents yet' : 'collections:',

@@ -1,0 +1,55 @@
+import { hex } from '../../runtime/base/bytes.ts'
+import { isSystemName } from '../../runtime/model/names.ts'
+import type { SimulatedGateway } from './gateway.ts'
+import type { Simulation } from './simulation.ts'
+
+/**
+ * I31: what a gateway takes to be on a neighbour's disk is there. Not asked of what a liar says of itself, of cards that were put
+ * back or copied, and of feeds that are cut: there what was confirmed is gone by right until they speak again.
+ */
+export function falseHoldings(simulation: Simulation): string[] {
+  return simulation.present.flatMap((gateway) => falseHoldingsOf(simulation, gateway))
+}
+
+/** I31 at rest: of the neighbours that it is linked with it knows all that they have. */
+export function unknownHoldings(simulation: Simulation): string[] {
+  const found: string[] = []
+  for (const gateway of simulation.present) {
+    const { holdings = [], links = [] } = gateway.engine?.view ?? {}
+    const linked = new Set(links.filter(({ isGreeted }) => isGreeted).map(({ peerId }) => peerId))
+    for (const { peerId, lag } of holdings) {
+      if (!linked.has(peerId) || !isAsked(simulation, peerId)) continue
+      // Beacons go on, so some is always under way.
+      const unknown = lag.filter(({ feedKey }) => !isSystem(gateway, feedKey))
+      if (unknown.length === 0) continue
+      found.push(`I31 gateway ${gateway.index} doesn't know that ${peerId} has all of ${unknown.length} feeds`)
+    }
+  }
+  return found
+}
+
+function falseHoldingsOf(simulation: Simulation, gateway: SimulatedGateway): string[] {
+  const found: string[] = []
+  for (const { peerId, lag } of gateway.engine?.view.holdings ?? []) {
+    const peer = simulation.present.find((other) => other.peerId === peerId)
+    if (!peer || !isAsked(simulation, peerId)) continue
+    const held = new Map(lag.map((feed) => [feed.feedKey, feed.held]))
+    for (const { feed, seq } of gateway.disk.heads()) {
+      const said = held.get(feed.key) ?? seq
+      const actual = peer.disk.head(feed.key)?.seq ?? 0
+      if (said <= actual || simulation.cutFrom.has(hex(feed.id))) continue
+      found.push(
+        `I31 gateway ${gateway.index} takes gateway ${peer.index} to have ${said} batches of a feed, it has ${actual}`,
+      )
+    }
+  }
+  return found
+}
+
+function isSystem({ disk }: SimulatedGateway, feedKey: string): boolean {
+  return isSystemName(disk.head(feedKey)?.feed.descriptor.collection ?? '')
+}
+
+function isAsked(simulation: Simulation, peerId: string): boolean {
+  return !simulation.copied.has(peerId) && simulation.liar?.peerId !== peerId
+}
