@@ -6,13 +6,13 @@ import { createBroker } from './broker/broker.ts'
 import { usersOf } from './broker/users-file.ts'
 import { tlsIdentity, type TlsIdentity } from './certificates/identity.ts'
 import { peerIdOf } from './crypto/identity.ts'
-import { createSigner, createVerifier } from './crypto/signature.ts'
+import { createSigner, createVerifier, type Signer } from './crypto/signature.ts'
 import { createDeviceDoor, type DeviceDoor } from './devices/door.ts'
 import { MeshAuthority } from './driver/authority.ts'
 import { SystemClock } from './driver/clock.ts'
 import { Driver } from './driver/driver.ts'
 import { createControlServer } from './http/server.ts'
-import { loadIdentity, saveMembership, type Identity, type MeshMembership } from './identity/identity.ts'
+import { loadIdentity, loadRootKey, saveMembership, type Identity, type MeshMembership } from './identity/identity.ts'
 import { takeLock, type Lock } from './identity/lock.ts'
 import { chooseIncarnation, newIncarnation, readMark, writeMark } from './identity/mark.ts'
 import { checkedProfile, keepProfile, loadProfile } from './identity/profile-file.ts'
@@ -21,22 +21,28 @@ import { enrol } from './mesh/enrolling.ts'
 import { Mesh } from './mesh/mesh.ts'
 import { namesOfThisMachine, reachableAddresses } from './mesh/reachable.ts'
 import { mesh8 } from './mesh/topics.ts'
+import type { Closing } from './access/removals.ts'
 import type { Capability } from './model/capability.ts'
 import type { Document } from './model/document.ts'
 import { fieldsOf } from './model/fields.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from './model/names.ts'
+import { hlcFromMs } from './model/stamp.ts'
 import type { Value } from './model/value.ts'
 import { Drafts } from './operations/drafts.ts'
 import { isBatchValid } from './operations/evidence.ts'
+import { farewellTo, readFarewell } from './operations/farewell.ts'
+import { membersOf } from './operations/members.ts'
 import { Membership } from './operations/membership.ts'
 import { entriesOf } from './operations/reading.ts'
+import { isRemoval, Removals } from './operations/removals.ts'
+import { timeOf } from './operations/rows.ts'
 import { trimSeries, type Retention } from './operations/retention.ts'
 import { kindWarnings, rulesOf } from './operations/rules.ts'
 import { OperationService } from './operations/service.ts'
 import { peersOf, statusOf, type Observed, type ObservedLink } from './operations/status.ts'
 import type { Broker } from './ports/broker.ts'
 import type { Log } from './ports/log.ts'
-import type { Operations } from './ports/operations.ts'
+import type { Operations, RemovalOptions } from './ports/operations.ts'
 import type { KeyValue } from './ports/store.ts'
 import type { WriteOp, Written } from './ports/writer.ts'
 import { formatAddress } from './profile/address.ts'
@@ -50,7 +56,9 @@ import { openStore } from './store/open.ts'
 import { FORK_PREFIX } from './sync/forks.ts'
 import type { EngineEvent } from './sync/types.ts'
 import { BUILT_MS, VERSION } from './version.ts'
+import { decodeDeterministic, encodeDeterministic } from './wire/deterministic.ts'
 import { decodeInvite } from './wire/invite.ts'
+import { warrantBytes } from './wire/warrant.ts'
 
 const QUIET_EVENTS: ReadonlySet<EngineEvent> = new Set<EngineEvent>([
   'peer-up',
@@ -83,6 +91,8 @@ const MARK_MS = 3_600_000
 const RETENTION_MS = 60_000
 const ENROL_RETRY_MS = 5_000
 const RENEW_MS = 3_600_000
+const REMOVED_RECORD = 'gateway/removed'
+const REMOVALS_MS = 2_000
 const INCARNATION_RECORD = 'gateway/incarnation'
 
 const KEEP_ALL: Retention = { ageMs: null, bytes: null }
@@ -148,6 +158,9 @@ export class Gateway {
   #renewedAt: number = -RENEW_MS
   /** Feeds of which two branches were found, as sentences. */
   readonly #forks = new Map<string, string>()
+  /** Why this gateway shares nothing any more, as a sentence; null when it belongs. */
+  #removal: string | null = null
+  #removals!: Removals
   #store!: DiskStore
   #driver!: Driver
   #operations!: OperationService
@@ -207,8 +220,9 @@ export class Gateway {
     this.#every(HEALTH_MS, () => this.#door.publishHealth())
     this.#every(MARK_MS, () => this.#writeMark())
     this.#every(RETENTION_MS, () => this.#trimSeries())
+    this.#every(REMOVALS_MS, async () => void (await this.#removals.step()))
     if (!this.#membership.chain) return void this.#enrol()
-    this.#mesh.start()
+    if (this.#removal === null) this.#mesh.start()
     await this.#drafts.writeAgain(this.#store, this.#writer)
   }
 
@@ -319,8 +333,85 @@ export class Gateway {
     this.#store.subscribe((change) => {
       if (change.collection === SELF_COLLECTION) return this.#learnOf(change.key, change.document)
       if (change.collection !== MESH_COLLECTION) return this.#door?.publishChange(change)
-      if (this.#learn(fieldsOf(change.document)['chain'])) this.#driver.authorityChanged()
+      const isNew = this.#learn(fieldsOf(change.document)['chain'])
+      // Of whom a removal speaks, and whether an administrator may say so, can change with every member.
+      if (isNew || isRemoval(change.key)) this.#learnRemovals()
+      if (isNew) this.#driver.authorityChanged()
     })
+  }
+
+  /** Who is being removed, or was, as the members' collection says now. */
+  #learnRemovals(): void {
+    if (!this.#removals) return
+    const closings = this.#removals.closings()
+    this.#authority.setRemovals({ closings, removals: this.#removals.removals() })
+    for (const closing of closings) {
+      if (!this.#authority.isClosed(closing.origin)) continue
+      if (closing.origin === this.#peerId) this.#removed(closing)
+      else this.#mesh?.closePeer(closing.origin, 'it was removed from the mesh')
+    }
+    this.#driver?.authorityChanged()
+  }
+
+  /** Proof for a member that was removed; null for all others. */
+  #farewellTo(peerId: string): readonly Uint8Array[] | null {
+    if (!this.#authority.isClosed(peerId)) return null
+    return farewellTo(this.#store, (origin) => this.#authority.chainOf(origin), peerId) ?? []
+  }
+
+  /** This gateway belongs to the mesh no more: it links with nobody and goes on serving its own devices. */
+  #removed({ reason, by }: Closing): void {
+    if (this.#removal !== null) return
+    this.#removal = `removed: this gateway was ${reason === 'retire' ? 'retired' : 'revoked'} by ${by}, so it shares nothing any more; it keeps what its devices say; to let it in again, join with a new invite in a new directory`
+    this.#log.error('removed', { reason, by })
+    this.#door?.publishEvent('alert', { alert: 'removed', reason, by })
+    const evidence = farewellTo(this.#store, (origin) => this.#authority.chainOf(origin), this.#peerId)
+    if (evidence !== null) this.#keepFarewell(evidence)
+    this.#mesh?.closeAll()
+  }
+
+  #heardFarewell(evidence: readonly Uint8Array[]): void {
+    const { meshId } = this.#identity.mesh
+    const verify = this.#verifier.verify.bind(this.#verifier)
+    const closing = readFarewell(meshId, this.#peerId, evidence, this.#authority, verify)
+    if (closing === null || this.#removal !== null) return
+    this.#keepFarewell(evidence)
+    this.#removed(closing)
+  }
+
+  /** Also after a restart, when nobody says so again. */
+  #keepFarewell(evidence: readonly Uint8Array[]): void {
+    const records = [{ key: REMOVED_RECORD, value: encodeDeterministic(evidence) }]
+    this.#store
+      .append({ batches: [], records })
+      .catch((error: unknown) => this.#log.warn('farewell-not-kept', { message: sentenceOf(error) }))
+  }
+
+  #readFarewell(): void {
+    const record = this.#store.getRecord(REMOVED_RECORD)
+    const kept = record && decodeDeterministic(record)
+    const isList = kept?.ok && Array.isArray(kept.value) && kept.value.every((item) => item instanceof Uint8Array)
+    if (isList) this.#heardFarewell(kept.value as Uint8Array[])
+  }
+
+  async #remove(origin: string, { reason, since, now }: RemovalOptions): Promise<void> {
+    const sinceMs = timeOf('since', since)
+    if (sinceMs !== null && reason === 'retire')
+      throw new MarramError(
+        'bad-request',
+        `Cannot retire "${origin}" since a time: nothing of a lost gateway is void, revoke it`,
+      )
+    await this.#removals.remove(origin, {
+      reason,
+      since: sinceMs === null ? null : hlcFromMs(sinceMs),
+      isHasty: now === true,
+    })
+    await this.#removals.step()
+  }
+
+  #rootSigner(): Signer | null {
+    const secretKey = loadRootKey(this.#options.dir)
+    return secretKey && createSigner(secretKey)
   }
 
   /** What a member has found: two branches of a feed. */
@@ -376,6 +467,7 @@ export class Gateway {
       meshId: mesh.meshId,
       chain: () => this.#membership.chain ?? [],
       admit: (chain) => this.#admitLinked(chain),
+      farewell: (peerId) => this.#farewellTo(peerId),
       bootstrap: this.#bootstrap(),
       linksMax: this.#profile.mesh.links.max,
       handler: this.#driver,
@@ -403,13 +495,27 @@ export class Gateway {
       meshName: mesh.name,
       rootPublicKey: mesh.rootPublicKey,
       chain: () => this.#membership.chain ?? [],
-      capability: () => this.#authority.members.capabilitiesOf(keys.publicKey).at(-1) ?? null,
+      isAdministrator: () => this.#authority.isAdministrator(this.#peerId),
       publicKey: keys.publicKey,
       sign: (message) => signer.sign(message),
+      root: () => this.#rootSigner(),
       wallMs: () => this.#clock.wallMs(),
       hlc: () => this.#driver.view.clock,
       addresses: () => reachableAddresses(this.#listeners),
     })
+    this.#removals = new Removals({
+      store: this.#store,
+      writer: this.#writer,
+      peerId: this.#peerId,
+      members: () => new Set([...this.#authority.members.all()].map(({ subject }) => peerIdOf(subject))),
+      isRemoved: (origin) => this.#authority.isRemoved(origin),
+      isAdministrator: (origin) => this.#authority.isAdministrator(origin),
+      isClosed: (origin) => this.#authority.isClosed(origin),
+      isSealed: (feed) => this.#authority.sealOf(feed) < Number.POSITIVE_INFINITY,
+      warrant: (origin) => this.#rootSigner()?.sign(warrantBytes(mesh.meshId, origin)) ?? null,
+    })
+    this.#learnRemovals()
+    this.#readFarewell()
     this.#operations = new OperationService(
       {
         store: this.#store,
@@ -425,6 +531,8 @@ export class Gateway {
       {
         status: () => statusOf(this.#observe()),
         peers: () => peersOf(this.#observe()),
+        members: () => membersOf(this.#store, this.#authority.members.all(), this.#removals.states()),
+        remove: (peerId, options) => this.#remove(peerId, options),
         invite: (options) => this.#members.invite(options),
         profile: () => fillDefaults(this.#parsed.profile),
         setProfile: (profile) => this.#setProfile(profile),
@@ -533,12 +641,13 @@ export class Gateway {
     this.#parsed = parsed
     this.#profile = resolveProfile(parsed.profile)
     this.#door.reload(this.#profile)
-    if (this.#membership.chain) this.#mesh.setBootstrap(this.#bootstrap())
+    if (this.#membership.chain && this.#removal === null) this.#mesh.setBootstrap(this.#bootstrap())
     this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
     return plan.restart
   }
 
   #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
+    if (name === 'farewell') return this.#heardFarewell(fields['evidence'] as readonly Uint8Array[])
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'incarnation-lost') this.#loseIncarnation(String(fields['why']))
     if (name === 'peer-up' || name === 'peer-down') this.#door?.publishEvent(name, fields)
@@ -576,7 +685,7 @@ export class Gateway {
     this.#clockFloor = Math.max(this.#driver.view.clock, this.#clockFloor)
     await this.#storeIncarnation()
     this.#startDriver()
-    this.#mesh.start()
+    if (this.#removal === null) this.#mesh.start()
     this.#log.warn('new-incarnation', { incarnation: this.#incarnation, why })
   }
 
@@ -594,7 +703,7 @@ export class Gateway {
       mesh: this.#identity.mesh.name,
       name: this.#name,
       version: VERSION,
-      isEnrolled: this.#membership.chain !== null,
+      isEnrolled: this.#membership.chain !== null && this.#removal === null,
       enrolment: this.#membership.refusal,
       startedAt: this.#startedAt,
       wallMs: this.#clock.wallMs(),
@@ -624,6 +733,7 @@ export class Gateway {
         [...this.#store.heads()].map(({ feed }) => feed),
       ),
     ]
+    if (this.#removal !== null) warnings.push(this.#removal)
     if (this.#membership.refusal)
       warnings.push(
         `enrolment-refused: the mesh refused this gateway's invite (${this.#membership.refusal}); ask for a new one and join in a new directory`,

@@ -13,6 +13,12 @@ export interface Removal {
   readonly bound: ReadonlySet<string>
 }
 
+/** A feed, by its key and its author's peer id. */
+export interface SealedFeed {
+  readonly key: string
+  readonly origin: string
+}
+
 /** A member that may write somewhere, and the stamp above which its batches are. */
 export interface Writer {
   readonly origin: string
@@ -28,34 +34,34 @@ export interface Asked extends Writer {
  * Whose acknowledgements settle a feed: everyone's that may write there, but its author's. Removed members are not asked,
  * but where they had acknowledged the seal.
  */
-export function askedOf(
-  seals: Seals,
-  feed: { readonly key: string; readonly origin: string },
-  writers: readonly Writer[],
-): Asked[] {
+export function askedOf(seals: Seals, feed: SealedFeed, writers: readonly Writer[]): Asked[] {
   const asked: Asked[] = []
   for (const { origin, since } of writers) {
-    const below = seals.isRemoved(origin) ? seals.ackedBelow(origin, feed.key) : 0
+    const below = seals.isRemoved(origin) ? seals.ackedBelow(origin, feed) : 0
     if (origin !== feed.origin && below !== null) asked.push({ origin, since, below })
   }
   return asked
 }
 
 export class Seals {
-  readonly #seals = new Map<string, number>()
+  /** By feed key: where two branches were found, and what removals name. */
+  readonly #forks = new Map<string, number>()
+  readonly #removed = new Map<string, number>()
   readonly #bound = new Map<string, Set<string>>()
   readonly #closed = new Set<string>()
 
-  /** The least sequence that a valid proof or removal names for the feed; Infinity when there is none. */
-  of(feedKey: string): number {
-    return this.#seals.get(feedKey) ?? Number.POSITIVE_INFINITY
+  /**
+   * The least sequence that a valid proof or removal names for the feed; Infinity when there is none. A feed of a removed
+   * member that nobody held when it was removed is void from its beginning.
+   */
+  of({ key, origin }: SealedFeed): number {
+    const removed = this.#removed.get(key) ?? (this.isRemoved(origin) ? 1 : Number.POSITIVE_INFINITY)
+    return Math.min(removed, this.#forks.get(key) ?? Number.POSITIVE_INFINITY)
   }
 
   /** Two batches of one author with one sequence were found. True when that is new. */
   addFork(feedKey: string, seq: number): boolean {
-    if (this.of(feedKey) <= seq) return false
-    this.#seals.set(feedKey, seq)
-    return true
+    return lower(this.#forks, feedKey, seq)
   }
 
   /** True when it says something new. */
@@ -68,7 +74,7 @@ export class Seals {
     }
     this.#bound.set(origin, held)
     this.#closed.add(origin)
-    for (const [key, seq] of seals) isNew = this.addFork(key, seq) || isNew
+    for (const [key, seq] of seals) isNew = lower(this.#removed, key, seq) || isNew
     return isNew
   }
 
@@ -91,7 +97,14 @@ export class Seals {
    * Up to where a removed member counts as having acknowledged a sealed feed besides what it signed: all below the seal, if
    * it had acknowledged the seal; null when it isn't asked any more.
    */
-  ackedBelow(origin: string, feedKey: string): number | null {
-    return this.#bound.get(origin)?.has(feedKey) === true ? this.of(feedKey) - 1 : null
+  ackedBelow(origin: string, feed: SealedFeed): number | null {
+    return this.#bound.get(origin)?.has(feed.key) === true ? this.of(feed) - 1 : null
   }
+}
+
+/** False when what is there is as low. */
+function lower(seals: Map<string, number>, key: string, seq: number): boolean {
+  if ((seals.get(key) ?? Number.POSITIVE_INFINITY) <= seq) return false
+  seals.set(key, seq)
+  return true
 }

@@ -24,6 +24,10 @@ const GROUPS: readonly Group[] = [
   { names: ['profile'], load: async () => (await import('./commands/profile.ts')).addProfileCommands },
   { names: ['user'], load: async () => (await import('./commands/user.ts')).addUserCommands },
   { names: ['certificate'], load: async () => (await import('./commands/certificate.ts')).addCertificateCommand },
+  {
+    names: ['members', 'retire', 'revoke'],
+    load: async () => (await import('./commands/members.ts')).addMemberCommands,
+  },
   { names: ['verify'], load: async () => (await import('./commands/verify.ts')).addVerifyCommand },
   { names: ['backup', 'restore'], load: async () => (await import('./commands/backup.ts')).addBackupCommands },
 ]

@@ -1,22 +1,32 @@
 import { grantsAt as grants, Members } from '../access/members.ts'
+import type { Closing } from '../access/removals.ts'
 import type { Feed } from '../model/batch.ts'
 import { RIGHT_ADMIN, RIGHT_WRITE, type Capability } from '../model/capability.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
 import type { Space } from '../ports/store.ts'
 import { peerIdOf } from '../crypto/identity.ts'
-import { askedOf, Seals, type Asked, type Writer } from '../access/seals.ts'
+import { askedOf, Seals, type Asked, type Removal, type SealedFeed, type Writer } from '../access/seals.ts'
 import type { Verifier } from '../crypto/signature.ts'
 import { decodeProof, type ForkProof } from '../wire/proof.ts'
+import { warrantBytes } from '../wire/warrant.ts'
 import type { Authority } from '../sync/types.ts'
 import { verifyChain } from '../wire/capability.ts'
 
 const MEMBERS: Space = { collection: MESH_COLLECTION, partition: '' }
 
+/** Who is to be removed, or was: what administrators have written, with the root's word where they need it. */
+export interface Removals {
+  readonly closings: readonly Closing[]
+  readonly removals: readonly { readonly removal: Removal; readonly warrant: Uint8Array | null }[]
+}
+
 /** What the mesh's root and its administrators have signed, and what follows from it for feeds. */
 export class MeshAuthority implements Authority {
   readonly members: Members = new Members()
-  readonly seals: Seals = new Seals()
+  #seals = new Seals()
+  /** Feeds of which two branches were found, by key. */
+  readonly #forks = new Map<string, number>()
   readonly #meshId: Uint8Array
   readonly #rootPublicKey: Uint8Array
   readonly #verifier: Verifier
@@ -72,7 +82,38 @@ export class MeshAuthority implements Authority {
   }
 
   writers(place: Space): readonly Writer[] {
-    return this.#writersAt(place).filter(({ origin }) => !this.seals.isRemoved(origin))
+    return this.#writersAt(place).filter(({ origin }) => !this.#seals.isRemoved(origin))
+  }
+
+  /**
+   * All that administrators have written of removals, whatever was known before: what a removed administrator had written
+   * may be void, and then counts for nobody any more.
+   */
+  setRemovals({ closings, removals }: Removals): void {
+    const seals = new Seals()
+    for (const [key, seq] of this.#forks) seals.addFork(key, seq)
+    for (const { origin, warrant } of closings) if (this.mayRemove(origin, warrant)) seals.close(origin)
+    for (const { removal, warrant } of removals) if (this.mayRemove(removal.origin, warrant)) seals.addRemoval(removal)
+    this.#seals = seals
+  }
+
+  /** Whether the member may name others as members, or ever could. */
+  isAdministrator(origin: string): boolean {
+    for (const member of this.#members()) {
+      if (member.origin === origin && grants(member.capability, RIGHT_ADMIN, MEMBERS)) return true
+    }
+    return false
+  }
+
+  /** Its feeds are sealed. */
+  isRemoved(origin: string): boolean {
+    return this.#seals.isRemoved(origin)
+  }
+
+  /** Administrators are removed by the root alone (protocol D4). */
+  mayRemove(origin: string, warrant: Uint8Array | null): boolean {
+    if (!this.isAdministrator(origin)) return true
+    return warrant !== null && this.#verifier.verify(this.#rootPublicKey, warrantBytes(this.#meshId, origin), warrant)
   }
 
   #writersAt(place: Space): readonly Writer[] {
@@ -84,16 +125,16 @@ export class MeshAuthority implements Authority {
     return [...since].map(([origin, from]) => ({ origin, since: from }))
   }
 
-  sealOf(feedKey: string): number {
-    return this.seals.of(feedKey)
+  sealOf(feed: SealedFeed): number {
+    return this.#seals.of(feed)
   }
 
   asked(feed: Feed): readonly Asked[] {
-    return askedOf(this.seals, feed, this.#writersAt(feed.descriptor))
+    return askedOf(this.#seals, feed, this.#writersAt(feed.descriptor))
   }
 
   isClosed(origin: string): boolean {
-    return this.seals.isClosed(origin)
+    return this.#seals.isClosed(origin)
   }
 
   /** Two batches of one author with one sequence seal the feed there. True when that is new and both signatures are right. */
@@ -103,7 +144,9 @@ export class MeshAuthority implements Authority {
     const { feed, seq, signed } = decoded.value
     const { publicKey } = feed.descriptor
     const isProven = signed.every((batch) => this.#verifier.verify(publicKey, batch.signed, batch.signature))
-    return isProven && this.seals.addFork(feed.key, seq) ? decoded.value : null
+    if (!isProven || !this.#seals.addFork(feed.key, seq)) return null
+    this.#forks.set(feed.key, seq)
+    return decoded.value
   }
 
   isMember(): boolean {

@@ -2,7 +2,7 @@ import { MarramError, sentenceOf } from '../base/errors.ts'
 import { HTTP_LIMITS } from '../base/limits.ts'
 import type { Fields } from '../model/value.ts'
 import { namedWritesOf } from '../model/writes.ts'
-import type { InviteOptions, WaitOptions } from '../ports/operations.ts'
+import type { InviteOptions, RemovalOptions, WaitOptions } from '../ports/operations.ts'
 import { waitOf } from '../profile/wait.ts'
 import { answerJson, type Exchange } from './exchange.ts'
 import { importDocuments } from './importing.ts'
@@ -24,6 +24,8 @@ const API = '/api/v1/'
 const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])[] = [
   ['GET', 'status', (exchange) => answerJson(exchange, exchange.operations.status())],
   ['GET', 'peers', (exchange) => answerJson(exchange, exchange.operations.peers())],
+  ['GET', 'members', (exchange) => answerJson(exchange, exchange.operations.members())],
+  ['POST', 'members/{peer}/removal', async (exchange) => answerJson(exchange, await removeMember(exchange))],
   ['POST', 'invites', async (exchange) => answerJson(exchange, await invite(exchange))],
   ['GET', 'profile', (exchange) => answerJson(exchange, exchange.operations.profile())],
   ['PUT', 'profile', async (exchange) => answerJson(exchange, await setProfile(exchange))],
@@ -121,6 +123,16 @@ async function batch(exchange: Exchange): Promise<unknown> {
 
 async function invite(exchange: Exchange): Promise<unknown> {
   return exchange.operations.invite((await objectOf(exchange)) as InviteOptions)
+}
+
+/** The open segment of its address is a peer id. */
+async function removeMember(exchange: Exchange): Promise<unknown> {
+  const peerId = exchange.collection
+  const options = (await objectOf(exchange)) as RemovalOptions
+  if (options.reason !== 'retire' && options.reason !== 'revoke')
+    throw new MarramError('bad-request', `Cannot remove "${peerId}": "reason" must be "retire" or "revoke"`)
+  await exchange.operations.remove(peerId, options)
+  return exchange.operations.members().find((member) => member.peerId === peerId)
 }
 
 async function setProfile(exchange: Exchange): Promise<unknown> {

@@ -66,6 +66,11 @@ export function saveIdentity(dir: string, identity: Identity, rootSecretKey: Uin
   writeDurably(deviceFile(dir), json({ secretKey: base64url(secretKey), linkSecretKey: base64url(linkSecretKey) }))
 }
 
+/** The mesh's root key where this gateway holds it; null where it was never, or has been taken away. */
+export function loadRootKey(dir: string): Uint8Array | null {
+  return existsSync(rootFile(dir)) ? new Fields(rootFile(dir)).bytes('secretKey', 32) : null
+}
+
 export function saveMembership(dir: string, mesh: MeshMembership): void {
   const { meshId, name, rootPublicKey, chain, invite, refusal, addresses } = mesh
   const content = {

@@ -6,6 +6,7 @@ import type { FrameGate } from '../ports/broker.ts'
 import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
 import { parseAddress } from '../profile/address.ts'
+import { encodeMessages } from '../wire/message.ts'
 import { isProvenBy, type Channel, type RemoteProof } from './channel.ts'
 import { Dialler } from './dialler.ts'
 import type { Enroller } from './enrolling.ts'
@@ -22,6 +23,8 @@ export interface MeshOptions {
   readonly chain: () => readonly Uint8Array[]
   /** The capability a chain proves, or null when it leads nowhere or is no longer good. Remembers what it learns. */
   readonly admit: (chain: readonly Uint8Array[]) => Capability | null
+  /** What proves to a member that it was removed; null when it wasn't. */
+  readonly farewell: (peerId: string) => readonly Uint8Array[] | null
   readonly bootstrap: readonly string[]
   readonly linksMax: number
   readonly handler: LinkHandler
@@ -41,6 +44,10 @@ export interface LinkFigures {
   readonly since: number
 }
 
+/** Somebody who was removed is told so, at most so often, and has so long to read it; milliseconds. */
+const FAREWELL_MS = 60_000
+const FAREWELL_READ_MS = 1_000
+
 interface Link {
   readonly link: number
   readonly peer: LinkPeer
@@ -59,6 +66,8 @@ export class Mesh implements Links, LinkTable {
   readonly #links = new Map<number, Link>()
   readonly #linkByPeer = new Map<string, Link>()
   readonly #diallers = new Map<string, Dialler>()
+  /** When removed members were last told so; monotonic milliseconds. */
+  readonly #farewells = new Map<string, number>()
   #numbers = 0
   #isClosed = false
   #bytesSent = 0
@@ -138,6 +147,8 @@ export class Mesh implements Links, LinkTable {
     if (!isProvenBy(capability.linkKey, remote)) return 'its capability belongs to another key'
     const peerId = peerIdOf(capability.subject)
     if (peerId === this.#options.peerId) return 'it is this gateway itself'
+    const toldAt = this.#farewells.get(peerId) ?? Number.NEGATIVE_INFINITY
+    if (this.#options.monotonicMs() - toldAt < FAREWELL_MS) return 'it was removed from the mesh'
     return { peerId, publicKey: capability.subject, chain: remote.chain, capability, name: capability.name }
   }
 
@@ -147,6 +158,8 @@ export class Mesh implements Links, LinkTable {
    */
   established(peer: LinkPeer, channel: Channel, transport: Transport, isDialled: boolean): number | null {
     if (this.#isClosed) return null
+    const evidence = this.#options.farewell(peer.peerId)
+    if (evidence !== null) return this.#bidFarewell(peer, channel, transport, evidence)
     const other = this.#linkByPeer.get(peer.peerId)
     if (other && other.isDialled !== isDialled && !this.#isPreferred(peer.peerId, isDialled)) return null
     if (!other && this.#links.size >= this.#options.linksMax) {
@@ -188,6 +201,21 @@ export class Mesh implements Links, LinkTable {
     if (!entry) return
     this.#options.log.info('link-down', { peerId: entry.peer.peerId, reason })
     this.#remove(entry, reason)
+  }
+
+  /** Links with a member that was removed end. */
+  closePeer(peerId: string, reason: string): void {
+    const entry = this.#linkByPeer.get(peerId)
+    if (entry) this.close(entry.link, reason)
+  }
+
+  /** It becomes no link: nothing that it says is read. */
+  #bidFarewell(peer: LinkPeer, channel: Channel, transport: Transport, evidence: readonly Uint8Array[]): number {
+    this.#options.log.warn('removed-member-refused', { peerId: peer.peerId, name: peer.name })
+    this.#farewells.set(peer.peerId, this.#options.monotonicMs())
+    transport.send(channel.seal(encodeMessages([{ type: 'bye', reason: 'removed', retryAfterMs: 0, evidence }])))
+    setTimeout(() => transport.close(), FAREWELL_READ_MS).unref()
+    return ++this.#numbers
   }
 
   #remove(entry: Link, reason: string): void {

@@ -4,7 +4,8 @@ import { MarramError } from '../base/errors.ts'
 import { grantsOf, roleNames } from '../access/roles.ts'
 import { peerIdOf, randomBytes } from '../crypto/identity.ts'
 import { sha256 } from '../crypto/hash.ts'
-import { RIGHT_ADMIN, type Capability } from '../model/capability.ts'
+import type { Signer } from '../crypto/signature.ts'
+import type { Capability } from '../model/capability.ts'
 import { fieldsOf } from '../model/fields.ts'
 import { MESH_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
@@ -41,9 +42,11 @@ export interface MembershipSurroundings {
   readonly rootPublicKey: Uint8Array
   /** This gateway's own chain, leaf first; empty when it isn't admitted. */
   readonly chain: () => readonly Uint8Array[]
-  readonly capability: () => Capability | null
+  readonly isAdministrator: () => boolean
   readonly publicKey: Uint8Array
   readonly sign: (message: Uint8Array) => Uint8Array
+  /** The mesh's root key, which alone appoints administrators; null where this gateway doesn't hold it. */
+  readonly root: () => Signer | null
   readonly wallMs: () => number
   /** The stamp of now: a new member's batches begin after it. */
   readonly hlc: () => Hlc
@@ -67,8 +70,7 @@ export class Membership {
 
   /** True when this gateway may admit others. */
   get isAdmin(): boolean {
-    const grants = this.#with.capability()?.grants ?? []
-    return grants.some((grant) => grant.pattern === MESH_COLLECTION && (grant.rights & RIGHT_ADMIN) !== 0)
+    return this.#with.isAdministrator()
   }
 
   /** Chains of every member in the store, to be verified by the caller. */
@@ -92,6 +94,11 @@ export class Membership {
     const role = options.role ?? 'gateway'
     if (!grantsOf(role))
       throw new MarramError('bad-request', `Cannot invite as "${role}": it must be one of ${roleNames().join(', ')}`)
+    if (role === 'admin' && !this.#with.root())
+      throw new MarramError(
+        'not-permitted',
+        "Cannot invite an administrator: only a gateway that holds the mesh's root key may",
+      )
     const uses = options.uses ?? 1
     if (!Number.isInteger(uses) || uses < 1 || uses > 1_000)
       throw new MarramError('bad-request', `Cannot invite ${uses} times: it must be 1 to 1000`)
@@ -134,14 +141,18 @@ export class Membership {
     if (this.#with.wallMs() >= Number(invite['expiry'])) return { refusal: 'expired' }
     if (this.#usesOf(request.inviteId) >= Number(invite['uses'])) return { refusal: 'used' }
     const role = typeof invite['role'] === 'string' ? invite['role'] : ''
-    const chain = [this.#issue(request, role), ...this.#with.chain()]
+    const root = role === 'admin' ? this.#with.root() : null
+    if (role === 'admin' && !root) return { refusal: 'cannot-enrol' }
+    const chain = root
+      ? [this.#issue(request, role, root)]
+      : [this.#issue(request, role, this.#with), ...this.#with.chain()]
     await this.#put(key, { chain, name: request.name, invite: request.inviteId })
     return { chain, addresses: this.#with.addresses() }
   }
 
-  #issue(request: JoinRequest, role: string): Uint8Array {
+  #issue(request: JoinRequest, role: string, issuer: Pick<Signer, 'publicKey' | 'sign'>): Uint8Array {
     const capability: Capability = {
-      issuer: this.#with.publicKey,
+      issuer: issuer.publicKey,
       subject: request.publicKey,
       linkKey: request.linkKey,
       notBefore: this.#with.hlc(),
@@ -152,7 +163,7 @@ export class Membership {
       name: request.name,
       invite: request.inviteId,
     }
-    return encodeCapability(capability, this.#with.meshId, this.#with.sign)
+    return encodeCapability(capability, this.#with.meshId, (message) => issuer.sign(message))
   }
 
   #usesOf(inviteId: Uint8Array): number {

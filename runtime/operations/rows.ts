@@ -83,11 +83,11 @@ function lastBefore(store: Documents, space: Space, row: Row, toMs: number | nul
 }
 
 /** Unix milliseconds of a time (ISO 8601) or of how long ago (`2h`); null when nothing was asked for. */
-function timeOf(name: string, text: string | undefined): number | null {
+export function timeOf(name: string, text: string | undefined): number | null {
   if (text === undefined) return null
   const ago = parseDuration(text)
   const ms = ago.ok ? Date.now() - ago.value : Date.parse(text)
   if (Number.isFinite(ms)) return ms
-  const sentence = `Cannot read the rows: "${name}" is "${text.slice(0, 60)}", it must be a time like 2026-11-23T17:00Z or how long ago like 2h`
+  const sentence = `Cannot use a time: "${name}" is "${text.slice(0, 60)}", it must be a time like 2026-11-23T17:00Z or how long ago like 2h`
   throw new MarramError('bad-request', sentence)
 }

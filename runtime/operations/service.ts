@@ -1,4 +1,12 @@
-import type { Administration, InviteOptions, Operations, PeerView, StatusView } from '../ports/operations.ts'
+import type {
+  Administration,
+  InviteOptions,
+  MemberView,
+  Operations,
+  PeerView,
+  RemovalOptions,
+  StatusView,
+} from '../ports/operations.ts'
 import { DocumentService, type DocumentSurroundings } from './documents.ts'
 
 /** Documents and administration together: what every door of a gateway opens onto. */
@@ -16,6 +24,14 @@ export class OperationService extends DocumentService implements Operations {
 
   peers(): readonly PeerView[] {
     return this.#administration.peers()
+  }
+
+  members(): readonly MemberView[] {
+    return this.#administration.members()
+  }
+
+  remove(peerId: string, options: RemovalOptions): Promise<void> {
+    return this.#administration.remove(peerId, options)
   }
 
   invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }> {

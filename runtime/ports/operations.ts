@@ -221,9 +221,35 @@ export interface InviteOptions {
   readonly uses?: number
 }
 
+export interface MemberView {
+  readonly peerId: string
+  readonly name: string
+  readonly roles: readonly string[]
+  /** `closing`: it is being removed, see `silent`. */
+  readonly state: 'member' | 'closing' | 'retired' | 'revoked'
+  /** ISO 8601; `until` is null for members without an end, `lastHeard` when it never said anything of itself. */
+  readonly since: string
+  readonly until: string | null
+  readonly lastHeard: string | null
+  /** Of one that is removed: peer ids of members that have not heard of it, as far as is known here. */
+  readonly silent: readonly string[]
+}
+
+export interface RemovalOptions {
+  /** `retire`: lost; `revoke`: stolen. */
+  readonly reason: 'retire' | 'revoke'
+  /** Of a stolen one, what was stamped later is void unless all have confirmed it: ISO 8601, or how long ago (`2h`). */
+  readonly since?: string
+  /** Does not wait for members that have not said what they hold of it. */
+  readonly now?: boolean
+}
+
 export interface Administration {
   status(): StatusView
   peers(): readonly PeerView[]
+  members(): readonly MemberView[]
+  /** Resolves when the mesh is told; `members` shows how far it is. `not-permitted`, `not-found`, `bad-request`. */
+  remove(peerId: string, options: RemovalOptions): Promise<void>
   invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }>
   /** The profile in force, as JSON with its defaults filled in. */
   profile(): unknown

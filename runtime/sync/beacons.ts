@@ -103,7 +103,7 @@ function spread(fields: { [path: string]: Value }, name: string, entries: readon
 function acknowledgementsOf<Token>(core: Core<Token>, state: FeedState): Value[] {
   const { history, feed, head } = state
   const { authority } = core.surroundings
-  const isSealed = authority.sealOf(feed.key) < Number.POSITIVE_INFINITY
+  const isSealed = authority.sealOf(feed) < Number.POSITIVE_INFINITY
   const isAsked = history.applied !== null || history.pending.length > 0 || isSealed
   if (state.isOwn || !isAsked || feed.descriptor.collection === SELF_COLLECTION) return []
   const said = beaconOf(core, core.options.peerId)?.acks.get(feed.key) ?? []

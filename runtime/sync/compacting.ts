@@ -115,7 +115,7 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
 
 /** What will ever be settled of a sealed feed is known and here. */
 function isWhole<Token>(core: Core<Token>, { feed, settled, isSealFinal, head, cut }: FeedState): boolean {
-  if (settled === null) return core.surroundings.authority.sealOf(feed.key) === Number.POSITIVE_INFINITY
+  if (settled === null) return core.surroundings.authority.sealOf(feed) === Number.POSITIVE_INFINITY
   return isSealFinal && head.seq >= cut - 1
 }
 

@@ -46,7 +46,7 @@ export function suspectFork<Token>(
   among: SequenceSet | null = null,
 ): void {
   if (state.probe !== null) return
-  if (core.surroundings.authority.sealOf(state.feed.key) < seq) return
+  if (core.surroundings.authority.sealOf(state.feed) < seq) return
   core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, peerId: link.peerId })
   const high = Math.min(seq, state.tip.seq + 1)
   const first = among === null ? high : lastUpTo(among, high)

@@ -73,7 +73,7 @@ function isPermitted<Token>(
   return checkpoint.deps.every((dep) => {
     const other = core.feeds.get(latin1(dep.feedId))
     // Of a feed that is void from its beginning nothing may ever come here.
-    if (other === undefined) return core.surroundings.authority.sealOf(latin1(dep.feedId)) === 1
+    if (other === undefined) return core.surroundings.authority.sealOf({ key: latin1(dep.feedId), origin: '' }) === 1
     if (checkpoint.dropsTombstones && !isRestSettled(core, other, dep.seq)) return false
     // Of a sealed feed nobody can hold what is void.
     return countedHead(chosen, other) >= Math.min(dep.seq, other.cut - 1)

@@ -35,6 +35,7 @@ export function receiveFrame<Token>(core: Core<Token>, link: LinkState, bytes: U
   link.holding.heardAt = core.now.wallMs
   for (const message of messages.value) {
     if (message.type === 'hello') receiveHello(core, link, message)
+    else if (message.type === 'bye') receiveBye(core, link, message)
     else if (link.isGreeted) receiveMessage(core, link, message)
   }
   acceptMarker(link)
@@ -59,15 +60,20 @@ function receiveMessage<Token>(core: Core<Token>, link: LinkState, message: Mess
       return answerPing(core, link, message)
     case 'dig':
       return answerDig(core, link, message.buckets)
-    case 'bye':
-      return core.close(link, `the neighbour said goodbye: ${message.reason}`)
     case 'number':
       return link.numbers.note(message.number)
+    case 'bye':
     case 'hello':
     case 'join':
     case 'grant':
       return
   }
+}
+
+/** BYE ends the link, before any greeting too: whoever was removed is told so, with what proves it. */
+function receiveBye<Token>(core: Core<Token>, link: LinkState, { reason, evidence }: Of<'bye'>): void {
+  if (evidence !== undefined) core.emit('farewell', { peerId: link.peerId, reason, evidence })
+  core.close(link, `the neighbour said goodbye: ${reason}`)
 }
 
 function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'hello'>): void {

@@ -33,11 +33,25 @@ const READ_BYTES = 262_144
 export function applySeals<Token>(core: Core<Token>): void {
   core.sealsAt = core.now.monotonicMs + core.history.beaconMs / 4
   for (const state of core.feeds.values()) {
-    const seal = core.surroundings.authority.sealOf(state.feed.key)
-    if (seal === Number.POSITIVE_INFINITY) continue
+    const seal = core.surroundings.authority.sealOf(state.feed)
+    if (seal === Number.POSITIVE_INFINITY) {
+      if (state.settled !== null) unseal(core, state)
+      continue
+    }
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
     if (!state.isCommitting && !core.cutting.has(state)) applySeal(core, state, seal)
   }
+}
+
+/** What sealed it counts no more, for it was itself voided: what was taken out comes back, or is fetched. */
+function unseal<Token>(core: Core<Token>, state: FeedState): void {
+  state.settled = null
+  state.branch = null
+  state.cut = Number.POSITIVE_INFINITY
+  state.isSealFinal = true
+  state.isRefused = false
+  restoreVoided(core, state)
+  core.behind.add(state)
 }
 
 /** A member said something: what is settled of sealed feeds is looked at soon. */
@@ -63,7 +77,7 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   state.isDoubted = false
   const cut = partingOf(core, state, seal, last) ?? doubted ?? state.cut
   if (last >= cut) cutFeed(core, state, cut)
-  else if (state.tip.seq < settlement.seq) restoreVoided(core, state)
+  else if (state.tip.seq < settlement.seq || cutBefore < state.cut) restoreVoided(core, state)
 }
 
 /** The first batch that is of another branch than the one that is settled; null when none is. */

@@ -71,6 +71,7 @@ export type Output<Token> =
 export type EngineEvent =
   | 'peer-up'
   | 'peer-down'
+  | 'farewell'
   | 'fork'
   | 'rollback'
   | 'batch-refused'
@@ -113,7 +114,7 @@ export interface Authority {
   /** Who may write there, or is an administrator, and has not been retired; and the stamp above which its batches are. */
   writers(place: Space): readonly { readonly origin: string; readonly since: Hlc }[]
   /** The least sequence from which the feed is void unless all have confirmed more; Infinity when it isn't sealed. */
-  sealOf(feedKey: string): number
+  sealOf(feed: Pick<Feed, 'key' | 'origin'>): number
   /**
    * Whose acknowledgements settle the feed: members that may write there and were admitted before, and administrators, but
    * not its author. `below`: up to where a removed one counts whatever it signed.

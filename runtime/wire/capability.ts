@@ -37,7 +37,8 @@ export function encodeCapability(
 
 /**
  * The capability of a chain's first link, when the chain is sound: leaf first, each signed by the issuer it names, the
- * last by the mesh's root; a leaf that the root didn't sign needs an administrator behind it. At most two long.
+ * last by the mesh's root; a leaf that the root didn't sign needs an administrator behind it. At most two long: who names
+ * administrators is the root alone.
  */
 export function verifyChain(
   meshId: Uint8Array,
@@ -56,6 +57,8 @@ export function verifyChain(
     leaf = opened.value
     issuer = leaf.subject
   }
+  if (leaf && chain.length > 1 && isAdministrator(leaf))
+    return fail('not-permitted', 'administrators are appointed by the root alone')
   return leaf ? ok(leaf) : fail('not-permitted', 'the chain is empty')
 }
 

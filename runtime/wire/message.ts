@@ -15,7 +15,7 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   nack  = [6, alias, seq, code, retry-after-ms]
  *   ping  = [8, nonce, is-reply, digest, sent-bytes]
  *   dig   = [9, buckets]
- *   bye   = [11, reason, retry-after-ms]
+ *   bye   = [11, reason, retry-after-ms] / [11, reason, retry-after-ms, [evidence...]]
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
  *   grant = [13, [capability...], [address...]]
  *   number = [16, number]
@@ -81,7 +81,13 @@ export type Message =
       /** 64 digests of 8 bytes, each over the sender's heads of the feeds whose ids fall into that bucket. */
       readonly buckets: Uint8Array
     }
-  | { readonly type: 'bye'; readonly reason: string; readonly retryAfterMs: number }
+  | {
+      readonly type: 'bye'
+      readonly reason: string
+      readonly retryAfterMs: number
+      /** What proves the reason: see operations/farewell.ts. */
+      readonly evidence?: readonly Uint8Array[]
+    }
   | {
       readonly type: 'join'
       readonly inviteId: Uint8Array
@@ -189,7 +195,7 @@ function elementsOf(message: Message): unknown[] {
     case 'dig':
       return [9, message.buckets]
     case 'bye':
-      return [11, message.reason, message.retryAfterMs]
+      return [11, message.reason, message.retryAfterMs, ...(message.evidence === undefined ? [] : [message.evidence])]
     case 'join': {
       const { inviteId, secret, publicKey, linkKey, name, signature } = message
       return [12, inviteId, secret, publicKey, linkKey, name, signature]
@@ -276,8 +282,10 @@ const DECODERS: { readonly [type: number]: Decoder } = {
       ? { type: 'ping', nonce, isReply, digest, sentBytes }
       : null,
   9: ([, buckets]) => (isBytes(buckets, 512) ? { type: 'dig', buckets } : null),
-  11: ([, reason, retryAfterMs]) =>
-    isText(reason) && isCount(retryAfterMs) ? { type: 'bye', reason, retryAfterMs } : null,
+  11: ([, reason, retryAfterMs, evidence]) => {
+    if (!isText(reason) || !isCount(retryAfterMs)) return null
+    return { type: 'bye', reason, retryAfterMs, ...(isList(evidence, isBytes) && { evidence }) }
+  },
   12: ([, inviteId, secret, publicKey, linkKey, name, signature]) =>
     isBytes(inviteId, 8) &&
     isBytes(secret, 16) &&

@@ -11,8 +11,8 @@ import { temporaryFolder } from '../http/door.ts'
 import { marram } from './command.ts'
 
 const COMMANDS =
-  'backup, certificate, conflicts, count, delete, demo, digest, export, get, import, init, invite, join, list, peers, profile schema, profile set, ' +
-  'profile show, profile validate, put, restore, run, status, user add, user list, user remove, verify, walk, watch'
+  'backup, certificate, conflicts, count, delete, demo, digest, export, get, import, init, invite, join, list, members, peers, ' +
+  'profile schema, profile set, profile show, profile validate, put, restore, retire, revoke, run, status, user add, user list, user remove, verify, walk, watch'
 
 function leavesOf(command: Command, path: readonly string[] = []): [string, Command][] {
   if (command.commands.length === 0) return [[path.join(' '), command]]

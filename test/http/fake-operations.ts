@@ -4,6 +4,7 @@ import type {
   BatchWrite,
   DocumentView,
   InviteOptions,
+  MemberView,
   Operations,
   PeerView,
   Provenance,
@@ -167,6 +168,12 @@ export class FakeOperations implements Operations {
       },
     ]
   }
+
+  members(): readonly MemberView[] {
+    return []
+  }
+
+  async remove(): Promise<void> {}
 
   async invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }> {
     this.invites.push(options)

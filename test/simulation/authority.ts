@@ -51,8 +51,8 @@ export class SimulatedAuthority implements Authority {
     return this.#members().filter(({ origin }) => !this.seals.isRemoved(origin))
   }
 
-  sealOf(feedKey: string): number {
-    return this.seals.of(feedKey)
+  sealOf(feed: Feed): number {
+    return this.seals.of(feed)
   }
 
   asked(feed: Feed): readonly Asked[] {

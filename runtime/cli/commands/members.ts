@@ -1,0 +1,101 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Command } from 'commander'
+import { MarramError } from '../../base/errors.ts'
+import type { MemberView } from '../../ports/operations.ts'
+import { pathOf, run, type Context } from '../context.ts'
+import { table } from '../table.ts'
+
+const LOOK_MS = 1_000
+
+interface RemoveOptions {
+  readonly since?: string
+  readonly now?: boolean
+  readonly detach?: boolean
+}
+
+export function addMemberCommands(program: Command): void {
+  program
+    .command('members')
+    .description('show who belongs to the mesh, who was removed, and who has not heard of it yet')
+    .addHelpText('after', '\nExample:\n  marram members')
+    .action((_options: object, command: Command) =>
+      run(command, async (context) => {
+        const members = await membersOf(context)
+        if (context.isJson) for (const member of members) context.print(member, '')
+        else context.print(members, table(['NAME', 'PEER', 'STATE', 'ROLES', 'SINCE', 'LAST HEARD'], members.map(row)))
+      }),
+    )
+  withRemoval(
+    program
+      .command('retire')
+      .description('remove a gateway that is lost: what any other gateway holds of it stays')
+      .argument('<peer>', 'its peer id, or its name where only one has it')
+      .addHelpText('after', '\nExample:\n  marram retire greenhouse-2'),
+    'retire',
+  )
+  withRemoval(
+    program
+      .command('revoke')
+      .description('remove a gateway that was stolen')
+      .argument('<peer>', 'its peer id, or its name where only one has it')
+      .option(
+        '--since <time>',
+        'void what it wrote after this time and not all have confirmed, such as 2026-11-23T17:00Z or 2h',
+      )
+      .addHelpText('after', '\nExample:\n  marram revoke greenhouse-2 --since 3h'),
+    'revoke',
+  )
+}
+
+function withRemoval(command: Command, reason: 'retire' | 'revoke'): void {
+  command
+    .option('--now', 'do not wait for gateways that have not said what they hold of it: what only they hold is void')
+    .option('--detach', 'do not wait until it is done')
+    .action((peer: string, options: RemoveOptions, its: Command) =>
+      run(its, async (context) => {
+        const peerId = peerIdFrom(await membersOf(context), peer)
+        const { since, now } = options
+        const request = { reason, ...(since !== undefined && { since }), ...(now && { now }) }
+        await context.client.json('POST', pathOf('members', peerId, 'removal'), request)
+        const member = options.detach ? await memberOf(context, peerId) : await finished(context, peerId)
+        const what =
+          member.state === 'closing' ? 'is being removed; "marram members" shows how far it is' : `is ${member.state}`
+        context.print(member, `${member.name} (${peerId}) ${what}`)
+      }),
+    )
+}
+
+/** Says who is waited for whenever that changes; Ctrl-C leaves the removal to the gateway, which goes on. */
+async function finished(context: Context, peerId: string): Promise<MemberView> {
+  for (let said = ''; ; await pause(LOOK_MS)) {
+    const member = await memberOf(context, peerId)
+    if (member.state !== 'closing') return member
+    const waits =
+      member.silent.length > 0 ? `waiting for ${member.silent.join(', ')}` : 'fetching what the others hold of it'
+    if (waits !== said) process.stderr.write(`${waits} (Ctrl-C stops waiting, not the removal)\n`)
+    said = waits
+  }
+}
+
+async function membersOf(context: Context): Promise<MemberView[]> {
+  return (await context.client.json('GET', 'members')) as MemberView[]
+}
+
+async function memberOf(context: Context, peerId: string): Promise<MemberView> {
+  return (await membersOf(context)).find((member) => member.peerId === peerId) as MemberView
+}
+
+function peerIdFrom(members: readonly MemberView[], text: string): string {
+  const found = members.filter(({ peerId, name }) => peerId === text || name === text)
+  const [only] = found
+  if (found.length === 1 && only) return only.peerId
+  const why = found.length === 0 ? 'there is no such member' : 'several members have this name, give the peer id'
+  throw new MarramError('not-found', `Cannot remove "${text}": ${why}`)
+}
+
+function row(member: MemberView): string[] {
+  const silent = member.silent.length > 0 ? `, unheard by ${member.silent.length}` : ''
+  const { name, peerId, state, roles, since, until, lastHeard } = member
+  const period = until === null ? since : `${since} to ${until}`
+  return [name, peerId, `${state}${silent}`, roles.join(' '), period, lastHeard ?? 'never']
+}

@@ -1,0 +1,68 @@
+import { CLOSE_PREFIX, closingOf, type Closing } from '../access/removals.ts'
+import { equal } from '../base/bytes.ts'
+import { sha256 } from '../crypto/hash.ts'
+import type { Feed } from '../model/batch.ts'
+import { emptyDocument, mergeOps } from '../model/document.ts'
+import { fieldsOf } from '../model/fields.ts'
+import { MESH_COLLECTION } from '../model/names.ts'
+import type { Documents, Log } from '../ports/store.ts'
+import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
+import { decodeBody } from '../wire/body.ts'
+import { decodeDescriptor, encodeDescriptor, feedOf } from '../wire/descriptor.ts'
+
+/**
+ * How a member learns that it was removed: whoever refuses it sends the administrator's batch that says so, with what
+ * proves that administrator. `[descriptor, batch, capability...]`; so no single member can make another believe it.
+ */
+export function farewellTo(
+  store: Documents & Log,
+  chainOf: (origin: string) => readonly Uint8Array[],
+  origin: string,
+): readonly Uint8Array[] | null {
+  const document = store.get({ collection: MESH_COLLECTION, partition: '' }, CLOSE_PREFIX + origin)
+  const write = document?.writes[document.paths.indexOf('reason')]
+  if (!write) return null
+  const [batch] = store.batches(write.feed.key, write.seq, 0)
+  if (batch === undefined || seqOfBatch(batch) !== write.seq) return null
+  return [encodeDescriptor(write.feed.descriptor), batch, ...chainOf(write.feed.origin)]
+}
+
+export interface FarewellJudge {
+  /** Verifies and remembers what proves the author. */
+  learn(chain: readonly Uint8Array[]): boolean
+  permits(feed: Feed, hlc: number): boolean
+  mayRemove(origin: string, warrant: Uint8Array | null): boolean
+}
+
+/** What is proven of the removal of `peerId`; null when nothing is. */
+export function readFarewell(
+  meshId: Uint8Array,
+  peerId: string,
+  evidence: readonly Uint8Array[],
+  judge: FarewellJudge,
+  verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean,
+): Closing | null {
+  const [descriptorBytes, batchBytes, ...chain] = evidence
+  if (descriptorBytes === undefined || batchBytes === undefined) return null
+  const descriptor = decodeDescriptor(descriptorBytes)
+  const batch = decodeBatch(meshId, batchBytes)
+  if (!descriptor.ok || !batch.ok || descriptor.value.collection !== MESH_COLLECTION) return null
+  const feed = feedOf(meshId, descriptor.value)
+  const { header, body, signed, signature } = batch.value
+  judge.learn(chain)
+  const isOurs = equal(header.feedId, feed.id) && equal(sha256(body), header.bodyHash)
+  if (!isOurs || !judge.permits(feed, header.hlc) || !verify(descriptor.value.publicKey, signed, signature)) return null
+  const ops = decodeBody(header, body)
+  if (!ops.ok) return null
+  const key = CLOSE_PREFIX + peerId
+  const [document, others] = [emptyDocument(), emptyDocument()]
+  const source = { feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
+  mergeOps(
+    ops.value,
+    source,
+    (doc) => (doc === key ? document : others),
+    () => {},
+  )
+  const closing = closingOf(key, fieldsOf(document))
+  return closing !== null && judge.mayRemove(peerId, closing.warrant) ? closing : null
+}
