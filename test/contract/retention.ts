@@ -22,6 +22,8 @@ const KEYS = ['k', 'l', 'm', 'n']
 const BEGINNING: ChainPosition = { seq: 0, hash: new Uint8Array(32), hlc: 0 }
 
 /**
+ * SPEC I10.
+ *
  * A store and a naive model of it: logs as maps, documents as their fold. Random appends, fills, drops and cuts are done to
  * both, with `between` (sweeps, restarts) in between, and they must agree.
  */

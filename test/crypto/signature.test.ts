@@ -6,7 +6,7 @@ import { generateDeviceKeys } from '../../runtime/crypto/identity.ts'
 import { createSigner, createVerifier, isAdmissibleKey, verifyPortable } from '../../runtime/crypto/signature.ts'
 import { readVectors } from '../vectors/read.ts'
 
-/** Wycheproof's layout, as far as it is used. */
+/** SPEC I13. Wycheproof's layout, as far as it is used. */
 interface Wycheproof {
   readonly testGroups: readonly {
     readonly publicKey: { readonly pk: string }

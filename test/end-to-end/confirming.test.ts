@@ -17,7 +17,7 @@ async function idOf(gateway: GatewayProcess): Promise<string> {
   return (await gateway.json<StatusView>('status')).peerId
 }
 
-test('what --wait N has confirmed survives kill -9 of those that confirmed it, right after the answer', async (t) => {
+test('SPEC I31: what --wait N has confirmed survives kill -9 of those that confirmed it, right after the answer', async (t) => {
   const folder = temporaryFolder()
   const a = await found(t, folder, 'a')
   const others = [await joined(t, folder, 'b', a), await joined(t, folder, 'c', a)]

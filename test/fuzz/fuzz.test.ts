@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { fuzz } from './fuzz.ts'
 import { targetsIn } from './targets.ts'
 
-test('no changed input makes a decoder or the engine throw anything but what it says', async (t) => {
+test('SPEC I15: no changed input makes a decoder or the engine throw anything but what it says', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'marram-fuzz-'))
   t.after(() => rmSync(dir, { recursive: true }))
   const targets = targetsIn(dir)

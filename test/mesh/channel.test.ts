@@ -56,7 +56,7 @@ function established(): ReturnType<typeof pair> {
   return both
 }
 
-test('both sides prove their link key and show their capabilities, and then only sealed frames pass', () => {
+test('both sides prove their link key and show their capabilities, and then only sealed frames pass (SPEC I27)', () => {
   const { a, b, keysA, keysB } = established()
   assert.deepEqual(a.seen, [{ linkKey: keysB.linkPublicKey, chain: [utf8('proof of b')] }])
   assert.deepEqual(b.seen, [{ linkKey: keysA.linkPublicKey, chain: [utf8('proof of a')] }])

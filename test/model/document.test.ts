@@ -101,7 +101,7 @@ function oracle(list: readonly Operation[]): Cells {
   return { deleted, cells: new Map([...cells].toSorted(([a], [b]) => (a < b ? -1 : 1))) }
 }
 
-/** A list, and the same list in another order with some operations told twice. */
+/** SPEC I12: a list, and the same list in another order with some operations told twice. */
 const shuffled = operations.chain((list) =>
   fc
     .tuple(

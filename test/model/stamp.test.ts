@@ -49,7 +49,7 @@ const event = fc.oneof(
   fc.record({ is: fc.constant('observe' as const), hlc: fc.nat({ max: hlcFromMs(END) }) }),
 )
 
-test('a clock only goes up, whatever the physical time and the others do', () => {
+test('SPEC I17: a clock only goes up, whatever the physical time and the others do', () => {
   fc.assert(
     fc.property(fc.nat({ max: hlcFromMs(END) }), fc.array(event, { maxLength: 30 }), (floor, events) => {
       const clock = new HybridClock(floor)

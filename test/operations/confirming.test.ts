@@ -6,7 +6,7 @@ import { gateway, link, unlink, until, type Gateway } from './gateways.ts'
 const FAR = 60_000
 const documentsOnly = { isSeries: false }
 
-/** A gateway whose disk takes nothing from `hold` to `release`. */
+/** For SPEC I31: a gateway whose disk takes nothing from `hold` to `release`. */
 function withSlowDisk(name: number): {
   readonly slow: Gateway
   readonly hold: () => void

@@ -16,7 +16,7 @@ import { unknownHoldings } from './holdings.ts'
 import type { Simulation } from './simulation.ts'
 import { COUNTED_KEY } from './writes.ts'
 
-/** What must hold when everything is healed and quiet. Returns sentences about what doesn't; the codes are SPEC's. */
+/** What must hold when everything is healed and quiet. Returns sentences about what doesn't; as SPEC I1, I2, I3, I5, I6, I8. */
 export function violations(simulation: Simulation): string[] {
   const [first, ...others] = simulation.present
   if (!first) return []

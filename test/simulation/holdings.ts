@@ -4,7 +4,7 @@ import type { SimulatedGateway } from './gateway.ts'
 import type { Simulation } from './simulation.ts'
 
 /**
- * I31: what a gateway takes to be on a neighbour's disk is there. Not asked of what a liar says of itself, of cards that were put
+ * SPEC I31: what a gateway takes to be on a neighbour's disk is there. Not asked of what a liar says of itself, of cards that were put
  * back or copied, and of feeds that are cut: there what was confirmed is gone by right until they speak again.
  */
 export function falseHoldings(simulation: Simulation): string[] {

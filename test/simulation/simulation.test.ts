@@ -21,7 +21,7 @@ for (const seed of SEEDS) {
   })
 }
 
-test('the seeds of the gate reach every kind of trouble', () => {
+test('the seeds of the gate reach every kind of trouble: copied cards (SPEC I18, I19), cursors lost with the power (SPEC I23) and more', () => {
   assert.deepEqual(
     [...FAULTS, ...SOMETIMES].filter((kind) => !reached.has(kind)),
     [],
@@ -34,7 +34,7 @@ test('every planted bug still applies to the compiled engine, at one place', () 
   for (const mutation of known) assert.notEqual(mutated(mutation), '')
 })
 
-test('the same seed gives the same run, byte for byte, and another seed another', () => {
+test('SPEC I29: the same seed gives the same run, byte for byte, and another seed another', () => {
   const hash = (seed: number): string => {
     const simulation = new Simulation({ seed, gateways: 4, minutes: 1 })
     simulation.run()

@@ -18,7 +18,7 @@ import { COLLECTIONS, drawOp } from './writes.ts'
 
 /**
  * A whole mesh in one process on a virtual clock: the real engine, model and wire over simulated disks, clocks and links.
- * Everything that happens is drawn from one seed, so the same seed gives the same run, byte for byte (`traceHash`).
+ * Watched all along: SPEC I14, I16. Everything that happens is drawn from one seed, so the same seed gives the same run, byte for byte (`traceHash`).
  */
 export interface Scenario {
   readonly seed: number

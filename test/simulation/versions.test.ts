@@ -190,7 +190,7 @@ function withUnknown(): Ops {
   }
 }
 
-describe('version 2 beside version 1', () => {
+describe('SPEC I28: version 2 beside version 1', () => {
   const world = new MixedWorld()
   world.start()
   world.write({ ops: put('plain', 'a', 1) })

@@ -15,7 +15,7 @@ import {
 
 const ROUNDS = 30
 
-/** QoS 1 publishes and commands until the gateway is gone; what was acknowledged is in `acknowledged`. */
+/** SPEC I5: QoS 1 publishes and commands until the gateway is gone; what was acknowledged is in `acknowledged`. */
 async function load(
   gateway: GatewayProcess,
   round: number,
