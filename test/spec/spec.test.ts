@@ -3,72 +3,28 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { GATEWAY_LIMITS, PROTOCOL_LIMITS } from '../../runtime/base/limits.ts'
-import type { EngineEvent, Input } from '../../runtime/sync/types.ts'
-import type { Message, NackCode } from '../../runtime/wire/message.ts'
 import { faultsOfSpec, numberOf, type Code, type Page } from './spec.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 
-// What is new in the code doesn't compile here until it has a line, and then wants one on the page.
-const MESSAGES: { readonly [name in Message['type']]: true } = {
-  hello: true,
-  feed: true,
-  have: true,
-  want: true,
-  data: true,
-  ack: true,
-  nack: true,
-  ping: true,
-  dig: true,
-  bye: true,
-  join: true,
-  grant: true,
-  number: true,
-}
-const INPUTS: { readonly [name in Input<unknown>['type']]: true } = {
-  'link-up': true,
-  'link-down': true,
-  frame: true,
-  write: true,
-  verified: true,
-  committed: true,
-  'commit-failed': true,
-  'authority-changed': true,
-  time: true,
-}
-const EVENTS: { readonly [name in EngineEvent]: true } = {
-  'peer-up': true,
-  'peer-down': true,
-  farewell: true,
-  fork: true,
-  rollback: true,
-  'batch-refused': true,
-  'batch-deferred': true,
-  resync: true,
-  compacted: true,
-  sealed: true,
-  settled: true,
-  'incarnation-lost': true,
-  reissued: true,
-  mended: true,
-  jumped: true,
-}
-const NACKS: { readonly [name in NackCode]: true } = {
-  alias: true,
-  future: true,
-  'not-permitted': true,
-  sealed: true,
-  fork: true,
-  quota: true,
-  shape: true,
-}
+const MESSAGE = readFileSync(join(ROOT, 'runtime/wire/message.ts'), 'utf8')
+const TYPES = readFileSync(join(ROOT, 'runtime/sync/types.ts'), 'utf8')
 
 const CODE: Code = {
-  messages: Object.keys(MESSAGES),
-  inputs: Object.keys(INPUTS),
-  events: Object.keys(EVENTS),
-  nackCodes: Object.keys(NACKS),
+  messages: [...new Set(wordsIn(MESSAGE, 'export type HaveEntry', 'export function', /readonly type: '([\w-]+)'/g))],
+  inputs: wordsIn(TYPES, 'export type Input<', 'export interface', /readonly type: '([\w-]+)'/g),
+  events: wordsIn(TYPES, 'export type EngineEvent', 'export interface', /'([\w-]+)'/g),
+  nackCodes: wordsIn(MESSAGE, 'export type NackCode', 'const ', /'([\w-]+)'/g),
   limits: { ...PROTOCOL_LIMITS, ...GATEWAY_LIMITS },
+}
+
+/** What the pattern finds between the two texts. */
+function wordsIn(source: string, from: string, to: string, pattern: RegExp): string[] {
+  const start = source.indexOf(from)
+  assert.ok(start >= 0, `"${from}" is not in the sources any more`)
+  const words = [...source.slice(start, source.indexOf(to, start + from.length)).matchAll(pattern)]
+  assert.ok(words.length > 0, `nothing was found after "${from}"`)
+  return words.map(([, word]) => word as string)
 }
 
 function page(): Page {
