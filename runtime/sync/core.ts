@@ -183,7 +183,9 @@ export class Core<Token> {
     return ++this.#tickets
   }
 
+  /** Nothing is kept for a link that went while a batch of its was being checked. */
   say(link: LinkState, message: Message): void {
+    if (this.links.get(link.link) !== link) return
     const messages = this.outbox.get(link)
     if (messages) messages.push(message)
     else this.outbox.set(link, [message])
