@@ -72,8 +72,9 @@ export function decodeBatch(meshId: Uint8Array, bytes: Uint8Array): Result<Batch
   })
 }
 
-/** Where the header, and the value of its second key, the sequence, stand in every batch that `decodeBatch` accepts. */
+/** Where the header, and the values of its first two keys, feed and sequence, stand in every batch that `decodeBatch` accepts. */
 const HEADER_OFFSET = 9
+const FEED_ID_OFFSET = 12
 const SEQ_OFFSET = 29
 /** From behind the sequence to the value of the fourth key, the stamp: the hash of the batch before is between. */
 const STAMP_DISTANCE = 36
@@ -81,6 +82,11 @@ const STAMP_DISTANCE = 36
 /** The sequence of a batch whose shape was checked before, without decoding the rest. */
 export function seqOfBatch(bytes: Uint8Array): number {
   return numberAt(bytes, SEQ_OFFSET)
+}
+
+/** The same for its feed's id; a view. */
+export function feedIdOfBatch(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(FEED_ID_OFFSET, FEED_ID_OFFSET + 16)
 }
 
 /** The same for all that says where a batch stands in its chain. */

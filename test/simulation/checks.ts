@@ -6,13 +6,13 @@ import { fieldsOf } from '../../runtime/model/fields.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
 import { compareStamps, type Stamp } from '../../runtime/model/stamp.ts'
 import type { Value } from '../../runtime/model/value.ts'
-import { decodeBatch } from '../../runtime/wire/batch.ts'
+import { decodeBatch, feedIdOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
-import { decodeMessages } from '../../runtime/wire/message.ts'
 import { liveCells } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
 import { unknownHoldings } from './holdings.ts'
+import { promisesOf } from './promises.ts'
 import type { Simulation } from './simulation.ts'
 import { COUNTED_KEY } from './writes.ts'
 
@@ -35,27 +35,32 @@ export function violations(simulation: Simulation): string[] {
 
 /** I6 and the crash rule: bytes are forwarded as their author made them, and nothing is told before it is on the disk. */
 export function checkFrame(simulation: Simulation, from: SimulatedGateway, bytes: Uint8Array): string[] {
-  const messages = decodeMessages(bytes)
-  if (!messages.ok) return [`I15 gateway ${from.index} sent a malformed frame: ${messages.error.message}`]
+  const promises = promisesOf(bytes)
+  if (promises === null) return [`I15 gateway ${from.index} sent a malformed frame`]
   const found: string[] = []
-  for (const message of messages.value) {
-    if (message.type === 'have') {
-      for (const [, seq, hash8] of message.entries) {
-        if (!isOnDisk(from, seq, hash8))
-          found.push(`I5 gateway ${from.index} told of batch ${seq} before it was on its disk`)
-      }
-    }
-    if (message.type !== 'data') continue
-    for (const sent of message.batches) {
-      const batch = decodeBatch(simulation.meshId, sent)
-      if (!batch.ok) return [`I6 gateway ${from.index} sent a malformed batch`]
-      const { feedId, seq } = batch.value.header
-      const stored = from.disk.batch(latin1(feedId), seq)
-      if (!stored) found.push(`I5 gateway ${from.index} sent batch ${seq} of a feed before it was on its disk`)
-      else if (!Buffer.from(stored.bytes).equals(sent)) found.push(`I6 gateway ${from.index} changed batch ${seq}`)
-    }
+  for (const { seq, hash8 } of promises.heads) {
+    if (!isOnDisk(from, seq, hash8))
+      found.push(`I5 gateway ${from.index} told of batch ${seq} before it was on its disk`)
+  }
+  for (const sent of promises.batches) {
+    if (!isAsStored(from, sent)) found.push(...faultsOf(simulation, from, sent))
   }
   return found
+}
+
+/** Whether it is, byte for byte, the batch of its number that is on the disk. */
+function isAsStored({ disk }: SimulatedGateway, sent: Uint8Array): boolean {
+  const stored = disk.batch(latin1(feedIdOfBatch(sent)), seqOfBatch(sent))
+  return stored !== undefined && Buffer.compare(stored.bytes, sent) === 0
+}
+
+function faultsOf(simulation: Simulation, from: SimulatedGateway, sent: Uint8Array): string[] {
+  const batch = decodeBatch(simulation.meshId, sent)
+  if (!batch.ok) return [`I6 gateway ${from.index} sent a malformed batch`]
+  const { feedId, seq } = batch.value.header
+  return from.disk.batch(latin1(feedId), seq) === undefined
+    ? [`I5 gateway ${from.index} sent batch ${seq} of a feed before it was on its disk`]
+    : [`I6 gateway ${from.index} changed batch ${seq}`]
 }
 
 /** Whether another gateway has the batch for good. */
@@ -64,11 +69,17 @@ export function isOnOthersDisks(simulation: Simulation, gateway: SimulatedGatewa
 }
 
 function isOnDisk(gateway: SimulatedGateway, seq: number, hash8: Uint8Array): boolean {
-  for (const { head, batches } of gateway.disk.feeds.values()) {
-    const hash = head.seq === seq ? head.hash : batches.get(seq)?.batch.hash
-    if (hash !== undefined && equal(hash.subarray(0, 8), hash8)) return true
+  const feeds = gateway.disk.feeds.values()
+  for (const { head } of feeds) if (head.seq === seq && isPrefix(hash8, head.hash)) return true
+  for (const { batches } of gateway.disk.feeds.values()) {
+    const hash = batches.get(seq)?.batch.hash
+    if (hash !== undefined && isPrefix(hash8, hash)) return true
   }
   return false
+}
+
+function isPrefix(hash8: Uint8Array, hash: Uint8Array): boolean {
+  return equal(hash8, hash.subarray(0, 8))
 }
 
 function headsOf(gateway: SimulatedGateway): Map<string, string> {

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { hex, latin1 } from '../../runtime/base/bytes.ts'
+import { equal, hex, latin1 } from '../../runtime/base/bytes.ts'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
@@ -14,6 +13,7 @@ import { falseHoldings } from './holdings.ts'
 import { lieAbout } from './lies.ts'
 import { Network } from './network.ts'
 import { Schedule } from './schedule.ts'
+import { Trace } from './trace.ts'
 import { COLLECTIONS, drawOp } from './writes.ts'
 
 /**
@@ -135,7 +135,7 @@ export class Simulation implements World {
   readonly trashBytesMax: number
   framesSent = 0
   bytesSent = 0
-  readonly #trace = createHash('sha256')
+  readonly #trace = new Trace()
   readonly #network: Network
   /** One gateway that lies, in some runs. */
   readonly #liar: number
@@ -202,7 +202,7 @@ export class Simulation implements World {
   }
 
   get traceHash(): string {
-    return this.#trace.copy().digest('hex')
+    return this.#trace.digest
   }
 
   /** All that have not been removed. */
@@ -217,13 +217,16 @@ export class Simulation implements World {
   send(from: number, link: number, bytes: Uint8Array): void {
     this.framesSent += 1
     this.bytesSent += bytes.length
-    this.#trace.update(`${this.schedule.now} ${from} ${link} `).update(bytes)
+    this.#trace.text(`${this.schedule.now} ${from} ${link} `)
+    this.#trace.bytes(bytes)
     for (const found of checkFrame(this, this.#gateway(from), bytes)) this.report(found)
     this.#network.send(from, link, bytes)
   }
 
-  closeLink(_from: number, link: number, reason: string): void {
+  closeLink(from: number, link: number, reason: string): void {
     if (reason.includes('bad signature')) this.note('bad signature refused')
+    if (reason.startsWith('malformed') && this.liar === undefined)
+      this.report(`I15 gateway ${from} was sent a ${reason}`)
     this.#network.close(link)
   }
 
@@ -232,7 +235,7 @@ export class Simulation implements World {
   }
 
   event(from: number, name: string, fields: object): void {
-    this.#trace.update(`${this.schedule.now} ${from} ${name} ${JSON.stringify(fields)}`)
+    this.#trace.text(`${this.schedule.now} ${from} ${name} ${JSON.stringify(fields)}`)
     if (name === 'batch-deferred') this.note('batch deferred')
     if (name === 'resync') this.note('resync')
     if (name === 'compacted') this.note('checkpoint signed')
@@ -291,7 +294,7 @@ export class Simulation implements World {
   }
 
   isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-    return Buffer.from(fakeSignature(publicKey, message)).equals(signature)
+    return equal(fakeSignature(publicKey, message), signature)
   }
 
   members(): readonly Writer[] {
