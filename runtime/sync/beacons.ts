@@ -37,15 +37,19 @@ export interface Beacon {
   readonly acks: ReadonlyMap<string, readonly Held[]>
 }
 
-/** The last beacon of a member, or null. */
+/** The last beacon of a member, or null. The same object until it says something else. */
 export function beaconOf<Token>(core: Core<Token>, origin: string): Beacon | null {
-  const document = core.surroundings.document({ collection: SELF_COLLECTION, partition: origin }, BEACON_KEY)
-  if (document === undefined) return null
   const known = core.beacons.get(origin)
-  if (known !== undefined && known.lsn === document.lsn) return known.beacon
-  const beacon = decodeBeacon(document)
-  core.beacons.set(origin, { lsn: document.lsn, beacon })
+  if (known !== undefined) return known
+  const document = core.surroundings.document({ collection: SELF_COLLECTION, partition: origin }, BEACON_KEY)
+  const beacon = document === undefined ? null : decodeBeacon(document)
+  core.beacons.set(origin, beacon)
   return beacon
+}
+
+/** The feed has changed on the disk: when it is where a member speaks of itself, its beacon may be another. */
+export function forgetBeacon<Token>(core: Core<Token>, { feed: { descriptor } }: FeedState): void {
+  if (descriptor.collection === SELF_COLLECTION) core.beacons.delete(descriptor.partition)
 }
 
 /**

@@ -139,11 +139,8 @@ export class Core<Token> {
   beaconAt: number
   beaconStaleAt = 0
   beaconSaid = ''
-  /** Others' beacons as last read, by author. */
-  readonly beacons: Map<string, { readonly lsn: number; readonly beacon: Beacon | null }> = new Map<
-    string,
-    { readonly lsn: number; readonly beacon: Beacon | null }
-  >()
+  /** Beacons as last read, by author; null where there is none. What an author says of itself anew is read anew. */
+  readonly beacons: Map<string, Beacon | null> = new Map<string, Beacon | null>()
   /** Control messages to each link, sent before anything else. */
   readonly outbox: Map<LinkState, Message[]> = new Map<LinkState, Message[]>()
   /** Cache of pinging.ts, valid for one version of the feed table. */

@@ -1,7 +1,7 @@
 import { equal } from '../base/bytes.ts'
 import type { Batch, ChainPosition } from '../model/batch.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
-import { writeBeacon } from './beacons.ts'
+import { forgetBeacon, writeBeacon } from './beacons.ts'
 import { compact, compactDeadline } from './compacting.ts'
 import { Core, type Arrival, type Committed } from './core.ts'
 import type { FeedState } from './feeds.ts'
@@ -162,6 +162,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)
     if (state.feed.descriptor.collection === SELF_COLLECTION) noteStatement(core)
+    forgetBeacon(core, state)
     state.answered(true)
     if (link !== null && state.fill?.wanted.isEmpty === true) fillOn(core, link, state, batch)
     spread(core, state)
@@ -179,6 +180,7 @@ function ownCommitted<Token>(core: Core<Token>, own: NonNullable<Committed<Token
   noteAdvance(core, state)
   core.feeds.advance(state, batch.header.seq, headAfter(state, batch, undefined))
   noteHistory(core, state, batch, undefined, 0)
+  forgetBeacon(core, state)
   state.answered(true)
   if (written !== null) {
     written.queue.settled()

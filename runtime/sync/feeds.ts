@@ -1,9 +1,11 @@
 import type { Chain } from '../access/branches.ts'
 import { latin1 } from '../base/bytes.ts'
 import type { ChainPosition, Feed, FeedHead } from '../model/batch.ts'
+import type { Held } from '../model/checkpoint.ts'
 import { placeOf } from '../model/names.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import type { Hlc } from '../model/stamp.ts'
+import type { Beacon } from './beacons.ts'
 import type { Fill } from './filling.ts'
 import type { Probe } from './forks.ts'
 import { FeedHistory } from './history.ts'
@@ -19,6 +21,8 @@ export class FeedState {
   readonly feed: Feed
   readonly isOwn: boolean
   history: FeedHistory = new FeedHistory()
+  /** What a checkpoint of it that waits to be applied was found to lack last. */
+  waitsFor: Held | null = null
   /** What is being fetched beside the chain, so that the feed can jump; null when it isn't far behind. */
   fill: Fill | null = null
   /** Batches that should be here and aren't, and how often they were asked for. */
@@ -45,6 +49,8 @@ export class FeedState {
   tip: ChainPosition = BEGINNING
   /** The last batch stamped at or before a stamp that was asked for. */
   readonly lastUntil: Map<Hlc, number> = new Map<Hlc, number>()
+  /** By member, up to where its beacon confirms the branch that is here, and where the head was when that was found. */
+  readonly acked: Map<string, Acked> = new Map<string, Acked>()
   /** The store's number of the head's batch. */
   lsn = 0
   /** The link that was asked to push this feed; others only tell their heads. */
@@ -95,6 +101,14 @@ export class FeedState {
   get isCommitting(): boolean {
     return this.#commits > 0
   }
+}
+
+/** `isWhole`: of what the beacon says nothing is beyond the head. */
+interface Acked {
+  readonly beacon: Beacon
+  readonly head: number
+  readonly isWhole: boolean
+  readonly seq: number
 }
 
 /** Every feed the engine knows, stored or only heard of. */

@@ -1,5 +1,5 @@
 import { latin1 } from '../base/bytes.ts'
-import { deadUnder, type SignedCheckpoint } from '../model/checkpoint.ts'
+import { deadUnder, type Held, type SignedCheckpoint } from '../model/checkpoint.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import type { Batch } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
@@ -7,7 +7,7 @@ import { isCheckpoint } from '../wire/checkpoint.ts'
 import type { Arrival, Core } from './core.ts'
 import { signedCheckpoint } from './filling.ts'
 import { historyKey, type FeedHistory } from './history.ts'
-import { settledTo } from './sealing.ts'
+import { isSettled } from './sealing.ts'
 import type { FeedState } from './feeds.ts'
 
 /**
@@ -36,61 +36,87 @@ export function applyCheckpoints<Token>(core: Core<Token>): void {
   }
 }
 
+/** What may be applied in a place: the checkpoints of each feed that are here, and how many of them are still thought of. */
+class Choice {
+  readonly of: ReadonlyMap<FeedState, readonly SignedCheckpoint[]>
+  readonly counts: Map<FeedState, number> = new Map<FeedState, number>()
+
+  constructor(states: readonly FeedState[]) {
+    const candidates = new Map<FeedState, readonly SignedCheckpoint[]>()
+    for (const state of states) {
+      const { pending } = state.history
+      if (pending.length > 0)
+        candidates.set(
+          state,
+          pending.filter(({ seq }) => seq <= state.head.seq),
+        )
+    }
+    for (const [state, { length }] of candidates) this.counts.set(state, length)
+    this.of = candidates
+  }
+
+  /** The newest that is still thought of, or null. */
+  newest(state: FeedState): SignedCheckpoint | null {
+    return this.of.get(state)?.[(this.counts.get(state) ?? 0) - 1] ?? null
+  }
+}
+
 /** The greatest fixpoint: begins with the newest checkpoint of each feed and goes back from those that lack something. */
 function applicable<Token>(core: Core<Token>, states: readonly FeedState[]): [FeedState, SignedCheckpoint][] {
-  const chosen = new Map<FeedState, number>()
-  for (const state of states) chosen.set(state, candidates(state).length)
+  const choice = new Choice(states)
   for (let isChanged = true; isChanged;) {
     isChanged = false
-    for (const [state, count] of chosen) {
+    for (const [state, count] of choice.counts) {
       let left = count
-      while (left > 0 && !isPermitted(core, chosen, state, candidates(state)[left - 1] as SignedCheckpoint)) left -= 1
+      for (; left > 0; left--) {
+        if (isPermitted(core, choice, state, choice.of.get(state)?.[left - 1] as SignedCheckpoint)) break
+      }
       if (left === count) continue
-      chosen.set(state, left)
+      choice.counts.set(state, left)
       isChanged = true
     }
   }
   const found: [FeedState, SignedCheckpoint][] = []
-  for (const [state, count] of chosen) {
-    if (count > 0) found.push([state, candidates(state)[count - 1] as SignedCheckpoint])
+  for (const state of choice.counts.keys()) {
+    const newest = choice.newest(state)
+    if (newest !== null) found.push([state, newest])
   }
   // In the order in which they were made: one may rely on what another dropped.
   return found.sort(([, a], [, b]) => a.hlc - b.hlc)
 }
 
-function candidates(state: FeedState): readonly SignedCheckpoint[] {
-  return state.history.pending.filter(({ seq }) => seq <= state.head.seq)
+function isPermitted<Token>(core: Core<Token>, choice: Choice, state: FeedState, signed: SignedCheckpoint): boolean {
+  const { base } = state.history
+  if (base !== null && base.seq > signed.seq) return false
+  const { deps } = signed.checkpoint
+  // What it waited for last time is most likely what it still waits for.
+  const last = state.waitsFor
+  if (last !== null && deps.includes(last) && !isMet(core, choice, signed, last)) return false
+  state.waitsFor = deps.find((dep) => !isMet(core, choice, signed, dep)) ?? null
+  return state.waitsFor === null
 }
 
-function isPermitted<Token>(
-  core: Core<Token>,
-  chosen: ReadonlyMap<FeedState, number>,
-  state: FeedState,
-  { seq, checkpoint }: SignedCheckpoint,
-): boolean {
-  const { base } = state.history
-  if (base !== null && base.seq > seq) return false
-  return checkpoint.deps.every((dep) => {
-    const other = core.feeds.get(latin1(dep.feedId))
-    // Of a feed that is void from its beginning nothing may ever come here.
-    if (other === undefined) return core.surroundings.authority.sealOf({ key: latin1(dep.feedId), origin: '' }) === 1
-    if (checkpoint.dropsTombstones && !isRestSettled(core, other, dep.seq)) return false
-    // Of a sealed feed nobody can hold what is void.
-    return countedHead(chosen, other) >= Math.min(dep.seq, other.cut - 1)
-  })
+/** Whether what the author of a checkpoint held of another feed is here too. */
+function isMet<Token>(core: Core<Token>, choice: Choice, { checkpoint }: SignedCheckpoint, dep: Held): boolean {
+  const key = latin1(dep.feedId)
+  const other = core.feeds.get(key)
+  // Of a feed that is void from its beginning nothing may ever come here.
+  if (other === undefined) return core.surroundings.authority.sealOf({ key, origin: '' }) === 1
+  // Of a sealed feed nobody can hold what is void.
+  if (countedHead(choice, other) < Math.min(dep.seq, other.cut - 1)) return false
+  return !checkpoint.dropsTombstones || isRestSettled(core, other, dep.seq)
 }
 
 /** A delete may go when what it kept dead is dead for good: a checkpoint that may still be voided is no ground for that. */
 function isRestSettled<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
   const { applied, pending } = state.history
   const last = pending.findLast((signed) => signed.seq <= seq) ?? applied
-  return last === null || last.seq > seq || settledTo(core, state) >= Math.min(last.seq, state.cut - 1)
+  return last === null || last.seq > seq || isSettled(core, state, Math.min(last.seq, state.cut - 1))
 }
 
-function countedHead(chosen: ReadonlyMap<FeedState, number>, state: FeedState): number {
+function countedHead(choice: Choice, state: FeedState): number {
   const { base, applied, preJump } = state.history
-  const count = chosen.get(state) ?? 0
-  const level = count > 0 ? (candidates(state)[count - 1] as SignedCheckpoint).seq : (applied?.seq ?? 0)
+  const level = choice.newest(state)?.seq ?? applied?.seq ?? 0
   return base !== null && base.seq > level ? preJump : state.head.seq
 }
 
@@ -111,7 +137,7 @@ export function settleTrash<Token>(core: Core<Token>): void {
   for (const state of core.trash) {
     const { applied } = state.history
     if (applied === null) core.trash.delete(state)
-    else if (settledTo(core, state) >= applied.seq) makeDroppable(core, state)
+    else if (isSettled(core, state, applied.seq)) makeDroppable(core, state)
     else bytes += trashBytes(core, state)
   }
   const oldest = [...core.trash].sort((a, b) => (a.history.applied?.hlc ?? 0) - (b.history.applied?.hlc ?? 0))

@@ -1,6 +1,6 @@
 import { equal, hex } from '../base/bytes.ts'
 import type { Batch, ChainPosition } from '../model/batch.ts'
-import type { SignedCheckpoint } from '../model/checkpoint.ts'
+import type { Held, SignedCheckpoint } from '../model/checkpoint.ts'
 import { isSystemName, placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { KeyValue } from '../ports/store.ts'
@@ -9,7 +9,7 @@ import { decodeBatch, positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
-import { beaconOf } from './beacons.ts'
+import { beaconOf, forgetBeacon } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
@@ -162,17 +162,17 @@ function voidPrefix(state: FeedState): string {
   return `${VOID_PREFIX}${hex(state.feed.id)}/`
 }
 
-/** The last batch that everyone asked has confirmed on the branch that is here. */
-export function settledTo<Token>(core: Core<Token>, state: FeedState): number {
-  if (state.settled !== null) return Math.min(state.settled, state.head.seq)
-  let settled = state.head.seq
+/** Whether everyone asked has confirmed the branch that is here up to `seq`. */
+export function isSettled<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
+  if (seq <= 0) return true
+  if (state.head.seq < seq) return false
+  if (state.settled !== null) return state.settled >= seq
   for (const { origin, since, below } of core.surroundings.authority.asked(state.feed)) {
-    const acked = Math.max(below, ackedTo(core, state, origin))
+    if (below >= seq || ackedTo(core, state, origin) >= seq) continue
     // Of what was written before its admission nobody asks it.
-    if (acked < settled) settled = Math.min(settled, Math.max(acked, lastUntil(core, state, since)))
-    if (settled === 0) break
+    if (lastUntil(core, state, since) < seq) return false
   }
-  return settled
+  return true
 }
 
 /** The last batch stamped at or before `hlc`: once a later one is here, that is for good. */
@@ -194,14 +194,24 @@ function lastUntil<Token>(core: Core<Token>, state: FeedState, hlc: Hlc): number
 }
 
 function ackedTo<Token>(core: Core<Token>, state: FeedState, origin: string): number {
-  let acked = 0
-  for (const { seq, hash8 } of beaconOf(core, origin)?.acks.get(state.feed.key) ?? []) {
-    if (seq <= acked || seq > state.head.seq) continue
-    const ours = hashAt(core, state, seq)
-    // What is gone was dead and confirmed by all.
-    if (ours === null || equal(ours.subarray(0, 8), hash8)) acked = seq
-  }
-  return acked
+  const beacon = beaconOf(core, origin)
+  const said = beacon?.acks.get(state.feed.key)
+  if (beacon === null || said === undefined) return 0
+  const known = state.acked.get(origin)
+  // What it said of batches that were not here yet may count by now.
+  if (known?.beacon === beacon && (known.isWhole || known.head === state.head.seq)) return known.seq
+  let seq = 0
+  for (const ack of said) if (ack.seq > seq && isOfOurBranch(core, state, ack)) seq = ack.seq
+  const isWhole = said.every((ack) => ack.seq <= state.head.seq)
+  state.acked.set(origin, { beacon, head: state.head.seq, isWhole, seq })
+  return seq
+}
+
+function isOfOurBranch<Token>(core: Core<Token>, state: FeedState, { seq, hash8 }: Held): boolean {
+  if (seq > state.head.seq) return false
+  const ours = hashAt(core, state, seq)
+  // What is gone was dead and confirmed by all.
+  return ours === null || equal(ours.subarray(0, 8), hash8)
 }
 
 function hashAt<Token>(core: Core<Token>, state: FeedState, seq: number): Uint8Array | null {
@@ -241,6 +251,8 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   history.retained.delete(seqs)
   state.history = history
   state.lastUntil.clear()
+  state.acked.clear()
+  forgetBeacon(core, state)
   if (history.pending.length > 0) core.pendingPlaces.add(placeOf(state.feed.descriptor))
   core.keepHistory(state)
   state.head = head
