@@ -1,109 +1,86 @@
 import { execFileSync } from 'node:child_process'
-import { parseArgs } from 'node:util'
-import { violations } from './checks.ts'
+import { startJobs, type Job } from './jobs.ts'
+import { optionsOf, USAGE, UsageError, type Options } from './options.ts'
 import { mutations, runPlanted } from './plant.ts'
-import { scenarioOf, Simulation } from './simulation.ts'
+import { Report } from './report.ts'
+import type { Failure } from './seed.ts'
 
-/**
- * `npm run sim -- --seed N --seeds COUNT --gateways N --minutes N`: the last line is one JSON object; exit 1 on a violation.
- * `--plant NAME` runs a copy of the program with a bug in it, `--plant list` names them; `--first` ends at the first failure; `--forks yes` and
- * `--forks no` say whether cards are copied and stores put back, otherwise that is in every fourth run.
- */
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    seeds: { type: 'string', default: '100' },
-    gateways: { type: 'string', default: '0' },
-    minutes: { type: 'string', default: '3' },
-    plant: { type: 'string' },
-    first: { type: 'boolean', default: false },
-    forks: { type: 'string' },
-  },
-})
+/** `npm run sim -- --help`: simulates many seeds; the last line is one JSON object; exit 1 on a violation. */
+const PROGRESS_MS = 30_000
 
-if (values.plant === undefined) simulate()
-else plant(values.plant)
-
-function simulate(): void {
-  const first = Number(values.seed)
-  const failures: { seed: number; gateways: number; minutes: number; violations: string[] }[] = []
-  const faults: { [name: string]: number } = {}
-  const sometimes: { [name: string]: number } = {}
-  let events = 0
-  let traceHash = ''
-  let seeds = 0
-  const startedAt = process.cpuUsage().user
-  for (let seed = first; seed < first + Number(values.seeds); seed++) {
-    const gateways = Number(values.gateways) || scenarioOf(seed).gateways
-    const { simulation, found } = run(seed, gateways, Number(values.minutes))
-    seeds += 1
-    events += simulation.schedule.events
-    traceHash = simulation.traceHash
-    for (const [name, count] of simulation.faults) faults[name] = (faults[name] ?? 0) + count
-    for (const [name, count] of simulation.sometimes) sometimes[name] = (sometimes[name] ?? 0) + count
-    if (found.length === 0) continue
-    const failure = shrunk(seed, gateways, Number(values.minutes), found)
-    failures.push(failure)
-    const scenario = `--seed ${seed} --seeds 1 --gateways ${failure.gateways} --minutes ${failure.minutes}`
-    console.error(`seed ${seed}, commit ${commit()}, shrunk to ${scenario}: ${failure.violations.join('; ')}`)
-    if (values.first) break
-  }
-  const cpuSeconds = (process.cpuUsage().user - startedAt) / 1e6
-  const ok = failures.length === 0
-  console.log(JSON.stringify({ ok, seeds, traceHash, events, cpuSeconds, faults, sometimes, failures }))
-  process.exitCode = ok ? 0 : 1
+try {
+  const options = optionsOf(process.argv.slice(2))
+  if (options === null) console.log(USAGE)
+  else if (options.plant === null) await simulate(options)
+  else plant(options.plant, process.argv.slice(2))
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error
+  console.error(`${error.message} (--help lists the options)`)
+  process.exitCode = 2
 }
 
-function run(seed: number, gateways: number, minutes: number): { simulation: Simulation; found: string[] } {
-  const forks = values.forks === undefined ? scenarioOf(seed).forks === true : values.forks === 'yes'
-  const simulation = new Simulation({ seed, gateways, minutes, forks })
-  try {
-    simulation.run()
-    return { simulation, found: violations(simulation) }
-  } catch (error) {
-    return { simulation, found: [`it threw: ${error instanceof Error ? error.stack : String(error)}`] }
+async function simulate(options: Options): Promise<void> {
+  const report = new Report()
+  const startedAt = performance.now()
+  const end: { why: string | null } = { why: null }
+  process.once('SIGINT', () => (end.why = 'it was interrupted'))
+  const progress = setInterval(() => tellProgress(report, options, startedAt), PROGRESS_MS)
+  const isOver = (): boolean => {
+    if (performance.now() - startedAt >= options.budget * 1_000) end.why ??= 'its time is up'
+    return end.why !== null || (options.first && report.failures.length > 0)
   }
+  await runAll(options, report, isOver)
+  clearInterval(progress)
+  if (end.why !== null)
+    console.error(`Ended early, because ${end.why}: ${report.seeds} of ${options.seeds} seeds were run`)
+  tellProgress(report, options, startedAt)
+  console.log(JSON.stringify(report))
+  process.exitCode = report.failures.length === 0 ? 0 : 1
 }
 
-/** The same seed with fewer gateways and less time, as long as it still fails. */
-function shrunk(
-  seed: number,
-  gateways: number,
-  minutes: number,
-  found: string[],
-): { seed: number; gateways: number; minutes: number; violations: string[] } {
-  let smallest = { seed, gateways, minutes, violations: found }
-  if (values.first) return smallest
-  for (const count of [2, 3, 4, 6].filter((smaller) => smaller < gateways)) {
-    const { found: also } = run(seed, count, minutes)
-    if (also.length === 0) continue
-    smallest = { seed, gateways: count, minutes, violations: also }
-    break
+async function runAll(options: Options, report: Report, isOver: () => boolean): Promise<void> {
+  const jobs = startJobs(options)
+  let next = options.seed
+  const work = async (job: Job): Promise<void> => {
+    while (next < options.seed + options.seeds && !isOver()) {
+      const result = await job.run(next++)
+      report.add(result)
+      if (result.failure !== null) tellFailure(result.failure)
+      // Signals and timers have their turn between two runs.
+      await new Promise((resolve) => setImmediate(resolve))
+    }
   }
-  for (let less = minutes - 1; less >= 1; less--) {
-    const { found: also } = run(seed, smallest.gateways, less)
-    if (also.length === 0) break
-    smallest = { ...smallest, minutes: less, violations: also }
-  }
-  return smallest
+  await Promise.all(jobs.map(work))
+  for (const job of jobs) job.end()
 }
 
-function plant(name: string): void {
+function tellProgress({ seeds, cpuSeconds, failures }: Report, options: Options, startedAt: number): void {
+  const seconds = (performance.now() - startedAt) / 1_000
+  const each = seeds === 0 ? 0 : cpuSeconds / seeds
+  console.error(
+    `${seeds} of ${options.seeds} seeds after ${seconds.toFixed(0)} s, ${failures.length} with violations; ${each.toFixed(3)} s of CPU each`,
+  )
+}
+
+function tellFailure({ seed, gateways, minutes, violations }: Failure): void {
+  const scenario = `--seed ${seed} --seeds 1 --gateways ${gateways} --minutes ${minutes}`
+  console.error(`seed ${seed}, commit ${commit()}, shrunk to ${scenario}: ${violations.join('; ')}`)
+}
+
+function plant(name: string, args: readonly string[]): void {
   const known = mutations()
   if (name === 'list') {
     for (const mutation of known) console.log(`${mutation.name}: ${mutation.breaks}`)
     return
   }
   const mutation = known.find((other) => other.name === name)
-  if (mutation === undefined) {
-    console.error(`There is no planted bug "${name}"; --plant list names them`)
-    process.exitCode = 2
-    return
-  }
-  const { seed, seeds, gateways, minutes } = values
-  const forks = values.forks === undefined ? [] : ['--forks', values.forks]
-  const options = [...forks, '--seed', seed, '--seeds', seeds, '--gateways', gateways, '--minutes', minutes, '--first']
-  process.exitCode = runPlanted(mutation, options)
+  if (mutation === undefined) throw new UsageError(`There is no planted bug "${name}": --plant list names them`)
+  process.exitCode = runPlanted(mutation, [...withoutPlant(args), '--first'])
+}
+
+/** The other options are those of the planted run. */
+function withoutPlant(args: readonly string[]): string[] {
+  return args.filter((arg, i) => arg !== '--plant' && args[i - 1] !== '--plant' && !arg.startsWith('--plant='))
 }
 
 function commit(): string {

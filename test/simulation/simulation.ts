@@ -77,10 +77,26 @@ export const SOMETIMES = [
 ] as const
 export type Sometimes = (typeof SOMETIMES)[number]
 
-/** Mostly small meshes, now and then one of up to fifty; copied cards in every fourth. */
+/** Mostly small meshes, now and then one of up to fifty; copied cards in every fourth of either. */
 export function scenarioOf(seed: number): Scenario {
-  const gateways = seed % 100 === 99 ? 20 + (seed % 31) : (SIZES[seed % SIZES.length] as number)
-  return { seed, gateways, minutes: 3, forks: seed % 4 === 0 }
+  const hundreds = Math.floor(seed / 100)
+  const gateways = largeOf(seed)
+  if (gateways !== null) return { seed, gateways, minutes: 3, forks: hundreds % 4 === 3 }
+  return { seed, gateways: SIZES[seed % SIZES.length] as number, minutes: 3, forks: seed % 4 === 0 }
+}
+
+/** Of a hundred seeds one has 20 to 50 gateways, one 11 to 19 and one 9; the numbers share no factor, so all occur. */
+function largeOf(seed: number): number | null {
+  switch (seed % 100) {
+    case 99:
+      return 20 + (seed % 31)
+    case 49:
+      return 11 + (seed % 9)
+    case 74:
+      return 9
+    default:
+      return null
+  }
 }
 
 const SIZES: readonly number[] = [2, 3, 4, 5, 6, 3, 4, 8, 5, 3, 10, 4, 7]

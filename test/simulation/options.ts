@@ -1,0 +1,102 @@
+import { parseArgs } from 'node:util'
+
+export interface Options {
+  readonly seed: number
+  readonly seeds: number
+  /** 0 takes what the seed says. */
+  readonly gateways: number
+  readonly minutes: number
+  readonly jobs: number
+  /** Seconds after which no more seeds are begun. */
+  readonly budget: number
+  readonly plant: string | null
+  readonly first: boolean
+  /** Null: as the seed says. */
+  readonly forks: boolean | null
+}
+
+export const USAGE = `npm run sim -- [options]
+
+  --seed N        the first seed (1)
+  --seeds COUNT   how many seeds, one after the other (100)
+  --gateways N    2 to 50 gateways in each run; 0, as the seed says: mostly few, now and then up to 50 (0)
+  --minutes N     virtual minutes of faults, 1 to 60 (3)
+  --forks yes|no  whether cards are copied and stores put back; otherwise in about every fourth run
+  --jobs N        processes that share the seeds, 1 to 64 (1)
+  --budget S      begins no more seeds after so many seconds
+  --hours H       the same in hours
+  --first         ends at the first violation, which is not shrunk
+  --plant NAME    runs a copy of the program with a bug in it; --plant list names them
+  --help          this
+
+The last line is one JSON object, progress and violations are on stderr. It ends with 0, with 1 when there was a violation,
+and with 2 when it was called wrongly. What a run costs: npm run sim -- --seeds 20 --gateways 12`
+
+/** What is wrong with the command line, in a sentence for whoever typed it. */
+export class UsageError extends Error {}
+
+/** Null when help is asked for. Throws a UsageError. */
+export function optionsOf(args: readonly string[]): Options | null {
+  const values = parsed(args)
+  if (values.help) return null
+  if (values.budget !== undefined && values.hours !== undefined) {
+    throw new UsageError('Cannot use "--budget" and "--hours" together: both say when to end')
+  }
+  return {
+    seed: integer('seed', values.seed, 0, 2 ** 24 - 1),
+    seeds: integer('seeds', values.seeds, 1, 2 ** 24),
+    gateways: gatewaysOf(values.gateways),
+    minutes: integer('minutes', values.minutes, 1, 60),
+    jobs: integer('jobs', values.jobs, 1, 64),
+    budget: seconds('budget', values.budget) ?? (seconds('hours', values.hours) ?? Number.POSITIVE_INFINITY) * 3_600,
+    plant: values.plant ?? null,
+    first: values.first,
+    forks: yesOrNo('forks', values.forks),
+  }
+}
+
+function parsed(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        seed: { type: 'string', default: '1' },
+        seeds: { type: 'string', default: '100' },
+        gateways: { type: 'string', default: '0' },
+        minutes: { type: 'string', default: '3' },
+        jobs: { type: 'string', default: '1' },
+        budget: { type: 'string' },
+        hours: { type: 'string' },
+        plant: { type: 'string' },
+        first: { type: 'boolean', default: false },
+        forks: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    }).values
+  } catch (error) {
+    const why = error instanceof Error ? (error.message.split('. ')[0] as string) : String(error)
+    throw new UsageError(`Cannot read the command line: ${why}`)
+  }
+}
+
+function gatewaysOf(text: string): number {
+  return text === '0' ? 0 : integer('gateways', text, 2, 50)
+}
+
+function integer(name: string, text: string, min: number, max: number): number {
+  const number = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (number >= min && number <= max) return number
+  throw new UsageError(`Cannot use "${text}" for --${name}: it must be an integer from ${min} to ${max}`)
+}
+
+function seconds(name: string, text: string | undefined): number | null {
+  if (text === undefined) return null
+  if (/^\d+(\.\d+)?$/.test(text) && Number(text) > 0) return Number(text)
+  throw new UsageError(`Cannot use "${text}" for --${name}: it must be a number above 0`)
+}
+
+function yesOrNo(name: string, text: string | undefined): boolean | null {
+  if (text === undefined) return null
+  if (text === 'yes' || text === 'no') return text === 'yes'
+  throw new UsageError(`Cannot use "${text}" for --${name}: it must be yes or no`)
+}
