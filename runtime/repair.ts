@@ -13,7 +13,7 @@ import { verifyStore, type Verification } from './store/verify.ts'
 async function dropBad(store: Store, { bad }: Verification): Promise<void> {
   for (const { feed } of store.heads()) {
     const seqs = SequenceSet.of(bad.filter((batch) => batch.feed === hex(feed.id)).map(({ sequence }) => sequence))
-    if (!seqs.isEmpty) await store.append({ batches: [], drops: [{ feed, seqs }], records: [] })
+    if (!seqs.isEmpty) await store.append({ batches: [], drops: [{ feed, seqs, isDamaged: true }], records: [] })
   }
 }
 

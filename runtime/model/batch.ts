@@ -130,6 +130,8 @@ export interface FeedHead {
   readonly bytes: number
   /** The batches that are stored: what a checkpoint declared dead is gone, what a fill has brought may be above the head. */
   readonly retained: SequenceSet
+  /** Batches that were stored, were damaged, and have not come again; absent where none ever was. */
+  readonly damaged?: SequenceSet
 }
 
 /** A place in a feed's chain. */

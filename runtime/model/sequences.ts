@@ -89,6 +89,10 @@ export class SequenceSet {
     this.#runs.splice(first, end - first, ...rest)
   }
 
+  replace(seqs: SequenceSet): void {
+    this.#runs = [...seqs.#runs]
+  }
+
   delete(seqs: SequenceSet): void {
     for (let i = 0; i < seqs.#runs.length; i += 2) this.deleteRange(seqs.#at(i), seqs.#at(i + 1))
   }

@@ -28,6 +28,8 @@ export interface Drop {
   readonly seqs: SequenceSet
   /** Where the head goes back to when the feed is cut; the batches above it must be among `seqs`. */
   readonly head?: ChainPosition
+  /** They were damaged, and will come again: what they had changed stays as it is. */
+  readonly isDamaged?: boolean
 }
 
 /** A null value removes the key. Keys are `room/…`, at most 1,000 bytes. */

@@ -157,7 +157,7 @@ export class DiskStore extends TableStore {
 
   #takeAppend({ batches, drops }: DurableAppend): void {
     for (const batch of batches) this.#parts.state.take(batch)
-    for (const { stored, seqs, head } of drops) this.#parts.state.drop(stored, seqs, head)
+    for (const { stored, seqs, end } of drops) this.#parts.state.drop(stored, seqs, end)
   }
 
   /** Starts a sweep unless one is under way, or the disk has no room for it: then appends are refused. */
@@ -268,7 +268,7 @@ function encode(appends: readonly PendingAppend[]): { record: Uint8Array; durabl
       const bytes = writer.batch(stored.number, ops === null ? BATCH_HIDDEN : BATCH_SHOWN, batch.bytes, place)
       return { stored, batch, ops, bytes, place }
     })
-    for (const { stored, seqs, head } of drops) writer.drop(stored.number, seqs, head)
+    for (const { stored, seqs, end } of drops) writer.drop(stored.number, seqs, end)
     for (const { key, value } of records) writer.record(key, value)
     return { batches: taken, drops }
   })

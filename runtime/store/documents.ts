@@ -21,6 +21,7 @@ import { memoryOf } from './size.ts'
 import { SpaceTable, type Entry, type Summary } from './space.ts'
 
 const REFERRERS_PAGE = 256
+const PAGE = 256
 
 /**
  * The merged documents: those that differ from LMDB, always; those that don't, as a cache that gives way. A document is
@@ -158,6 +159,19 @@ export class DocumentTable {
     this.#moved.clear()
     this.#merge += 1
     return changed
+  }
+
+  /** The keys of all documents in which something rests on such a write: reads every one. */
+  *restingOn(space: Space, isSuch: (write: Write) => boolean): Generator<string> {
+    for (let start = '', isAfter = false; ; isAfter = true) {
+      const page = this.scanStored(space, { start, isAfter, limit: PAGE })
+      for (const { key, stored } of page) {
+        const { deleted, writes } = stored?.document ?? emptyDocument()
+        if ((deleted !== null && isSuch(deleted)) || writes.some(isSuch)) yield key
+      }
+      if (page.length < PAGE) return
+      start = (page.at(-1) as { key: string }).key
+    }
   }
 
   /** As `scan`, but with what is known of each document, and null for one that does not decode. */

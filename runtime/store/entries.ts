@@ -4,7 +4,7 @@ import { ByteWriter } from './byte-writer.ts'
 import type { ChainPosition } from '../model/batch.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { AppendBatch } from '../ports/store.ts'
-import type { StoredBatch } from './feeds.ts'
+import { DAMAGED, type DropEnd, type StoredBatch } from './feeds.ts'
 import { decodeRuns, encodeRuns } from './layout.ts'
 
 /**
@@ -17,9 +17,10 @@ import { decodeRuns, encodeRuns } from './layout.ts'
  *     remove = 4, length, key
  *     aside  = 5, feed number, length, (shown, bytes)
  *     jump   = 6, feed number, length, (shown, bytes), position
- *     drop   = 7, feed number, runs, 0 or 1, [position]
+ *     drop   = 7, feed number, runs, 0 or 1 or 2, [position]
  *
- * A position is sequence, hash and stamp.
+ * A position is sequence, hash and stamp. A drop with 1 is a cut and says where the head goes back to; one with 2 is of
+ * damaged batches.
  */
 const FEED = 1
 const BATCH = 2
@@ -28,6 +29,10 @@ const REMOVE = 4
 const ASIDE = 5
 const JUMP = 6
 const DROP = 7
+
+const DROP_DEAD = 0
+const DROP_CUT = 1
+const DROP_DAMAGED = 2
 
 /** More than any entry's tag, numbers and lengths take. */
 const ENTRY_OVERHEAD = 80
@@ -40,7 +45,7 @@ export type RingEntry =
       readonly batch: StoredBatch
       readonly place: AppendBatch['place']
     }
-  | { readonly type: 'drop'; readonly feed: number; readonly seqs: SequenceSet; readonly head: ChainPosition | null }
+  | { readonly type: 'drop'; readonly feed: number; readonly seqs: SequenceSet; readonly end: DropEnd }
   | { readonly type: 'record'; readonly key: string; readonly value: Uint8Array | null }
 
 /** An upper bound of what an entry with so many bytes in it takes. */
@@ -77,12 +82,12 @@ export class RecordWriter {
     return stored
   }
 
-  drop(feed: number, seqs: SequenceSet, head: ChainPosition | null): void {
+  drop(feed: number, seqs: SequenceSet, end: DropEnd): void {
     this.#writer.u8(DROP)
     this.#writer.natural(feed)
     encodeRuns(this.#writer, seqs)
-    this.#writer.u8(head === null ? 0 : 1)
-    if (head !== null) encodePosition(this.#writer, head)
+    this.#writer.u8(end === null ? DROP_DEAD : end === DAMAGED ? DROP_DAMAGED : DROP_CUT)
+    if (end !== null && end !== DAMAGED) encodePosition(this.#writer, end)
   }
 
   record(key: string, value: Uint8Array | null): void {
@@ -111,7 +116,8 @@ export function* readEntries(payload: Uint8Array): Iterable<RingEntry> {
     } else if (tag === DROP) {
       const feed = reader.natural()
       const seqs = decodeRuns(reader)
-      yield { type: 'drop', feed, seqs, head: reader.u8() === 0 ? null : decodePosition(reader) }
+      const how = reader.u8()
+      yield { type: 'drop', feed, seqs, end: how === DROP_DEAD ? null : how === DROP_DAMAGED ? DAMAGED : decodePosition(reader) }
     } else if (tag === PUT) yield { type: 'record', key: reader.text(), value: Uint8Array.from(reader.bytes()) }
     else if (tag === REMOVE) yield { type: 'record', key: reader.text(), value: null }
     else throw new RangeError(`a ring record has an entry of the unknown type ${tag}`)

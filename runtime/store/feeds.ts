@@ -15,6 +15,10 @@ const NO_HASH = new Uint8Array(32)
 /** What one read of LMDB brings, in bytes. */
 const READ_BYTES = 262_144
 
+/** Of batches that leave a log: where its head goes back to when it is cut, null when it stays; or that they were damaged. */
+export type DropEnd = ChainPosition | null | typeof DAMAGED
+export const DAMAGED = 'damaged'
+
 export interface SequencedBatch {
   readonly seq: number
   readonly bytes: StoredBatch
@@ -41,6 +45,7 @@ export class StoredFeed {
   /** LMDB has the head as it is. */
   isHeadSwept = true
   readonly retained: SequenceSet
+  readonly damaged: SequenceSet
   /** Batches that no sweep has taken to LMDB, by sequence. */
   readonly recent: Map<number, StoredBatch> = new Map<number, StoredBatch>()
   /** Batches that LMDB may still have and that have left the log. */
@@ -51,6 +56,7 @@ export class StoredFeed {
     this.number = number
     this.space = spaceOf(feed)
     this.retained = new SequenceSet()
+    this.damaged = new SequenceSet()
   }
 }
 
@@ -121,10 +127,10 @@ export class FeedTable {
 
   /** What stands in the base as of its mark. */
   restoreHead(stored: StoredFeed, head: FeedHead): void {
-    stored.retained.delete(stored.retained.clone())
-    const { runs } = head.retained
-    for (let i = 0; i < runs.length; i += 2) stored.retained.addRange(runs[i] as number, runs[i + 1] as number)
-    stored.head = { ...head, retained: stored.retained }
+    const { retained, damaged } = stored
+    retained.replace(head.retained)
+    damaged.replace(head.damaged ?? new SequenceSet())
+    stored.head = { ...head, retained, damaged }
     stored.tail = head
   }
 
@@ -145,14 +151,15 @@ export class FeedTable {
   /** A batch that is durable is stored, and becomes its feed's head unless it fills a gap. Returns its number here. */
   take(stored: StoredFeed, batch: Batch, bytes: StoredBatch, place: AppendBatch['place']): number {
     const { seq, hlc } = batch.header
-    const { head, retained } = stored
+    const { head, retained, damaged } = stored
     assert(place !== undefined || seq === (head?.seq ?? 0) + 1, 'batches take effect in the order of their feed')
     this.#lsn += 1
     const position = place === undefined ? { seq, hash: batch.hash, hlc } : place === 'aside' ? head : place
     const total = (head?.bytes ?? 0) + (retained.has(seq) ? 0 : bytes.length - 1)
     retained.add(seq)
+    damaged.deleteRange(seq, seq)
     const { seq: at, hash, hlc: time } = position ?? { seq: 0, hash: NO_HASH, hlc: 0 }
-    stored.head = { feed: stored.feed, seq: at, hash, hlc: time, lsn: this.#lsn, bytes: total, retained }
+    stored.head = { feed: stored.feed, seq: at, hash, hlc: time, lsn: this.#lsn, bytes: total, retained, damaged }
     stored.isHeadSwept = false
     this.#forgetRecent(stored, seq)
     stored.recent.set(seq, bytes)
@@ -161,8 +168,8 @@ export class FeedTable {
     return this.#lsn
   }
 
-  /** Batches leave the log, and the head goes back to `head` if one is given. Returns those that were there. */
-  drop(stored: StoredFeed, seqs: SequenceSet, head: ChainPosition | null): readonly StoredBatch[] {
+  /** Batches leave the log, and the head goes back to `end` if it is a position. Returns those that were there. */
+  drop(stored: StoredFeed, seqs: SequenceSet, end: DropEnd): readonly StoredBatch[] {
     const batches: StoredBatch[] = []
     const there = stored.retained.without(stored.retained.without(seqs))
     for (const { bytes } of this.#read(stored, there)) batches.push(bytes)
@@ -171,9 +178,11 @@ export class FeedTable {
       stored.dropped.add(seq)
     }
     stored.retained.delete(there)
+    if (end === DAMAGED) for (const seq of there.values()) stored.damaged.add(seq)
+    else stored.damaged.delete(seqs)
     if (stored.head === null) return batches
     const bytes = stored.head.bytes - batches.reduce((sum, batch) => sum + batch.length - 1, 0)
-    stored.head = { ...stored.head, ...head, bytes }
+    stored.head = { ...stored.head, ...(typeof end === 'object' && end), bytes }
     stored.isHeadSwept = false
     return batches
   }
@@ -218,22 +227,19 @@ export class FeedTable {
         continue
       }
       const end = seqs.runEnd(seq)
-      let isFound = false
+      let next = seq
+      let recentAt: number | null = null
       for (const { seq: at, bytes } of this.#base.batches(stored.number, seq, end, bytesMax)) {
-        if (stored.recent.has(at)) break
+        // What came again stands between those that LMDB has.
+        recentAt = recentIn(stored, next, at)
+        if (recentAt !== null) break
         yield { seq: at, bytes }
-        seq = at
-        isFound = true
+        next = at + 1
       }
-      seq = isFound ? seqs.next(seq + 1) : this.#nextRecent(stored, seqs, seq + 1)
+      // LMDB has nothing of a run that it should have: goes on behind it, or where the table has a batch of it.
+      if (next === seq) recentAt ??= recentIn(stored, seq, end) ?? seqs.next(end + 1)
+      seq = next === seq ? recentAt : (recentAt ?? seqs.next(next))
     }
-  }
-
-  /** LMDB has nothing of a run that it should have: goes on behind it, or where the table has a batch of it. */
-  #nextRecent(stored: StoredFeed, seqs: SequenceSet, from: number): number | null {
-    const end = seqs.runEnd(from)
-    for (let seq = from; seq <= end; seq++) if (stored.recent.has(seq)) return seq
-    return seqs.next(end + 1)
   }
 
   #forgetRecent(stored: StoredFeed, seq: number): void {
@@ -251,6 +257,13 @@ export class FeedTable {
     if (isNew) this.#new.push(stored)
     return stored
   }
+}
+
+/** The first of these sequences of which the table has the batch, or null. */
+function recentIn({ recent }: StoredFeed, from: number, to: number): number | null {
+  if (recent.size === 0) return null
+  for (let seq = from; seq <= to; seq++) if (recent.has(seq)) return seq
+  return null
 }
 
 export function spaceOf(feed: Feed): Space {

@@ -136,14 +136,15 @@ function decodeWrite(
 }
 
 export function encodeHead(head: FeedHead): Uint8Array {
-  const { runs } = head.retained
-  const writer = new ByteWriter(Buffer.allocUnsafe(88 + runs.length * 8))
+  const runs = head.retained.runs.length + (head.damaged?.runs.length ?? 0)
+  const writer = new ByteWriter(Buffer.allocUnsafe(96 + runs * 8))
   writer.natural(head.seq)
   writer.raw(head.hash)
   writer.natural(head.hlc)
   writer.natural(head.lsn)
   writer.natural(head.bytes)
   encodeRuns(writer, head.retained)
+  if (head.damaged?.isEmpty === false) encodeRuns(writer, head.damaged)
   return writer.view()
 }
 
@@ -156,6 +157,7 @@ export function decodeHead(bytes: Uint8Array, feed: Feed): Result<FeedHead> {
     lsn: reader.natural(),
     bytes: reader.natural(),
     retained: decodeRuns(reader),
+    ...(!reader.isAtEnd && { damaged: decodeRuns(reader) }),
   }))
 }
 

@@ -93,7 +93,7 @@ export class MemoryStore extends TableStore {
       for (const { stored, batch, ops, place } of batches) {
         this.#state.take({ stored, batch, ops, place, bytes: storedBatch(batch.bytes, ops !== null) })
       }
-      for (const { stored, seqs, head } of drops) this.#state.drop(stored, seqs, head)
+      for (const { stored, seqs, end } of drops) this.#state.drop(stored, seqs, end)
       for (const { key, value } of records) this.#state.records.set(key, value)
     }
     return this.#state.settle()

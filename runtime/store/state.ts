@@ -1,6 +1,6 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import type { Batch, ChainPosition, Feed, Ops } from '../model/batch.ts'
-import { emptyDocument, type Write } from '../model/document.ts'
+import type { Batch, Feed, Ops } from '../model/batch.ts'
+import { emptyDocument, keepCells, mergeDocument, type Document, type Write } from '../model/document.ts'
 import { isSeries, shownOps } from '../model/rows.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { AppendBatch, Change, Space } from '../ports/store.ts'
@@ -8,7 +8,7 @@ import type { Base } from './base.ts'
 import { ConflictLog } from './conflicts.ts'
 import { DocumentTable } from './documents.ts'
 import { foldDocuments, opsOfStored } from './fold.ts'
-import { BATCH_HIDDEN, FeedTable, type StoredBatch, type StoredFeed } from './feeds.ts'
+import { BATCH_HIDDEN, DAMAGED, FeedTable, type DropEnd, type StoredBatch, type StoredFeed } from './feeds.ts'
 import { RecordTable } from './records.ts'
 
 /** A batch that has become durable; `bytes` are the store's to keep. */
@@ -74,15 +74,24 @@ export class State {
   /**
    * Batches leave the log. A cut takes back what they have changed: such documents are folded anew from what is left. What
    * a checkpoint declared dead has been overtaken already, so only the deletes and removals among it leave their documents.
+   * What rests on damaged ones stays: it was merged when they were whole, and nothing else is known of it until they come again.
    */
-  drop(stored: StoredFeed, seqs: SequenceSet, head: ChainPosition | null): void {
+  drop(stored: StoredFeed, seqs: SequenceSet, end: DropEnd): void {
+    const lacking = stored.damaged.without(stored.damaged.without(seqs))
+    const batches = this.feeds.drop(stored, seqs, end)
+    if (end === DAMAGED) return
     const keys = new Set<string>()
-    for (const batch of this.feeds.drop(stored, seqs, head)) {
+    for (const batch of batches) {
       for (const key of opsOfStored(stored.feed, batch)?.ops.docs ?? []) keys.add(key)
     }
+    // Of what is cut and isn't here, only the documents can say what it had changed.
+    const isLacking = (write: Write): boolean => write.feed === stored.feed && lacking.has(write.seq)
+    if (end !== null && !lacking.isEmpty) {
+      for (const key of this.documents.restingOn(stored.space, isLacking)) keys.add(key)
+    }
     const isDropped = (write: Write): boolean => write.feed === stored.feed && seqs.has(write.seq)
-    const uncertain = this.documents.retract(stored.space, keys, isDropped, head !== null)
-    if (isSeries(stored.feed) && head === null) this.#forget(stored.space, uncertain)
+    const uncertain = this.documents.retract(stored.space, keys, isDropped, end !== null)
+    if (isSeries(stored.feed) && end === null) this.#forget(stored.space, uncertain)
     else if (uncertain.size > 0) this.refold(stored.space, uncertain)
   }
 
@@ -91,10 +100,24 @@ export class State {
     for (const name of names) this.documents.put(space, name, emptyDocument())
   }
 
-  /** Puts documents back to what the batches say. */
+  /** Puts documents back to what the batches say, and to what is known of damaged ones. */
   refold(space: Space, keys: ReadonlySet<string>): void {
     const feeds = this.feeds.in(space).map(({ feed }) => ({ feed, batches: this.feeds.each(feed.key) }))
-    for (const [key, document] of foldDocuments(feeds, keys, this.feeds.lsn)) this.documents.put(space, key, document)
+    for (const [key, document] of foldDocuments(feeds, keys, this.feeds.lsn)) {
+      const before = this.documents.get(space, key)
+      if (before !== undefined) mergeDocument(document, this.#unproven(before))
+      this.documents.put(space, key, document)
+    }
+  }
+
+  /** What of a document rests on batches that were damaged and have not come again. */
+  #unproven(document: Document): Document {
+    const isUnproven = (write: Write): boolean => this.feeds.get(write.feed.key)?.damaged.has(write.seq) === true
+    const { paths, values, writes, deleted, lsn } = document
+    const part: Document = { paths, values: [...values], writes: [...writes], lsn, deleted: null }
+    if (deleted !== null && isUnproven(deleted)) part.deleted = deleted
+    keepCells(part, (i) => isUnproven(writes[i] as Write))
+    return part
   }
 
   /** Ends a row of `take`s: the documents they changed, each once. */

@@ -57,7 +57,7 @@ function takeFeeds(state: State): SweptFeed[] {
   for (const stored of state.feeds.all()) {
     if (stored.isHeadSwept || stored.head === null) continue
     stored.isHeadSwept = true
-    const head = { ...stored.head, retained: stored.retained.clone() }
+    const head = { ...stored.head, retained: stored.retained.clone(), damaged: stored.damaged.clone() }
     const batches = [...stored.recent].sort(([a], [b]) => a - b)
     feeds.push({ stored, head, batches, dropped: stored.dropped.clone() })
   }

@@ -22,7 +22,7 @@ import { CONFLICTS } from './conflicts.ts'
 import { bytesOf, contributionOfHead, exchange } from './digest.ts'
 import { entryBytesMax } from './entries.ts'
 import type { DocumentTable } from './documents.ts'
-import type { SequencedBatch, StoredFeed, Tail } from './feeds.ts'
+import { DAMAGED, type DropEnd, type SequencedBatch, type StoredFeed, type Tail } from './feeds.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { memoryOfOps } from './size.ts'
 import type { State } from './state.ts'
@@ -46,7 +46,7 @@ export interface PendingBatch extends Omit<AppendBatch, 'place'> {
 export interface PendingDrop {
   readonly stored: StoredFeed
   readonly seqs: SequenceSet
-  readonly head: ChainPosition | null
+  readonly end: DropEnd
 }
 
 /** More than the descriptor of any feed takes. */
@@ -250,11 +250,11 @@ export abstract class TableStore implements Store {
         before.push([stored, feeds.expect(stored, batch, place)])
         return { feed, batch, ops, stored, place }
       })
-      const drops = (append.drops ?? []).map(({ feed, seqs, head }) => {
+      const drops = (append.drops ?? []).map(({ feed, seqs, head, isDamaged = false }): PendingDrop => {
         const stored = feeds.adopt(feed)
         before.push([stored, stored.tail])
         if (head !== undefined) stored.tail = head
-        return { stored, seqs, head: head ?? null }
+        return { stored, seqs, end: isDamaged ? DAMAGED : (head ?? null) }
       })
       return { batches, drops, undo }
     } catch (error) {

@@ -48,6 +48,7 @@ export interface CommitDrop {
   readonly feed: Feed
   readonly seqs: SequenceSet
   readonly head?: ChainPosition
+  readonly isDamaged?: boolean
 }
 
 export type Output<Token> =

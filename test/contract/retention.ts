@@ -15,6 +15,8 @@ interface Kept {
 interface Log {
   readonly author: Author
   readonly kept: Map<number, Kept>
+  /** Damaged, and to come again: in no log, but what they had changed is still there. */
+  readonly damaged: Map<number, Kept>
   head: ChainPosition
 }
 
@@ -35,21 +37,28 @@ export class RetentionModel {
   constructor(seed: number) {
     this.#random = seededRandom(seed)
     const names = ['a', 'b'].map((name) => `${name}${seed}`)
-    this.#logs = names.map((name) => ({ author: new Author(name), kept: new Map(), head: BEGINNING }))
+    this.#logs = names.map((name) => ({ author: new Author(name), kept: new Map(), damaged: new Map(), head: BEGINNING }))
   }
 
   async step(store: Store): Promise<void> {
     const log = this.#logs[randomInteger(this.#random, 0, 1)] as Log
     const what = this.#random()
-    if (what < 0.6) await this.#append(store, log)
+    if (what < 0.5) await this.#append(store, log)
+    else if (what < 0.55) await this.#damage(store, log)
+    else if (what < 0.6) await this.#mend(store, log)
     else if (what < 0.7) await this.#fill(store, log)
     else if (what < 0.9) await this.#drop(store, log)
     else await this.#cut(store, log)
   }
 
   check(store: Store): void {
-    for (const { author, kept, head } of this.#logs) {
+    for (const { author, kept, damaged, head } of this.#logs) {
       const stored = store.head(author.feed.key)
+      assert.deepEqual(
+        [...(stored?.damaged?.values() ?? [])],
+        [...damaged.keys()].sort((a, b) => a - b),
+        'damaged',
+      )
       const seqs = [...kept.keys()].sort((a, b) => a - b)
       assert.equal(stored?.seq ?? 0, head.seq, 'head')
       assert.deepEqual([...(stored?.retained.values() ?? [])], seqs, 'retained')
@@ -71,7 +80,8 @@ export class RetentionModel {
   }
 
   #fold(key: string): { fields: object; deleted: number } {
-    const writes = this.#logs.flatMap(({ kept }) => [...kept.values()].filter(({ write }) => write[0] === key))
+    const all = this.#logs.flatMap(({ kept, damaged }) => [...kept.values(), ...damaged.values()])
+    const writes = all.filter(({ write }) => write[0] === key)
     writes.sort((a, b) => a.appended.batch.header.hlc - b.appended.batch.header.hlc)
     const found = { fields: {}, deleted: 0 }
     for (const { write, appended } of writes) {
@@ -117,11 +127,30 @@ export class RetentionModel {
     for (const seq of seqs.values()) log.kept.delete(seq)
   }
 
+  async #damage(store: Store, log: Log): Promise<void> {
+    const seqs = new SequenceSet()
+    for (const seq of [...log.kept.keys()].sort((a, b) => a - b)) if (this.#random() < 0.2) seqs.add(seq)
+    await store.append({ batches: [], drops: [{ feed: log.author.feed, seqs, isDamaged: true }], records: [] })
+    for (const seq of seqs.values()) {
+      log.damaged.set(seq, log.kept.get(seq) as Kept)
+      log.kept.delete(seq)
+    }
+  }
+
+  async #mend(store: Store, log: Log): Promise<void> {
+    for (const [seq, kept] of [...log.damaged]) {
+      if (this.#random() < 0.3) continue
+      await store.append({ batches: [{ ...kept.appended, place: 'aside' }], records: [] })
+      log.damaged.delete(seq)
+      this.#keep(log, kept)
+    }
+  }
+
   /** A delete stays while there is something that it deletes. */
   #isNeeded(log: Log, { write, appended }: Kept, dropped: SequenceSet): boolean {
     if (write[1] !== null) return false
-    return this.#logs.some(({ kept, author }) =>
-      [...kept].some(
+    return this.#logs.some(({ kept, damaged, author }) =>
+      [...kept, ...damaged].some(
         ([seq, other]) =>
           other.write[0] === write[0] &&
           other.appended.batch.header.hlc < appended.batch.header.hlc &&
@@ -136,7 +165,10 @@ export class RetentionModel {
     const head = positionOf(to)
     const seqs = SequenceSet.range(head.seq + 1, log.head.seq)
     await store.append({ batches: [], drops: [{ feed: log.author.feed, seqs, head }], records: [] })
-    for (const seq of seqs.values()) log.kept.delete(seq)
+    for (const seq of seqs.values()) {
+      log.kept.delete(seq)
+      log.damaged.delete(seq)
+    }
     log.head = head
     log.author.resume(store.head(log.author.feed.key))
   }

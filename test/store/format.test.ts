@@ -108,7 +108,7 @@ describe('format 1 on the disk', () => {
       JSON.stringify(entry, (_, item: unknown) => (item instanceof Uint8Array ? hex(item) : item)),
     )
     assert.equal(entries.length, 7)
-    assert.equal(entries[4], '{"type":"drop","feed":1,"seqs":{},"head":null}')
+    assert.equal(entries[4], '{"type":"drop","feed":1,"seqs":{},"end":null}')
     assert.equal(entries[6], '{"type":"record","key":"peer/b","value":null}')
   })
 
