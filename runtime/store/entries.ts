@@ -117,7 +117,12 @@ export function* readEntries(payload: Uint8Array): Iterable<RingEntry> {
       const feed = reader.natural()
       const seqs = decodeRuns(reader)
       const how = reader.u8()
-      yield { type: 'drop', feed, seqs, end: how === DROP_DEAD ? null : how === DROP_DAMAGED ? DAMAGED : decodePosition(reader) }
+      yield {
+        type: 'drop',
+        feed,
+        seqs,
+        end: how === DROP_DEAD ? null : how === DROP_DAMAGED ? DAMAGED : decodePosition(reader),
+      }
     } else if (tag === PUT) yield { type: 'record', key: reader.text(), value: Uint8Array.from(reader.bytes()) }
     else if (tag === REMOVE) yield { type: 'record', key: reader.text(), value: null }
     else throw new RangeError(`a ring record has an entry of the unknown type ${tag}`)

@@ -1,5 +1,5 @@
 import type { BatchHeader, Feed, Ops } from '../model/batch.ts'
-import { emptyDocument, mergeOps, type Document } from '../model/document.ts'
+import { emptyDocument, keepCells, mergeOps, type Document, type Write } from '../model/document.ts'
 import { shownOps } from '../model/rows.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
@@ -18,6 +18,14 @@ export function opsOfStored(
   const ops = decodeBody(batch.value.header, batch.value.body)
   const { header } = batch.value
   return ops.ok ? { header, ops: shownOps(ops.value, feed, header.hlc) } : null
+}
+
+/** What of a document rests on such writes. */
+export function partOf({ deleted, lsn, paths, values, writes }: Document, isSuch: (write: Write) => boolean): Document {
+  const isKept = deleted !== null && isSuch(deleted)
+  const part = { deleted: isKept ? deleted : null, lsn, paths, values: [...values], writes: [...writes] }
+  keepCells(part, (i) => isSuch(writes[i] as Write))
+  return part
 }
 
 /** The documents under `keys` as the batches of the feeds make them, with `lsn` as their number; blank ones among them. */

@@ -1,13 +1,13 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { Batch, Feed, Ops } from '../model/batch.ts'
-import { emptyDocument, keepCells, mergeDocument, type Document, type Write } from '../model/document.ts'
+import { emptyDocument, mergeDocument, type Document, type Write } from '../model/document.ts'
 import { isSeries, shownOps } from '../model/rows.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { AppendBatch, Change, Space } from '../ports/store.ts'
 import type { Base } from './base.ts'
 import { ConflictLog } from './conflicts.ts'
 import { DocumentTable } from './documents.ts'
-import { foldDocuments, opsOfStored } from './fold.ts'
+import { foldDocuments, opsOfStored, partOf } from './fold.ts'
 import { BATCH_HIDDEN, DAMAGED, FeedTable, type DropEnd, type StoredBatch, type StoredFeed } from './feeds.ts'
 import { RecordTable } from './records.ts'
 
@@ -112,12 +112,7 @@ export class State {
 
   /** What of a document rests on batches that were damaged and have not come again. */
   #unproven(document: Document): Document {
-    const isUnproven = (write: Write): boolean => this.feeds.get(write.feed.key)?.damaged.has(write.seq) === true
-    const { paths, values, writes, deleted, lsn } = document
-    const part: Document = { paths, values: [...values], writes: [...writes], lsn, deleted: null }
-    if (deleted !== null && isUnproven(deleted)) part.deleted = deleted
-    keepCells(part, (i) => isUnproven(writes[i] as Write))
-    return part
+    return partOf(document, ({ feed, seq }) => this.feeds.get(feed.key)?.damaged.has(seq) === true)
   }
 
   /** Ends a row of `take`s: the documents they changed, each once. */

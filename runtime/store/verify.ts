@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib'
 import { equal, hex } from '../base/bytes.ts'
 import { sha256 } from '../crypto/hash.ts'
 import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
-import { emptyDocument, mergeOps, type Document } from '../model/document.ts'
+import { emptyDocument, mergeDocument, mergeOps, type Document, type Write } from '../model/document.ts'
 import { shownOps } from '../model/rows.ts'
 import { compareStamps } from '../model/stamp.ts'
 import type { Space } from '../ports/store.ts'
@@ -10,6 +10,7 @@ import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { contributionOf, exchange } from './digest.ts'
 import { isBlank } from './documents.ts'
+import { partOf } from './fold.ts'
 import { BATCH_SHOWN, spaceName, spaceOf, type StoredBatch } from './feeds.ts'
 import type { StoredDocument } from './layout.ts'
 import type { Summary } from './space.ts'
@@ -186,6 +187,12 @@ class VerificationRun {
       if (!isInPass(key)) continue
       const expected = folded.get(key) ?? emptyDocument()
       folded.delete(key)
+      // What rests on damaged batches was right when they were merged, and nothing else is known of it.
+      if (stored !== null)
+        mergeDocument(
+          expected,
+          partOf(stored.document, (write) => this.#isDamaged(write)),
+        )
       this.#cells += stored?.document.values.length ?? 0
       const isNewer = stored !== null && stored.document.lsn > this.#lsn
       if (!isNewer && !isSame(space, key, stored, expected)) this.#differ(space, key, expected)
@@ -200,6 +207,11 @@ class VerificationRun {
     this.#differences += 1
     if (this.#options.isRepair !== true) return
     this.#store.documents.replace(space, key, { ...expected, lsn: isBlank(expected) ? 0 : this.#store.lastLsn() })
+  }
+
+  #isDamaged({ feed, seq }: Write): boolean {
+    if (this.#badNames.has(`${feed.key} ${seq}`)) return true
+    return this.#store.head(feed.key)?.damaged?.has(seq) === true
   }
 
   async *#scan(space: Space): AsyncIterable<{ readonly key: string; readonly stored: StoredDocument | null }> {

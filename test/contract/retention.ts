@@ -37,7 +37,12 @@ export class RetentionModel {
   constructor(seed: number) {
     this.#random = seededRandom(seed)
     const names = ['a', 'b'].map((name) => `${name}${seed}`)
-    this.#logs = names.map((name) => ({ author: new Author(name), kept: new Map(), damaged: new Map(), head: BEGINNING }))
+    this.#logs = names.map((name) => ({
+      author: new Author(name),
+      kept: new Map(),
+      damaged: new Map(),
+      head: BEGINNING,
+    }))
   }
 
   async step(store: Store): Promise<void> {

@@ -52,7 +52,8 @@ export class SimulatedDisk {
   readonly #cache: DiskAppend[] = []
   /** Where feeds stand when everything in the cache is taken. */
   #tails = new Map<string, ChainPosition>()
-  readonly #rotten = new Set<string>()
+  /** Batches that were taken out as damaged, and what they had changed: that stays until they come again. */
+  readonly #rotten = new Map<string, { readonly feed: Feed; readonly seq: number; readonly held: Held }>()
   #lsn = 0
 
   constructor(watch: DiskWatch) {
@@ -138,6 +139,7 @@ export class SimulatedDisk {
       copy.feeds.set(key, { ...feed, batches: new Map(feed.batches), retained: feed.retained.clone() })
     }
     for (const [key, value] of this.#records) copy.#records.set(key, value)
+    for (const [name, rotten] of this.#rotten) copy.#rotten.set(name, rotten)
     copy.#lsn = this.#lsn
     copy.#foldAll()
     return copy
@@ -150,14 +152,14 @@ export class SimulatedDisk {
       if (isSystemName(held.feed.descriptor.collection) || random() < 0.7) continue
       const seqs = [...held.batches.keys()].filter((seq) => random() < 0.1 && mayGo(held.feed, seq)).slice(0, 3)
       for (const seq of seqs) {
-        held.bytes -= held.batches.get(seq)?.batch.bytes.length ?? 0
+        const gone = held.batches.get(seq) as Held
+        held.bytes -= gone.batch.bytes.length
         held.batches.delete(seq)
         held.retained.deleteRange(seq, seq)
-        this.#rotten.add(`${held.feed.key} ${seq}`)
+        this.#rotten.set(`${held.feed.key} ${seq}`, { feed: held.feed, seq, held: gone })
       }
       count += seqs.length
     }
-    if (count > 0) this.#foldAll()
     return count
   }
 
@@ -200,8 +202,11 @@ export class SimulatedDisk {
       held.batches.delete(seq)
     }
     held.retained.delete(seqs)
-    for (const name of this.#rotten)
-      if (name.startsWith(feed.key) && seqs.has(Number(name.slice(feed.key.length)))) this.#rotten.delete(name)
+    for (const [name, rotten] of this.#rotten) {
+      if (rotten.feed.key !== feed.key || !seqs.has(rotten.seq)) continue
+      for (const key of rotten.held.ops?.docs ?? []) touched.add(key)
+      this.#rotten.delete(name)
+    }
     if (head) held.head = head
     if (touched.size === 0) return
     const before = liveCells(this, feed, touched)
@@ -215,23 +220,24 @@ export class SimulatedDisk {
     return held
   }
 
-  /** All documents are made anew from the log. */
+  /** All documents are made anew from the log, and from what is known of damaged batches. */
   #foldAll(): void {
     this.documents.clear()
-    for (const { feed, batches } of this.feeds.values()) {
-      for (const { batch, ops } of batches.values()) if (ops) this.#merge(feed, batch, ops)
-    }
+    for (const [feed, { batch, ops }] of this.#all()) if (ops) this.#merge(feed, batch, ops)
+  }
+
+  *#all(): Generator<readonly [Feed, Held]> {
+    for (const { feed, batches } of this.feeds.values()) for (const held of batches.values()) yield [feed, held]
+    for (const { feed, held } of this.#rotten.values()) yield [feed, held]
   }
 
   /** The same for some documents of the collection and partition of `feed`. */
   #fold({ descriptor }: Feed, keys: ReadonlySet<string>): void {
     const { collection, partition } = descriptor
     for (const key of keys) this.documents.delete(`${collection}/${partition}/${key}`)
-    for (const { feed, batches } of this.feeds.values()) {
+    for (const [feed, { batch, ops }] of this.#all()) {
       if (feed.descriptor.collection !== collection || feed.descriptor.partition !== partition) continue
-      for (const { batch, ops } of batches.values()) {
-        if (ops?.docs.some((key) => keys.has(key))) this.#merge(feed, batch, ops, keys)
-      }
+      if (ops?.docs.some((key) => keys.has(key))) this.#merge(feed, batch, ops, keys)
     }
   }
 

@@ -29,6 +29,8 @@ test('batches that the card has damaged come again from a neighbour, and nothing
   assert.equal(checked.code, 1)
   assert.equal((JSON.parse(checked.stdout) as { bad: unknown[] }).bad.length, 3)
   assert.equal((await marram('verify', '--repair', '--dir', host.dir)).code, 0)
+  // Nobody has sent them again yet; what they had changed is still there.
+  assert.equal((await host.json<{ count: number }>('count', 'climate')).count, 12)
   await host.start()
   await until('the batches are mended', () => host.lines.some(({ event }) => event === 'mended'), 60_000)
   await untilEqual(host, gateway)
