@@ -1,6 +1,6 @@
 import { assert, MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import type { ChainPosition, Feed, FeedHead } from '../model/batch.ts'
+import type { Feed, FeedHead } from '../model/batch.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { Document } from '../model/document.ts'
 import type { Log as Logger } from '../ports/log.ts'

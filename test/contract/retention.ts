@@ -143,7 +143,7 @@ export class RetentionModel {
   }
 
   async #mend(store: Store, log: Log): Promise<void> {
-    for (const [seq, kept] of [...log.damaged]) {
+    for (const [seq, kept] of log.damaged) {
       if (this.#random() < 0.3) continue
       await store.append({ batches: [{ ...kept.appended, place: 'aside' }], records: [] })
       log.damaged.delete(seq)
