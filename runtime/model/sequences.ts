@@ -76,6 +76,10 @@ export class SequenceSet {
     this.#runs.splice(first, end - first, low, high)
   }
 
+  addAll(seqs: SequenceSet): void {
+    for (let i = 0; i < seqs.#runs.length; i += 2) this.addRange(seqs.#at(i), seqs.#at(i + 1))
+  }
+
   deleteRange(from: number, to: number): void {
     if (to < from) return
     const first = this.#find(from)

@@ -33,9 +33,9 @@ export class Ahead {
     this.#stored = stored
   }
 
-  /** For one batch; when it comes to nothing, nothing has happened. */
-  attempt(source: Source): Attempt {
-    return new Attempt(source, this.#documents, this.#stored)
+  /** For one batch, which counts as `countsAs`; when it comes to nothing, nothing has happened. */
+  attempt(source: Source, countsAs: string): Attempt {
+    return new Attempt(source, countsAs, this.#documents, this.#stored)
   }
 
   /** Everything that was under way is stored, or lost. */
@@ -46,12 +46,19 @@ export class Ahead {
 
 export class Attempt {
   readonly #source: Source
+  readonly #countsAs: string
   readonly #ahead: Map<string, Document>
   readonly #stored: (key: string) => Document | undefined
   readonly #touched = new Map<string, Document>()
 
-  constructor(source: Source, ahead: Map<string, Document>, stored: (key: string) => Document | undefined) {
+  constructor(
+    source: Source,
+    countsAs: string,
+    ahead: Map<string, Document>,
+    stored: (key: string) => Document | undefined,
+  ) {
     this.#source = source
+    this.#countsAs = countsAs
     this.#ahead = ahead
     this.#stored = stored
   }
@@ -103,11 +110,12 @@ export class Attempt {
   #total(key: string, path: string, by: number): Value {
     const document = this.#find(key)
     const { origin, descriptor } = this.#source.feed
-    const cell = document.paths.indexOf(cellName(path, counterSub(origin, hex(descriptor.incarnation))))
+    const cell = document.paths.indexOf(cellName(path, counterSub(origin, this.#countsAs)))
     const [added, taken] = cell < 0 ? [0, 0] : (document.values[cell] as readonly [number, number])
     // Beyond that a number loses its units; it stays there rather than being refused everywhere.
     const sum = (total: number): number => Math.min(total + Math.abs(by), Number.MAX_SAFE_INTEGER)
-    return by < 0 ? [added, sum(taken)] : [sum(added), taken]
+    const total = by < 0 ? [added, sum(taken)] : [sum(added), taken]
+    return this.#countsAs === hex(descriptor.incarnation) ? total : [...total, this.#countsAs]
   }
 
   #removals(key: string, path: string, subs: readonly string[] | null): Value[] {

@@ -14,6 +14,7 @@ import { historyKey } from './history.ts'
 import { keepHoldingAgain, loadHoldings, takeDueHoldings, type Holding } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { holesOf } from './mending.ts'
+import { noteDeaths, type Look } from './trash.ts'
 import {
   DEFAULT_HISTORY,
   type EngineEvent,
@@ -77,12 +78,10 @@ export interface OwnBatch<Token> {
 export interface Committed<Token> {
   readonly arrivals: readonly Accepted[]
   readonly own: OwnBatch<Token> | null
-  readonly drop?: {
-    readonly state: FeedState
-    readonly seqs: SequenceSet
-    /** Where the feed was cut; null when dead batches left. */
-    readonly head: ChainPosition | null
-  }
+  /** Dead batches that leave. */
+  readonly drops?: readonly { readonly state: FeedState; readonly seqs: SequenceSet }[]
+  /** What is void of a sealed feed leaves, and it goes back to `head`. */
+  readonly cut?: { readonly state: FeedState; readonly seqs: SequenceSet; readonly head: ChainPosition }
   /** Kept records that go along: when the disk refuses them they are kept for the next. */
   readonly records?: readonly KeyValue[]
 }
@@ -112,8 +111,10 @@ export class Core<Token> {
   /** Places where checkpoints wait to be applied, and the version of the feed table when that was last looked at. */
   readonly pendingPlaces: Set<string> = new Set<string>()
   gatedVersion = -1
-  /** Feeds of which dead batches may leave the log, and whether a commit with some is under way. */
-  readonly droppable: Set<FeedState> = new Set<FeedState>()
+  /** By place, what is dead and still in the log; when it is looked at which of it may leave, and when some leaves. */
+  readonly trash: Map<string, Look[]> = new Map<string, Look[]>()
+  settleAt = 0
+  dropAt: number = Number.POSITIVE_INFINITY
   isDropping = false
   /** The compaction under way, and the monotonic time at which another may begin. */
   compaction: Compaction | null = null
@@ -132,9 +133,6 @@ export class Core<Token> {
   isIncarnationLost = false
   /** Voided writes of ours wait to be made again. */
   isReissueDue = true
-  /** Feeds with dead batches that not all have confirmed, and when that is looked at again. */
-  readonly trash: Set<FeedState> = new Set<FeedState>()
-  settleAt = 0
   /** Our beacon: when it may be written again, when it must, and what it said. */
   beaconAt: number
   beaconStaleAt = 0
@@ -173,6 +171,7 @@ export class Core<Token> {
       state.holes = holesOf(state)
       if (!state.holes.isEmpty) this.holed.add(state)
     }
+    for (const place of this.feeds.places()) noteDeaths(this, place)
     loadHoldings(this)
   }
 
@@ -218,7 +217,6 @@ export class Core<Token> {
     if (bytes === undefined) return
     state.history.decode(bytes, (seq) => readCheckpoint(this, state.feed.key, seq))
     if (state.history.pending.length > 0) this.pendingPlaces.add(placeOf(state.feed.descriptor))
-    if (state.history.applied !== null) this.trash.add(state)
   }
 
   /** The link's cursor goes to the disk with the next commit. */

@@ -6,7 +6,7 @@ import { compact, compactDeadline } from './compacting.ts'
 import { Core, type Arrival, type Committed } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
-import { applyCheckpoints, dropDead, dropped, historiesOf, noteHistory, settleTrash } from './gating.ts'
+import { applyCheckpoints, historiesOf, noteHistory } from './gating.ts'
 import { heldBy, holdingOf, noteAdvance, type Holding } from './holdings.ts'
 import { LinkState } from './link.ts'
 import { mendDeadline, mendHoles } from './mending.ts'
@@ -16,6 +16,7 @@ import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
 import { reissueVoided } from './reissuing.ts'
 import { applySeals, feedCut, noteStatement } from './sealing.ts'
 import { send } from './sending.ts'
+import { dropDead, dropDeadline, dropFailed, dropped, settleTrash } from './trash.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { addWrite, cutBatches, tokensOf, writeDeadline, writtenOf } from './writing.ts'
@@ -60,6 +61,7 @@ export class Engine<Token> {
       compactDeadline(core),
       core.beaconAt,
       core.sealsAt,
+      dropDeadline(core),
       probeDeadline(core),
       mendDeadline(core),
     )
@@ -155,7 +157,8 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   const commit = core.committing.get(ticket)
   if (!commit) return
   core.committing.delete(ticket)
-  if (commit.drop) droppedOrCut(core, commit.drop)
+  if (commit.drops) dropped(core, commit.drops)
+  if (commit.cut) cutCommitted(core, commit.cut)
   for (const { link, state, batch, place } of commit.arrivals) {
     const headBefore = state.head.seq
     noteAdvance(core, state)
@@ -206,8 +209,7 @@ function spread<Token>(core: Core<Token>, state: FeedState): void {
   }
 }
 
-function droppedOrCut<Token>(core: Core<Token>, { state, seqs, head }: NonNullable<Committed<Token>['drop']>): void {
-  if (head === null) return dropped(core, state, seqs)
+function cutCommitted<Token>(core: Core<Token>, { state, seqs, head }: NonNullable<Committed<Token>['cut']>): void {
   feedCut(core, state, seqs, head)
   if (state.feed.origin === core.options.peerId) core.isReissueDue = true
 }
@@ -218,9 +220,9 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   if (!commit) return
   core.committing.delete(input.ticket)
   if (commit.records !== undefined && commit.records.length > 0) core.keepAgain(commit.records)
-  if (commit.drop?.head === null) core.isDropping = false
-  else if (commit.drop) {
-    const { state } = commit.drop
+  if (commit.drops) dropFailed(core)
+  if (commit.cut) {
+    const { state } = commit.cut
     core.cutting.delete(state)
     state.verified = state.head
     state.tip = state.head

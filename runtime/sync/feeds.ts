@@ -155,6 +155,11 @@ export class FeedTable {
     return state
   }
 
+  /** Every collection and partition of which there is a feed. */
+  places(): IterableIterator<string> {
+    return this.#byPlace.keys()
+  }
+
   /** The feeds of one collection and partition. */
   in(place: string): readonly FeedState[] {
     return this.#byPlace.get(place) ?? []

@@ -1,6 +1,5 @@
 import { latin1 } from '../base/bytes.ts'
 import { deadUnder, type Held, type SignedCheckpoint } from '../model/checkpoint.ts'
-import { SequenceSet } from '../model/sequences.ts'
 import type { Batch } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
@@ -9,17 +8,15 @@ import { signedCheckpoint } from './filling.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { isSettled } from './sealing.ts'
 import type { FeedState } from './feeds.ts'
+import { noteDeaths } from './trash.ts'
 
 /**
- * Which checkpoints are applied, and what leaves the log for it (protocol D17). A checkpoint is applied when this gateway
+ * Which checkpoints are applied (protocol D17). A checkpoint is applied when this gateway
  * holds all that its author held when it decided (G1); a feed that jumped counts as far as its head before the jump, until
  * its base is applied too (G2); none is applied that is older than the base (G3); one that lets deletes go waits until all have
  * confirmed the checkpoints that it relied on. What is applied at once is the greatest
  * set of checkpoints that permit each other.
  */
-
-/** Batches that one commit drops: each is read once more, to know which documents it touched. */
-const DROP_AT_ONCE = 256
 
 /** Applies what may be applied in every place where something is pending. */
 export function applyCheckpoints<Token>(core: Core<Token>): void {
@@ -27,11 +24,14 @@ export function applyCheckpoints<Token>(core: Core<Token>): void {
   core.gatedVersion = core.feeds.version
   for (const place of core.pendingPlaces) {
     const states = core.feeds.in(place)
-    for (const [state, checkpoint] of applicable(core, states)) {
-      state.history.apply(checkpoint)
-      core.trash.add(state)
+    const found = applicable(core, states)
+    for (const [state, signed] of found) {
+      state.history.apply(signed)
+      // What is dead now isn't lacking any more.
+      state.holes.delete(deadUnder(signed.checkpoint, state.holes))
       core.keepHistory(state)
     }
+    if (found.length > 0) noteDeaths(core, place)
     if (states.every(({ history }) => history.pending.length === 0)) core.pendingPlaces.delete(place)
   }
 }
@@ -120,67 +120,6 @@ function countedHead(choice: Choice, state: FeedState): number {
   return base !== null && base.seq > level ? preJump : state.head.seq
 }
 
-/** What is dead under the applied checkpoint and still stored. */
-export function trashOf(state: FeedState): SequenceSet {
-  const { applied, retained } = state.history
-  return applied === null ? new SequenceSet() : deadUnder(applied.checkpoint, retained)
-}
-
-/**
- * Dead batches may leave when their checkpoint can't be voided any more, because everyone has confirmed it; or, oldest
- * first, when they take too much room.
- */
-export function settleTrash<Token>(core: Core<Token>): void {
-  if (core.trash.size === 0 || core.now.monotonicMs < core.settleAt) return
-  core.settleAt = core.now.monotonicMs + core.history.beaconMs / 8
-  let bytes = 0
-  for (const state of core.trash) {
-    const { applied } = state.history
-    if (applied === null) core.trash.delete(state)
-    else if (isSettled(core, state, applied.seq)) makeDroppable(core, state)
-    else bytes += trashBytes(core, state)
-  }
-  const oldest = [...core.trash].sort((a, b) => (a.history.applied?.hlc ?? 0) - (b.history.applied?.hlc ?? 0))
-  for (const state of oldest) {
-    if (bytes <= core.history.trashBytesMax) return
-    bytes -= trashBytes(core, state)
-    makeDroppable(core, state)
-  }
-}
-
-function makeDroppable<Token>(core: Core<Token>, state: FeedState): void {
-  core.trash.delete(state)
-  core.droppable.add(state)
-}
-
-/** By the average of its batches. */
-function trashBytes<Token>(core: Core<Token>, state: FeedState): number {
-  const bytes = core.surroundings.head(state.feed.key)?.bytes ?? 0
-  return (bytes * trashOf(state).size) / Math.max(1, state.history.retained.size)
-}
-
-/** Lets dead batches leave the log, some with each commit, those of earlier checkpoints first. */
-export function dropDead<Token>(core: Core<Token>): void {
-  if (core.isDropping || core.droppable.size === 0) return
-  const [state] = [...core.droppable].sort((a, b) => (a.history.applied?.hlc ?? 0) - (b.history.applied?.hlc ?? 0))
-  if (state === undefined) return
-  const seqs = firstOf(trashOf(state), DROP_AT_ONCE)
-  if (seqs.isEmpty) {
-    core.droppable.delete(state)
-    return dropDead(core)
-  }
-  core.isDropping = true
-  const ticket = core.nextTicket()
-  core.committing.set(ticket, { arrivals: [], own: null, drop: { state, seqs, head: null } })
-  core.outputs.push({ type: 'commit', ticket, batches: [], drops: [{ feed: state.feed, seqs }], records: [] })
-}
-
-/** A drop is on the disk. */
-export function dropped<Token>(core: Core<Token>, state: FeedState, seqs: SequenceSet): void {
-  core.isDropping = false
-  state.history.retained.delete(seqs)
-}
-
 /** The records of feeds among whose arrivals are checkpoints, as they are when all of them are on the disk. */
 export function historiesOf(
   arrivals: readonly Pick<Arrival, 'state' | 'batch' | 'place'>[],
@@ -210,15 +149,4 @@ export function noteHistory<Token>(
   if (typeof place === 'object') state.history.jump(signed, headBefore)
   else state.history.add(signed)
   core.pendingPlaces.add(placeOf(state.feed.descriptor))
-}
-
-function firstOf(seqs: SequenceSet, count: number): SequenceSet {
-  const first = new SequenceSet()
-  let left = count
-  for (const seq of seqs.values()) {
-    if (left === 0) break
-    first.add(seq)
-    left -= 1
-  }
-  return first
 }

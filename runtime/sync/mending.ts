@@ -1,4 +1,5 @@
-import { equal, hex } from '../base/bytes.ts'
+import { concat, equal, hex, utf8 } from '../base/bytes.ts'
+import { sha256 } from '../crypto/hash.ts'
 import { FEED_KIND_STATE, type Batch } from '../model/batch.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
@@ -25,13 +26,26 @@ export function holesOf({ feed, head, history }: FeedState): SequenceSet {
   return expected.without(history.retained)
 }
 
+/**
+ * The incarnation, in hex, that counts of this author belong to now. A count goes on from what the author had counted before; while
+ * some of that may be among what is lacking it is counted beside it, under a name for just these holes: everything that was ever
+ * counted under that name was written later than they were, so it is here.
+ */
+export function countsAs<Token>(core: Core<Token>, state: FeedState): string {
+  const { incarnation } = state.feed.descriptor
+  const holes = core.holed.has(state) ? holesOf(state) : new SequenceSet()
+  if (holes.isEmpty) return hex(incarnation)
+  return hex(sha256(concat(incarnation, utf8(holes.runs.join(' ')))).subarray(0, incarnation.length))
+}
+
 /** Asks for what is lacking, one neighbour after the other. */
 export function mendHoles<Token>(core: Core<Token>): void {
   for (const state of core.holed) {
     const isDue = core.now.monotonicMs >= core.mendAt
     // Some may have been declared dead since.
     if (isDue) state.holes = holesOf(state)
-    if (state.holes.isEmpty) core.holed.delete(state)
+    // What came may be on its way to the disk.
+    if (state.holes.isEmpty && holesOf(state).isEmpty) core.holed.delete(state)
     else if (isDue) askFor(core, state)
   }
   if (core.holed.size > 0 && core.now.monotonicMs >= core.mendAt) core.mendAt = core.now.monotonicMs + ASK_MS

@@ -16,6 +16,7 @@ import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { signedCheckpoint } from './filling.ts'
 import { settle } from './statements.ts'
+import { reviveTrash } from './trash.ts'
 
 /**
  * What a seal does (protocol D20): of a sealed feed everything from its cut on is void. The cut is the seal's sequence, or
@@ -239,7 +240,7 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
   state.fill = null
   core.cutting.add(state)
   const ticket = core.nextTicket()
-  core.committing.set(ticket, { arrivals: [], own: null, drop: { state, seqs, head } })
+  core.committing.set(ticket, { arrivals: [], own: null, cut: { state, seqs, head } })
   core.outputs.push({ type: 'commit', ticket, batches: [], drops: [{ feed: state.feed, seqs, head }], records })
 }
 
@@ -255,6 +256,7 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   forgetBeacon(core, state)
   if (history.pending.length > 0) core.pendingPlaces.add(placeOf(state.feed.descriptor))
   core.keepHistory(state)
+  reviveTrash(core, state)
   state.head = head
   core.feeds.version += 1
   noteCut(core, state)

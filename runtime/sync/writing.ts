@@ -10,6 +10,7 @@ import { draftOf, halves, WriteQueue, type Draft } from './author.ts'
 import type { Core, OwnBatch } from './core.ts'
 import { historiesOf } from './gating.ts'
 import type { FeedState } from './feeds.ts'
+import { countsAs } from './mending.ts'
 import type { LocalWrite } from './types.ts'
 
 /** Local writes on their way into batches of this gateway's own feeds. */
@@ -98,7 +99,7 @@ function writeBatch<Token>(
   writes: readonly LocalWrite<Token>[],
 ): void {
   const hlc = core.clock.next(core.now.wallMs)
-  const attempt = queue.ahead.attempt({ feed: state.feed, seq: state.tip.seq + 1, hlc, lsn: 0 })
+  const attempt = queue.ahead.attempt({ feed: state.feed, seq: state.tip.seq + 1, hlc, lsn: 0 }, countsAs(core, state))
   const draft = draftOf(writes, attempt, isWrittenByOthers(core, state))
   if (!makeBatch(core, state, hlc, draft.ops, { draft, queue })) return split(core, state, queue, writes)
   attempt.succeeded()

@@ -174,7 +174,7 @@ export class SimulatedDisk {
       else this.#records.delete(key)
     }
     for (const batch of append.batches) this.#takeBatch(batch)
-    for (const drop of append.drops ?? []) this.#drop(drop)
+    this.#drop(append.drops ?? [])
   }
 
   #takeBatch({ feed, batch, ops, place }: DiskAppend['batches'][number]): void {
@@ -191,10 +191,22 @@ export class SimulatedDisk {
     this.#watch.taken(feed, batch, ops)
   }
 
-  #drop({ feed, seqs, head }: NonNullable<DiskAppend['drops']>[number]): void {
-    const held = this.feeds.get(feed.key)
-    if (!held) return
+  /** All of it at once: what leaves together is never seen without the rest. */
+  #drop(drops: NonNullable<DiskAppend['drops']>): void {
+    const touched = drops.map(({ feed, seqs, head }) => ({ feed, keys: this.#remove(feed, seqs, head) }))
+    const cells = (): Map<string, string> => {
+      return new Map(touched.flatMap(({ feed, keys }) => [...liveCells(this, feed, keys)]))
+    }
+    const before = cells()
+    for (const { feed, keys } of touched) if (keys.size > 0) this.#fold(feed, keys)
+    if (drops.length > 0 && drops.every(({ head }) => head === undefined)) this.#watch.dropped(before, cells())
+  }
+
+  /** Returns the documents that the batches had touched. */
+  #remove(feed: Feed, seqs: SequenceSet, head: ChainPosition | undefined): Set<string> {
     const touched = new Set<string>()
+    const held = this.feeds.get(feed.key)
+    if (!held) return touched
     for (const [seq, { batch, ops }] of held.batches) {
       if (!seqs.has(seq)) continue
       held.bytes -= batch.bytes.length
@@ -208,10 +220,7 @@ export class SimulatedDisk {
       this.#rotten.delete(name)
     }
     if (head) held.head = head
-    if (touched.size === 0) return
-    const before = liveCells(this, feed, touched)
-    this.#fold(feed, touched)
-    if (!head) this.#watch.dropped(before, liveCells(this, feed, touched))
+    return touched
   }
 
   #addFeed(feed: Feed): DiskFeed {

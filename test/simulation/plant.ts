@@ -6,12 +6,14 @@ import { fileURLToPath } from 'node:url'
 
 /**
  * Planted bugs: small changes to a scratch copy of the compiled program, which the simulator must notice. A mutation is a
- * file in `mutations/`: what it breaks, `file: PATH` below dist/, then lines to find (`-`) and to put in their place (`+`).
+ * file in `mutations/`: what it breaks, `file: PATH` below dist/, `run: OPTIONS` with which the simulator notices it soon, then
+ * lines to find (`-`) and to put in their place (`+`).
  */
 export interface Mutation {
   readonly name: string
   readonly breaks: string
   readonly file: string
+  readonly run: readonly string[]
   readonly find: string
   readonly replace: string
 }
@@ -33,7 +35,7 @@ export function mutated({ name, file, find, replace }: Mutation): string {
   return source.replace(find, () => replace)
 }
 
-/** Runs the simulator on a mutated copy with the given options, and returns its exit code. */
+/** Runs the simulator on a mutated copy, and returns its exit code. Of an option that is given twice the later counts. */
 export function runPlanted(mutation: Mutation, options: readonly string[]): number {
   const scratch = mkdtempSync(join(tmpdir(), 'marram-plant-'))
   try {
@@ -42,18 +44,19 @@ export function runPlanted(mutation: Mutation, options: readonly string[]): numb
     symlinkSync(join(ROOT, 'node_modules'), join(scratch, 'node_modules'))
     writeFileSync(join(scratch, 'dist', mutation.file), mutated(mutation))
     const program = join(scratch, 'dist/test/simulation/main.js')
-    return spawnSync(process.execPath, [program, ...options], { stdio: 'inherit' }).status ?? 1
+    return spawnSync(process.execPath, [program, '--first', ...mutation.run, ...options], { stdio: 'inherit' }).status ?? 1
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
 }
 
 function parse(name: string, text: string): Mutation {
-  const [breaks = '', fileLine = '', ...lines] = text.trimEnd().split('\n')
+  const [breaks = '', fileLine = '', runLine = '', ...lines] = text.trimEnd().split('\n')
   const side = (sign: string): string =>
     lines
       .filter((line) => line.startsWith(`${sign} `))
       .map((line) => line.slice(2))
       .join('\n')
-  return { name, breaks, file: fileLine.replace('file: ', ''), find: side('-'), replace: side('+') }
+  const run = runLine.replace('run:', '').split(' ').filter((option) => option !== '')
+  return { name, breaks, file: fileLine.replace('file: ', ''), run, find: side('-'), replace: side('+') }
 }
