@@ -44,7 +44,9 @@ export function runPlanted(mutation: Mutation, options: readonly string[]): numb
     symlinkSync(join(ROOT, 'node_modules'), join(scratch, 'node_modules'))
     writeFileSync(join(scratch, 'dist', mutation.file), mutated(mutation))
     const program = join(scratch, 'dist/test/simulation/main.js')
-    return spawnSync(process.execPath, [program, '--first', ...mutation.run, ...options], { stdio: 'inherit' }).status ?? 1
+    return (
+      spawnSync(process.execPath, [program, '--first', ...mutation.run, ...options], { stdio: 'inherit' }).status ?? 1
+    )
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
@@ -57,6 +59,9 @@ function parse(name: string, text: string): Mutation {
       .filter((line) => line.startsWith(`${sign} `))
       .map((line) => line.slice(2))
       .join('\n')
-  const run = runLine.replace('run:', '').split(' ').filter((option) => option !== '')
+  const run = runLine
+    .replace('run:', '')
+    .split(' ')
+    .filter((option) => option !== '')
   return { name, breaks, file: fileLine.replace('file: ', ''), run, find: side('-'), replace: side('+') }
 }
