@@ -1,13 +1,7 @@
 import { latin1 } from '../base/bytes.ts'
-import type { Capability, Grant } from '../model/capability.ts'
-import { isSystemName } from '../model/names.ts'
+import type { Capability } from '../model/capability.ts'
+import { isWithin, type Place } from '../model/interest.ts'
 import type { Hlc } from '../model/stamp.ts'
-
-/** Where a right is asked for. */
-export interface Place {
-  readonly collection: string
-  readonly partition: string
-}
 
 /**
  * Who may do what, from signed capabilities alone (protocol D4, D5): never from the receiver's clock or the order in which
@@ -55,15 +49,8 @@ export class Members {
 
 /** True when a capability grants all of `rights` at `place`; every capability grants none of them everywhere. */
 export function grantsAt(capability: Capability, rights: number, place: Place): boolean {
-  return rights === 0 || capability.grants.some((grant) => (grant.rights & rights) === rights && covers(grant, place))
-}
-
-/** `*` covers every collection but the system's; `collection` all its partitions; `collection/prefix` those that begin so. */
-function covers(grant: Grant, place: Place): boolean {
-  if (grant.pattern === '*') return !isSystemName(place.collection)
-  const slash = grant.pattern.indexOf('/')
-  if (slash < 0) return grant.pattern === place.collection
   return (
-    grant.pattern.slice(0, slash) === place.collection && place.partition.startsWith(grant.pattern.slice(slash + 1))
+    rights === 0 ||
+    capability.grants.some((grant) => (grant.rights & rights) === rights && isWithin(grant.pattern, place))
   )
 }

@@ -30,6 +30,11 @@ export interface Drop {
   readonly head?: ChainPosition
   /** They were damaged, and will come again: what they had changed stays as it is. */
   readonly isDamaged?: boolean
+  /**
+   * What the feed holds is not kept here any more. Of such feeds all goes, some with each append, and documents are what the
+   * others make of them once all is gone; when the last batch has left the feed begins anew.
+   */
+  readonly isLeft?: boolean
 }
 
 /** A null value removes the key. Keys are `room/…`, at most 1,000 bytes. */

@@ -1,6 +1,7 @@
+import { isWithin } from '../model/interest.ts'
 import type { FilledProfile } from './defaults.ts'
 import type { Finding } from './finding.ts'
-import { expandPartition, isOfInterest } from './partition.ts'
+import { expandPartition } from './partition.ts'
 import { presetFilters } from './presets.ts'
 import { filterFault, filterOf, isOverlap, namesOf, patternFault } from './topics.ts'
 import type { Path } from './tree.ts'
@@ -64,7 +65,7 @@ export function checkInterest({ collections, interest, node, sources }: FilledPr
     const partition = declared && expandPartition(declared.partition, node.cell)
     // What is not declared, or has no partition, is an error already.
     if (partition === undefined || partition === null) return []
-    if (interest.some((pattern) => isOfInterest(pattern, collection, partition))) return []
+    if (interest.some((pattern) => isWithin(pattern, { collection, partition }))) return []
     const path = ['sources', String(i), 'collection']
     return [{ path, is: 'this gateway would not keep it', must: 'a collection and partition listed under "interest"' }]
   })

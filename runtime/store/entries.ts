@@ -4,7 +4,7 @@ import { ByteWriter } from './byte-writer.ts'
 import type { ChainPosition } from '../model/batch.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { AppendBatch } from '../ports/store.ts'
-import { DAMAGED, type DropEnd, type StoredBatch } from './feeds.ts'
+import { DAMAGED, LEFT, type DropEnd, type StoredBatch } from './feeds.ts'
 import { decodeRuns, encodeRuns } from './layout.ts'
 
 /**
@@ -17,10 +17,10 @@ import { decodeRuns, encodeRuns } from './layout.ts'
  *     remove = 4, length, key
  *     aside  = 5, feed number, length, (shown, bytes)
  *     jump   = 6, feed number, length, (shown, bytes), position
- *     drop   = 7, feed number, runs, 0 or 1 or 2, [position]
+ *     drop   = 7, feed number, runs, 0 to 3, [position]
  *
  * A position is sequence, hash and stamp. A drop with 1 is a cut and says where the head goes back to; one with 2 is of
- * damaged batches.
+ * damaged batches, one with 3 of a feed that is not kept any more.
  */
 const FEED = 1
 const BATCH = 2
@@ -33,6 +33,7 @@ const DROP = 7
 const DROP_DEAD = 0
 const DROP_CUT = 1
 const DROP_DAMAGED = 2
+const DROP_LEFT = 3
 
 /** More than any entry's tag, numbers and lengths take. */
 const ENTRY_OVERHEAD = 80
@@ -86,8 +87,8 @@ export class RecordWriter {
     this.#writer.u8(DROP)
     this.#writer.natural(feed)
     encodeRuns(this.#writer, seqs)
-    this.#writer.u8(end === null ? DROP_DEAD : end === DAMAGED ? DROP_DAMAGED : DROP_CUT)
-    if (end !== null && end !== DAMAGED) encodePosition(this.#writer, end)
+    this.#writer.u8(howOf(end))
+    if (end !== null && typeof end === 'object') encodePosition(this.#writer, end)
   }
 
   record(key: string, value: Uint8Array | null): void {
@@ -121,12 +122,18 @@ export function* readEntries(payload: Uint8Array): Iterable<RingEntry> {
         type: 'drop',
         feed,
         seqs,
-        end: how === DROP_DEAD ? null : how === DROP_DAMAGED ? DAMAGED : decodePosition(reader),
+        end:
+          how === DROP_DEAD ? null : how === DROP_DAMAGED ? DAMAGED : how === DROP_LEFT ? LEFT : decodePosition(reader),
       }
     } else if (tag === PUT) yield { type: 'record', key: reader.text(), value: Uint8Array.from(reader.bytes()) }
     else if (tag === REMOVE) yield { type: 'record', key: reader.text(), value: null }
     else throw new RangeError(`a ring record has an entry of the unknown type ${tag}`)
   }
+}
+
+function howOf(end: DropEnd): number {
+  if (end === null) return DROP_DEAD
+  return end === DAMAGED ? DROP_DAMAGED : end === LEFT ? DROP_LEFT : DROP_CUT
 }
 
 function encodePosition(writer: ByteWriter, { seq, hash, hlc }: ChainPosition): void {

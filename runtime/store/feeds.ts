@@ -15,9 +15,13 @@ const NO_HASH = new Uint8Array(32)
 /** What one read of LMDB brings, in bytes. */
 const READ_BYTES = 262_144
 
-/** Of batches that leave a log: where its head goes back to when it is cut, null when it stays; or that they were damaged. */
-export type DropEnd = ChainPosition | null | typeof DAMAGED
+/**
+ * Of batches that leave a log: where its head goes back to when it is cut, null when it stays; or that they were damaged, or that
+ * their feed is not kept any more.
+ */
+export type DropEnd = ChainPosition | null | typeof DAMAGED | typeof LEFT
 export const DAMAGED = 'damaged'
+export const LEFT = 'left'
 
 export interface SequencedBatch {
   readonly seq: number
@@ -46,6 +50,8 @@ export class StoredFeed {
   isHeadSwept = true
   readonly retained: SequenceSet
   readonly damaged: SequenceSet
+  /** It is not kept any more, and what it still holds makes no documents. */
+  isLeaving = false
   /** Batches that no sweep has taken to LMDB, by sequence. */
   readonly recent: Map<number, StoredBatch> = new Map<number, StoredBatch>()
   /** Batches that LMDB may still have and that have left the log. */
@@ -179,12 +185,22 @@ export class FeedTable {
     }
     stored.retained.delete(there)
     if (end === DAMAGED) for (const seq of there.values()) stored.damaged.add(seq)
-    else stored.damaged.delete(seqs)
+    else if (end !== LEFT) stored.damaged.delete(seqs)
     if (stored.head === null) return batches
     const bytes = stored.head.bytes - batches.reduce((sum, batch) => sum + batch.length - 1, 0)
     stored.head = { ...stored.head, ...(typeof end === 'object' && end), bytes }
     stored.isHeadSwept = false
+    if (end === LEFT) this.#leave(stored)
     return batches
+  }
+
+  /** Begins anew when nothing is left of it. */
+  #leave(stored: StoredFeed): void {
+    stored.isLeaving = !stored.retained.isEmpty
+    if (stored.isLeaving || stored.head === null) return
+    stored.damaged.replace(new SequenceSet())
+    stored.head = { ...stored.head, seq: 0, hash: NO_HASH, hlc: 0 }
+    stored.tail = stored.head
   }
 
   /** LMDB has these batches, and no longer has those. */

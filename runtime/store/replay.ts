@@ -5,7 +5,7 @@ import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { readEntries, type RingEntry } from './entries.ts'
-import { BATCH_SHOWN, DAMAGED, type StoredFeed } from './feeds.ts'
+import { BATCH_SHOWN, type StoredFeed } from './feeds.ts'
 import type { State } from './state.ts'
 
 /**
@@ -61,7 +61,7 @@ function continues({ tail }: StoredFeed, { header }: Batch): boolean {
 function replayDrop(state: State, entry: RingEntry & { type: 'drop' }, isSalvage: boolean): void {
   const stored = state.feeds.byNumber(entry.feed)
   if (stored !== undefined) {
-    if (entry.end !== null && entry.end !== DAMAGED) stored.tail = entry.end
+    if (entry.end !== null && typeof entry.end === 'object') stored.tail = entry.end
     state.drop(stored, entry.seqs, entry.end)
   } else if (!isSalvage) throw damage(`feed ${entry.feed} is not known`)
 }

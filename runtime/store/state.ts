@@ -8,7 +8,7 @@ import type { Base } from './base.ts'
 import { ConflictLog } from './conflicts.ts'
 import { DocumentTable } from './documents.ts'
 import { foldDocuments, opsOfStored, partOf } from './fold.ts'
-import { BATCH_HIDDEN, DAMAGED, FeedTable, type DropEnd, type StoredBatch, type StoredFeed } from './feeds.ts'
+import { BATCH_HIDDEN, DAMAGED, FeedTable, LEFT, type DropEnd, type StoredBatch, type StoredFeed } from './feeds.ts'
 import { RecordTable } from './records.ts'
 
 /** A batch that has become durable; `bytes` are the store's to keep. */
@@ -77,13 +77,11 @@ export class State {
    * What rests on damaged ones stays: it was merged when they were whole, and nothing else is known of it until they come again.
    */
   drop(stored: StoredFeed, seqs: SequenceSet, end: DropEnd): void {
+    if (end === LEFT) return this.#leave(stored, seqs)
     const lacking = stored.damaged.without(stored.damaged.without(seqs))
     const batches = this.feeds.drop(stored, seqs, end)
     if (end === DAMAGED) return
-    const keys = new Set<string>()
-    for (const batch of batches) {
-      for (const key of opsOfStored(stored.feed, batch)?.ops.docs ?? []) keys.add(key)
-    }
+    const keys = keysOf(stored, batches)
     // Of what is cut and isn't here, only the documents can say what it had changed.
     const isLacking = (write: Write): boolean => write.feed === stored.feed && lacking.has(write.seq)
     if (end !== null && !lacking.isEmpty) {
@@ -95,6 +93,19 @@ export class State {
     else if (uncertain.size > 0) this.refold(stored.space, uncertain)
   }
 
+  /** What the whole feed had changed leaves the documents that these batches touched; what is left of others makes them anew. */
+  #leave(stored: StoredFeed, seqs: SequenceSet): void {
+    const lacking = stored.damaged.clone()
+    const keys = keysOf(stored, this.feeds.drop(stored, seqs, LEFT))
+    const isOfFeed = (write: Write): boolean => write.feed === stored.feed
+    // Of what was damaged and has not come again only the documents know.
+    const isDone = !stored.isLeaving && !lacking.isEmpty
+    if (isDone) for (const key of this.documents.restingOn(stored.space, isOfFeed)) keys.add(key)
+    const uncertain = this.documents.retract(stored.space, keys, isOfFeed, true)
+    if (isSeries(stored.feed)) this.#forget(stored.space, uncertain)
+    else if (uncertain.size > 0) this.refold(stored.space, uncertain)
+  }
+
   /** Rows have no other batch that makes them. */
   #forget(space: Space, names: Iterable<string>): void {
     for (const name of names) this.documents.put(space, name, emptyDocument())
@@ -102,7 +113,8 @@ export class State {
 
   /** Puts documents back to what the batches say, and to what is known of damaged ones. */
   refold(space: Space, keys: ReadonlySet<string>): void {
-    const feeds = this.feeds.in(space).map(({ feed }) => ({ feed, batches: this.feeds.each(feed.key) }))
+    const kept = this.feeds.in(space).filter(({ isLeaving }) => !isLeaving)
+    const feeds = kept.map(({ feed }) => ({ feed, batches: this.feeds.each(feed.key) }))
     for (const [key, document] of foldDocuments(feeds, keys, this.feeds.lsn)) {
       const before = this.documents.get(space, key)
       if (before !== undefined) mergeDocument(document, this.#unproven(before))
@@ -112,7 +124,10 @@ export class State {
 
   /** What of a document rests on batches that were damaged and have not come again. */
   #unproven(document: Document): Document {
-    return partOf(document, ({ feed, seq }) => this.feeds.get(feed.key)?.damaged.has(seq) === true)
+    return partOf(document, ({ feed, seq }) => {
+      const stored = this.feeds.get(feed.key)
+      return stored?.isLeaving === false && stored.damaged.has(seq)
+    })
   }
 
   /** Ends a row of `take`s: the documents they changed, each once. */
@@ -130,4 +145,11 @@ export class State {
   makeRoom(): void {
     this.documents.evict(this.#bytesMax - this.feeds.recentBytes - this.records.recentBytes)
   }
+}
+
+/** The documents that such batches touched. */
+function keysOf({ feed }: StoredFeed, batches: readonly StoredBatch[]): Set<string> {
+  const keys = new Set<string>()
+  for (const batch of batches) for (const key of opsOfStored(feed, batch)?.ops.docs ?? []) keys.add(key)
+  return keys
 }

@@ -22,7 +22,7 @@ import { CONFLICTS } from './conflicts.ts'
 import { bytesOf, contributionOfHead, exchange } from './digest.ts'
 import { entryBytesMax } from './entries.ts'
 import type { DocumentTable } from './documents.ts'
-import { DAMAGED, type DropEnd, type SequencedBatch, type StoredFeed, type Tail } from './feeds.ts'
+import { DAMAGED, LEFT, type DropEnd, type SequencedBatch, type StoredFeed, type Tail } from './feeds.ts'
 import { Flusher, type Flushable } from './flusher.ts'
 import { memoryOfOps } from './size.ts'
 import type { State } from './state.ts'
@@ -250,11 +250,11 @@ export abstract class TableStore implements Store {
         before.push([stored, feeds.expect(stored, batch, place)])
         return { feed, batch, ops, stored, place }
       })
-      const drops = (append.drops ?? []).map(({ feed, seqs, head, isDamaged = false }): PendingDrop => {
+      const drops = (append.drops ?? []).map(({ feed, seqs, head, isDamaged = false, isLeft = false }): PendingDrop => {
         const stored = feeds.adopt(feed)
         before.push([stored, stored.tail])
         if (head !== undefined) stored.tail = head
-        return { stored, seqs, end: isDamaged ? DAMAGED : (head ?? null) }
+        return { stored, seqs, end: isDamaged ? DAMAGED : isLeft ? LEFT : (head ?? null) }
       })
       return { batches, drops, undo }
     } catch (error) {

@@ -52,7 +52,8 @@ export class RetentionModel {
     else if (what < 0.55) await this.#damage(store, log)
     else if (what < 0.6) await this.#mend(store, log)
     else if (what < 0.7) await this.#fill(store, log)
-    else if (what < 0.9) await this.#drop(store, log)
+    else if (what < 0.88) await this.#drop(store, log)
+    else if (what < 0.9) await this.#leave(store, log)
     else await this.#cut(store, log)
   }
 
@@ -176,6 +177,20 @@ export class RetentionModel {
     }
     log.head = head
     log.author.resume(store.head(log.author.feed.key))
+  }
+
+  /** The feed is not kept any more: all of it goes, in slices. */
+  async #leave(store: Store, log: Log): Promise<void> {
+    const { feed } = log.author
+    for (let left = [...log.kept.keys()].sort((a, b) => a - b); ; left = left.slice(3)) {
+      const seqs = SequenceSet.of(left.slice(0, 3))
+      await store.append({ batches: [], drops: [{ feed, seqs, isLeft: true }], records: [] })
+      if (left.length <= 3) break
+    }
+    log.kept.clear()
+    log.damaged.clear()
+    log.head = BEGINNING
+    log.author.resume(store.head(feed.key))
   }
 
   #keep(log: Log, kept: Kept): void {
