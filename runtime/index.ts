@@ -1,4 +1,4 @@
-import { Gateway as GatewayProcess, openGateway as open, type Ended } from './gateway.ts'
+import { Gateway as GatewayProcess, openGateway as open, type Ended } from './gateway/gateway.ts'
 import type { Fields } from './model/value.ts'
 import type {
   BatchWrite,

@@ -30,7 +30,7 @@ const HOUSE: House = {
   http: { floor: 5 },
   operations: { floor: 5, builtins: ['node:crypto'] },
   driver: { floor: 6, builtins: ['node:fs'] },
-  'gateway.ts': { floor: 7 },
+  gateway: { floor: 7 },
   'offline.ts': { floor: 7 },
   'backup.ts': { floor: 7 },
   'repair.ts': { floor: 7 },

@@ -1,64 +1,58 @@
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
-import { equal, fromHex, hex, utf8 } from './base/bytes.ts'
-import { codeOf, MarramError, sentenceOf } from './base/errors.ts'
-import { createBroker } from './broker/broker.ts'
-import { usersOf } from './broker/users-file.ts'
-import { tlsIdentity, type TlsIdentity } from './certificates/identity.ts'
-import { peerIdOf } from './crypto/identity.ts'
-import { createSigner, createVerifier, type Signer } from './crypto/signature.ts'
-import { createDeviceDoor, type DeviceDoor } from './devices/door.ts'
-import { MeshAuthority } from './driver/authority.ts'
-import { SystemClock } from './driver/clock.ts'
-import { Driver } from './driver/driver.ts'
-import { createControlServer } from './http/server.ts'
-import { loadIdentity, loadRootKey, saveMembership, type Identity, type MeshMembership } from './identity/identity.ts'
-import { takeLock, type Lock } from './identity/lock.ts'
-import { chooseIncarnation, newIncarnation, readMark, writeMark } from './identity/mark.ts'
-import { checkedProfile, keepProfile, loadProfile } from './identity/profile-file.ts'
-import { tlsFileOf } from './identity/tls-file.ts'
-import { enrol } from './mesh/enrolling.ts'
-import { Mesh } from './mesh/mesh.ts'
-import { namesOfThisMachine, reachableAddresses } from './mesh/reachable.ts'
-import { mesh8 } from './mesh/topics.ts'
-import type { Closing } from './access/removals.ts'
-import type { Capability } from './model/capability.ts'
-import type { Document } from './model/document.ts'
-import { fieldsOf } from './model/fields.ts'
-import { MESH_COLLECTION, SELF_COLLECTION } from './model/names.ts'
-import { hlcFromMs } from './model/stamp.ts'
-import type { Value } from './model/value.ts'
-import { Drafts } from './operations/drafts.ts'
-import { isBatchValid } from './operations/evidence.ts'
-import { farewellTo, readFarewell } from './operations/farewell.ts'
-import { membersOf } from './operations/members.ts'
-import { Membership } from './operations/membership.ts'
-import { entriesOf } from './operations/reading.ts'
-import { isRemoval, Removals } from './operations/removals.ts'
-import { timeOf } from './operations/rows.ts'
-import { trimSeries, type Retention } from './operations/retention.ts'
-import { kindWarnings, rulesOf } from './operations/rules.ts'
-import { OperationService } from './operations/service.ts'
-import { peersOf, statusOf, type Observed, type ObservedLink } from './operations/status.ts'
-import type { Broker } from './ports/broker.ts'
-import type { Log } from './ports/log.ts'
-import type { Operations, RemovalOptions } from './ports/operations.ts'
-import type { KeyValue } from './ports/store.ts'
-import type { WriteOp, Written } from './ports/writer.ts'
-import { formatAddress } from './profile/address.ts'
-import { fillDefaults, type DeviceProfile } from './profile/defaults.ts'
-import type { ParsedProfile } from './profile/parse.ts'
-import { describeReload } from './profile/reload.ts'
-import type { ResolvedProfile } from './profile/resolved.ts'
-import { collectionOf, resolveProfile } from './profile/resolve.ts'
-import type { DiskStore } from './store/disk-store.ts'
-import { openStore } from './store/open.ts'
-import { FORK_PREFIX } from './sync/forks.ts'
-import type { EngineEvent } from './sync/types.ts'
-import { BUILT_MS, VERSION } from './version.ts'
-import { decodeDeterministic, encodeDeterministic } from './wire/deterministic.ts'
-import { decodeInvite } from './wire/invite.ts'
-import { warrantBytes } from './wire/warrant.ts'
+import { equal, hex } from '../base/bytes.ts'
+import { codeOf, MarramError, sentenceOf } from '../base/errors.ts'
+import { createBroker } from '../broker/broker.ts'
+import { usersOf } from '../broker/users-file.ts'
+import { tlsIdentity, type TlsIdentity } from '../certificates/identity.ts'
+import { peerIdOf } from '../crypto/identity.ts'
+import { createSigner, createVerifier, type Signer } from '../crypto/signature.ts'
+import { createDeviceDoor, type DeviceDoor } from '../devices/door.ts'
+import { MeshAuthority } from '../driver/authority.ts'
+import { SystemClock } from '../driver/clock.ts'
+import { Driver } from '../driver/driver.ts'
+import { createControlServer } from '../http/server.ts'
+import { loadIdentity, loadRootKey, type Identity } from '../identity/identity.ts'
+import { takeLock, type Lock } from '../identity/lock.ts'
+import { checkedProfile, keepProfile, loadProfile } from '../identity/profile-file.ts'
+import { tlsFileOf } from '../identity/tls-file.ts'
+import { Mesh } from '../mesh/mesh.ts'
+import { namesOfThisMachine, reachableAddresses } from '../mesh/reachable.ts'
+import { mesh8 } from '../mesh/topics.ts'
+import type { Capability } from '../model/capability.ts'
+import { isSystemName } from '../model/names.ts'
+import { hlcFromMs } from '../model/stamp.ts'
+import { Drafts } from '../operations/drafts.ts'
+import { isBatchValid } from '../operations/evidence.ts'
+import { membersOf } from '../operations/members.ts'
+import { Membership } from '../operations/membership.ts'
+import { Removals } from '../operations/removals.ts'
+import { timeOf } from '../operations/rows.ts'
+import { trimSeries, type Retention } from '../operations/retention.ts'
+import { kindWarnings, rulesOf } from '../operations/rules.ts'
+import { OperationService } from '../operations/service.ts'
+import { peersOf, statusOf, type Observed, type ObservedLink } from '../operations/status.ts'
+import type { Broker } from '../ports/broker.ts'
+import type { Log } from '../ports/log.ts'
+import type { Operations, RemovalOptions } from '../ports/operations.ts'
+import type { WriteOp, Written } from '../ports/writer.ts'
+import { formatAddress } from '../profile/address.ts'
+import { fillDefaults, type DeviceProfile } from '../profile/defaults.ts'
+import type { ParsedProfile } from '../profile/parse.ts'
+import { describeReload } from '../profile/reload.ts'
+import type { ResolvedProfile } from '../profile/resolved.ts'
+import { collectionOf, resolveProfile } from '../profile/resolve.ts'
+import type { DiskStore } from '../store/disk-store.ts'
+import { openStore } from '../store/open.ts'
+import type { EngineEvent } from '../sync/types.ts'
+import { BUILT_MS, VERSION } from '../version.ts'
+import { warrantBytes } from '../wire/warrant.ts'
+
+import { Clones } from './clones.ts'
+import { Departure } from './departure.ts'
+import { Enrolment } from './enrolment.ts'
+import { Incarnation } from './incarnation.ts'
+import { Knowledge } from './knowledge.ts'
 
 const QUIET_EVENTS: ReadonlySet<EngineEvent> = new Set<EngineEvent>([
   'peer-up',
@@ -89,11 +83,7 @@ export interface Ended {
 const HEALTH_MS = 60_000
 const MARK_MS = 3_600_000
 const RETENTION_MS = 60_000
-const ENROL_RETRY_MS = 5_000
-const RENEW_MS = 3_600_000
-const REMOVED_RECORD = 'gateway/removed'
 const REMOVALS_MS = 2_000
-const INCARNATION_RECORD = 'gateway/incarnation'
 
 const KEEP_ALL: Retention = { ageMs: null, bytes: null }
 
@@ -152,16 +142,13 @@ export class Gateway {
   #isChanging: Promise<void> | null = null
   #parsed: ParsedProfile
   #profile: ResolvedProfile
-  #membership: MeshMembership
-  #incarnation = ''
-  #clockFloor = 0
-  #renewedAt: number = -RENEW_MS
-  /** Feeds of which two branches were found, as sentences. */
-  readonly #forks = new Map<string, string>()
-  /** Why this gateway shares nothing any more, as a sentence; null when it belongs. */
-  #removal: string | null = null
-  #removals!: Removals
+  readonly #incarnation: Incarnation
+  readonly #enrolment: Enrolment
+  readonly #clones: Clones
   #store!: DiskStore
+  #removals!: Removals
+  #knowledge!: Knowledge
+  #departure!: Departure
   #driver!: Driver
   #operations!: OperationService
   #members!: Membership
@@ -179,12 +166,20 @@ export class Gateway {
     this.#options = options
     this.#log = options.log
     this.#identity = identity
-    this.#membership = identity.mesh
     this.#lock = lock
     this.#parsed = parsed
     this.#profile = resolveProfile(parsed.profile)
     this.#peerId = peerIdOf(identity.keys.publicKey)
     this.#drafts = new Drafts(this.#peerId)
+    this.#incarnation = new Incarnation(options.dir, options.log)
+    this.#clones = new Clones(options.log, (fields) => this.#door?.publishEvent('alert', fields))
+    this.#enrolment = new Enrolment({
+      dir: options.dir,
+      identity,
+      name: () => this.#name,
+      log: options.log,
+      onAdmitted: (chain, addresses) => void this.#admitted(chain, addresses),
+    })
     const { meshId, rootPublicKey } = identity.mesh
     this.#authority = new MeshAuthority(meshId, rootPublicKey, identity.keys.publicKey, this.#verifier, (feed) =>
       this.#drafts.isDraft(feed),
@@ -205,9 +200,9 @@ export class Gateway {
 
   async start(): Promise<void> {
     await this.#openStore()
-    this.#chooseIncarnation()
-    await this.#storeIncarnation()
-    this.#admitKnownMembers()
+    this.#incarnation.choose(this.#store, this.#ownNotBefore())
+    await this.#keepIncarnation()
+    this.#makeMembership()
     this.#startDriver()
     this.#makeServices()
     await this.#openBroker()
@@ -218,11 +213,11 @@ export class Gateway {
     this.#log.info('ready', { peerId: this.#peerId, listeners: this.#listeners, certificate, version: VERSION })
     for (const warning of this.#warnings()) this.#log.warn('warning', { message: warning })
     this.#every(HEALTH_MS, () => this.#door.publishHealth())
-    this.#every(MARK_MS, () => this.#writeMark())
+    this.#every(MARK_MS, () => this.#incarnation.mark(this.#store, this.#driver.view.clock))
     this.#every(RETENTION_MS, () => this.#trimSeries())
     this.#every(REMOVALS_MS, async () => void (await this.#removals.step()))
-    if (!this.#membership.chain) return void this.#enrol()
-    if (this.#removal === null) this.#mesh.start()
+    if (!this.#enrolment.chain) return void this.#enrolment.ask()
+    if (!this.#departure.isRemoved) this.#mesh.start()
     await this.#drafts.writeAgain(this.#store, this.#writer)
   }
 
@@ -243,13 +238,14 @@ export class Gateway {
 
   async #close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
+    this.#enrolment.stop()
     await this.#control?.close()
     await this.#door?.stop()
     this.#mesh?.closeAll()
     await this.#driver?.close()
     await this.#broker?.close()
     if (this.#store) {
-      if (this.#incarnation !== '') this.#writeMark()
+      this.#incarnation.mark(this.#store, this.#driver?.view.clock ?? 0)
       await this.#store.close()
     }
     this.#lock.release()
@@ -268,9 +264,7 @@ export class Gateway {
       onFatal: (error) => this.#fail(error),
     })
     this.#drafts.load(this.#store)
-    this.#store.knowOwn(
-      ({ origin, descriptor }) => origin === this.#peerId && hex(descriptor.incarnation) === this.#incarnation,
-    )
+    this.#store.knowOwn((feed) => feed.origin === this.#peerId && this.#incarnation.isOf(feed))
   }
 
   async #trimSeries(): Promise<void> {
@@ -288,33 +282,15 @@ export class Gateway {
     void this.close()
   }
 
-  #chooseIncarnation(): void {
-    const record = this.#store.getRecord(INCARNATION_RECORD)
-    const stored = { incarnation: record ? Buffer.from(record).toString() : null, lsn: this.#store.lastLsn() }
-    const mark = readMark(this.#options.dir)
-    const { incarnation, why } = chooseIncarnation(mark, stored)
-    if (why) this.#log.info('new-incarnation', { incarnation, why })
-    this.#incarnation = incarnation
-    this.#clockFloor = Math.max(mark?.hlc ?? 0, this.#ownNotBefore())
-  }
-
-  /** The mark first: a store that claims an incarnation its mark doesn't know would start another. */
-  async #storeIncarnation(): Promise<void> {
-    writeMark(this.#options.dir, { incarnation: this.#incarnation, lsn: this.#store.lastLsn(), hlc: this.#clockFloor })
-    const records: KeyValue[] = [{ key: INCARNATION_RECORD, value: utf8(this.#incarnation) }]
-    if (!this.#membership.chain) records.push(this.#drafts.add(this.#incarnation))
-    await this.#store.append({ batches: [], records })
-  }
-
-  #writeMark(): void {
-    const hlc = Math.max(this.#driver?.view.clock ?? 0, this.#clockFloor)
-    writeMark(this.#options.dir, { incarnation: this.#incarnation, lsn: this.#store.lastLsn(), hlc })
+  async #keepIncarnation(): Promise<void> {
+    await this.#incarnation.keep(this.#store, this.#enrolment.chain ? [] : [this.#drafts.add(this.#incarnation.id)])
   }
 
   /** Our batches must be stamped after our admission. */
   #ownNotBefore(): number {
-    if (!this.#membership.chain) return 0
-    const admitted = this.#authority.admit(this.#membership.chain)
+    const { chain } = this.#enrolment
+    const admitted = chain && this.#authority.admit(chain)
+    if (chain === null) return 0
     if (admitted && equal(admitted.capability.subject, this.#identity.keys.publicKey))
       return admitted.capability.notBefore
     throw new MarramError(
@@ -323,75 +299,46 @@ export class Gateway {
     )
   }
 
-  #admitKnownMembers(): void {
-    const space = { collection: MESH_COLLECTION, partition: '' }
-    for (const { document } of entriesOf(this.#store, space, 'member/')) this.#learn(fieldsOf(document)['chain'])
-    for (const self of this.#store.spaces()) {
-      if (self.collection !== SELF_COLLECTION) continue
-      for (const { key, document } of entriesOf(this.#store, self, FORK_PREFIX)) this.#learnOf(key, document)
-    }
-    this.#store.subscribe((change) => {
-      if (change.collection === SELF_COLLECTION) return this.#learnOf(change.key, change.document)
-      if (change.collection !== MESH_COLLECTION) return this.#door?.publishChange(change)
-      const isNew = this.#learn(fieldsOf(change.document)['chain'])
-      // Of whom a removal speaks, and whether an administrator may say so, can change with every member.
-      if (isNew || isRemoval(change.key)) this.#learnRemovals()
-      if (isNew) this.#driver.authorityChanged()
-    })
-  }
-
-  /** Who is being removed, or was, as the members' collection says now. */
-  #learnRemovals(): void {
-    if (!this.#removals) return
-    const closings = this.#removals.closings()
-    this.#authority.setRemovals({ closings, removals: this.#removals.removals() })
-    for (const closing of closings) {
-      if (!this.#authority.isClosed(closing.origin)) continue
-      if (closing.origin === this.#peerId) this.#removed(closing)
-      else this.#mesh?.closePeer(closing.origin, 'it was removed from the mesh')
-    }
-    this.#driver?.authorityChanged()
-  }
-
-  /** Proof for a member that was removed; null for all others. */
-  #farewellTo(peerId: string): readonly Uint8Array[] | null {
-    if (!this.#authority.isClosed(peerId)) return null
-    return farewellTo(this.#store, (origin) => this.#authority.chainOf(origin), peerId) ?? []
-  }
-
-  /** This gateway belongs to the mesh no more: it links with nobody and goes on serving its own devices. */
-  #removed({ reason, by }: Closing): void {
-    if (this.#removal !== null) return
-    this.#removal = `removed: this gateway was ${reason === 'retire' ? 'retired' : 'revoked'} by ${by}, so it shares nothing any more; it keeps what its devices say; to let it in again, join with a new invite in a new directory`
-    this.#log.error('removed', { reason, by })
-    this.#door?.publishEvent('alert', { alert: 'removed', reason, by })
-    const evidence = farewellTo(this.#store, (origin) => this.#authority.chainOf(origin), this.#peerId)
-    if (evidence !== null) this.#keepFarewell(evidence)
-    this.#mesh?.closeAll()
-  }
-
-  #heardFarewell(evidence: readonly Uint8Array[]): void {
+  /** Who belongs, as documents say it; what they say as soon as they change. */
+  #makeMembership(): void {
     const { meshId } = this.#identity.mesh
-    const verify = this.#verifier.verify.bind(this.#verifier)
-    const closing = readFarewell(meshId, this.#peerId, evidence, this.#authority, verify)
-    if (closing === null || this.#removal !== null) return
-    this.#keepFarewell(evidence)
-    this.#removed(closing)
-  }
-
-  /** Also after a restart, when nobody says so again. */
-  #keepFarewell(evidence: readonly Uint8Array[]): void {
-    const records = [{ key: REMOVED_RECORD, value: encodeDeterministic(evidence) }]
-    this.#store
-      .append({ batches: [], records })
-      .catch((error: unknown) => this.#log.warn('farewell-not-kept', { message: sentenceOf(error) }))
-  }
-
-  #readFarewell(): void {
-    const record = this.#store.getRecord(REMOVED_RECORD)
-    const kept = record && decodeDeterministic(record)
-    const isList = kept?.ok && Array.isArray(kept.value) && kept.value.every((item) => item instanceof Uint8Array)
-    if (isList) this.#heardFarewell(kept.value as Uint8Array[])
+    this.#departure = new Departure({
+      store: this.#store,
+      authority: this.#authority,
+      meshId,
+      peerId: this.#peerId,
+      verify: (...signed) => this.#verifier.verify(...signed),
+      log: this.#log,
+      onRemoved: ({ reason, by }) => {
+        this.#door?.publishEvent('alert', { alert: 'removed', reason, by })
+        this.#mesh?.closeAll()
+      },
+    })
+    this.#removals = new Removals({
+      store: this.#store,
+      writer: this.#writer,
+      peerId: this.#peerId,
+      members: () => new Set([...this.#authority.members.all()].map(({ subject }) => peerIdOf(subject))),
+      isRemoved: (origin) => this.#authority.isRemoved(origin),
+      isAdministrator: (origin) => this.#authority.isAdministrator(origin),
+      isClosed: (origin) => this.#authority.isClosed(origin),
+      isSealed: (feed) => this.#authority.sealOf(feed) < Number.POSITIVE_INFINITY,
+      warrant: (origin) => this.#rootSigner()?.sign(warrantBytes(meshId, origin)) ?? null,
+    })
+    this.#knowledge = new Knowledge(this.#store, this.#authority, this.#removals, {
+      authorityChanged: () => this.#driver?.authorityChanged(),
+      closed: (closing) => {
+        if (closing.origin === this.#peerId) this.#departure.leave(closing)
+        else this.#mesh?.closePeer(closing.origin, 'it was removed from the mesh')
+      },
+      forked: (proof) => this.#clones.proven(proof),
+    })
+    this.#knowledge.load()
+    this.#departure.load()
+    this.#store.subscribe((change) => {
+      this.#knowledge.learn(change)
+      if (!isSystemName(change.collection)) this.#door?.publishChange(change)
+    })
   }
 
   async #remove(origin: string, { reason, since, now }: RemovalOptions): Promise<void> {
@@ -414,28 +361,6 @@ export class Gateway {
     return secretKey && createSigner(secretKey)
   }
 
-  /** What a member has found: two branches of a feed. */
-  #learnOf(key: string, document: Document): void {
-    if (!key.startsWith(FORK_PREFIX)) return
-    const { proof } = fieldsOf(document)
-    const found = proof instanceof Uint8Array ? this.#authority.learnFork(proof.slice()) : null
-    if (found === null) return
-    const { feed, seq } = found
-    const { collection } = feed.descriptor
-    this.#log.error('clone-or-fork', { origin: feed.origin, collection, seq })
-    this.#door?.publishEvent('alert', { alert: 'clone-or-fork', peerId: feed.origin, collection })
-    this.#forks.set(
-      feed.key,
-      `clone-or-fork: two gateways wrote as ${feed.origin} in "${collection}" (batch ${seq}); what all had confirmed stays, each writes the rest again; look for a copied card or a store put back from a copy`,
-    )
-    this.#driver?.authorityChanged()
-  }
-
-  #learn(chain: Value | undefined): boolean {
-    const isChain = Array.isArray(chain) && chain.every((link) => link instanceof Uint8Array)
-    return isChain && this.#authority.learn((chain as Uint8Array[]).map((link) => link.slice()))
-  }
-
   #startDriver(): void {
     const { keys, mesh } = this.#identity
     const signer = createSigner(keys.secretKey)
@@ -445,8 +370,8 @@ export class Gateway {
         meshId: mesh.meshId,
         peerId: this.#peerId,
         publicKey: keys.publicKey,
-        incarnation: fromHex(this.#incarnation) as Uint8Array,
-        clockFloor: this.#clockFloor,
+        incarnation: this.#incarnation.bytes,
+        clockFloor: this.#incarnation.clockFloor,
         name: this.#name,
         version: VERSION,
         batchDelayMs: batch.maxDelayMs,
@@ -465,9 +390,9 @@ export class Gateway {
       keys,
       peerId: this.#peerId,
       meshId: mesh.meshId,
-      chain: () => this.#membership.chain ?? [],
+      chain: () => this.#enrolment.chain ?? [],
       admit: (chain) => this.#admitLinked(chain),
-      farewell: (peerId) => this.#farewellTo(peerId),
+      farewell: (peerId) => this.#departure.evidenceFor(peerId),
       bootstrap: this.#bootstrap(),
       linksMax: this.#profile.mesh.links.max,
       handler: this.#driver,
@@ -494,7 +419,7 @@ export class Gateway {
       meshId: mesh.meshId,
       meshName: mesh.name,
       rootPublicKey: mesh.rootPublicKey,
-      chain: () => this.#membership.chain ?? [],
+      chain: () => this.#enrolment.chain ?? [],
       isAdministrator: () => this.#authority.isAdministrator(this.#peerId),
       publicKey: keys.publicKey,
       sign: (message) => signer.sign(message),
@@ -503,19 +428,6 @@ export class Gateway {
       hlc: () => this.#driver.view.clock,
       addresses: () => reachableAddresses(this.#listeners),
     })
-    this.#removals = new Removals({
-      store: this.#store,
-      writer: this.#writer,
-      peerId: this.#peerId,
-      members: () => new Set([...this.#authority.members.all()].map(({ subject }) => peerIdOf(subject))),
-      isRemoved: (origin) => this.#authority.isRemoved(origin),
-      isAdministrator: (origin) => this.#authority.isAdministrator(origin),
-      isClosed: (origin) => this.#authority.isClosed(origin),
-      isSealed: (feed) => this.#authority.sealOf(feed) < Number.POSITIVE_INFINITY,
-      warrant: (origin) => this.#rootSigner()?.sign(warrantBytes(mesh.meshId, origin)) ?? null,
-    })
-    this.#learnRemovals()
-    this.#readFarewell()
     this.#operations = new OperationService(
       {
         store: this.#store,
@@ -588,23 +500,6 @@ export class Gateway {
     })
   }
 
-  /** Asks to be admitted until the mesh has said yes or no; devices are served meanwhile. */
-  async #enrol(): Promise<void> {
-    const invite = this.#membership.invite === null ? null : decodeInvite(this.#membership.invite)
-    if (!invite?.ok || this.#membership.refusal !== null) return
-    const outcome = await enrol({ invite: invite.value, keys: this.#identity.keys, name: this.#name })
-    if (this.#closing) return
-    if (outcome.type === 'admitted') return this.#admitted(outcome.chain, outcome.addresses)
-    if (outcome.type === 'refused') {
-      this.#membership = { ...this.#membership, refusal: outcome.reason }
-      saveMembership(this.#options.dir, this.#membership)
-      this.#log.error('enrolment-refused', { reason: outcome.reason })
-      return
-    }
-    this.#log.warn('enrolment-retry', { reason: outcome.reason, retryMs: ENROL_RETRY_MS })
-    this.#timers.push(setTimeout(() => void this.#enrol(), ENROL_RETRY_MS).unref())
-  }
-
   /**
    * From now on we write as a member: in a new incarnation, stamped after our admission. What was written before is
    * written again, so that the others get it; nobody would take the drafts themselves.
@@ -613,7 +508,7 @@ export class Gateway {
     this.#isChanging = this.#becomeMember(chain, addresses)
     await this.#isChanging
     this.#isChanging = null
-    this.#log.info('enrolled', { peerId: this.#peerId, mesh: this.#membership.name })
+    this.#log.info('enrolled', { peerId: this.#peerId, mesh: this.#identity.mesh.name })
     this.#mesh.start()
     await this.#drafts.writeAgain(this.#store, this.#writer)
   }
@@ -621,11 +516,10 @@ export class Gateway {
   async #becomeMember(chain: readonly Uint8Array[], addresses: readonly string[]): Promise<void> {
     this.#mesh.closeAll()
     await this.#driver.close()
-    this.#membership = { ...this.#membership, chain, addresses, invite: null }
-    this.#incarnation = newIncarnation()
-    this.#clockFloor = Math.max(this.#driver.view.clock, this.#ownNotBefore())
-    await this.#storeIncarnation()
-    saveMembership(this.#options.dir, this.#membership)
+    this.#enrolment.accept(chain, addresses)
+    this.#incarnation.renew(Math.max(this.#driver.view.clock, this.#ownNotBefore()))
+    await this.#keepIncarnation()
+    this.#enrolment.save()
     this.#startDriver()
   }
 
@@ -641,13 +535,13 @@ export class Gateway {
     this.#parsed = parsed
     this.#profile = resolveProfile(parsed.profile)
     this.#door.reload(this.#profile)
-    if (this.#membership.chain && this.#removal === null) this.#mesh.setBootstrap(this.#bootstrap())
+    if (this.#belongs) this.#mesh.setBootstrap(this.#bootstrap())
     this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
     return plan.restart
   }
 
   #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
-    if (name === 'farewell') return this.#heardFarewell(fields['evidence'] as readonly Uint8Array[])
+    if (name === 'farewell') return this.#departure.heard(fields['evidence'] as readonly Uint8Array[])
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'incarnation-lost') this.#loseIncarnation(String(fields['why']))
     if (name === 'peer-up' || name === 'peer-down') this.#door?.publishEvent(name, fields)
@@ -655,15 +549,10 @@ export class Gateway {
 
   /**
    * Somebody else has written as this gateway, or it as somebody else: it goes on under a new incarnation, and what was
-   * voided of its writes is written again. Not more often than once an hour: a thief of the key could go on for ever.
+   * voided of its writes is written again.
    */
   #loseIncarnation(why: string): void {
-    this.#log.error('clone-or-fork', { why, incarnation: this.#incarnation })
-    this.#forks.set(
-      this.#incarnation,
-      `clone-or-fork: ${why}, so it went on under a new incarnation; look for a copied card or a store put back from a copy`,
-    )
-    this.#door?.publishEvent('alert', { alert: 'clone-or-fork', why })
+    this.#clones.lost(this.#incarnation.id, why)
     const renew = (): void => {
       this.#isChanging = Promise.resolve()
         .then(() => this.#renewIncarnation(why))
@@ -671,22 +560,21 @@ export class Gateway {
           this.#isChanging = null
         })
     }
-    const waitMs = this.#renewedAt + RENEW_MS - performance.now()
-    if (waitMs <= 0) renew()
+    const waitMs = this.#incarnation.waitMs(performance.now())
+    if (waitMs === 0) renew()
     else this.#timers.push(setTimeout(renew, waitMs))
   }
 
   async #renewIncarnation(why: string): Promise<void> {
     if (this.#closing) return
-    this.#renewedAt = performance.now()
+    this.#incarnation.renewedAt(performance.now())
     this.#mesh.closeAll()
     await this.#driver.close()
-    this.#incarnation = newIncarnation()
-    this.#clockFloor = Math.max(this.#driver.view.clock, this.#clockFloor)
-    await this.#storeIncarnation()
+    this.#incarnation.renew(this.#driver.view.clock)
+    await this.#keepIncarnation()
     this.#startDriver()
-    if (this.#removal === null) this.#mesh.start()
-    this.#log.warn('new-incarnation', { incarnation: this.#incarnation, why })
+    if (!this.#departure.isRemoved) this.#mesh.start()
+    this.#log.warn('new-incarnation', { incarnation: this.#incarnation.id, why })
   }
 
   #observe(): Observed {
@@ -703,8 +591,8 @@ export class Gateway {
       mesh: this.#identity.mesh.name,
       name: this.#name,
       version: VERSION,
-      isEnrolled: this.#membership.chain !== null && this.#removal === null,
-      enrolment: this.#membership.refusal,
+      isEnrolled: this.#belongs,
+      enrolment: this.#enrolment.membership.refusal,
       startedAt: this.#startedAt,
       wallMs: this.#clock.wallMs(),
       profile: { id: this.#profile.id, revision: this.#profile.revision },
@@ -725,24 +613,14 @@ export class Gateway {
   }
 
   #warnings(): string[] {
-    const warnings = [
-      ...this.#parsed.warnings,
-      ...this.#forks.values(),
-      ...kindWarnings(
-        this.#profile,
-        [...this.#store.heads()].map(({ feed }) => feed),
-      ),
-    ]
-    if (this.#removal !== null) warnings.push(this.#removal)
-    if (this.#membership.refusal)
-      warnings.push(
-        `enrolment-refused: the mesh refused this gateway's invite (${this.#membership.refusal}); ask for a new one and join in a new directory`,
-      )
-    else if (!this.#membership.chain)
-      warnings.push(
-        'not-enrolled: this gateway has not reached its mesh yet; it keeps what its devices say and goes on trying',
-      )
-    return warnings
+    const feeds = [...this.#store.heads()].map(({ feed }) => feed)
+    const standing = [this.#departure.warning, this.#enrolment.warning].filter((warning) => warning !== null)
+    return [...this.#parsed.warnings, ...this.#clones.warnings, ...kindWarnings(this.#profile, feeds), ...standing]
+  }
+
+  /** The mesh has let this gateway in and not out again. */
+  get #belongs(): boolean {
+    return this.#enrolment.chain !== null && !this.#departure.isRemoved
   }
 
   get #name(): string {
@@ -752,7 +630,7 @@ export class Gateway {
   /** What the profile lists, and where it lists nothing, where we were admitted. */
   #bootstrap(): readonly string[] {
     const listed = this.#profile.mesh.bootstrap.map(formatAddress)
-    return listed.length > 0 ? listed : this.#membership.addresses
+    return listed.length > 0 ? listed : this.#enrolment.membership.addresses
   }
 
   get #usersPath(): string {

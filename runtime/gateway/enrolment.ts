@@ -1,0 +1,78 @@
+import { saveMembership, type Identity, type MeshMembership } from '../identity/identity.ts'
+import { enrol } from '../mesh/enrolling.ts'
+import type { Log } from '../ports/log.ts'
+import { decodeInvite } from '../wire/invite.ts'
+
+const RETRY_MS = 5_000
+
+export interface EnrolmentSurroundings {
+  readonly dir: string
+  readonly identity: Identity
+  readonly name: () => string
+  readonly log: Log
+  readonly onAdmitted: (chain: readonly Uint8Array[], addresses: readonly string[]) => void
+}
+
+/** Whether the mesh has let this gateway in, and the asking until it has said yes or no. */
+export class Enrolment {
+  readonly #with: EnrolmentSurroundings
+  #membership: MeshMembership
+  #retry: NodeJS.Timeout | null = null
+  #isStopped = false
+
+  constructor(surroundings: EnrolmentSurroundings) {
+    this.#with = surroundings
+    this.#membership = surroundings.identity.mesh
+  }
+
+  get membership(): MeshMembership {
+    return this.#membership
+  }
+
+  /** Proves this gateway, leaf first; null before it was admitted. */
+  get chain(): readonly Uint8Array[] | null {
+    return this.#membership.chain
+  }
+
+  get warning(): string | null {
+    const { chain, refusal } = this.#membership
+    if (refusal !== null)
+      return `enrolment-refused: the mesh refused this gateway's invite (${refusal}); ask for a new one and join in a new directory`
+    if (chain === null)
+      return 'not-enrolled: this gateway has not reached its mesh yet; it keeps what its devices say and goes on trying'
+    return null
+  }
+
+  /** Devices are served meanwhile. */
+  async ask(): Promise<void> {
+    const { identity, name, log } = this.#with
+    const invite = this.#membership.invite === null ? null : decodeInvite(this.#membership.invite)
+    if (!invite?.ok || this.#membership.refusal !== null) return
+    const outcome = await enrol({ invite: invite.value, keys: identity.keys, name: name() })
+    if (this.#isStopped) return
+    if (outcome.type === 'admitted') return this.#with.onAdmitted(outcome.chain, outcome.addresses)
+    if (outcome.type === 'refused') return this.#refused(outcome.reason)
+    log.warn('enrolment-retry', { reason: outcome.reason, retryMs: RETRY_MS })
+    this.#retry = setTimeout(() => void this.ask(), RETRY_MS).unref()
+  }
+
+  /** From now on; `save` keeps it. */
+  accept(chain: readonly Uint8Array[], addresses: readonly string[]): void {
+    this.#membership = { ...this.#membership, chain, addresses, invite: null }
+  }
+
+  save(): void {
+    saveMembership(this.#with.dir, this.#membership)
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    if (this.#retry) clearTimeout(this.#retry)
+  }
+
+  #refused(reason: string): void {
+    this.#membership = { ...this.#membership, refusal: reason }
+    this.save()
+    this.#with.log.error('enrolment-refused', { reason })
+  }
+}

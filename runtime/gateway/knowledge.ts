@@ -1,0 +1,77 @@
+import type { Closing } from '../access/removals.ts'
+import type { MeshAuthority } from '../driver/authority.ts'
+import type { Document } from '../model/document.ts'
+import { fieldsOf } from '../model/fields.ts'
+import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
+import type { Value } from '../model/value.ts'
+import { entriesOf } from '../operations/reading.ts'
+import { isRemoval, type Removals } from '../operations/removals.ts'
+import type { Change, Store } from '../ports/store.ts'
+import { FORK_PREFIX } from '../sync/forks.ts'
+import type { ForkProof } from '../wire/proof.ts'
+
+export interface KnowledgeHandler {
+  /** What members may do, or from where on their feeds are void, is no longer what it was. */
+  authorityChanged(): void
+  /** A member is closed out of the mesh; told again with every change. */
+  closed(closing: Closing): void
+  /** Two branches of one feed are proven. */
+  forked(proof: ForkProof): void
+}
+
+/** Teaches the authority what members have written of members: who belongs, who is removed, whose feeds are forked. */
+export class Knowledge {
+  readonly #store: Store
+  readonly #authority: MeshAuthority
+  readonly #removals: Removals
+  readonly #handler: KnowledgeHandler
+
+  constructor(store: Store, authority: MeshAuthority, removals: Removals, handler: KnowledgeHandler) {
+    this.#store = store
+    this.#authority = authority
+    this.#removals = removals
+    this.#handler = handler
+  }
+
+  /** All that the store holds. */
+  load(): void {
+    const members = { collection: MESH_COLLECTION, partition: '' }
+    for (const { document } of entriesOf(this.#store, members, 'member/')) this.#learnMember(document)
+    for (const space of this.#store.spaces()) {
+      if (space.collection !== SELF_COLLECTION) continue
+      for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX)) this.#learnFork(key, document)
+    }
+    this.#learnRemovals()
+  }
+
+  /** What has just changed in the store. */
+  learn({ collection, key, document }: Change): void {
+    if (collection === SELF_COLLECTION) this.#learnFork(key, document)
+    if (collection !== MESH_COLLECTION) return
+    const isNew = this.#learnMember(document)
+    // Of whom a removal speaks, and whether an administrator may say so, can change with every member.
+    if (isNew || isRemoval(key)) this.#learnRemovals()
+  }
+
+  #learnMember(document: Document): boolean {
+    const chain: Value | undefined = fieldsOf(document)['chain']
+    const isChain = Array.isArray(chain) && chain.every((link) => link instanceof Uint8Array)
+    return isChain && this.#authority.learn((chain as Uint8Array[]).map((link) => link.slice()))
+  }
+
+  #learnRemovals(): void {
+    const closings = this.#removals.closings()
+    this.#authority.setRemovals({ closings, removals: this.#removals.removals() })
+    for (const closing of closings) if (this.#authority.isClosed(closing.origin)) this.#handler.closed(closing)
+    this.#handler.authorityChanged()
+  }
+
+  #learnFork(key: string, document: Document): void {
+    if (!key.startsWith(FORK_PREFIX)) return
+    const { proof } = fieldsOf(document)
+    const found = proof instanceof Uint8Array ? this.#authority.learnFork(proof.slice()) : null
+    if (found === null) return
+    this.#handler.forked(found)
+    this.#handler.authorityChanged()
+  }
+}
