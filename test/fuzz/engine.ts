@@ -5,6 +5,7 @@ import { fakeKey, fakeSignature, SimulatedGateway, type World } from '../simulat
 import { Schedule } from '../simulation/schedule.ts'
 import { Hostile } from './hostile.ts'
 import { heapBytes } from './heap.ts'
+import { stopwatch } from './stopwatch.ts'
 
 /** One session: a gateway with an honest neighbour and a hostile one, which says what it likes. */
 export interface Session {
@@ -110,9 +111,9 @@ export class FuzzWorld implements World {
     if (this.#mode === 'anything' && this.random() < 0.2) this.#writeSome()
     const frame = this.#mode === 'anything' ? this.#hostile.frame() : this.#hostile.wellFormed()
     const closesBefore = this.closes
-    const startedAt = performance.now()
+    const elapsedMs = stopwatch()
     this.#subject.frame(LINK_AT.hostile, frame)
-    const ms = performance.now() - startedAt
+    const ms = elapsedMs()
     if (this.closes === closesBefore) this.accepted += 1
     else this.refused += 1
     const isLater = this.random() < 0.05

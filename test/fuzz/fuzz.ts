@@ -3,6 +3,7 @@ import { seededRandom, type Random } from '../../runtime/base/random.ts'
 import { EngineFuzz, tableGrowth } from './engine.ts'
 import { HeapWatch } from './heap.ts'
 import { mutated } from './mutate.ts'
+import { stopwatch } from './stopwatch.ts'
 import type { Target } from './target.ts'
 
 /** What became of one target. */
@@ -106,7 +107,7 @@ class Run {
 
   async #try(target: Target, input: Uint8Array): Promise<void> {
     const figures = this.#count(target.name)
-    const startedAt = performance.now()
+    const elapsedMs = stopwatch()
     try {
       if (await target.run(input)) figures.accepted += 1
       else figures.refused += 1
@@ -114,7 +115,7 @@ class Run {
       const small = await shrunk(target, input)
       return this.#fail(target.name, (await faultOf(target, small)) ?? 'it threw once', hex(small))
     }
-    const ms = await this.#least(performance.now() - startedAt, async () => {
+    const ms = await this.#least(elapsedMs(), async () => {
       await target.run(input)
     })
     figures.maxMs = Math.max(figures.maxMs, ms)
@@ -146,9 +147,9 @@ class Run {
   async #least(first: number, act: () => Promise<void>): Promise<number> {
     let least = first
     for (let i = 0; i < MEASURED_AGAIN && least > this.#options.msMax; i++) {
-      const startedAt = performance.now()
+      const elapsedMs = stopwatch()
       await act()
-      least = Math.min(least, performance.now() - startedAt)
+      least = Math.min(least, elapsedMs())
     }
     return least
   }
