@@ -63,6 +63,8 @@ export class LinkState {
   readonly peerHeads: Map<FeedState, number> = new Map<FeedState, number>()
   /** Of a series, the first sequence that the neighbour's retention has left it. */
   readonly peerLows: Map<FeedState, number> = new Map<FeedState, number>()
+  /** What the neighbour lacks although its cursor has passed it, as it said last. */
+  lackedThere: ReadonlySet<FeedState> = new Set<FeedState>()
   /** Feeds that may have something to tell or send. */
   readonly pending: Set<FeedState> = new Set<FeedState>()
   sentBytes = 0

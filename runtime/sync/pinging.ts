@@ -33,13 +33,13 @@ export function pingIfDue<Token>(core: Core<Token>, link: LinkState): void {
 
 /**
  * What the neighbour was told or sent and hasn't confirmed from one ping to the next may be lost, or its confirmation: it is told
- * again, more and more seldom as long as that brings nothing.
+ * again, more and more seldom as long as that brings nothing. What it says itself to lack it knows already.
  */
 function tellUnconfirmed<Token>(core: Core<Token>, link: LinkState): void {
   const unconfirmed = new Set<FeedState>()
   for (const state of core.feeds.values()) {
     const isTold = (link.told.get(state) ?? 0) >= state.head.seq && state.head.seq > 0
-    if (isTold && link.holding.held(state) < state.head.seq && !link.holding.isException(state)) unconfirmed.add(state)
+    if (isTold && link.holding.held(state) < state.head.seq && !link.lackedThere.has(state)) unconfirmed.add(state)
     if (unconfirmed.size >= UNCONFIRMED_MAX) break
   }
   const still = [...unconfirmed].filter((state) => link.unconfirmed.has(state))

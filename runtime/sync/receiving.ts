@@ -194,10 +194,8 @@ function receiveAck<Token>(core: Core<Token>, link: LinkState, message: Of<'ack'
     link.notePeerHead(state, Math.min(seq, state.head.seq))
     noteHeld(core, link, state, seq)
   }
-  for (const alias of message.lacking ?? []) {
-    const state = link.feedsByOurAlias[alias]
-    if (state) link.holding.noteLacking(state)
-  }
+  link.lackedThere = new Set((message.lacking ?? []).flatMap((alias) => link.feedsByOurAlias[alias] ?? []))
+  for (const state of link.lackedThere) link.holding.noteLacking(state)
   noteHeldAll(core, link, message.lsn)
 }
 

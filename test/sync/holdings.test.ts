@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Message } from '../../runtime/wire/message.ts'
+import { Played } from './played.ts'
+
+const MINUTE_MS = 60_000
+const CREDIT = 1_048_576
+
+/** Our feed of two batches; the neighbour says that its cursor has passed it although it lacks some. */
+function withLackingNeighbour(): { readonly played: Played; readonly alias: number } {
+  const played = new Played()
+  for (const value of [1, 2]) {
+    played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: value } })
+    played.pass(1_000)
+  }
+  const alias = played.aliasOf('climate')
+  played.say({ type: 'ack', lsn: 0, credit: CREDIT, entries: [[alias, 1]] })
+  sayLacking(played, alias)
+  played.pass(1_000)
+  assert.equal(held(played), 1)
+  return { played, alias }
+}
+
+function sayLacking(played: Played, alias: number): void {
+  const lsn = played.gateway.engine?.view.lsn ?? 0
+  played.say({ type: 'ack', lsn, credit: CREDIT, entries: [], lacking: [alias] })
+}
+
+function held(played: Played): number | undefined {
+  return played.gateway.engine?.heldBy(played.ownFeed('climate').key)[0]
+}
+
+function timesTold(said: readonly Message[], alias: number): number {
+  const told = said.flatMap((message) => (message.type === 'have' ? message.entries : []))
+  return told.filter(([of]) => of === alias).length
+}
+
+test('a feed that a neighbour lacked and names no more is told again, for its confirmation may be lost', () => {
+  const { played, alias } = withLackingNeighbour()
+  const lsn = played.gateway.engine?.view.lsn ?? 0
+  played.say({ type: 'ack', lsn, credit: CREDIT, entries: [] })
+  const said = played.pass(2 * MINUTE_MS)
+  assert.ok(timesTold(said, alias) > 0, 'it was never told again')
+  played.say({ type: 'ack', lsn, credit: CREDIT, entries: [[alias, 2]] })
+  assert.equal(held(played), 2)
+})
+
+test('a feed that a neighbour goes on naming as lacking is not told again and again', () => {
+  const { played, alias } = withLackingNeighbour()
+  const said = played.pass(2 * MINUTE_MS)
+  assert.equal(timesTold(said, alias), 0)
+})

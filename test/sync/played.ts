@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { seededRandom, type Random } from '../../runtime/base/random.ts'
+import { peerIdOf } from '../../runtime/crypto/identity.ts'
+import type { Writer } from '../../runtime/access/seals.ts'
+import type { Feed } from '../../runtime/model/batch.ts'
+import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
+import { decodeMessages, encodeMessages, type Message } from '../../runtime/wire/message.ts'
+import { hlcFromMs } from '../../runtime/model/stamp.ts'
+import { fakeKey, fakeSignature, SimulatedGateway, type World } from '../simulation/gateway.ts'
+import { Schedule } from '../simulation/schedule.ts'
+
+export const START_MS: number = Date.UTC(2026, 0, 1)
+const LINK = 1
+const OURS = 0
+const NEIGHBOUR = 1
+
+/** One gateway with the real engine, and one neighbour whose part the test plays, message by message. */
+export class Played implements World {
+  readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
+  readonly random: Random = seededRandom(1)
+  readonly schedule: Schedule = new Schedule()
+  readonly trashBytesMax: number = 1_000_000
+  readonly keys: readonly Uint8Array[] = [OURS, NEIGHBOUR].map((index) => fakeKey(1, index))
+  readonly gateway: SimulatedGateway
+  /** What the gateway has said on the link and the test hasn't looked at yet. */
+  #said: Message[] = []
+  readonly #aliases = new Map<string, number>()
+
+  constructor() {
+    this.gateway = new SimulatedGateway(this, OURS, this.keys[OURS] as Uint8Array, START_MS, 2)
+    this.gateway.start()
+    this.gateway.linkUp(LINK, NEIGHBOUR)
+    this.say({
+      type: 'hello',
+      versions: [1, 1],
+      features: ['heard'],
+      instance: new Uint8Array(8).fill(1),
+      lsn: 0,
+      cursor: null,
+      interest: ['*'],
+      clock: { class: 2, hlc: hlcFromMs(START_MS) },
+      credit: 1_048_576,
+      name: 'played',
+      version: 'by hand',
+    })
+  }
+
+  say(...messages: readonly Message[]): void {
+    this.gateway.frame(LINK, encodeMessages(messages))
+  }
+
+  /** Lets so much time pass, in which the neighbour answers pings; what the gateway said meanwhile. */
+  pass(ms: number): readonly Message[] {
+    this.schedule.runUntil(this.schedule.now + ms)
+    const said = this.#said
+    this.#said = []
+    return said
+  }
+
+  /** The number that the gateway gave to its feed of a collection. */
+  aliasOf(collection: string): number {
+    const alias = this.#aliases.get(Buffer.from(encodeDescriptor(this.ownFeed(collection).descriptor)).toString('hex'))
+    assert.ok(alias !== undefined, `it never spoke of its feed of "${collection}"`)
+    return alias
+  }
+
+  ownFeed(collection: string): Feed {
+    return feedOf(this.meshId, {
+      publicKey: this.keys[OURS] as Uint8Array,
+      incarnation: this.gateway.incarnation,
+      collection,
+      partition: '',
+      kind: 0,
+      encrypted: false,
+    })
+  }
+
+  send(_from: number, _link: number, bytes: Uint8Array): void {
+    const messages = decodeMessages(bytes)
+    assert.ok(messages.ok)
+    for (const message of messages.value) {
+      this.#said.push(message)
+      if (message.type === 'feed') this.#aliases.set(Buffer.from(message.descriptor).toString('hex'), message.alias)
+      if (message.type !== 'ping' || message.isReply) continue
+      const { nonce } = message
+      this.schedule.after(1, () => {
+        this.say({ type: 'ping', nonce, isReply: true, digest: new Uint8Array(8), sentBytes: 0 })
+      })
+    }
+  }
+
+  peerIdOf(index: number): string {
+    return peerIdOf(this.keys[index] as Uint8Array)
+  }
+
+  closeLink(_from: number, _link: number, reason: string): void {
+    assert.fail(`the gateway closed the link: ${reason}`)
+  }
+
+  isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+    return Buffer.from(fakeSignature(publicKey, message)).equals(signature)
+  }
+
+  members(): readonly Writer[] {
+    return this.keys.map((key) => ({ origin: peerIdOf(key), since: 0 }))
+  }
+
+  acknowledged(): void {}
+  stopped(): void {}
+  event(): void {}
+  stored(): void {}
+  dropped(): void {}
+}
