@@ -12,7 +12,7 @@ import { encodeCheckpoint, isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import { stableBelow } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
-import { copyParts, isKilledBy, livesOf, OpsCopy, type OpLife, type Tombstone } from './liveness.ts'
+import { copyParts, isKilledBy, livesOf, mayKeepDead, OpsCopy, type OpLife, type Tombstone } from './liveness.ts'
 import { writeInternal } from './writing.ts'
 
 /**
@@ -59,6 +59,8 @@ export class Compaction {
   readonly tombstones: Map<string, Tombstone[]> = new Map<string, Tombstone[]>()
   tombstoneCount = 0
   examinedTombstones = 0
+  /** Among what is kept unexamined are tombstones. */
+  keepsTombstones = false
   /** Tombstones that something retained still needs. */
   readonly needed: Set<Tombstone> = new Set<Tombstone>()
 
@@ -124,9 +126,10 @@ function isDue<Token>(core: Core<Token>, state: FeedState): boolean {
   const { minBytes, intervalMs, tombstoneMs } = core.history
   const { history, head } = state
   const sinceLast = core.now.monotonicMs - history.compactedAt
-  if (head.seq === 0 || head.seq < history.compactedSeq || sinceLast < intervalMs) return false
+  if (head.seq === 0 || sinceLast < intervalMs) return false
   const bytes = core.surroundings.head(state.feed.key)?.bytes ?? 0
-  if (bytes >= Math.max(minBytes, 2 * history.keptBytes)) return true
+  if (head.seq >= history.compactedSeq && bytes >= Math.max(minBytes, 2 * history.keptBytes)) return true
+  // What deletes wait for comes from others: they are looked at whether or not anything was written here.
   return history.hasTombstones && sinceLast >= tombstoneMs
 }
 
@@ -160,9 +163,12 @@ function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch)
   // The checkpoint that is being made takes the place of every earlier one, and what was declared dead is not revived.
   if (isCheckpoint(header) || compaction.dead.has(header.seq)) return
   const ops = decodeBody(header, batch.body)
-  if (header.hlc >= compaction.settledBelow || header.minReader > 1) return keep(compaction, batch)
   // Its own author could read it when it was made: what is here now is damaged, and others hold it whole.
-  if (!ops.ok) return keep(compaction, batch)
+  if (!ops.ok || header.minReader > 1) return keep(compaction, batch)
+  if (header.hlc >= compaction.settledBelow) {
+    compaction.keepsTombstones ||= mayKeepDead(ops.value)
+    return keep(compaction, batch)
+  }
   const source: Source = { feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
   const place = feed.descriptor
   const lives = livesOf(ops.value, source, (key): Document | undefined => core.surroundings.document(place, key))
@@ -235,7 +241,7 @@ function finish<Token>(core: Core<Token>, compaction: Compaction): void {
   const { history } = state
   history.keptBytes = keptBytes
   history.compactedSeq = floor
-  history.hasTombstones = needed.size > 0
+  history.hasTombstones = compaction.keepsTombstones || compaction.examinedTombstones > 0
   core.keepHistory(state)
   const isJumped = core.feeds.in(placeOf(state.feed.descriptor)).some((other) => other.history.isJumped)
   const deps = depsOf(core, state)
@@ -251,6 +257,7 @@ function finish<Token>(core: Core<Token>, compaction: Compaction): void {
     dropsTombstones: needed.size < compaction.examinedTombstones,
   }
   if (!writeInternal(core, state, { body: encodeCheckpoint(checkpoint), flags: FLAG_CHECKPOINT })) return
+  history.hasTombstones = compaction.keepsTombstones || needed.size > 0
   const { collection, partition } = state.feed.descriptor
   core.emit('compacted', {
     collection,

@@ -17,7 +17,7 @@ export class FeedHistory {
   pending: SignedCheckpoint[] = []
   /** The head before the feed jumped by a base that isn't applied yet. */
   preJump = 0
-  /** Of an own feed: bytes that its last compaction left, up to where it had read, and whether it left tombstones. */
+  /** Of an own feed: bytes that its last compaction left, up to where it had read, and whether there are tombstones. */
   keptBytes = 0
   compactedSeq = 0
   hasTombstones = true

@@ -95,6 +95,12 @@ function lifeOfCell(
   return isOvertaken || isOlder ? DEAD : { isLive: true, tombstone: { key, cell: name, stamp: write, writtenAt } }
 }
 
+/** Whether something that was written before may count again when these operations go. */
+export function mayKeepDead({ shapes, values }: Ops): boolean {
+  const keeps = ({ kind }: Shape): boolean => kind === OP_DELETE || kind === OP_REMOVE || kind > OP_LINK
+  return values.includes(null) || shapes.some(keeps)
+}
+
 /** Operations to be told again under their first stamps, with just the parts that `counts` says. */
 export function copyParts(
   ops: Ops,

@@ -1,4 +1,3 @@
-import { OP_DELETE, OP_LINK, OP_REMOVE, type Shape } from '../model/batch.ts'
 import { deadUnder } from '../model/checkpoint.ts'
 import { placeOf } from '../model/names.ts'
 import { SequenceSet } from '../model/sequences.ts'
@@ -8,6 +7,7 @@ import { decodeBody } from '../wire/body.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { mayKeepDead } from './liveness.ts'
 import { isSettled } from './sealing.ts'
 
 /**
@@ -187,10 +187,7 @@ function tombstoneHlc<Token>(core: Core<Token>, state: FeedState, seq: number): 
   if (batch?.ok !== true || batch.value.header.seq !== seq || isCheckpoint(batch.value.header)) return null
   const { header, body } = batch.value
   const ops = decodeBody(header, body)
-  if (!ops.ok) return null
-  const kinds = ops.value.opShapes.map((shape) => (ops.value.shapes[shape] as Shape).kind)
-  const isTombstone = kinds.some((kind) => kind === OP_DELETE || kind === OP_REMOVE || kind > OP_LINK)
-  return isTombstone || ops.value.values.includes(null) ? header.hlc : null
+  return ops.ok && mayKeepDead(ops.value) ? header.hlc : null
 }
 
 /**

@@ -9,6 +9,7 @@ import { feedOf } from '../wire/descriptor.ts'
 import { draftOf, halves, WriteQueue, type Draft } from './author.ts'
 import type { Core, OwnBatch } from './core.ts'
 import { historiesOf } from './gating.ts'
+import { mayKeepDead } from './liveness.ts'
 import type { FeedState } from './feeds.ts'
 import { countsAs } from './mending.ts'
 import type { LocalWrite } from './types.ts'
@@ -136,6 +137,7 @@ function makeBatch<Token>(
   const read = encoded.ok && isOps ? decodeBody(encoded.value.header, encoded.value.body) : ok(null)
   if (!encoded.ok || !read.ok) return false
   const batch = encoded.value
+  if (read.value !== null && mayKeepDead(read.value)) state.history.hasTombstones = true
   state.verified = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   state.tip = state.verified
   state.committing()

@@ -22,11 +22,15 @@ export class Played implements World {
   readonly trashBytesMax: number = 1_000_000
   readonly keys: readonly Uint8Array[] = [OURS, NEIGHBOUR].map((index) => fakeKey(1, index))
   readonly gateway: SimulatedGateway
+  readonly #members: readonly Writer[]
   /** What the gateway has said on the link and the test hasn't looked at yet. */
   #said: Message[] = []
   readonly #aliases = new Map<string, number>()
 
-  constructor() {
+  /** `isNeighbourMember`: what the neighbour writes and confirms is waited for. */
+  constructor(isNeighbourMember: boolean = true) {
+    const members = isNeighbourMember ? this.keys : this.keys.slice(0, 1)
+    this.#members = members.map((key) => ({ origin: peerIdOf(key), since: 0 }))
     this.gateway = new SimulatedGateway(this, OURS, this.keys[OURS] as Uint8Array, START_MS, 2)
     this.gateway.start()
     this.gateway.linkUp(LINK, NEIGHBOUR)
@@ -102,7 +106,7 @@ export class Played implements World {
   }
 
   members(): readonly Writer[] {
-    return this.keys.map((key) => ({ origin: peerIdOf(key), since: 0 }))
+    return this.#members
   }
 
   acknowledged(): void {}
