@@ -43,6 +43,7 @@ class Side {
         publicKey: signer.publicKey,
         incarnation: new Uint8Array(8).fill(seed),
         clockFloor: 0,
+        notBeforeMs: 0,
         name: '',
         version: '',
         batchDelayMs: 0,

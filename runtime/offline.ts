@@ -65,7 +65,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           profile: { id: profile.id, revision: profile.revision },
           listeners: [],
           certificate: null,
-          clock: { class: 0, hlc: 0 },
+          clock: { class: 0, source: 'none', offsetMs: 0, hlc: 0 },
           waitingWrites: 0,
           broker: null,
           collections: documents.summaries(),

@@ -6,6 +6,7 @@ import type { Store } from '../ports/store.ts'
 import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
 import { Engine, type EngineView } from '../sync/engine.ts'
 import { Confirmations } from './confirmations.ts'
+import type { Told } from '../sync/timekeeping.ts'
 import type { Authority, EngineEvent, EngineOptions, Input, Output } from '../sync/types.ts'
 
 /** What a local write is answered through. */
@@ -62,6 +63,11 @@ export class Driver implements LinkHandler, Writer {
   start(links: Links): void {
     this.#links = links
     this.#planPump()
+  }
+
+  /** What time it is for this gateway, and how far that is to be believed. */
+  get time(): Told {
+    return this.#engine.time(this.#now())
   }
 
   get view(): EngineView {

@@ -5,11 +5,11 @@ import { codeOf, MarramError, sentenceOf } from '../base/errors.ts'
 import { createBroker } from '../broker/broker.ts'
 import { usersOf } from '../broker/users-file.ts'
 import { tlsIdentity, type TlsIdentity } from '../certificates/identity.ts'
+import { CHECK_MS, SystemClock, systemProbes } from '../clock/system.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { createSigner, createVerifier, type Signer } from '../crypto/signature.ts'
 import { createDeviceDoor, type DeviceDoor } from '../devices/door.ts'
 import { MeshAuthority } from '../driver/authority.ts'
-import { SystemClock } from '../driver/clock.ts'
 import { Driver } from '../driver/driver.ts'
 import { createControlServer } from '../http/server.ts'
 import { loadIdentity, loadRootKey, type Identity } from '../identity/identity.ts'
@@ -34,7 +34,7 @@ import { OperationService } from '../operations/service.ts'
 import { peersOf, statusOf, type Observed, type ObservedLink } from '../operations/status.ts'
 import type { Broker } from '../ports/broker.ts'
 import type { Log } from '../ports/log.ts'
-import type { Operations, RemovalOptions } from '../ports/operations.ts'
+import type { ClockStatus, Operations, RemovalOptions } from '../ports/operations.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
 import { formatAddress } from '../profile/address.ts'
 import { fillDefaults, type DeviceProfile } from '../profile/defaults.ts'
@@ -44,6 +44,7 @@ import type { ResolvedProfile } from '../profile/resolved.ts'
 import { collectionOf, resolveProfile } from '../profile/resolve.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import { openStore } from '../store/open.ts'
+import type { Told } from '../sync/timekeeping.ts'
 import type { EngineEvent } from '../sync/types.ts'
 import { BUILT_MS, VERSION } from '../version.ts'
 import { warrantBytes } from '../wire/warrant.ts'
@@ -72,6 +73,8 @@ export interface GatewayOptions {
   /** `PATH=VALUE`, each over one key of the profile for this run. */
   readonly set?: readonly string[]
   readonly log: Log
+  /** Instead of the system's. */
+  readonly clock?: SystemClock
 }
 
 /** How a gateway ended by itself: see the exit codes of `run`. */
@@ -84,6 +87,9 @@ const HEALTH_MS = 60_000
 const MARK_MS = 3_600_000
 const RETENTION_MS = 60_000
 const REMOVALS_MS = 2_000
+
+const NO_CLOCK =
+  'no-trusted-clock: neither the network, a clock with a battery nor a neighbour says what time it is, so stamps go on from the last time known; set up NTP, or MARRAM_TRUST_CLOCK=1 where something else keeps the clock right'
 
 const KEEP_ALL: Retention = { ageMs: null, bytes: null }
 
@@ -110,6 +116,11 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
+/** In a container the host keeps the clock right, and nothing in it says so. */
+function isClockTrusted(): boolean {
+  return process.env['MARRAM_TRUST_CLOCK'] === '1'
+}
+
 function choiceOf({ dir, profilePath, set }: GatewayOptions): { dir: string; path?: string; set?: readonly string[] } {
   return { dir, ...(profilePath !== undefined && { path: profilePath }), ...(set && { set }) }
 }
@@ -122,7 +133,7 @@ export class Gateway {
   readonly #identity: Identity
   readonly #lock: Lock
   readonly #peerId: string
-  readonly #clock = new SystemClock(BUILT_MS)
+  readonly #clock: SystemClock
   readonly #verifier = createVerifier()
   readonly #authority: MeshAuthority
   readonly #drafts: Drafts
@@ -165,6 +176,7 @@ export class Gateway {
   constructor(options: GatewayOptions, identity: Identity, parsed: ParsedProfile, lock: Lock) {
     this.#options = options
     this.#log = options.log
+    this.#clock = options.clock ?? new SystemClock({ buildMs: BUILT_MS, probes: systemProbes(isClockTrusted()) })
     this.#identity = identity
     this.#lock = lock
     this.#parsed = parsed
@@ -199,6 +211,7 @@ export class Gateway {
   }
 
   async start(): Promise<void> {
+    await this.#clock.check()
     await this.#openStore()
     this.#incarnation.choose(this.#store, this.#ownNotBefore())
     await this.#keepIncarnation()
@@ -212,6 +225,7 @@ export class Gateway {
     const certificate = this.#tls?.fingerprint
     this.#log.info('ready', { peerId: this.#peerId, listeners: this.#listeners, certificate, version: VERSION })
     for (const warning of this.#warnings()) this.#log.warn('warning', { message: warning })
+    this.#every(CHECK_MS, () => this.#clock.check())
     this.#every(HEALTH_MS, () => this.#door.publishHealth())
     this.#every(MARK_MS, () => this.#incarnation.mark(this.#store, this.#driver.view.clock))
     this.#every(RETENTION_MS, () => this.#trimSeries())
@@ -268,7 +282,8 @@ export class Gateway {
   }
 
   async #trimSeries(): Promise<void> {
-    const nowMs = this.#clock.trust() > 0 ? this.#clock.wallMs() : null
+    const { trust, wallMs } = this.#driver.time
+    const nowMs = trust > 0 ? wallMs : null
     const retentionOf = (name: string): Retention => collectionOf(this.#profile, name)?.retain ?? KEEP_ALL
     const batches = await trimSeries(this.#store, retentionOf, nowMs)
     if (batches > 0) this.#log.info('series-trimmed', { batches })
@@ -372,6 +387,7 @@ export class Gateway {
         publicKey: keys.publicKey,
         incarnation: this.#incarnation.bytes,
         clockFloor: this.#incarnation.clockFloor,
+        notBeforeMs: BUILT_MS,
         name: this.#name,
         version: VERSION,
         batchDelayMs: batch.maxDelayMs,
@@ -424,7 +440,7 @@ export class Gateway {
       publicKey: keys.publicKey,
       sign: (message) => signer.sign(message),
       root: () => this.#rootSigner(),
-      wallMs: () => this.#clock.wallMs(),
+      wallMs: () => this.#driver.time.wallMs,
       hlc: () => this.#driver.view.clock,
       addresses: () => reachableAddresses(this.#listeners),
     })
@@ -580,6 +596,7 @@ export class Gateway {
   #observe(): Observed {
     const figures = new Map(this.#mesh.figures().map((figure) => [figure.link, figure]))
     const view = this.#driver.view
+    const { time } = this.#driver
     const links: ObservedLink[] = view.links.flatMap((link) => {
       const figure = figures.get(link.link)
       return figure ? [{ ...link, ...figure }] : []
@@ -594,11 +611,16 @@ export class Gateway {
       isEnrolled: this.#belongs,
       enrolment: this.#enrolment.membership.refusal,
       startedAt: this.#startedAt,
-      wallMs: this.#clock.wallMs(),
+      wallMs: time.wallMs,
       profile: { id: this.#profile.id, revision: this.#profile.revision },
       listeners: this.#listeners,
       certificate: this.#tls?.fingerprint ?? null,
-      clock: { class: this.#clock.trust(), hlc: view.clock },
+      clock: {
+        class: time.trust,
+        source: this.#clockSource(time),
+        offsetMs: time.wallMs - this.#clock.wallMs(),
+        hlc: view.clock,
+      },
       waitingWrites: view.waitingWrites,
       broker: this.#broker?.status() ?? null,
       collections: this.#operations.summaries(),
@@ -614,13 +636,18 @@ export class Gateway {
 
   #warnings(): string[] {
     const feeds = [...this.#store.heads()].map(({ feed }) => feed)
-    const standing = [this.#departure.warning, this.#enrolment.warning].filter((warning) => warning !== null)
+    const clock = this.#driver.time.trust === 0 ? NO_CLOCK : null
+    const standing = [clock, this.#departure.warning, this.#enrolment.warning].filter((warning) => warning !== null)
     return [...this.#parsed.warnings, ...this.#clones.warnings, ...kindWarnings(this.#profile, feeds), ...standing]
   }
 
   /** The mesh has let this gateway in and not out again. */
   get #belongs(): boolean {
     return this.#enrolment.chain !== null && !this.#departure.isRemoved
+  }
+
+  #clockSource({ source }: Told): ClockStatus['source'] {
+    return source === 'system' ? (this.#clock.source ?? 'kept') : source
   }
 
   get #name(): string {

@@ -1,8 +1,7 @@
 import { peerIdOf } from '../crypto/identity.ts'
 import type { Capability } from '../model/capability.ts'
 import { msOfHlc } from '../model/stamp.ts'
-import type { LagView, PeerView, StatusView } from '../ports/operations.ts'
-import type { ClockClass } from '../ports/clock.ts'
+import type { ClockStatus, LagView, PeerView, StatusView } from '../ports/operations.ts'
 import type { BrokerStatus } from '../ports/broker.ts'
 import type { Documents, Log, StorageStatus } from '../ports/store.ts'
 import type { Summary } from './documents.ts'
@@ -24,7 +23,7 @@ export interface Observed {
   readonly profile: { readonly id: string; readonly revision: number }
   readonly listeners: readonly string[]
   readonly certificate: string | null
-  readonly clock: { readonly class: ClockClass; readonly hlc: number }
+  readonly clock: Omit<ClockStatus, 'aheadMs'> & { readonly hlc: number }
   readonly waitingWrites: number
   readonly broker: BrokerStatus | null
   readonly collections: ReadonlyMap<string, Summary>
@@ -89,11 +88,15 @@ export function statusOf(seen: Observed): StatusView {
       messageBytes: queuedBytes,
       unconfirmed: lagView(seen, seen.unconfirmed),
     },
-    clock: { class: seen.clock.class, aheadMs: Math.max(0, msOfHlc(seen.clock.hlc) - seen.wallMs) },
+    clock: clockOf(seen),
     storage,
     memory: { rss: process.memoryUsage.rss() },
     warnings: seen.warnings,
   }
+}
+
+function clockOf({ clock: { class: trust, source, offsetMs, hlc }, wallMs }: Observed): ClockStatus {
+  return { class: trust, source, offsetMs: Math.round(offsetMs), aheadMs: Math.max(0, msOfHlc(hlc) - wallMs) }
 }
 
 /** Linked neighbours first, then the members that are known and not linked, by name. */

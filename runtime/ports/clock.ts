@@ -1,4 +1,4 @@
-/** How far the system's clock may be believed: 2 synchronised, 1 agreed with neighbours, 0 not at all (protocol D14). */
+/** How far a clock may be believed: 2 synchronised, 1 agreed with neighbours, 0 not at all (protocol D14). */
 export type ClockClass = 0 | 1 | 2
 
 export interface Clock {
@@ -6,5 +6,6 @@ export interface Clock {
   wallMs(): number
   /** Milliseconds that never go back; the zero is arbitrary. */
   monotonicMs(): number
+  /** Whether something vouches for `wallMs`: class 2, or 0. */
   trust(): ClockClass
 }

@@ -208,10 +208,21 @@ export interface StatusView {
     readonly messageBytes: number
     readonly unconfirmed: LagView
   }
-  readonly clock: { readonly class: ClockClass; readonly aheadMs: number }
+  readonly clock: ClockStatus
   readonly storage: StorageStatus
   readonly memory: { readonly rss: number }
   readonly warnings: readonly string[]
+}
+
+export interface ClockStatus {
+  /** 2: the system's clock is vouched for; 1: agreed with neighbours, or kept from when it was known; 0: not known. */
+  readonly class: ClockClass
+  /** What says so. */
+  readonly source: 'timesyncd' | 'chrony' | 'rtc' | 'operator' | 'neighbours' | 'kept' | 'none'
+  /** The time that stamps go by, less the system's clock. */
+  readonly offsetMs: number
+  /** How far the last stamp is ahead of that time. */
+  readonly aheadMs: number
 }
 
 export interface InviteOptions {

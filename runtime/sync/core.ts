@@ -2,6 +2,7 @@ import type { Batch, ChainPosition } from '../model/batch.ts'
 import { HybridClock } from '../model/clock.ts'
 import { placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
+import { msOfHlc } from '../model/stamp.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Message } from '../wire/message.ts'
 import type { Draft, WriteQueue } from './author.ts'
@@ -14,13 +15,13 @@ import { historyKey } from './history.ts'
 import { keepHoldingAgain, loadHoldings, takeDueHoldings, type Holding } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { holesOf } from './mending.ts'
+import { Timekeeper, type Told } from './timekeeping.ts'
 import { noteDeaths, type Look } from './trash.ts'
 import {
   DEFAULT_HISTORY,
   type EngineEvent,
   type EngineOptions,
   type HistoryOptions,
-  type Now,
   type Output,
   type Surroundings,
 } from './types.ts'
@@ -92,6 +93,7 @@ export class Core<Token> {
   readonly history: HistoryOptions
   readonly surroundings: Surroundings
   readonly clock: HybridClock
+  readonly time: Timekeeper
   readonly feeds: FeedTable
   readonly links: Map<number, LinkState> = new Map<number, LinkState>()
   /** What neighbours have confirmed to hold, linked or not, by peer id. */
@@ -143,7 +145,7 @@ export class Core<Token> {
   readonly outbox: Map<LinkState, Message[]> = new Map<LinkState, Message[]>()
   /** Cache of pinging.ts, valid for one version of the feed table. */
   headsDigest: { readonly version: number; readonly digest: Uint8Array } | null = null
-  now: Now = { wallMs: 0, trust: 0, monotonicMs: 0 }
+  now: Told = { wallMs: 0, trust: 0, monotonicMs: 0, source: 'none' }
   /** Small records that the next commit takes along. */
   readonly #records = new Map<string, Uint8Array | null>()
   readonly #histories = new Set<FeedState>()
@@ -171,6 +173,7 @@ export class Core<Token> {
       state.holes = holesOf(state)
       if (!state.holes.isEmpty) this.holed.add(state)
     }
+    this.time = new Timekeeper(options.notBeforeMs, msOfHlc(this.clock.last))
     for (const place of this.feeds.places()) noteDeaths(this, place)
     loadHoldings(this)
   }

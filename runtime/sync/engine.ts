@@ -16,6 +16,7 @@ import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
 import { reissueVoided } from './reissuing.ts'
 import { applySeals, feedCut, noteStatement } from './sealing.ts'
 import { send } from './sending.ts'
+import type { Told } from './timekeeping.ts'
 import { dropDead, dropDeadline, dropFailed, dropped, settleTrash } from './trash.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
@@ -38,7 +39,7 @@ export class Engine<Token> {
   }
 
   handle(now: Now, input: Input<Token>): void {
-    this.#core.now = now
+    this.#core.now = this.#core.time.read(now)
     this.#isDecided = false
     this.#change(input)
   }
@@ -67,6 +68,11 @@ export class Engine<Token> {
     )
     for (const link of core.links.values()) deadline = Math.min(deadline, link.greetAt, link.tellAt, pingDeadline(link))
     return deadline
+  }
+
+  /** What time it is, and how far that is to be believed. */
+  time(now: Now): Told {
+    return this.#core.time.read(now)
   }
 
   /** Figures for `status` and `peers`; reading them changes nothing. */
@@ -259,6 +265,7 @@ function linkDown<Token>(core: Core<Token>, id: number): void {
   core.outbox.delete(link)
   core.keepCursor(link)
   link.holding.isSaveDue ||= link.isGreeted
+  core.time.noteNeighbours(core.links.values())
   replaceParent(core, link)
   if (link.isGreeted) core.emit('peer-down', { peerId: link.peerId, name: link.name })
 }

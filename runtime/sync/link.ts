@@ -110,6 +110,8 @@ export class LinkState {
   isPingAnswered = true
   missedPings = 0
   latencyMs: number | null = null
+  /** Its time less our monotonic clock, when it is of class 2. */
+  clockOffsetMs: number | null = null
   lastHeardAt: number
   /** Pings to let pass before differing digests are looked into, doubling while they stay different. */
   resyncWait = 1

@@ -9,7 +9,8 @@ import { tellHeadsOf } from './sending.ts'
 
 /**
  * Life signs. A ping also carries what makes lost frames harmless: how many bytes of batches were sent (credit of lost
- * ones is given back) and a digest of all heads (if it goes on differing, the heads that differ are told again).
+ * ones is given back) and a digest of all heads (if it goes on differing, the heads that differ are told again). Its answer
+ * says what time it is.
  */
 
 const BUCKETS = 64
@@ -63,6 +64,8 @@ export function answerPing<Token>(
     link.isPingAnswered = true
     link.missedPings = 0
     link.latencyMs = core.now.monotonicMs - link.pingSentAt
+    link.clockOffsetMs = core.time.offsetOf(message.clock, core.now, link.latencyMs)
+    core.time.noteNeighbours(core.links.values())
     return
   }
   core.say(link, ping(core, link, message.nonce, true))
@@ -110,7 +113,8 @@ export function answerDig<Token>(core: Core<Token>, link: LinkState, buckets: Ui
 }
 
 function ping<Token>(core: Core<Token>, link: LinkState, nonce: number, isReply: boolean): Message {
-  return { type: 'ping', nonce, isReply, digest: headsDigest(core), sentBytes: link.sentBytes }
+  const clock = isReply ? { class: core.now.trust, ms: Math.floor(core.now.wallMs) } : undefined
+  return { type: 'ping', nonce, isReply, digest: headsDigest(core), sentBytes: link.sentBytes, ...(clock && { clock }) }
 }
 
 /** SHA-256 over the digests of the buckets; 8 bytes. */

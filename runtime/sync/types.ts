@@ -6,7 +6,10 @@ import type { Hlc } from '../model/stamp.ts'
 import type { KeyValue, Space } from '../ports/store.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
 
-/** Time as the engine is told it: physical Unix milliseconds and how far to believe them, and a clock that never goes back. */
+/**
+ * Time as the engine is told it: the system's clock in Unix milliseconds and whether anything vouches for it, and a clock that
+ * never goes back. What the engine goes by follows from it: timekeeping.ts.
+ */
 export interface Now {
   readonly wallMs: number
   readonly trust: 0 | 1 | 2
@@ -137,6 +140,8 @@ export interface EngineOptions {
   readonly incarnation: Uint8Array
   /** The greatest stamp this author may have used before. */
   readonly clockFloor: number
+  /** Unix milliseconds that have passed for certain, as when the program was built. */
+  readonly notBeforeMs: number
   readonly name: string
   readonly version: string
   /** Milliseconds that a write may wait for others to share its batch; 0 sends it at once. */

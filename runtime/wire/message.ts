@@ -13,7 +13,7 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   data  = [4, [batch...]]
  *   ack   = [5, lsn, credit, [[alias, seq]...]] / [5, lsn, credit, [[alias, seq]...], [alias...]]
  *   nack  = [6, alias, seq, code, retry-after-ms]
- *   ping  = [8, nonce, is-reply, digest, sent-bytes]
+ *   ping  = [8, nonce, is-reply, digest, sent-bytes] / [8, nonce, is-reply, digest, sent-bytes, [class, unix-ms]]
  *   dig   = [9, buckets]
  *   bye   = [11, reason, retry-after-ms] / [11, reason, retry-after-ms, [evidence...]]
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
@@ -75,6 +75,8 @@ export type Message =
       readonly digest: Uint8Array
       /** Bytes of batches sent on this link so far. */
       readonly sentBytes: number
+      /** In an answer: what time it is for the sender, in Unix milliseconds, and its class. */
+      readonly clock?: { readonly class: 0 | 1 | 2; readonly ms: number }
     }
   | {
       readonly type: 'dig'
@@ -191,7 +193,7 @@ function elementsOf(message: Message): unknown[] {
     case 'nack':
       return [6, message.alias, message.seq, message.code, message.retryAfterMs]
     case 'ping':
-      return [8, message.nonce, message.isReply, message.digest, message.sentBytes]
+      return pingElements(message)
     case 'dig':
       return [9, message.buckets]
     case 'bye':
@@ -205,6 +207,11 @@ function elementsOf(message: Message): unknown[] {
     case 'number':
       return [16, message.number]
   }
+}
+
+function pingElements({ nonce, isReply, digest, sentBytes, clock }: Extract<Message, { type: 'ping' }>): unknown[] {
+  const elements = [8, nonce, isReply, digest, sentBytes]
+  return clock === undefined ? elements : [...elements, [clock.class, clock.ms]]
 }
 
 type Decoder = (item: readonly unknown[]) => Message | null
@@ -223,7 +230,7 @@ const DECODERS: { readonly [type: number]: Decoder } = {
       isText(name) &&
       isText(version)
     if (!isWhole || held === undefined || min === undefined || max === undefined || hlc === undefined) return null
-    if (trust !== 0 && trust !== 1 && trust !== 2) return null
+    if (!isClass(trust)) return null
     const clockOf = { class: trust, hlc } as const
     return {
       type: 'hello',
@@ -277,10 +284,14 @@ const DECODERS: { readonly [type: number]: Decoder } = {
       ? { type: 'nack', alias, seq, code: known, retryAfterMs }
       : null
   },
-  8: ([, nonce, isReply, digest, sentBytes]) =>
-    isCount(nonce) && typeof isReply === 'boolean' && isBytes(digest, 8) && isCount(sentBytes)
-      ? { type: 'ping', nonce, isReply, digest, sentBytes }
-      : null,
+  8: ([, nonce, isReply, digest, sentBytes, time]) => {
+    if (!isCount(nonce) || typeof isReply !== 'boolean' || !isBytes(digest, 8) || !isCount(sentBytes)) return null
+    const ping = { type: 'ping', nonce, isReply, digest, sentBytes } as const
+    if (time === undefined) return ping
+    const [trust, ms] = isList(time, isCount) ? time : []
+    if (!isClass(trust) || ms === undefined) return null
+    return { ...ping, clock: { class: trust, ms } }
+  },
   9: ([, buckets]) => (isBytes(buckets, 512) ? { type: 'dig', buckets } : null),
   11: ([, reason, retryAfterMs, evidence]) => {
     if (!isText(reason) || !isCount(retryAfterMs)) return null
@@ -307,6 +318,10 @@ function cursorOf(value: unknown): Hello['cursor'] | undefined {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isClass(value: unknown): value is 0 | 1 | 2 {
+  return value === 0 || value === 1 || value === 2
 }
 
 /** First and last of each run, rising and apart. */

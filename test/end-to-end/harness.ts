@@ -41,6 +41,9 @@ export interface StartOptions {
   readonly protocol?: 'mqtt' | 'mqtts'
   /** The command and its arguments that run it, such as `ip netns exec NAME`. */
   readonly within?: readonly string[]
+  /** Its system's clock is so far off, in milliseconds; nothing vouches for it unless `isClockTrusted`. */
+  readonly clockOffMs?: number
+  readonly isClockTrusted?: boolean
   /** Ctrl-C is then for whoever started it. */
   readonly detached?: boolean
 }
@@ -84,6 +87,8 @@ export class GatewayProcess {
     ]
     const child = spawn(within[0] as string, args, {
       stdio: ['ignore', 'pipe', 'inherit'],
+      // One clock for all of them, whatever the machine knows of it.
+      env: { ...process.env, ...clockOf(options) },
       detached: options.detached ?? false,
     })
     this.#child = child
@@ -127,6 +132,13 @@ export class GatewayProcess {
   async digest(): Promise<string> {
     return JSON.stringify(await this.json('digest'))
   }
+}
+
+function clockOf({ clockOffMs = 0, isClockTrusted = clockOffMs === 0 }: StartOptions): NodeJS.ProcessEnv {
+  const trust = { MARRAM_TRUST_CLOCK: isClockTrusted ? '1' : '0' }
+  if (clockOffMs === 0) return trust
+  const script = `const now = Date.now; Date.now = () => now() + ${clockOffMs}`
+  return { ...trust, NODE_OPTIONS: `--import="data:text/javascript,${encodeURIComponent(script)}"` }
 }
 
 /** A founding gateway that serves. */

@@ -134,7 +134,7 @@ export class FakeOperations implements Operations {
       lag: { batches: 0, bytes: 0, seconds: 0 },
       conflicts: 0,
       queue: { writes: 0, messages: 0, messageBytes: 0, unconfirmed: { batches: 0, bytes: 0, seconds: 0 } },
-      clock: { class: 2, aheadMs: 0 },
+      clock: { class: 2, source: 'rtc', offsetMs: 0, aheadMs: 0 },
       storage: {
         path: '/data',
         bytes: 1_024,

@@ -37,6 +37,7 @@ function service(): DocumentService {
       publicKey: signer.publicKey,
       incarnation: new Uint8Array(8),
       clockFloor: 0,
+      notBeforeMs: 0,
       name: '',
       version: '',
       batchDelayMs: 0,

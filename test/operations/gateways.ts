@@ -38,6 +38,7 @@ export function gateway(name: number, { isSeries = true, onFlush }: GatewayOptio
       publicKey,
       incarnation: new Uint8Array(8).fill(name),
       clockFloor: 0,
+      notBeforeMs: 0,
       name: String(name),
       version: '',
       batchDelayMs: 0,

@@ -75,6 +75,9 @@ export interface World {
 }
 
 /** Minutes stand for days. */
+/** No right clock of the simulated world shows an earlier time. */
+const BUILT_MS = Date.UTC(2025, 11, 1)
+
 const HISTORY: Partial<HistoryOptions> = {
   pruneGraceMs: 20_000,
   tombstoneGraceMs: 40_000,
@@ -163,6 +166,7 @@ export class SimulatedGateway {
         publicKey: this.publicKey,
         incarnation: this.incarnation,
         clockFloor: floor,
+        notBeforeMs: BUILT_MS,
         name: `gateway ${this.index}`,
         version: 'simulated',
         batchDelayMs: 0,

@@ -16,7 +16,10 @@ export function addRunCommand(program: Command): void {
     .description('run the gateway in the foreground')
     .option('--profile <file>', 'use this device profile, without keeping it')
     .option('--set <path=value>', 'override one key of the profile for this run; may be repeated', collect, [])
-    .addHelpText('after', '\nExample:\n  marram run --set broker.listen=\'["mqtt://[::]:1884"]\'')
+    .addHelpText(
+      'after',
+      '\nExample:\n  marram run --set broker.listen=\'["mqtt://[::]:1884"]\'\n\nIn a container, whose host keeps the clock right, set MARRAM_TRUST_CLOCK=1.',
+    )
     .action((options: { profile?: string; set: string[] }, command: Command) =>
       run(command, (context) => runGateway(context, options)),
     )

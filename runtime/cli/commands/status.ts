@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { LagView, PeerView, StatusView } from '../../ports/operations.ts'
+import type { ClockStatus, LagView, PeerView, StatusView } from '../../ports/operations.ts'
 import { sizeText } from '../size.ts'
 import { ask, run } from '../context.ts'
 import { table } from '../table.ts'
@@ -52,13 +52,18 @@ function statusText(status: StatusView): string {
       : [`certificate SHA-256 ${status.certificate}; "marram certificate" prints it for devices`]),
     `links ${status.links.up} up, ${sizeText(status.links.bytesSent)} sent, ${sizeText(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
     `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
-    `clock class ${clock.class}${clock.aheadMs > 0 ? `, stamps ${clock.aheadMs} ms ahead` : ''}`,
+    clockText(clock),
     `storage ${sizeText(storage.bytes)}${storage.freeBytes === null ? '' : `, ${sizeText(storage.freeBytes)} free`}; memory ${sizeText(status.memory.rss)}`,
     collections.length === 0 ? 'no documents yet' : 'collections:',
     ...collections,
     ...status.warnings.map((warning) => `warning: ${warning}`),
   ]
   return lines.join('\n')
+}
+
+function clockText({ class: trust, source, offsetMs, aheadMs }: ClockStatus): string {
+  const offset = Math.abs(offsetMs) < 1_000 ? '' : `, ${Math.round(offsetMs / 1_000)} s from the system's`
+  return `clock class ${trust} by ${source}${offset}${aheadMs > 0 ? `, stamps ${aheadMs} ms ahead` : ''}`
 }
 
 function peerRow(peer: PeerView): string[] {

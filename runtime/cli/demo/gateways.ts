@@ -70,6 +70,8 @@ export class DemoMesh {
       [main, 'run', '--json', '--dir', dir, ...settings.flatMap((setting) => ['--set', setting])],
       {
         stdio: ['ignore', 'pipe', 'inherit'],
+        // All of them have the clock of this machine.
+        env: { ...process.env, MARRAM_TRUST_CLOCK: '1' },
         // Ctrl-C is for the demonstration, which then stops its gateways in order.
         detached: true,
       },
