@@ -71,6 +71,8 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           collections: documents.summaries(),
           store,
           links: [],
+          addresses: [],
+          mdns: null,
           totals: { bytesSent: 0, bytesReceived: 0 },
           members: [],
           holdings: [],

@@ -16,6 +16,8 @@ const HOUSE: House = {
   access: { floor: 2, builtins: [], isPure: true },
   ports: { floor: 3, builtins: [], isPure: true },
   sync: { floor: 4, builtins: [], isPure: true },
+  topology: { floor: 4, builtins: [], isPure: true },
+  discovery: { floor: 5, builtins: ['node:dgram', 'node:events', 'node:os'], packages: ['bonjour-service'] },
   store: { floor: 5, packages: ['lmdb'] },
   broker: { floor: 5, packages: ['aedes', 'aedes-persistence'] },
   mesh: { floor: 5, packages: ['mqtt'] },

@@ -132,6 +132,36 @@ export const BROKER_LIMITS = {
   refusalsPerSecond: 20,
 } as const
 
+/** Limits of finding other gateways. What is over them is dropped: a gateway that is there is heard of again. */
+export const DISCOVERY_LIMITS = {
+  /** One packet of multicast DNS, in bytes: what fits into one frame of Ethernet. */
+  packetBytesMax: 1_472,
+  questionsMax: 8,
+  recordsMax: 64,
+  /** Packets that are decoded: of all sources, and of one. */
+  packetsPerSecond: 50,
+  packetsAtOnce: 100,
+  packetsPerSourceSecond: 10,
+  packetsPerSourceAtOnce: 40,
+  sourcesMax: 256,
+  /** Packets that go out on each interface: questions, and as many answers. */
+  sentPerSecond: 2,
+  sentAtOnce: 10,
+  interfacesMax: 16,
+  /** Services that are listened to between two questions. */
+  servicesMax: 256,
+  /** Addresses that are known at once, from every source; of one host, unless links over them came about. */
+  addressesMax: 256,
+  addressesPerHostMax: 8,
+  /** Addresses that are remembered on the disk: over which links came about last. */
+  rememberedMax: 64,
+  /** Addresses that are only said to lead somewhere: dialled at once, in a second, and how often before they are forgotten. */
+  dialsAtOnce: 4,
+  dialsPerSecond: 2,
+  dialsInARow: 8,
+  dialFailuresMax: 8,
+} as const
+
 /** Limits of the control door. */
 export const HTTP_LIMITS = {
   /** Further connections are closed at once. */

@@ -9,6 +9,9 @@ import { CHECK_MS, SystemClock, systemProbes } from '../clock/system.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { createSigner, createVerifier, type Signer } from '../crypto/signature.ts'
 import { createDeviceDoor, type DeviceDoor } from '../devices/door.ts'
+import { announcedListener } from '../discovery/announcement.ts'
+import { Mdns } from '../discovery/mdns.ts'
+import { UdpNetwork } from '../discovery/udp.ts'
 import { MeshAuthority } from '../driver/authority.ts'
 import { Driver } from '../driver/driver.ts'
 import { createControlServer } from '../http/server.ts'
@@ -54,6 +57,7 @@ import { Departure } from './departure.ts'
 import { Enrolment } from './enrolment.ts'
 import { Incarnation } from './incarnation.ts'
 import { Knowledge } from './knowledge.ts'
+import { Neighbours } from './neighbours.ts'
 
 const QUIET_EVENTS: ReadonlySet<EngineEvent> = new Set<EngineEvent>([
   'peer-up',
@@ -165,6 +169,7 @@ export class Gateway {
   #members!: Membership
   #door!: DeviceDoor
   #mesh!: Mesh
+  #neighbours!: Neighbours
   #broker: Broker | null = null
   #control: { close(): Promise<void> } | null = null
   #closing: Promise<void> | null = null
@@ -216,6 +221,7 @@ export class Gateway {
     this.#incarnation.choose(this.#store, this.#ownNotBefore())
     await this.#keepIncarnation()
     this.#makeMembership()
+    this.#neighbours = this.#makeNeighbours()
     this.#startDriver()
     this.#makeServices()
     await this.#openBroker()
@@ -231,7 +237,7 @@ export class Gateway {
     this.#every(RETENTION_MS, () => this.#trimSeries())
     this.#every(REMOVALS_MS, async () => void (await this.#removals.step()))
     if (!this.#enrolment.chain) return void this.#enrolment.ask()
-    if (!this.#departure.isRemoved) this.#mesh.start()
+    if (!this.#departure.isRemoved) this.#neighbours.join(this.#bootstrap())
     await this.#drafts.writeAgain(this.#store, this.#writer)
   }
 
@@ -255,6 +261,7 @@ export class Gateway {
     this.#enrolment.stop()
     await this.#control?.close()
     await this.#door?.stop()
+    await this.#neighbours?.leave()
     this.#mesh?.closeAll()
     await this.#driver?.close()
     await this.#broker?.close()
@@ -327,6 +334,7 @@ export class Gateway {
       onRemoved: ({ reason, by }) => {
         this.#door?.publishEvent('alert', { alert: 'removed', reason, by })
         this.#mesh?.closeAll()
+        void this.#neighbours?.leave()
       },
     })
     this.#removals = new Removals({
@@ -409,15 +417,46 @@ export class Gateway {
       chain: () => this.#enrolment.chain ?? [],
       admit: (chain) => this.#admitLinked(chain),
       farewell: (peerId) => this.#departure.evidenceFor(peerId),
-      bootstrap: this.#bootstrap(),
+      candidates: this.#neighbours.candidates,
+      onRemember: () => this.#neighbours.remember(),
+      isReachable: () => false,
       linksMax: this.#profile.mesh.links.max,
       handler: this.#driver,
       enroller: (request) => this.#members.admit(request),
       log: this.#log,
-      random: Math.random,
       monotonicMs: () => performance.now(),
     })
     this.#driver.start(this.#mesh)
+  }
+
+  #makeNeighbours(): Neighbours {
+    const { mesh, node } = this.#profile
+    return new Neighbours({
+      peerId: this.#peerId,
+      sources: mesh.discovery,
+      links: mesh.links,
+      store: this.#store,
+      isRemoved: (peerId) => this.#authority.isClosed(peerId),
+      onLearned: () => {
+        if (this.#belongs) this.#mesh.dial()
+      },
+      mdns: (onHint) =>
+        new Mdns({
+          network: new UdpNetwork(this.#log),
+          mesh8: mesh8(this.#identity.mesh.meshId),
+          peerId: this.#peerId,
+          cell: node.cell,
+          listener: announcedListener(this.#listeners),
+          onHint,
+          isSeeking: () => this.#mesh.figures().length < mesh.links.min,
+          random: Math.random,
+          log: this.#log,
+          monotonicMs: () => performance.now(),
+        }),
+      random: Math.random,
+      log: this.#log,
+      monotonicMs: () => performance.now(),
+    })
   }
 
   #admitLinked(chain: readonly Uint8Array[]): Capability | null {
@@ -525,7 +564,7 @@ export class Gateway {
     await this.#isChanging
     this.#isChanging = null
     this.#log.info('enrolled', { peerId: this.#peerId, mesh: this.#identity.mesh.name })
-    this.#mesh.start()
+    this.#neighbours.join(this.#bootstrap())
     await this.#drafts.writeAgain(this.#store, this.#writer)
   }
 
@@ -551,7 +590,7 @@ export class Gateway {
     this.#parsed = parsed
     this.#profile = resolveProfile(parsed.profile)
     this.#door.reload(this.#profile)
-    if (this.#belongs) this.#mesh.setBootstrap(this.#bootstrap())
+    if (this.#belongs) this.#neighbours.setBootstrap(this.#bootstrap())
     this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
     return plan.restart
   }
@@ -589,7 +628,7 @@ export class Gateway {
     this.#incarnation.renew(this.#driver.view.clock)
     await this.#keepIncarnation()
     this.#startDriver()
-    if (!this.#departure.isRemoved) this.#mesh.start()
+    if (!this.#departure.isRemoved) this.#neighbours.join(this.#bootstrap())
     this.#log.warn('new-incarnation', { incarnation: this.#incarnation.id, why })
   }
 
@@ -626,6 +665,8 @@ export class Gateway {
       collections: this.#operations.summaries(),
       store: this.#store,
       links,
+      addresses: this.#neighbours.addresses(),
+      mdns: this.#neighbours.mdnsFigures,
       totals: this.#mesh.totals(),
       members: this.#authority.members.all(),
       holdings: view.holdings,

@@ -1,77 +1,75 @@
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import type { Random } from '../base/random.ts'
 import type { LinkKeyPair } from '../crypto/noise.ts'
 import type { LinkPeer } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
-import type { Address } from '../profile/address.ts'
-import { BackOff } from './back-off.ts'
+import { parseAddress, type Address } from '../profile/address.ts'
+import type { Candidates, LinkState } from '../topology/candidates.ts'
 import { Channel, type RemoteProof } from './channel.ts'
 import { openConnection, type Connection } from './connection.ts'
-import type { LinkTable } from './link-table.ts'
+import { IS_SELF, type LinkTable } from './link-table.ts'
 import { drawSession } from './session-number.ts'
 import { inboxFilter, inboxTopic } from './topics.ts'
 
 export interface DiallerOptions {
   readonly mesh: LinkTable
-  readonly address: Address
-  /** The address as configured. */
-  readonly text: string
+  readonly candidates: Candidates
+  readonly links: () => LinkState
+  /** A link over a hint came about, at an address that was not remembered yet. */
+  readonly onRemember: () => void
   readonly meshId: Uint8Array
   readonly peerId: string
   readonly linkKeys: LinkKeyPair
   readonly chain: () => readonly Uint8Array[]
   readonly login: () => { readonly user: string; readonly password: Uint8Array; readonly clientId: string }
-  readonly random: Random
   readonly log: Log
   readonly monotonicMs: () => number
 }
 
-/** How often to look whether an address whose peer is linked otherwise, or that is our own, should be dialled again. */
-const PARKED_MS = 5_000
+const WAIT_MS_MAX = 60_000
 
-/** Keeps one address dialled: one attempt at a time, and the only owner of its retries. */
+/** Dials what the candidates say is due: one attempt at a time for each address, and the only owner of their retries. */
 export class Dialler {
   readonly #options: DiallerOptions
-  readonly #backOff: BackOff
+  readonly #attempts = new Map<string, Attempt>()
   #timer: NodeJS.Timeout | null = null
-  #attempt: Attempt | null = null
   #isStopped = false
-  /** Who answered there last: while it is linked otherwise, there is nothing to dial for. */
-  #peerId: string | null = null
 
   constructor(options: DiallerOptions) {
     this.#options = options
-    this.#backOff = new BackOff(options.random)
   }
 
-  start(): void {
-    this.#wait(0)
+  /** To be called when addresses were learned or links came or went. */
+  poll(): void {
+    if (this.#isStopped) return
+    if (this.#timer) clearTimeout(this.#timer)
+    const { candidates, links, monotonicMs } = this.#options
+    for (const address of candidates.due(monotonicMs(), links())) this.#dial(address)
+    const wait = Math.min(Math.max(0, candidates.deadline - monotonicMs()), WAIT_MS_MAX)
+    this.#timer = setTimeout(() => this.poll(), wait).unref()
   }
 
+  /** Addresses that are dialled no more; links that came about stay. */
   stop(): void {
     this.#isStopped = true
     if (this.#timer) clearTimeout(this.#timer)
-    this.#attempt?.close('the address is dialled no more')
+    for (const attempt of this.#attempts.values()) attempt.close('the gateway is stopping')
   }
 
-  #wait(ms: number): void {
-    if (this.#isStopped) return
-    this.#timer = setTimeout(() => this.#dial(), ms)
-    this.#timer.unref()
+  #dial(text: string): void {
+    const address = parseAddress(text)
+    if (!address.ok) {
+      this.#options.log.warn('address-refused', { message: address.error.message })
+      return this.#options.candidates.ended(text, { peerId: null, linkedMs: null }, this.#options.monotonicMs())
+    }
+    const attempt = new Attempt(this.#options, address.value, text, (ended) => this.#ended(text, ended))
+    this.#attempts.set(text, attempt)
   }
 
-  #dial(): void {
-    if (this.#peerId !== null && this.#options.mesh.isLinkedTo(this.#peerId)) return this.#wait(PARKED_MS)
-    this.#attempt = new Attempt(this.#options, (ended) => this.#ended(ended))
-  }
-
-  #ended({ peerId, linkedMs, reason }: Ended): void {
-    this.#attempt = null
-    if (peerId !== null) this.#peerId = peerId
-    const isSelf = peerId === this.#options.peerId
-    const wait = isSelf ? PARKED_MS * 12 : this.#backOff.next(linkedMs)
-    this.#options.log.debug('dial-ended', { address: this.#options.text, reason, retryMs: wait })
-    this.#wait(wait)
+  #ended(address: string, { peerId, linkedMs, reason }: Ended): void {
+    this.#attempts.delete(address)
+    this.#options.candidates.ended(address, { peerId, linkedMs }, this.#options.monotonicMs())
+    this.#options.log.debug('dial-ended', { address, reason })
+    this.poll()
   }
 }
 
@@ -85,6 +83,7 @@ interface Ended {
 /** One connection attempt, from the first packet to the end of the link it became. */
 class Attempt {
   readonly #options: DiallerOptions
+  readonly #text: string
   readonly #ended: (ended: Ended) => void
   readonly #channel: Channel
   readonly #connection: Connection
@@ -95,8 +94,9 @@ class Attempt {
   #linkedAt = 0
   #reason: string | null = null
 
-  constructor(options: DiallerOptions, ended: (ended: Ended) => void) {
+  constructor(options: DiallerOptions, address: Address, text: string, ended: (ended: Ended) => void) {
     this.#options = options
+    this.#text = text
     this.#ended = ended
     const { meshId, peerId, linkKeys } = options
     this.#channel = new Channel({
@@ -111,7 +111,7 @@ class Attempt {
     this.#deadline = setTimeout(() => this.close('the handshake took too long'), GATEWAY_LIMITS.enrolmentMs)
     this.#deadline.unref()
     this.#connection = openConnection({
-      address: options.address,
+      address,
       pin: null,
       ...options.login(),
       inbox: inboxFilter(meshId, peerId),
@@ -129,6 +129,7 @@ class Attempt {
 
   #judge(remote: RemoteProof): string | null {
     const peer = this.#options.mesh.judge(remote)
+    if (peer === IS_SELF) this.#peerId = this.#options.peerId
     if (typeof peer === 'string') return peer
     this.#peer = peer
     this.#peerId = peer.peerId
@@ -143,7 +144,8 @@ class Attempt {
     } else if (event.type === 'plaintext') {
       if (this.#link !== null) this.#options.mesh.received(this.#link, payload.length, event.bytes)
     } else if (event.type === 'failed') {
-      this.#options.log.warn('dial-refused', { address: this.#options.text, reason: event.reason })
+      const level = event.reason === IS_SELF ? 'debug' : 'warn'
+      this.#options.log[level]('dial-refused', { address: this.#text, reason: event.reason })
       this.close(event.reason)
     }
   }
@@ -157,7 +159,9 @@ class Attempt {
     }
     this.#link = this.#options.mesh.established(this.#peer, this.#channel, transport, true)
     this.#linkedAt = this.#options.monotonicMs()
-    if (this.#link === null) this.close('there is a link to this gateway already')
+    if (this.#link === null) return this.close('there is a link to this gateway already, or there are too many')
+    const { candidates, mesh, onRemember } = this.#options
+    if (mesh.isLinkedTo(this.#peer.peerId) && candidates.worked(this.#text, this.#peer.peerId)) onRemember()
   }
 
   #closed(reason: string): void {

@@ -8,6 +8,9 @@ export interface Transport {
   close(): void
 }
 
+/** Why a connection to our own listener becomes no link. */
+export const IS_SELF = 'it is this gateway itself'
+
 /** What those who make connections, by dialling or by listening, need of the table of links. */
 export interface LinkTable {
   /** A reason to refuse the proof of the other side, or the peer it proves. */

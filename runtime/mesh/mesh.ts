@@ -1,17 +1,16 @@
-import type { Random } from '../base/random.ts'
 import { peerIdOf, randomClientId, type DeviceKeys } from '../crypto/identity.ts'
 import { createSigner, type Signer } from '../crypto/signature.ts'
 import type { Capability } from '../model/capability.ts'
 import type { FrameGate } from '../ports/broker.ts'
 import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
-import { parseAddress } from '../profile/address.ts'
+import type { Candidates } from '../topology/candidates.ts'
 import { encodeMessages } from '../wire/message.ts'
 import { isProvenBy, type Channel, type RemoteProof } from './channel.ts'
 import { Dialler } from './dialler.ts'
 import type { Enroller } from './enrolling.ts'
 import { Gate } from './gate.ts'
-import type { LinkTable, Transport } from './link-table.ts'
+import { IS_SELF, type LinkTable, type Transport } from './link-table.ts'
 import { knockMessage, knockPassword } from './topics.ts'
 
 /** Links to other gateways: dialled through their brokers, and taken at ours. */
@@ -25,12 +24,15 @@ export interface MeshOptions {
   readonly admit: (chain: readonly Uint8Array[]) => Capability | null
   /** What proves to a member that it was removed; null when it wasn't. */
   readonly farewell: (peerId: string) => readonly Uint8Array[] | null
-  readonly bootstrap: readonly string[]
+  readonly candidates: Candidates
+  /** See DiallerOptions. */
+  readonly onRemember: () => void
+  /** Whether there is a way to it over other gateways' links. */
+  readonly isReachable: (peerId: string) => boolean
   readonly linksMax: number
   readonly handler: LinkHandler
   readonly enroller: Enroller
   readonly log: Log
-  readonly random: Random
   readonly monotonicMs: () => number
 }
 
@@ -65,7 +67,7 @@ export class Mesh implements Links, LinkTable {
   readonly #signer: Signer
   readonly #links = new Map<number, Link>()
   readonly #linkByPeer = new Map<string, Link>()
-  readonly #diallers = new Map<string, Dialler>()
+  readonly #dialler: Dialler
   /** When removed members were last told so; monotonic milliseconds. */
   readonly #farewells = new Map<string, number>()
   #numbers = 0
@@ -77,20 +79,12 @@ export class Mesh implements Links, LinkTable {
     this.#options = options
     this.#signer = createSigner(options.keys.secretKey)
     this.gate = new Gate(this, options)
+    this.#dialler = this.#makeDialler()
   }
 
-  start(): void {
-    this.setBootstrap(this.#options.bootstrap)
-  }
-
-  /** Addresses to keep links to; those that are gone from the list are dialled no more, their links stay. */
-  setBootstrap(addresses: readonly string[]): void {
-    for (const [address, dialler] of this.#diallers) {
-      if (addresses.includes(address)) continue
-      dialler.stop()
-      this.#diallers.delete(address)
-    }
-    for (const address of addresses) if (!this.#diallers.has(address)) this.#dial(address)
+  /** Dials what is due; also to be called when addresses were learned. */
+  dial(): void {
+    this.#dialler.poll()
   }
 
   figures(): readonly LinkFigures[] {
@@ -132,7 +126,7 @@ export class Mesh implements Links, LinkTable {
 
   closeAll(): void {
     this.#isClosed = true
-    for (const dialler of this.#diallers.values()) dialler.stop()
+    this.#dialler.stop()
     for (const link of this.#links.keys()) this.close(link, 'the gateway is stopping')
   }
 
@@ -146,7 +140,7 @@ export class Mesh implements Links, LinkTable {
     if (!capability) return 'it is no member of this mesh'
     if (!isProvenBy(capability.linkKey, remote)) return 'its capability belongs to another key'
     const peerId = peerIdOf(capability.subject)
-    if (peerId === this.#options.peerId) return 'it is this gateway itself'
+    if (peerId === this.#options.peerId) return IS_SELF
     const toldAt = this.#farewells.get(peerId) ?? Number.NEGATIVE_INFINITY
     if (this.#options.monotonicMs() - toldAt < FAREWELL_MS) return 'it was removed from the mesh'
     return { peerId, publicKey: capability.subject, chain: remote.chain, capability, name: capability.name }
@@ -230,34 +224,24 @@ export class Mesh implements Links, LinkTable {
     return dialledBy < otherwise
   }
 
-  #dial(text: string): void {
-    const address = parseAddress(text)
-    if (!address.ok) {
-      this.#options.log.warn('address-refused', { message: address.error.message })
-      return
-    }
-    const { keys, meshId, peerId, random, log, monotonicMs } = this.#options
-    const login = (): { user: string; password: Uint8Array; clientId: string } => {
-      const clientId = randomClientId()
-      const signature = this.#signer.sign(knockMessage(meshId, clientId))
-      return { user: peerId, password: knockPassword(keys.publicKey, signature), clientId }
-    }
-    const linkKeys = { secretKey: keys.linkSecretKey, publicKey: keys.linkPublicKey }
-    const chain = this.#options.chain
-    const dialler = new Dialler({
+  #makeDialler(): Dialler {
+    const { keys, meshId, peerId, chain, candidates, isReachable, onRemember, log, monotonicMs } = this.#options
+    return new Dialler({
       mesh: this,
-      address: address.value,
-      text,
+      candidates,
+      links: () => ({ linked: new Set(this.#linkByPeer.keys()), isReachable }),
+      onRemember,
       meshId,
       peerId,
-      linkKeys,
+      linkKeys: { secretKey: keys.linkSecretKey, publicKey: keys.linkPublicKey },
       chain,
-      login,
-      random,
+      login: () => {
+        const clientId = randomClientId()
+        const signature = this.#signer.sign(knockMessage(meshId, clientId))
+        return { user: peerId, password: knockPassword(keys.publicKey, signature), clientId }
+      },
       log,
       monotonicMs,
     })
-    this.#diallers.set(text, dialler)
-    dialler.start()
   }
 }

@@ -3,6 +3,7 @@ import type { Capability } from '../model/capability.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import type { ClockStatus, LagView, PeerView, StatusView } from '../ports/operations.ts'
 import type { BrokerStatus } from '../ports/broker.ts'
+import type { AddressSource, DiscoveryFigures } from '../ports/discovery.ts'
 import type { Documents, Log, StorageStatus } from '../ports/store.ts'
 import type { Summary } from './documents.ts'
 import { lagOf, type Behind } from './evidence.ts'
@@ -29,6 +30,8 @@ export interface Observed {
   readonly collections: ReadonlyMap<string, Summary>
   readonly store: Documents & Log & { status(): StorageStatus }
   readonly links: readonly ObservedLink[]
+  readonly addresses: readonly ObservedAddress[]
+  readonly mdns: DiscoveryFigures | null
   readonly totals: { readonly bytesSent: number; readonly bytesReceived: number }
   readonly members: Iterable<Capability>
   /** What is known of neighbours' disks, linked or not. */
@@ -48,6 +51,12 @@ export interface ObservedLink {
   readonly since: number
   readonly bytesSent: number
   readonly bytesReceived: number
+}
+
+export interface ObservedAddress {
+  readonly address: string
+  readonly peerId: string | null
+  readonly from: readonly AddressSource[]
 }
 
 export interface ObservedHolding {
@@ -80,6 +89,7 @@ export function statusOf(seen: Observed): StatusView {
     certificate: seen.certificate,
     collections: Object.fromEntries([...seen.collections].filter(([, { count }]) => count > 0)),
     links: { up: linked.size, ...seen.totals },
+    discovery: { addresses: countsOf(seen.addresses), mdns: seen.mdns },
     lag: lags.reduce((worst, lag) => (lag.batches > worst.batches ? lag : worst), NO_LAG),
     conflicts: seen.store.conflicts().length,
     queue: {
@@ -97,6 +107,12 @@ export function statusOf(seen: Observed): StatusView {
 
 function clockOf({ clock: { class: trust, source, offsetMs, hlc }, wallMs }: Observed): ClockStatus {
   return { class: trust, source, offsetMs: Math.round(offsetMs), aheadMs: Math.max(0, msOfHlc(hlc) - wallMs) }
+}
+
+function countsOf(addresses: readonly ObservedAddress[]): StatusView['discovery']['addresses'] {
+  const counts: { [source in AddressSource]?: number } = {}
+  for (const { from } of addresses) for (const source of from) counts[source] = (counts[source] ?? 0) + 1
+  return counts
 }
 
 /** Linked neighbours first, then the members that are known and not linked, by name. */
@@ -124,6 +140,7 @@ function linkedPeer(seen: Observed, link: ObservedLink, holding: ObservedHolding
     lastContact: lastContactOf(holding),
     version: link.version === '' ? null : link.version,
     link: { bytesSent: link.bytesSent, bytesReceived: link.bytesReceived, since: new Date(link.since).toISOString() },
+    addresses: addressesOf(seen, link.peerId),
   }
 }
 
@@ -138,7 +155,12 @@ function knownPeer(seen: Observed, peerId: string, name: string, holding: Observ
     lastContact: lastContactOf(holding),
     version: holding === undefined || holding.version === '' ? null : holding.version,
     link: null,
+    addresses: addressesOf(seen, peerId),
   }
+}
+
+function addressesOf({ addresses }: Observed, peerId: string): PeerView['addresses'] {
+  return addresses.filter((known) => known.peerId === peerId).map(({ address, from }) => ({ address, from }))
 }
 
 function lastContactOf(holding: ObservedHolding | undefined): string | null {

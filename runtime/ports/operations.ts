@@ -1,5 +1,6 @@
 import type { Fields, Value } from '../model/value.ts'
 import type { ClockClass } from './clock.ts'
+import type { AddressSource, DiscoveryFigures } from './discovery.ts'
 import type { Conflict, StorageStatus } from './store.ts'
 
 /**
@@ -175,6 +176,8 @@ export interface PeerView {
   readonly lastContact: string | null
   readonly version: string | null
   readonly link: { readonly bytesSent: number; readonly bytesReceived: number; readonly since: string } | null
+  /** Where it may be dialled, and how that came to be known. */
+  readonly addresses: readonly { readonly address: string; readonly from: readonly AddressSource[] }[]
 }
 
 export interface StatusView {
@@ -197,6 +200,11 @@ export interface StatusView {
   readonly collections: { readonly [name: string]: { readonly count: number; readonly digest: string } }
   /** Links that are up, and bytes over links since start. */
   readonly links: { readonly up: number; readonly bytesSent: number; readonly bytesReceived: number }
+  /** How many addresses are known from each source; what multicast DNS has done, null when it is off or not running. */
+  readonly discovery: {
+    readonly addresses: { readonly [source in AddressSource]?: number }
+    readonly mdns: DiscoveryFigures | null
+  }
   /** The greatest lag of any linked peer. */
   readonly lag: LagView
   /** Concurrent writes of which one was lost, as far as they are remembered: see `conflicts`. */

@@ -131,6 +131,7 @@ export class FakeOperations implements Operations {
       certificate: null,
       collections: Object.fromEntries(collections) as StatusView['collections'],
       links: { up: 1, bytesSent: 2_048, bytesReceived: 1_024 },
+      discovery: { addresses: { bootstrap: 1 }, mdns: null },
       lag: { batches: 0, bytes: 0, seconds: 0 },
       conflicts: 0,
       queue: { writes: 0, messages: 0, messageBytes: 0, unconfirmed: { batches: 0, bytes: 0, seconds: 0 } },
@@ -155,7 +156,15 @@ export class FakeOperations implements Operations {
   }
 
   peers(): readonly PeerView[] {
-    const unknown = { cell: null, latencyMs: null, lag: null, lastContact: null, version: null, link: null }
+    const unknown = {
+      cell: null,
+      latencyMs: null,
+      lag: null,
+      lastContact: null,
+      version: null,
+      link: null,
+      addresses: [],
+    }
     return [
       { ...unknown, peerId: 'p1', name: 'roof\u001b[2J', state: 'known' },
       {

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { utf8 } from '../../runtime/base/bytes.ts'
-import { seededRandom } from '../../runtime/base/random.ts'
 import { generateDeviceKeys, peerIdOf, type DeviceKeys } from '../../runtime/crypto/identity.ts'
-import { BackOff } from '../../runtime/mesh/back-off.ts'
 import { Channel, type ChannelEvent, type RemoteProof } from '../../runtime/mesh/channel.ts'
 
 const MESH = new Uint8Array(16).fill(1)
@@ -101,15 +99,4 @@ test('frames out of turn, cut short and from another session change nothing', ()
   other[5] = (other[5] as number) ^ 1
   assert.deepEqual(again.a.channel.receive(other), { type: 'ignored' }, 'another session')
   assert.equal(again.a.channel.receive(reply).type, 'reply')
-})
-
-test('the first retry after a link comes within a second, later ones spread over at most 30 s', () => {
-  const random = seededRandom(3)
-  const backOff = new BackOff(random)
-  assert.ok(backOff.next(60_000) <= 1_000)
-  const waits = Array.from({ length: 50 }, () => backOff.next(null))
-  assert.ok(Math.max(...waits) <= 30_000 && Math.max(...waits) > 10_000)
-  assert.ok(new Set(waits.slice(10)).size > 30, 'jittered')
-  assert.ok(backOff.next(10) > 1_000 || backOff.next(10) > 1_000, 'a link that lasted a moment does not begin anew')
-  assert.ok(backOff.next(60_000) <= 1_000)
 })

@@ -32,7 +32,7 @@ export function addStatusCommands(program: Command): void {
             peers,
             peers.length === 0
               ? 'no other gateway is known'
-              : table(['NAME', 'PEER', 'STATE', 'LATENCY', 'LAG', 'LAST CONTACT'], peers.map(peerRow)),
+              : table(['NAME', 'PEER', 'STATE', 'LATENCY', 'LAG', 'LAST CONTACT', 'KNOWN FROM'], peers.map(peerRow)),
           )
       }),
     )
@@ -51,6 +51,7 @@ function statusText(status: StatusView): string {
       ? []
       : [`certificate SHA-256 ${status.certificate}; "marram certificate" prints it for devices`]),
     `links ${status.links.up} up, ${sizeText(status.links.bytesSent)} sent, ${sizeText(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
+    discoveryText(status.discovery),
     `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
     clockText(clock),
     `storage ${sizeText(storage.bytes)}${storage.freeBytes === null ? '' : `, ${sizeText(storage.freeBytes)} free`}; memory ${sizeText(status.memory.rss)}`,
@@ -68,7 +69,21 @@ function clockText({ class: trust, source, offsetMs, aheadMs }: ClockStatus): st
 
 function peerRow(peer: PeerView): string[] {
   const latency = peer.latencyMs === null ? '-' : `${peer.latencyMs} ms`
-  return [peer.name, peer.peerId, peer.state, latency, peer.lag ? lagText(peer.lag) : '-', peer.lastContact ?? 'never']
+  return [
+    peer.name,
+    peer.peerId,
+    peer.state,
+    latency,
+    peer.lag ? lagText(peer.lag) : '-',
+    peer.lastContact ?? 'never',
+    peer.addresses.map(({ address, from }) => `${address} (${from.join(', ')})`).join(' ') || '-',
+  ]
+}
+
+function discoveryText({ addresses, mdns }: StatusView['discovery']): string {
+  const known = Object.entries(addresses).map(([source, count]) => `${count} from ${source}`)
+  const heard = mdns === null ? 'off' : `on ${mdns.interfaces.join(', ') || 'no interface'}`
+  return `addresses of other gateways: ${known.join(', ') || 'none'}; multicast DNS ${heard}`
 }
 
 function lagText({ batches, bytes, seconds }: LagView): string {

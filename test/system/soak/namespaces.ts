@@ -65,10 +65,21 @@ export class Namespaces {
     await this.#exec(i, 'ip', 'link', 'set', 'eth0', isDown ? 'down' : 'up')
   }
 
+  /** Takes these lines out of the switch and into another one, where they reach each other and nobody else; none heals it. */
+  async cut(lines: readonly number[]): Promise<void> {
+    tolerate(() => execFileSync('ip', ['link', 'add', `${this.#name}x`, 'type', 'bridge'], SILENT))
+    await run('ip', ['link', 'set', `${this.#name}x`, 'up'])
+    for (let i = 0; i < this.#count; i++) {
+      const master = lines.includes(i) ? `${this.#name}x` : this.#name
+      await run('ip', ['link', 'set', `${this.#name}-${i}`, 'master', master])
+    }
+  }
+
   /** Whatever of it there is; its processes must have ended. */
   remove(): void {
     for (let i = 0; i < this.#count; i++) tolerate(() => execFileSync('ip', ['netns', 'del', this.#of(i)], SILENT))
-    tolerate(() => execFileSync('ip', ['link', 'del', this.#name], SILENT))
+    for (const bridge of [this.#name, `${this.#name}x`])
+      tolerate(() => execFileSync('ip', ['link', 'del', bridge], SILENT))
   }
 
   async #addOne(i: number): Promise<void> {
