@@ -51,7 +51,7 @@ export class SimulatedDisk {
   readonly #watch: DiskWatch
   readonly #cache: DiskAppend[] = []
   /** Where feeds stand when everything in the cache is taken. */
-  #tails = new Map<string, ChainPosition>()
+  readonly #tails = new Map<string, ChainPosition>()
   /** Batches that were taken out as damaged, and what they had changed: that stays until they come again. */
   readonly #rotten = new Map<string, { readonly feed: Feed; readonly seq: number; readonly held: Held }>()
   #lsn = 0
@@ -62,16 +62,16 @@ export class SimulatedDisk {
 
   /** False when a batch does not follow what was appended before: then nothing of it is taken. */
   append(append: DiskAppend): boolean {
-    const tails = new Map(this.#tails)
+    const tails = new Map<string, ChainPosition>()
     for (const { feed, batch, place } of append.batches) {
-      const tail = tails.get(feed.key) ?? this.feeds.get(feed.key)?.head ?? BEGINNING
+      const tail = tails.get(feed.key) ?? this.#tails.get(feed.key) ?? this.feeds.get(feed.key)?.head ?? BEGINNING
       const { seq, prev, hlc } = batch.header
       if (place === undefined && (seq !== tail.seq + 1 || (tail.seq > 0 && !equal(prev, tail.hash)))) return false
       if (place === undefined) tails.set(feed.key, { seq, hash: batch.hash, hlc })
       else if (place !== 'aside') tails.set(feed.key, place)
     }
     for (const { feed, head } of append.drops ?? []) if (head) tails.set(feed.key, head)
-    this.#tails = tails
+    for (const [key, tail] of tails) this.#tails.set(key, tail)
     this.#cache.push(append)
     return true
   }
@@ -193,7 +193,10 @@ export class SimulatedDisk {
 
   /** All of it at once: what leaves together is never seen without the rest. */
   #drop(drops: NonNullable<DiskAppend['drops']>): void {
-    const touched = drops.map(({ feed, seqs, head }) => ({ feed, keys: this.#remove(feed, seqs, head) }))
+    const touched = drops.map(({ feed, seqs, head }) => {
+      const keys = this.#remove(feed, seqs, head)
+      return { feed, keys: new Set([...keys].filter((key) => this.#shows(feed, key, seqs))) }
+    })
     const cells = (): Map<string, string> => {
       return new Map(touched.flatMap(({ feed, keys }) => [...liveCells(this, feed, keys)]))
     }
@@ -221,6 +224,17 @@ export class SimulatedDisk {
     }
     if (head) held.head = head
     return touched
+  }
+
+  /** Whether a document shows anything of some batches: what they were overtaken in stays what it is without them. */
+  #shows(feed: Feed, key: string, seqs: SequenceSet): boolean {
+    const { collection, partition } = feed.descriptor
+    const document = this.documents.get(`${collection}/${partition}/${key}`)
+    const isOfThem = (write: Document['writes'][number]): boolean => write.feed.key === feed.key && seqs.has(write.seq)
+    return (
+      document !== undefined &&
+      (document.writes.some(isOfThem) || (document.deleted !== null && isOfThem(document.deleted)))
+    )
   }
 
   #addFeed(feed: Feed): DiskFeed {

@@ -34,9 +34,9 @@ function falseHoldingsOf(simulation: Simulation, gateway: SimulatedGateway): str
     const peer = simulation.present.find((other) => other.peerId === peerId)
     if (!peer || !isAsked(simulation, peerId)) continue
     const held = new Map(lag.map((feed) => [feed.feedKey, feed.held]))
-    for (const { feed, seq } of gateway.disk.heads()) {
-      const said = held.get(feed.key) ?? seq
-      const actual = peer.disk.head(feed.key)?.seq ?? 0
+    for (const { feed, head } of gateway.disk.feeds.values()) {
+      const said = held.get(feed.key) ?? head.seq
+      const actual = peer.disk.feeds.get(feed.key)?.head.seq ?? 0
       if (said <= actual || simulation.cutFrom.has(hex(feed.id))) continue
       found.push(
         `I31 gateway ${gateway.index} takes gateway ${peer.index} to have ${said} batches of a feed, it has ${actual}`,
