@@ -32,7 +32,7 @@ class Mesh implements World {
   readonly schedule: Schedule = new Schedule()
   readonly gateways: SimulatedGateway[] = []
   readonly edges: readonly (readonly [number, number])[]
-  readonly trashBytesMax = 67_108_864
+  readonly history = { trashBytesMax: 67_108_864 }
   readonly vanished: Set<number> = new Set<number>()
   frames = 0
   bytes = 0

@@ -78,7 +78,7 @@ export class FuzzWorld implements World {
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
   readonly random: Random
   readonly schedule: Schedule = new Schedule()
-  readonly trashBytesMax = 20_000
+  readonly history = { trashBytesMax: 20_000 }
   accepted = 0
   refused = 0
   closes = 0

@@ -63,8 +63,8 @@ export interface World {
   acknowledged(write: Acknowledged): void
   isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean
   members(): readonly Writer[]
-  /** How much that not all have confirmed a gateway keeps. */
-  readonly trashBytesMax: number
+  /** What of the engine's times and sizes is another than in other simulations. */
+  readonly history: Partial<HistoryOptions>
   /** The gateway has stopped; all its links go down. */
   stopped(from: number): void
   event(from: number, name: string, fields: object): void
@@ -74,11 +74,11 @@ export interface World {
   dropped(gateway: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void
 }
 
-/** Minutes stand for days. */
 /** No right clock of the simulated world shows an earlier time. */
 const BUILT_MS = Date.UTC(2025, 11, 1)
 
-const HISTORY: Partial<HistoryOptions> = {
+/** Minutes stand for days. */
+const HISTORY = {
   pruneGraceMs: 20_000,
   tombstoneGraceMs: 40_000,
   minBytes: 2_000,
@@ -86,7 +86,7 @@ const HISTORY: Partial<HistoryOptions> = {
   tombstoneMs: 30_000,
   beaconMs: 15_000,
   beaconStaleMs: 30_000,
-}
+} as const satisfies Partial<HistoryOptions>
 
 interface Pending {
   readonly collection: string
@@ -171,7 +171,7 @@ export class SimulatedGateway {
         version: 'simulated',
         batchDelayMs: 0,
         batchOpsMax: 64,
-        history: { ...HISTORY, trashBytesMax: this.#world.trashBytesMax },
+        history: { ...HISTORY, ...this.#world.history },
       },
       {
         heads: () => this.disk.heads(),

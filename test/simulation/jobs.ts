@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Options } from './options.ts'
-import { runSeed, type SeedResult } from './seed.ts'
+import { runSeed, scenarioFor, type SeedResult } from './seed.ts'
 
 /** Runs a seed, here or in another process. */
 export interface Job {
@@ -45,7 +45,8 @@ function workerJob(options: Options): Job {
 }
 
 /** A run that takes its process along has failed like one that throws. */
-function crashed(seed: number, { gateways, minutes }: Options, why: string): SeedResult {
-  const failure = { seed, gateways, minutes, violations: [why] }
+function crashed(seed: number, options: Options, why: string): SeedResult {
+  const { gateways, minutes, writesMax: writes } = scenarioFor(seed, options)
+  const failure = { seed, gateways, minutes, writes, violations: [why] }
   return { seed, traceHash: '', events: 0, cpuSeconds: 0, faults: {}, sometimes: {}, failure }
 }

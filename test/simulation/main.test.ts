@@ -35,7 +35,19 @@ test('a wrong command line is told in one sentence, with exit code 2 and no stac
 test('--help names every option and ends with 0', () => {
   const { status, stdout } = simulate('--help')
   assert.equal(status, 0)
-  for (const option of ['seed', 'seeds', 'gateways', 'minutes', 'forks', 'jobs', 'budget', 'hours', 'first', 'plant']) {
+  for (const option of [
+    'seed',
+    'seeds',
+    'gateways',
+    'minutes',
+    'writes',
+    'forks',
+    'jobs',
+    'budget',
+    'hours',
+    'first',
+    'plant',
+  ]) {
     assert.match(stdout, new RegExp(`--${option} `))
   }
 })
@@ -86,7 +98,7 @@ test('a report is the same in whatever order its seeds ended, and not ok when on
       failure,
     }
   }
-  const failure = { seed: 2, gateways: 2, minutes: 1, violations: ['I1'] }
+  const failure = { seed: 2, gateways: 2, minutes: 1, writes: 5, violations: ['I1'] }
   const results = [result(1, null), result(2, failure), result(3, null)]
   const reports = [results, results.toReversed()].map((order) => {
     const report = new Report()
@@ -106,4 +118,5 @@ test('within a few thousand seeds meshes have every size from 2 to 50, mostly a 
   )
   assert.ok(scenarios.reduce((sum, { gateways }) => sum + gateways, 0) / scenarios.length < 6)
   assert.ok(scenarios.some(({ gateways, forks }) => gateways >= 20 && forks === true))
+  for (const { gateways, writesMax } of scenarios) assert.ok(gateways * writesMax <= 300, `${gateways} write too often`)
 })

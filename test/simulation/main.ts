@@ -62,8 +62,8 @@ function tellProgress({ seeds, cpuSeconds, failures }: Report, options: Options,
   )
 }
 
-function tellFailure({ seed, gateways, minutes, violations }: Failure): void {
-  const scenario = `--seed ${seed} --seeds 1 --gateways ${gateways} --minutes ${minutes}`
+function tellFailure({ seed, gateways, minutes, writes, violations }: Failure): void {
+  const scenario = `--seed ${seed} --seeds 1 --gateways ${gateways} --minutes ${minutes} --writes ${writes}`
   console.error(`seed ${seed}, commit ${commit()}, shrunk to ${scenario}: ${violations.join('; ')}`)
 }
 

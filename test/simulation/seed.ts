@@ -1,12 +1,14 @@
 import { violations } from './checks.ts'
 import type { Options } from './options.ts'
-import { scenarioOf, Simulation } from './simulation.ts'
+import { scenarioOf, Simulation, type Scenario } from './simulation.ts'
 
 /** A run that violates something, and the smallest one of the same seed that still does. */
 export interface Failure {
   readonly seed: number
   readonly gateways: number
   readonly minutes: number
+  /** How often each gateway writes, at most. */
+  readonly writes: number
   readonly violations: readonly string[]
 }
 
@@ -22,12 +24,12 @@ export interface SeedResult {
   readonly failure: Failure | null
 }
 
-type How = Pick<Options, 'gateways' | 'minutes' | 'forks' | 'first'>
+type How = Pick<Options, 'gateways' | 'minutes' | 'writes' | 'forks' | 'first'>
 
 export function runSeed(seed: number, how: How): SeedResult {
   const startedAt = process.cpuUsage()
-  const gateways = how.gateways || scenarioOf(seed).gateways
-  const { simulation, found } = run(seed, gateways, how.minutes, how.forks)
+  const scenario = scenarioFor(seed, how)
+  const { simulation, found } = run(scenario)
   const { user, system } = process.cpuUsage(startedAt)
   return {
     seed,
@@ -36,17 +38,22 @@ export function runSeed(seed: number, how: How): SeedResult {
     cpuSeconds: (user + system) / 1e6,
     faults: Object.fromEntries(simulation.faults),
     sometimes: Object.fromEntries(simulation.sometimes),
-    failure: found.length === 0 ? null : shrunk({ seed, gateways, minutes: how.minutes, violations: found }, how),
+    failure: found.length === 0 ? null : how.first ? failureOf(scenario, found) : shrunk(scenario, found),
   }
 }
 
-function run(
-  seed: number,
-  gateways: number,
-  minutes: number,
-  forks: boolean | null,
-): { simulation: Simulation; found: string[] } {
-  const simulation = new Simulation({ seed, gateways, minutes, forks: forks ?? scenarioOf(seed).forks === true })
+/** What was asked for, and for the rest what the seed says. */
+export function scenarioFor(seed: number, { gateways, minutes, writes, forks }: Omit<How, 'first'>): Scenario {
+  return scenarioOf(seed, {
+    ...(gateways > 0 && { gateways }),
+    ...(minutes > 0 && { minutes }),
+    ...(writes > 0 && { writesMax: writes }),
+    ...(forks !== null && { forks }),
+  })
+}
+
+function run(scenario: Scenario): { simulation: Simulation; found: string[] } {
+  const simulation = new Simulation(scenario)
   try {
     simulation.run()
     return { simulation, found: violations(simulation) }
@@ -56,19 +63,24 @@ function run(
 }
 
 /** The same seed with fewer gateways and less time, as long as it still fails. */
-function shrunk(whole: Failure, { first, forks }: How): Failure {
-  let smallest = whole
-  if (first) return smallest
+function shrunk(whole: Scenario, violated: readonly string[]): Failure {
+  let smallest = failureOf(whole, violated)
   for (const gateways of [2, 3, 4, 6].filter((fewer) => fewer < whole.gateways)) {
-    const { found } = run(whole.seed, gateways, whole.minutes, forks)
+    const fewer = { ...whole, gateways }
+    const { found } = run(fewer)
     if (found.length === 0) continue
-    smallest = { ...smallest, gateways, violations: found }
+    smallest = failureOf(fewer, found)
     break
   }
   for (let minutes = whole.minutes - 1; minutes >= 1; minutes--) {
-    const { found } = run(whole.seed, smallest.gateways, minutes, forks)
+    const shorter = { ...whole, gateways: smallest.gateways, minutes }
+    const { found } = run(shorter)
     if (found.length === 0) break
-    smallest = { ...smallest, minutes, violations: found }
+    smallest = failureOf(shorter, found)
   }
   return smallest
+}
+
+function failureOf({ seed, gateways, minutes, writesMax }: Scenario, violated: readonly string[]): Failure {
+  return { seed, gateways, minutes, writes: writesMax, violations: violated }
 }

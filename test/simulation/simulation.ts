@@ -6,6 +6,7 @@ import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { msOfHlc } from '../../runtime/model/stamp.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
+import type { HistoryOptions } from '../../runtime/sync/types.ts'
 import { checkFrame, isOnOthersDisks, violations } from './checks.ts'
 import type { SimulatedDisk } from './disk.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
@@ -25,6 +26,10 @@ export interface Scenario {
   readonly gateways: number
   /** Virtual minutes of faults, before everything is healed and must converge. */
   readonly minutes: number
+  /** How often each gateway writes, at most. */
+  readonly writesMax: number
+  /** How often each member says what it holds; virtual milliseconds. */
+  readonly beaconMs: number
   /** Copied cards and stores put back from old copies are among the faults. */
   readonly forks?: boolean
 }
@@ -77,12 +82,20 @@ export const SOMETIMES = [
 ] as const
 export type Sometimes = (typeof SOMETIMES)[number]
 
-/** Mostly small meshes, now and then one of up to fifty; copied cards in every fourth of either. */
-export function scenarioOf(seed: number): Scenario {
+/** Mostly small meshes, now and then one of up to fifty; copied cards in every fourth of either. What is given is not drawn. */
+export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenario {
   const hundreds = Math.floor(seed / 100)
-  const gateways = largeOf(seed)
-  if (gateways !== null) return { seed, gateways, minutes: 3, forks: hundreds % 4 === 3 }
-  return { seed, gateways: SIZES[seed % SIZES.length] as number, minutes: 3, forks: seed % 4 === 0 }
+  const large = largeOf(seed)
+  const gateways = given.gateways ?? large ?? (SIZES[seed % SIZES.length] as number)
+  const drawn = {
+    seed,
+    gateways,
+    minutes: gateways > MANY ? 1 : 3,
+    writesMax: gateways > SEVERAL ? Math.max(WRITES_MIN, Math.round(WRITES / gateways)) : WRITES_MAX,
+    beaconMs: BEACON_MS * Math.max(1, gateways / SEVERAL),
+    forks: large === null ? seed % 4 === 0 : hundreds % 4 === 3,
+  }
+  return { ...drawn, ...given }
 }
 
 /** Of a hundred seeds one has 20 to 50 gateways, one 11 to 19 and one 9; the numbers share no factor, so all occur. */
@@ -99,6 +112,13 @@ function largeOf(seed: number): number | null {
   }
 }
 
+/** What there is to do grows with the links and with what is said: of more than several each says less, and many less long. */
+const SEVERAL = 5
+const MANY = 10
+const WRITES = 180
+const WRITES_MIN = 5
+const WRITES_MAX = 60
+const BEACON_MS = 15_000
 const SIZES: readonly number[] = [2, 3, 4, 5, 6, 3, 4, 8, 5, 3, 10, 4, 7]
 
 interface Issued {
@@ -147,8 +167,11 @@ export class Simulation implements World {
   readonly copied: Set<string> = new Set<string>()
   /** Virtual time from the end of the faults until all were equal, by the minute. */
   convergedAfterMs = 0
-  /** Small in half of the runs: there dead batches go before all have confirmed them. Not with seals, which may want them back. */
-  readonly trashBytesMax: number
+  /**
+   * Room for dead batches: little in half of the runs, where they go before all have confirmed them. Not with seals, which may want
+   * them back.
+   */
+  readonly history: Partial<HistoryOptions>
   framesSent = 0
   bytesSent = 0
   readonly #trace = new Trace()
@@ -167,7 +190,9 @@ export class Simulation implements World {
     this.scenario = scenario
     this.random = seededRandom(scenario.seed)
     this.#hasRemovals = scenario.gateways > 2 && this.random() < 0.25
-    this.trashBytesMax = scenario.forks !== true && !this.#hasRemovals && this.random() < 0.5 ? 1_000 : 67_108_864
+    const { beaconMs } = scenario
+    const isTight = scenario.forks !== true && !this.#hasRemovals && this.random() < 0.5
+    this.history = { beaconMs, beaconStaleMs: beaconMs * 2, trashBytesMax: isTight ? 1_000 : 67_108_864 }
     this.#liar = this.random() < 0.25 ? randomInteger(this.random, 0, scenario.gateways - 1) : -1
     this.#network = new Network({
       random: this.random,
@@ -379,7 +404,7 @@ export class Simulation implements World {
 
   #planWrites(gateway: SimulatedGateway, from: number): void {
     const end = this.scenario.minutes * 60_000
-    const count = randomInteger(this.random, 5, 60)
+    const count = randomInteger(this.random, WRITES_MIN, this.scenario.writesMax)
     for (let i = 0; i < count; i++) {
       this.schedule.at(randomInteger(this.random, from, end), () => this.#write(gateway))
     }

@@ -39,7 +39,7 @@ class MixedWorld implements World {
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
   readonly random: Random = seededRandom(1)
   readonly schedule: Schedule = new Schedule()
-  readonly trashBytesMax = 1_000_000
+  readonly history: object = {}
   readonly keys: readonly Uint8Array[] = [0, 1, 2, LATER, LATER + 1].map((index) => fakeKey(1, index))
   readonly gateways: readonly SimulatedGateway[]
   readonly feed: Feed

@@ -19,7 +19,7 @@ export class Played implements World {
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
   readonly random: Random = seededRandom(1)
   readonly schedule: Schedule = new Schedule()
-  readonly trashBytesMax: number = 1_000_000
+  readonly history: object = {}
   readonly keys: readonly Uint8Array[] = [OURS, NEIGHBOUR].map((index) => fakeKey(1, index))
   readonly gateway: SimulatedGateway
   readonly #members: readonly Writer[]
