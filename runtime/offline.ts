@@ -8,10 +8,11 @@ import { takeLock } from './identity/lock.ts'
 import { loadProfile } from './identity/profile-file.ts'
 import { DocumentService } from './operations/documents.ts'
 import { isBatchValid } from './operations/evidence.ts'
+import { Quarantine } from './operations/quarantine.ts'
 import { rulesOf } from './operations/rules.ts'
 import { statusOf } from './operations/status.ts'
 import { SILENT_LOG } from './ports/log.ts'
-import type { Documents, StatusView } from './ports/operations.ts'
+import type { Documents, QuarantineEntry, StatusView } from './ports/operations.ts'
 import { resolveProfile } from './profile/resolve.ts'
 import { openStore } from './store/open.ts'
 import { VERSION } from './version.ts'
@@ -20,6 +21,7 @@ import { VERSION } from './version.ts'
 export interface OfflineGateway {
   readonly documents: Documents
   status(): StatusView
+  quarantine(): readonly QuarantineEntry[]
   close(): Promise<void>
 }
 
@@ -48,8 +50,10 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
       instance: '0000000000000000',
       isValid: (feedKey, seq) => isBatchValid(store, mesh.meshId, verifier, feedKey, seq),
     })
+    const quarantine = new Quarantine({ store, wallMs: Date.now, holdings: () => [], onError: () => {} })
     return {
       documents,
+      quarantine: () => quarantine.list(),
       status: () =>
         statusOf({
           peerId: peerIdOf(keys.publicKey),
@@ -77,6 +81,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           members: [],
           holdings: [],
           unconfirmed: [],
+          quarantine: quarantine.list(),
           warnings: parsed.warnings,
         }),
       close: async () => {

@@ -80,6 +80,8 @@ export const GATEWAY_LIMITS = {
   watchersMax: 256,
   watcherQueueMax: 4_096,
   quarantineEntriesMax: 1_000,
+  /** Batches of one link that are no batches, or not signed; then it is closed. */
+  damagedPerLinkMax: 256,
   /** Elements or links that one field may hold before further ones are refused with `too-large`. */
   elementsPerFieldMax: 4_096,
   /** Lost writes that are remembered, the latest; and the greatest value that is remembered with them, in UTF-16 units. */

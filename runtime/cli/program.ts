@@ -19,6 +19,7 @@ const GROUPS: readonly Group[] = [
   },
   { names: ['walk'], load: async () => (await import('./commands/walk.ts')).addWalkCommand },
   { names: ['conflicts'], load: async () => (await import('./commands/conflicts.ts')).addConflictsCommand },
+  { names: ['quarantine'], load: async () => (await import('./commands/quarantine.ts')).addQuarantineCommand },
   { names: ['import'], load: async () => (await import('./commands/import.ts')).addImportCommand },
   { names: ['export'], load: async () => (await import('./commands/export.ts')).addExportCommand },
   { names: ['profile'], load: async () => (await import('./commands/profile.ts')).addProfileCommands },

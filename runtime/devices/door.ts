@@ -1,4 +1,3 @@
-import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
 import { isLive } from '../model/document.ts'
 import { fieldsOf } from '../model/fields.ts'
@@ -23,17 +22,22 @@ export interface DeviceDoor extends BrokerHandler {
   publishChange(change: Change): void
   publishHealth(): Promise<void>
   publishEvent(name: string, fields: object): void
-  /** Messages that could not be used, the latest last. */
-  readonly quarantine: readonly Quarantined[]
 }
 
+/** A message that could not be used. */
 export interface Quarantined {
   readonly topic: string
   readonly source: string | null
   readonly code: ErrorCode
   readonly message: string
-  /** Unix milliseconds. */
-  readonly at: number
+}
+
+export interface DoorOptions {
+  readonly profile: ResolvedProfile
+  readonly operations: Operations
+  /** Keeps it for the owner to see. */
+  readonly putAside: (message: Quarantined) => void
+  readonly log: Log
 }
 
 const DATA = 'marram/data/'
@@ -43,12 +47,12 @@ const CHANGES_AT_ONCE = 64
 /** What may pass by itself: the device is not acknowledged and sends its message again. */
 const PASSING: readonly ErrorCode[] = ['storage-full', 'storage-io', 'overloaded', 'closed']
 
-export function createDeviceDoor(options: { profile: ResolvedProfile; operations: Operations; log: Log }): DeviceDoor {
+export function createDeviceDoor(options: DoorOptions): DeviceDoor {
   return new Door(options)
 }
 
 class Door implements DeviceDoor {
-  readonly quarantine: Quarantined[] = []
+  readonly #keep: DoorOptions['putAside']
   readonly #operations: Operations
   readonly #log: Log
   #profile: ResolvedProfile
@@ -60,7 +64,8 @@ class Door implements DeviceDoor {
   #errorsSince = 0
   #errors = 0
 
-  constructor({ profile, operations, log }: { profile: ResolvedProfile; operations: Operations; log: Log }) {
+  constructor({ profile, operations, putAside, log }: DoorOptions) {
+    this.#keep = putAside
     this.#operations = operations
     this.#log = log
     this.#profile = profile
@@ -208,15 +213,15 @@ class Door implements DeviceDoor {
       const code = codeOf(error)
       if (!(error instanceof MarramError) || PASSING.includes(code)) throw error
       if (source?.onError !== 'drop')
-        this.#putAside({ topic, source: source?.id ?? null, code, message: error.message, at: Date.now() })
+        this.#putAside({ topic, source: source?.id ?? null, code, message: error.message })
     }
   }
 
   #putAside(entry: Quarantined): void {
-    this.quarantine.push(entry)
-    if (this.quarantine.length > GATEWAY_LIMITS.quarantineEntriesMax) this.quarantine.shift()
-    if (entry.at - this.#errorsSince >= 1_000) {
-      this.#errorsSince = entry.at
+    this.#keep(entry)
+    const now = Date.now()
+    if (now - this.#errorsSince >= 1_000) {
+      this.#errorsSince = now
       this.#errors = 0
     }
     if (++this.#errors > ERRORS_PER_SECOND) return

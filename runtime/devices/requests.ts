@@ -51,6 +51,7 @@ const HANDLERS: { readonly [operation: string]: Handler } = {
   digest: (operations, request) => operations.digest(optionalText(request, 'collection')),
   status: (operations) => operations.status(),
   peers: (operations) => operations.peers(),
+  quarantine: (operations) => operations.quarantine(),
 }
 
 /** The response's payload; every failure is one too. */

@@ -33,6 +33,7 @@ import { Removals } from '../operations/removals.ts'
 import { timeOf } from '../operations/rows.ts'
 import { trimSeries, type Retention } from '../operations/retention.ts'
 import { kindWarnings, rulesOf } from '../operations/rules.ts'
+import { Quarantine } from '../operations/quarantine.ts'
 import { OperationService } from '../operations/service.ts'
 import { peersOf, statusOf, type Observed, type ObservedLink } from '../operations/status.ts'
 import type { Broker } from '../ports/broker.ts'
@@ -165,6 +166,7 @@ export class Gateway {
   #knowledge!: Knowledge
   #departure!: Departure
   #driver!: Driver
+  #quarantine!: Quarantine
   #operations!: OperationService
   #members!: Membership
   #door!: DeviceDoor
@@ -267,6 +269,7 @@ export class Gateway {
     await this.#broker?.close()
     if (this.#store) {
       this.#incarnation.mark(this.#store, this.#driver?.view.clock ?? 0)
+      await this.#quarantine?.close()
       await this.#store.close()
     }
     this.#lock.release()
@@ -466,6 +469,12 @@ export class Gateway {
   }
 
   #makeServices(): void {
+    this.#quarantine = new Quarantine({
+      store: this.#store,
+      wallMs: () => this.#clock.wallMs(),
+      holdings: () => this.#driver.view.holdings,
+      onError: (error) => this.#log.warn('quarantine-not-written', { message: sentenceOf(error) }),
+    })
     const { keys, mesh } = this.#identity
     const signer = createSigner(keys.secretKey)
     this.#members = new Membership({
@@ -499,13 +508,20 @@ export class Gateway {
         status: () => statusOf(this.#observe()),
         peers: () => peersOf(this.#observe()),
         members: () => membersOf(this.#store, this.#authority.members.all(), this.#removals.states()),
+        quarantine: () => this.#quarantine.list(),
         remove: (peerId, options) => this.#remove(peerId, options),
         invite: (options) => this.#members.invite(options),
         profile: () => fillDefaults(this.#parsed.profile),
         setProfile: (profile) => this.#setProfile(profile),
       },
     )
-    this.#door = createDeviceDoor({ profile: this.#profile, operations: this.#operations, log: this.#log })
+    this.#door = createDeviceDoor({
+      profile: this.#profile,
+      operations: this.#operations,
+      putAside: ({ topic, source, code, message }) =>
+        this.#quarantine.add({ kind: 'message', topic, source, why: code, message }),
+      log: this.#log,
+    })
   }
 
   /** Waiting for more gateways than there are would be for ever. */
@@ -598,6 +614,7 @@ export class Gateway {
   #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
     if (name === 'farewell') return this.#departure.heard(fields['evidence'] as readonly Uint8Array[])
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
+    if (name === 'batch-refused') this.#quarantine?.addBatch(fields)
     if (name === 'incarnation-lost') this.#loseIncarnation(String(fields['why']))
     if (name === 'peer-up' || name === 'peer-down') this.#door?.publishEvent(name, fields)
   }
@@ -671,6 +688,7 @@ export class Gateway {
       members: this.#authority.members.all(),
       holdings: view.holdings,
       unconfirmed: view.unconfirmed,
+      quarantine: this.#quarantine.list(),
       warnings: this.#warnings(),
     }
   }

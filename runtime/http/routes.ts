@@ -25,6 +25,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['GET', 'status', (exchange) => answerJson(exchange, exchange.operations.status())],
   ['GET', 'peers', (exchange) => answerJson(exchange, exchange.operations.peers())],
   ['GET', 'members', (exchange) => answerJson(exchange, exchange.operations.members())],
+  ['GET', 'quarantine', (exchange) => answerJson(exchange, quarantine(exchange))],
   ['POST', 'members/{peer}/removal', async (exchange) => answerJson(exchange, await removeMember(exchange))],
   ['POST', 'invites', async (exchange) => answerJson(exchange, await invite(exchange))],
   ['GET', 'profile', (exchange) => answerJson(exchange, exchange.operations.profile())],
@@ -90,6 +91,10 @@ function conflicts({ operations, search }: Exchange): unknown {
   return [
     ...operations.conflicts({ ...(collection !== null && { collection }), ...(limit !== undefined && { limit }) }),
   ]
+}
+
+function quarantine({ operations, search }: Exchange): unknown {
+  return operations.quarantine().slice(0, queryOf(search).limit)
 }
 
 function count({ operations, collection, search }: Exchange): number {

@@ -4,6 +4,7 @@ import type {
   MemberView,
   Operations,
   PeerView,
+  QuarantineEntry,
   RemovalOptions,
   StatusView,
 } from '../ports/operations.ts'
@@ -28,6 +29,10 @@ export class OperationService extends DocumentService implements Operations {
 
   members(): readonly MemberView[] {
     return this.#administration.members()
+  }
+
+  quarantine(): readonly QuarantineEntry[] {
+    return this.#administration.quarantine()
   }
 
   remove(peerId: string, options: RemovalOptions): Promise<void> {

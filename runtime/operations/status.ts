@@ -1,7 +1,7 @@
 import { peerIdOf } from '../crypto/identity.ts'
 import type { Capability } from '../model/capability.ts'
 import { msOfHlc } from '../model/stamp.ts'
-import type { ClockStatus, LagView, PeerView, StatusView } from '../ports/operations.ts'
+import type { ClockStatus, LagView, PeerView, QuarantineEntry, StatusView } from '../ports/operations.ts'
 import type { BrokerStatus } from '../ports/broker.ts'
 import type { AddressSource, DiscoveryFigures } from '../ports/discovery.ts'
 import type { Documents, Log, StorageStatus } from '../ports/store.ts'
@@ -38,6 +38,7 @@ export interface Observed {
   readonly holdings: readonly ObservedHolding[]
   /** What no other gateway is known to have. */
   readonly unconfirmed: readonly Behind[]
+  readonly quarantine: readonly QuarantineEntry[]
   readonly warnings: readonly string[]
 }
 
@@ -92,6 +93,10 @@ export function statusOf(seen: Observed): StatusView {
     discovery: { addresses: countsOf(seen.addresses), mdns: seen.mdns },
     lag: lags.reduce((worst, lag) => (lag.batches > worst.batches ? lag : worst), NO_LAG),
     conflicts: seen.store.conflicts().length,
+    quarantine: {
+      batches: seen.quarantine.filter(({ kind }) => kind === 'batch').length,
+      messages: seen.quarantine.filter(({ kind }) => kind === 'message').length,
+    },
     queue: {
       writes: seen.waitingWrites,
       messages: queuedMessages,

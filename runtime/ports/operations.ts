@@ -209,6 +209,8 @@ export interface StatusView {
   readonly lag: LagView
   /** Concurrent writes of which one was lost, as far as they are remembered: see `conflicts`. */
   readonly conflicts: number
+  /** What was refused for good and is remembered: see `quarantine`. */
+  readonly quarantine: { readonly batches: number; readonly messages: number }
   /** Local writes not yet on the disk; messages queued for absent MQTT clients; what no other gateway is known to have. */
   readonly queue: {
     readonly writes: number
@@ -231,6 +233,28 @@ export interface ClockStatus {
   readonly offsetMs: number
   /** How far the last stamp is ahead of that time. */
   readonly aheadMs: number
+}
+
+/** Something that was refused for good: a message of a device, or a batch. */
+export interface QuarantineEntry {
+  readonly kind: 'batch' | 'message'
+  /** A code: of a batch as in NACK (`shape`, `fork`, `not-permitted`, …), of a message one of the error codes. */
+  readonly why: string
+  readonly message: string
+  /** When it was refused first and last, ISO 8601, and how often. */
+  readonly first: string
+  readonly time: string
+  readonly times: number
+  /** Of a message. */
+  readonly topic?: string
+  readonly source?: string | null
+  /** Of a batch: the neighbour that sent it, or that refused it (`isOurs`); feed id in hexadecimal. */
+  readonly peer?: string
+  readonly isOurs?: boolean
+  readonly feed?: string
+  readonly author?: string
+  readonly collection?: string
+  readonly sequence?: number
 }
 
 export interface InviteOptions {
@@ -267,6 +291,8 @@ export interface Administration {
   status(): StatusView
   peers(): readonly PeerView[]
   members(): readonly MemberView[]
+  /** The latest first. */
+  quarantine(): readonly QuarantineEntry[]
   /** Resolves when the mesh is told; `members` shows how far it is. `not-permitted`, `not-found`, `bad-request`. */
   remove(peerId: string, options: RemovalOptions): Promise<void>
   invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }>

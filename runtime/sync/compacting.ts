@@ -1,3 +1,4 @@
+import { equal } from '../base/bytes.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { OP_DELETE, OP_LINK, type Batch, type ChainPosition, type Ops, type Shape } from '../model/batch.ts'
 import { deadUnder, FLAG_CHECKPOINT, type Checkpoint, type Held } from '../model/checkpoint.ts'
@@ -6,11 +7,11 @@ import { placeOf } from '../model/names.ts'
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
-import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { encodeCheckpoint, isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import { stableBelow } from './beacons.ts'
 import type { Core } from './core.ts'
+import { readBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { copyParts, isKilledBy, livesOf, mayKeepDead, OpsCopy, type OpLife, type Tombstone } from './liveness.ts'
 import { writeInternal } from './writing.ts'
@@ -86,8 +87,10 @@ export function compact<Token>(core: Core<Token>): void {
   const compaction = core.compaction
   if (compaction === null || core.now.monotonicMs < compaction.nextAt) return
   compaction.nextAt = core.now.monotonicMs + SLICE_MS
-  if (readSlice(core, compaction)) return
+  const progress = readSlice(core, compaction)
+  if (progress === 'more') return
   core.compaction = null
+  if (progress === 'damaged') return
   finish(core, compaction)
 }
 
@@ -133,28 +136,40 @@ function isDue<Token>(core: Core<Token>, state: FeedState): boolean {
   return history.hasTombstones && sinceLast >= tombstoneMs
 }
 
-/** True when there is more to read. */
-function readSlice<Token>(core: Core<Token>, compaction: Compaction): boolean {
+/** Nothing that is damaged may be taken for dead, be told again as it reads now, or hide what a delete kills. */
+function readSlice<Token>(core: Core<Token>, compaction: Compaction): 'more' | 'done' | 'damaged' {
   const { scan } = compaction
   const read = scan.seq > scan.to ? [] : core.surroundings.batches(scan.state.feed.key, scan.seq, SLICE_BYTES)
   for (const bytes of read) {
-    const batch = decodeBatch(core.options.meshId, bytes)
-    if (!batch.ok) continue
-    scan.seq = batch.value.header.seq + 1
-    if (batch.value.header.seq > scan.to) break
-    if (compaction.isSearching) search(compaction, scan.state, batch.value)
-    else examine(core, compaction, batch.value)
+    const batch = nextBatch(core, scan, bytes)
+    if (batch === null) return 'damaged'
+    scan.seq = batch.header.seq + 1
+    if (batch.header.seq > scan.to) break
+    if (compaction.isSearching) search(compaction, scan.state, batch)
+    else examine(core, compaction, batch)
   }
-  if (read.length > 0 && scan.seq <= scan.to) return true
+  if (read.length > 0 && scan.seq <= scan.to) return 'more'
   if (!compaction.isSearching) {
     compaction.isSearching = true
     const place = placeOf(compaction.state.feed.descriptor)
     if (compaction.tombstoneCount > 0) compaction.rest.push(...core.feeds.in(place))
   }
   const next = compaction.rest.pop()
-  if (next === undefined) return false
+  if (next === undefined) return 'done'
   compaction.scan = { state: next, to: Number.MAX_SAFE_INTEGER, seq: 1 }
-  return true
+  return 'more'
+}
+
+/** Null when it is not what should be there. */
+function nextBatch<Token>(core: Core<Token>, { state, seq, to }: Compaction['scan'], bytes: Uint8Array): Batch | null {
+  const batch = readBatch(core, bytes)
+  const expected = state.history.retained.next(seq)
+  const isSound = typeof batch !== 'string' && equal(batch.header.feedId, state.feed.id)
+  // Others may have left the log, or come to it, in this moment.
+  const isInPlace = isSound && (batch.header.seq === expected || core.isDropping || expected === null || expected > to)
+  if (isInPlace) return batch
+  if (expected !== null) suspect(core, state, expected)
+  return null
 }
 
 function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch): void {

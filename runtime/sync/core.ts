@@ -81,6 +81,8 @@ export interface Committed<Token> {
   readonly own: OwnBatch<Token> | null
   /** Dead batches that leave. */
   readonly drops?: readonly { readonly state: FeedState; readonly seqs: SequenceSet }[]
+  /** Damaged batches that leave. */
+  readonly damaged?: { readonly state: FeedState; readonly seqs: SequenceSet }
   /** What is void of a sealed feed leaves, and it goes back to `head`. */
   readonly cut?: { readonly state: FeedState; readonly seqs: SequenceSet; readonly head: ChainPosition }
   /** Kept records that go along: when the disk refuses them they are kept for the next. */
@@ -107,6 +109,12 @@ export class Core<Token> {
   readonly verifying: Map<number, Arrival> = new Map<number, Arrival>()
   /** Batches that may go to the disk. */
   verified: Accepted[] = []
+  /** Stored batches that somebody could not use, as feed and sequence; those of them whose signature was asked for, by ticket. */
+  readonly suspected: Set<string> = new Set<string>()
+  readonly checking: Map<number, { readonly state: FeedState; readonly seq: number }> = new Map<
+    number,
+    { readonly state: FeedState; readonly seq: number }
+  >()
   readonly committing: Map<number, Committed<Token>> = new Map<number, Committed<Token>>()
   /** Feeds that are known to be ahead of us elsewhere. */
   readonly behind: Set<FeedState> = new Set<FeedState>()
@@ -135,6 +143,7 @@ export class Core<Token> {
   isIncarnationLost = false
   /** Voided writes of ours wait to be made again. */
   isReissueDue = true
+  reissueAt = 0
   /** Our beacon: when it may be written again, when it must, and what it said. */
   beaconAt: number
   beaconStaleAt = 0
@@ -218,7 +227,7 @@ export class Core<Token> {
   #loadHistory(state: FeedState): void {
     const bytes = this.surroundings.getRecord(historyKey(state.feed))
     if (bytes === undefined) return
-    state.history.decode(bytes, (seq) => readCheckpoint(this, state.feed.key, seq))
+    state.history.decode(bytes, (seq) => readCheckpoint(this, state, seq))
     if (state.history.pending.length > 0) this.pendingPlaces.add(placeOf(state.feed.descriptor))
   }
 

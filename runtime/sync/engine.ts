@@ -3,17 +3,18 @@ import type { Batch, ChainPosition } from '../model/batch.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
 import { forgetBeacon, writeBeacon } from './beacons.ts'
 import { compact, compactDeadline } from './compacting.ts'
-import { Core, type Arrival, type Committed } from './core.ts'
+import { Core, TIMES, type Arrival, type Committed } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
 import { applyCheckpoints, historiesOf, noteHistory } from './gating.ts'
 import { heldBy, holdingOf, noteAdvance, type Holding } from './holdings.ts'
+import { tookOut } from './damage.ts'
 import { LinkState } from './link.ts'
 import { mendDeadline, mendHoles } from './mending.ts'
 import { pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
 import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
-import { reissueVoided } from './reissuing.ts'
+import { reissueDeadline, reissueVoided } from './reissuing.ts'
 import { applySeals, feedCut, noteStatement } from './sealing.ts'
 import { send } from './sending.ts'
 import type { Told } from './timekeeping.ts'
@@ -65,6 +66,7 @@ export class Engine<Token> {
       dropDeadline(core),
       probeDeadline(core),
       mendDeadline(core),
+      reissueDeadline(core),
     )
     for (const link of core.links.values()) deadline = Math.min(deadline, link.greetAt, link.tellAt, pingDeadline(link))
     return deadline
@@ -164,6 +166,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   if (!commit) return
   core.committing.delete(ticket)
   if (commit.drops) dropped(core, commit.drops)
+  if (commit.damaged) tookOut(core, commit.damaged, true)
   if (commit.cut) cutCommitted(core, commit.cut)
   for (const { link, state, batch, place } of commit.arrivals) {
     const headBefore = state.head.seq
@@ -227,6 +230,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   core.committing.delete(input.ticket)
   if (commit.records !== undefined && commit.records.length > 0) core.keepAgain(commit.records)
   if (commit.drops) dropFailed(core)
+  if (commit.damaged) tookOut(core, commit.damaged, false)
   if (commit.cut) {
     const { state } = commit.cut
     core.cutting.delete(state)
@@ -251,6 +255,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   state.answered(false)
   if (written === null) {
     core.isReissueDue = true
+    core.reissueAt = core.now.monotonicMs + TIMES.refusedMs
     return
   }
   written.queue.settled()

@@ -2,9 +2,10 @@ import { equal, hex } from '../base/bytes.ts'
 import type { Batch } from '../model/batch.ts'
 import type { SignedCheckpoint } from '../model/checkpoint.ts'
 import type { SequenceSet } from '../model/sequences.ts'
-import { decodeBatch, positionOfBatch, seqOfBatch } from '../wire/batch.ts'
+import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { decodeCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
+import { storedBatch } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { ask } from './pulling.ts'
@@ -45,10 +46,9 @@ export function isOfferDue(state: FeedState, from: number): boolean {
 }
 
 /** The checkpoint in a stored batch; null when it is gone or means nothing. */
-export function readCheckpoint<Token>(core: Core<Token>, feedKey: string, seq: number): SignedCheckpoint | null {
-  const [bytes] = core.surroundings.batches(feedKey, seq, 0)
-  const batch = bytes === undefined || seqOfBatch(bytes) !== seq ? null : decodeBatch(core.options.meshId, bytes)
-  return batch?.ok === true ? signedCheckpoint(batch.value) : null
+export function readCheckpoint<Token>(core: Core<Token>, state: FeedState, seq: number): SignedCheckpoint | null {
+  const batch = storedBatch(core, state, seq)
+  return batch === null ? null : signedCheckpoint(batch)
 }
 
 export function signedCheckpoint({ header, body }: Batch): SignedCheckpoint | null {

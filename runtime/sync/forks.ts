@@ -2,9 +2,9 @@ import { equal, hex } from '../base/bytes.ts'
 import type { Batch } from '../model/batch.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
-import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
 import { encodeProof } from '../wire/proof.ts'
 import type { Core } from './core.ts'
+import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { addInternalWrite } from './writing.ts'
@@ -101,7 +101,7 @@ export function isProbed({ probe }: FeedState, link: LinkState, batch: Batch): b
 /** A batch that was asked for, before its signature is checked: false when it is ours and proves nothing. */
 export function differsFromOurs<Token>(core: Core<Token>, state: FeedState, batch: Batch): boolean {
   const { probe } = state
-  const ours = ourBatch(core, state, batch.header.seq)
+  const ours = storedBatch(core, state, batch.header.seq)
   if (ours !== null && !equal(ours.hash, batch.hash)) return true
   // The next one, which continues another than our last.
   if (!state.isOwn && batch.header.seq === state.tip.seq + 1) return !equal(batch.header.prev, state.tip.hash)
@@ -157,15 +157,17 @@ function lastUpTo(seqs: SequenceSet, seq: number): number {
 function isParting<Token>(core: Core<Token>, state: FeedState, { header }: Batch): boolean {
   if (header.seq > state.tip.seq) return false
   if (header.seq === 1) return true
-  const before = ourBatch(core, state, header.seq - 1)
+  const before = storedBatch(core, state, header.seq - 1)
   return before === null || equal(before.hash, header.prev)
 }
 
 function prove<Token>(core: Core<Token>, state: FeedState, theirs: Batch): void {
   state.probe = null
   const { seq } = theirs.header
-  const ours = ourBatch(core, state, seq) ?? ourBatch(core, state, seq - 1)
+  const ours = storedBatch(core, state, seq) ?? storedBatch(core, state, seq - 1)
   if (ours === null) return
+  // A header that turned on the disk looks like another branch, but its signature doesn't verify: then this proves nothing.
+  suspect(core, state, ours.header.seq)
   core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, isProven: true })
   const proof = encodeProof(state.feed, ours, theirs)
   addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [
@@ -182,10 +184,4 @@ function askProbe<Token>(core: Core<Token>, state: FeedState, probe: Probe, seq:
 function sayProbe<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
   const alias = link.theirAliases.get(state)
   if (alias !== undefined) core.say(link, { type: 'want', entries: [[alias, seq, 0, [seq, seq]]] })
-}
-
-function ourBatch<Token>(core: Core<Token>, state: FeedState, seq: number): Batch | null {
-  const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
-  const batch = bytes === undefined || seqOfBatch(bytes) !== seq ? null : decodeBatch(core.options.meshId, bytes)
-  return batch?.ok === true ? batch.value : null
 }

@@ -18,6 +18,13 @@ export interface Marker {
   readonly cameAt: number
 }
 
+export interface Spoiled {
+  readonly seq: number
+  /** Monotonic milliseconds. */
+  readonly untilMs: number
+  readonly times: number
+}
+
 /** Which numbered frames have come: they may overtake each other. */
 export class FrameNumbers {
   /** All up to this one have. */
@@ -80,6 +87,10 @@ export class LinkState {
   /** It holds no cursor of us, and wants to hear of every feed, even of its own. */
   wantsAll = false
   receivedBytes = 0
+  /** Batches that came and were none, or not signed. */
+  damaged = 0
+  /** Of a feed, the batch of which the neighbour's copy was of no use, when it may be asked again, and how often that happened. */
+  readonly spoiled: Map<FeedState, Spoiled> = new Map<FeedState, Spoiled>()
   consumedBytes = 0
   grantedBytes = 0
   /** What it told of or sent since the last marker; a marker counts only when none of the frames with such was lost. */
@@ -101,6 +112,9 @@ export class LinkState {
   readonly lacking: Map<FeedState, number> = new Map<FeedState, number>()
   savedCursorLsn = 0
   saveCursorAt: number
+
+  /** When it may be asked for heads of feeds that it has not told of; monotonic. */
+  namesAt = 0
 
   // Life signs.
   greetAt = 0

@@ -2,10 +2,11 @@ import { concat, equal, hex, utf8 } from '../base/bytes.ts'
 import { sha256 } from '../crypto/hash.ts'
 import { FEED_KIND_STATE, type Batch } from '../model/batch.ts'
 import { SequenceSet } from '../model/sequences.ts'
-import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
 import type { Core } from './core.ts'
+import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
+import { askHeadsOf } from './pinging.ts'
 
 /**
  * Batches that should be here and aren't, because `verify --repair` took damaged ones out: they are asked for by number
@@ -15,6 +16,8 @@ import type { LinkState } from './link.ts'
 /** Runs in one WANT, and milliseconds until somebody else is asked. */
 const RUNS_PER_WANT = 256
 const ASK_MS = 5_000
+/** A neighbour that doesn't know a feed is asked about it again after so long. */
+const NAMES_MS = 60_000
 
 /** What the log lacks of what it should hold up to its head. */
 export function holesOf({ feed, head, history }: FeedState): SequenceSet {
@@ -48,11 +51,22 @@ export function mendHoles<Token>(core: Core<Token>): void {
     if (state.holes.isEmpty && holesOf(state).isEmpty) core.holed.delete(state)
     else if (isDue) askFor(core, state)
   }
-  if (core.holed.size > 0 && core.now.monotonicMs >= core.mendAt) core.mendAt = core.now.monotonicMs + ASK_MS
+  if (core.holed.size === 0 || core.now.monotonicMs < core.mendAt) return
+  core.mendAt = core.now.monotonicMs + ASK_MS
+  for (const link of core.links.values()) askForNames(core, link)
 }
 
 export function mendDeadline<Token>(core: Core<Token>): number {
   return core.holed.size === 0 ? Number.POSITIVE_INFINITY : core.mendAt
+}
+
+/** A neighbour that was level with us has had no reason to tell us of the feed. */
+function askForNames<Token>(core: Core<Token>, link: LinkState): void {
+  if (!link.isGreeted || core.now.monotonicMs < link.namesAt) return
+  const untold = [...core.holed].filter((state) => !link.theirAliases.has(state))
+  if (untold.length === 0) return
+  link.namesAt = core.now.monotonicMs + NAMES_MS
+  askHeadsOf(core, link, untold)
 }
 
 function askFor<Token>(core: Core<Token>, state: FeedState): void {
@@ -82,7 +96,9 @@ function continues<Token>(core: Core<Token>, state: FeedState, batch: Batch): bo
   const { seq } = batch.header
   if (seq === state.head.seq) return equal(state.head.hash, batch.hash)
   if (!state.history.retained.has(seq + 1)) return true
-  const [bytes] = core.surroundings.batches(state.feed.key, seq + 1, 0)
-  const next = bytes === undefined || seqOfBatch(bytes) !== seq + 1 ? null : decodeBatch(core.options.meshId, bytes)
-  return next?.ok !== true || equal(next.value.header.prev, batch.hash)
+  const next = storedBatch(core, state, seq + 1)
+  if (next === null || equal(next.header.prev, batch.hash)) return true
+  // It may be the one that is wrong.
+  suspect(core, state, seq + 1)
+  return false
 }

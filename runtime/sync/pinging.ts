@@ -97,6 +97,13 @@ function resyncIfDifferent<Token>(core: Core<Token>, link: LinkState, digest: Ui
   core.say(link, { type: 'dig', buckets: concat(...bucketDigests(core)) })
 }
 
+/** Has the neighbour tell its heads of these feeds, with those in their buckets, whatever it has told. */
+export function askHeadsOf<Token>(core: Core<Token>, link: LinkState, states: readonly FeedState[]): void {
+  const buckets = bucketDigests(core)
+  for (const state of states) buckets[bucketOf(state)] = EMPTY_BUCKET
+  core.say(link, { type: 'dig', buckets: concat(...buckets) })
+}
+
 /** The neighbour's digests by bucket: all heads of those that differ are told again, whatever of them was told or sent. */
 export function answerDig<Token>(core: Core<Token>, link: LinkState, buckets: Uint8Array): void {
   const differing = new Set<number>()

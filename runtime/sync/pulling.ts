@@ -49,7 +49,8 @@ export function retryBehind<Token>(core: Core<Token>): void {
     }
     if (isDeferred(core, state) || core.now.monotonicMs < retryAt(state)) continue
     const old = state.parent
-    if (askBest(core, state, old) && old && old !== state.parent) prune(core, old, state)
+    if (!askBest(core, state, old)) postpone(core, state)
+    else if (old && old !== state.parent) prune(core, old, state)
   }
 }
 
@@ -71,7 +72,7 @@ function askBest<Token>(core: Core<Token>, state: FeedState, avoid: LinkState | 
   let best: LinkState | null = null
   let bestHead = -1
   for (const link of core.links.values()) {
-    if (!link.isGreeted || !link.theirAliases.has(state)) continue
+    if (!link.isGreeted || !link.theirAliases.has(state) || isSpoiled(core, link, state)) continue
     const head = Math.max(link.peerHead(state) - Math.max(state.tip.seq, link.peerLow(state) - 1), 0)
     if (head > bestHead || (head === bestHead && best === avoid)) {
       best = link
@@ -81,6 +82,27 @@ function askBest<Token>(core: Core<Token>, state: FeedState, avoid: LinkState | 
   if (!best) return false
   ask(core, best, state)
   return true
+}
+
+/** Nobody can be asked now. */
+function postpone<Token>(core: Core<Token>, state: FeedState): void {
+  state.touchedAt = core.now.monotonicMs
+  state.attempts += 1
+}
+
+/** The neighbour's copy of the batch is of no use: it isn't asked for the feed for a while, twice as long each time. */
+export function spoil<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
+  const before = link.spoiled.get(state)
+  const times = before?.seq === seq ? before.times + 1 : 1
+  const untilMs = core.now.monotonicMs + Math.min(TIMES.askMs * 2 ** times, TIMES.askMsMax)
+  link.spoiled.set(state, { seq, untilMs, times })
+}
+
+function isSpoiled<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
+  const spoiled = link.spoiled.get(state)
+  if (spoiled === undefined) return false
+  if (state.tip.seq >= spoiled.seq) link.spoiled.delete(state)
+  return state.tip.seq < spoiled.seq && core.now.monotonicMs < spoiled.untilMs
 }
 
 /** Makes `link` the parent of the feed and asks for everything after what is held or on its way to the disk. */

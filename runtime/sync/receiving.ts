@@ -1,16 +1,15 @@
 import { equal, hex } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import { sha256 } from '../crypto/hash.ts'
 import { FEED_KIND_SERIES, type Batch, type ChainPosition, type Ops } from '../model/batch.ts'
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { LAST_MS, msOfHlc } from '../model/stamp.ts'
-import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { decodeMessages, type Marker, type Message } from '../wire/message.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
+import { readBatch, receiveCheck, refuseBytes, refuseDamaged, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { beginFill, isWanted, signedCheckpoint, takePart } from './filling.ts'
 import { greetHolding, noteHeld, noteHeldAll, noteSent } from './holdings.ts'
@@ -23,6 +22,7 @@ import { isVoid } from './sealing.ts'
 
 /** Highest `minReader` that this version may fold; later batches are stored and forwarded, and change nothing here. */
 const READER_VERSION = 1
+const BAD_SIGNATURE = 'its signature does not verify'
 
 type Of<T extends Message['type']> = Extract<Message, { type: T }>
 
@@ -116,7 +116,16 @@ function receiveFeed<Token>(core: Core<Token>, link: LinkState, message: Of<'fee
   const feed = feedOf(core.options.meshId, descriptor.value)
   if (message.alias >= GATEWAY_LIMITS.feedsMax) return core.close(link, 'it numbers more feeds than there may be')
   if (!core.feeds.get(feed.key) && core.feeds.size >= GATEWAY_LIMITS.feedsMax) {
-    return core.emit('batch-refused', { feed: hex(feed.id), why: 'too many feeds' })
+    const { origin } = feed
+    const { collection } = feed.descriptor
+    return core.emit('batch-refused', {
+      feed: hex(feed.id),
+      origin,
+      collection,
+      peerId: link.peerId,
+      seq: 0,
+      why: 'too many feeds',
+    })
   }
   const state = core.feeds.getOrAdd(feed)
   link.theirAliases.set(state, message.alias)
@@ -209,10 +218,13 @@ function receiveNack<Token>(core: Core<Token>, link: LinkState, message: Of<'nac
     link.pending.add(state)
     return
   }
+  if (message.code === 'shape') suspect(core, state, message.seq)
   // What it asks for by number it wants all the same.
   if (link.subscriptions.get(state)?.wanted === null) link.subscriptions.delete(state)
   core.emit('batch-refused', {
     feed: hex(state.feed.id),
+    origin: state.feed.origin,
+    collection: state.feed.descriptor.collection,
     by: link.peerId,
     seq: message.seq,
     why: message.code,
@@ -223,11 +235,8 @@ function receiveNack<Token>(core: Core<Token>, link: LinkState, message: Of<'nac
 /** Takes one batch as far as its signature (protocol D12, steps 1 to 7). */
 export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: Uint8Array): void {
   link.receivedBytes += bytes.length
-  const decoded = decodeBatch(core.options.meshId, bytes)
-  if (!decoded.ok) return core.close(link, `malformed batch: ${decoded.error.message}`)
-  const batch = decoded.value
-  // The signature covers the header, and through it the body: another body under it is somebody's work on the way.
-  if (!equal(sha256(batch.body), batch.header.bodyHash)) return core.close(link, 'it sent a batch with another body')
+  const batch = readBatch(core, bytes)
+  if (typeof batch === 'string') return refuseBytes(core, link, bytes, batch)
   const state = core.feeds.getById(batch.header.feedId)
   const why = state ? refusal(core, link, state, batch) : 'unknown feed'
   if (why !== null || !state) {
@@ -316,7 +325,15 @@ function refuse<Token>(
   if (code === 'fork') core.behind.add(state)
   else core.behind.delete(state)
   nack(core, link, state, seq, code, 0)
-  core.emit('batch-refused', { feed: hex(state.feed.id), origin: state.feed.origin, seq, why: code })
+  const { feed } = state
+  core.emit('batch-refused', {
+    feed: hex(feed.id),
+    origin: feed.origin,
+    collection: feed.descriptor.collection,
+    peerId: link.peerId,
+    seq,
+    why: code,
+  })
   return code
 }
 
@@ -357,7 +374,7 @@ function nack<Token>(
 /** The answer to a `verify`: a batch that follows the last verified one may go to the disk. */
 export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid: boolean): void {
   const arrival = core.verifying.get(ticket)
-  if (!arrival) return
+  if (!arrival) return void receiveCheck(core, ticket, isValid)
   core.verifying.delete(ticket)
   const { link, state, batch } = arrival
   const { header } = batch
@@ -366,7 +383,7 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true
     if (isValid) return takeEvidence(core, state, batch)
-    return core.close(link, 'it sent a batch with a bad signature')
+    return refuseDamaged(core, link, state, header.seq, BAD_SIGNATURE)
   }
   if (isValid && arrival.isOffer === true) {
     link.consumedBytes += batch.bytes.length
@@ -396,9 +413,7 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   link.isAckDue = true
   if (isValid) return
   state.rewindTip()
-  if (state.parent === link) state.parent = null
-  core.emit('batch-refused', { feed: hex(state.feed.id), origin: state.feed.origin, seq: header.seq, why: 'signature' })
-  core.close(link, 'it sent a batch with a bad signature')
+  refuseDamaged(core, link, state, header.seq, BAD_SIGNATURE)
 }
 
 /** A batch that was taken may be one that a fill waits for, whether it came along the chain or beside it. */

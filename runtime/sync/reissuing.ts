@@ -17,7 +17,7 @@ import { ownFeed, writeInternal } from './writing.ts'
  * with fresh stamps, where it would still win: nobody's later write is touched.
  */
 export function reissueVoided<Token>(core: Core<Token>): void {
-  if (!core.isReissueDue || core.isIncarnationLost || !core.surroundings.authority.isMember()) return
+  if (core.now.monotonicMs < reissueDeadline(core)) return
   core.isReissueDue = false
   for (const { key, value } of core.surroundings.scanRecords(REISSUE_PREFIX)) {
     if (value === null) continue
@@ -27,6 +27,17 @@ export function reissueVoided<Token>(core: Core<Token>): void {
     if (isWritten && voided !== null)
       core.emit('reissued', { feed: hex(voided.state.feed.id), operations: voided.ops.size })
   }
+}
+
+/** What is on its way to the disk would be made twice: only when that is answered. */
+export function reissueDeadline<Token>(core: Core<Token>): number {
+  const isPossible = core.isReissueDue && !core.isIncarnationLost && core.surroundings.authority.isMember()
+  return isPossible && !isWriting(core) ? core.reissueAt : Number.POSITIVE_INFINITY
+}
+
+function isWriting<Token>(core: Core<Token>): boolean {
+  for (const { own } of core.committing.values()) if (own?.written === null) return true
+  return false
 }
 
 function decode<Token>(

@@ -11,10 +11,12 @@ import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
 import { beaconOf, forgetBeacon } from './beacons.ts'
 import type { Core } from './core.ts'
+import { readBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { signedCheckpoint } from './filling.ts'
+import { holesOf } from './mending.ts'
 import { settle } from './statements.ts'
 import { reviveTrash } from './trash.ts'
 
@@ -258,6 +260,8 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   core.keepHistory(state)
   reviveTrash(core, state)
   state.head = head
+  // What is void is not lacking.
+  state.holes = holesOf(state)
   core.feeds.version += 1
   noteCut(core, state)
   for (const link of core.links.values()) {
@@ -320,9 +324,13 @@ export function* batchesFrom<Token>(core: Core<Token>, state: FeedState, from: n
     const read = core.surroundings.batches(state.feed.key, seq, READ_BYTES)
     if (read.length === 0) return
     for (const bytes of read) {
-      const batch = decodeBatch(core.options.meshId, bytes)
-      seq = seqOfBatch(bytes) + 1
-      if (batch.ok) yield batch.value
+      const batch = readBatch(core, bytes)
+      const isSound = typeof batch !== 'string' && batch.header.seq >= seq && equal(batch.header.feedId, state.feed.id)
+      // What a damaged one says of its place is worth nothing.
+      const at = isSound ? batch.header.seq : (state.history.retained.next(seq) ?? seq)
+      seq = at + 1
+      if (isSound) yield batch
+      else suspect(core, state, at)
     }
   }
 }

@@ -6,6 +6,7 @@ import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeMessages, type HaveEntry, type Message } from '../wire/message.ts'
 import { MESH_COLLECTION } from '../model/names.ts'
 import { TIMES, type Core } from './core.ts'
+import { isNamed, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { isOfferDue } from './filling.ts'
 import type { LinkState, Subscription } from './link.ts'
@@ -72,17 +73,19 @@ function sendFeed<Token>(core: Core<Token>, link: LinkState, state: FeedState, s
     const batches: Uint8Array[] = []
     let bytes = 0
     const stored = core.surroundings.batches(state.feed.key, subscription.next, room)
-    if (stored.length === 0) return true
     for (const batch of stored) {
-      const isNext = seqOfBatch(batch) === subscription.next && subscription.next <= state.head.seq
-      // What is lacking here stops this feed only.
-      if (!isNext && batches.length === 0) return true
+      const isNext = isNamed(state, subscription.next, batch) && subscription.next <= state.head.seq
       if (bytes + batch.length > room || !isNext) break
       batches.push(batch)
       bytes += batch.length
       subscription.next += 1
     }
-    if (batches.length === 0) return false
+    if (batches.length === 0) {
+      if (isStored(core, state, subscription.next)) return false
+      // What is lacking here stops this feed only.
+      suspect(core, state, subscription.next)
+      return true
+    }
     sayBatches(core, link, batches, bytes)
   }
   link.told.set(state, subscription.next - 1)
@@ -115,13 +118,15 @@ function sendParts<Token>(
       const at = seqOfBatch(batch)
       if (seq === null || at > seq || bytes + batch.length > room) break
       if (at < seq) continue
+      if (!isNamed(state, seq, batch)) break
       batches.push(batch)
       bytes += batch.length
       seq = wanted.next(seq + 1)
     }
     if (batches.length === 0) {
-      const isGone = seqOfFirst(core, state, seq as number) !== seq
-      return isGone ? sendOffer(core, link, state) : false
+      if (isStored(core, state, seq as number)) return false
+      suspect(core, state, seq as number)
+      return sendOffer(core, link, state)
     }
     subscription.next = seqOfBatch(batches.at(-1) as Uint8Array) + 1
     sayBatches(core, link, batches, bytes)
@@ -130,17 +135,20 @@ function sendParts<Token>(
   return true
 }
 
-function seqOfFirst<Token>(core: Core<Token>, state: FeedState, from: number): number {
-  const [first] = core.surroundings.batches(state.feed.key, from, 0)
-  return first === undefined ? 0 : seqOfBatch(first)
+/** Whether the batch is here, and by its name may be sent. */
+function isStored<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
+  const [first] = core.surroundings.batches(state.feed.key, seq, 0)
+  return first !== undefined && isNamed(state, seq, first)
 }
 
 /** The checkpoint that the feed is served from: the neighbour will say what it lacks of what is live. */
 function sendOffer<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
   link.subscriptions.delete(state)
   const { base } = state.history
-  const [batch] = base === null ? [] : core.surroundings.batches(state.feed.key, base.seq, 0)
-  if (batch !== undefined && seqOfBatch(batch) === base?.seq) sayBatches(core, link, [batch], batch.length)
+  if (base === null) return true
+  const [batch] = core.surroundings.batches(state.feed.key, base.seq, 0)
+  if (batch !== undefined && isNamed(state, base.seq, batch)) sayBatches(core, link, [batch], batch.length)
+  else suspect(core, state, base.seq)
   return true
 }
 

@@ -2,10 +2,10 @@ import { deadUnder } from '../model/checkpoint.ts'
 import { placeOf } from '../model/names.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import type { Hlc } from '../model/stamp.ts'
-import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { TIMES, type Core } from './core.ts'
+import { readBatch } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { mayKeepDead } from './liveness.ts'
 import { isSettled } from './sealing.ts'
@@ -172,7 +172,7 @@ function valuesToDrop<Token>(core: Core<Token>, looks: readonly Look[]): readonl
   for (const seq of death.seqs.values()) {
     if (read === DROP_AT_ONCE) break
     read += 1
-    const hlc = tombstoneHlc(core, state, seq)
+    const hlc = tombstoneHlc(core, death, seq)
     if (hlc === null) seqs.add(seq)
     else tombstones.set(seq, hlc)
   }
@@ -181,11 +181,13 @@ function valuesToDrop<Token>(core: Core<Token>, looks: readonly Look[]): readonl
 }
 
 /** The stamp of a batch that deletes or removes something, else null. */
-function tombstoneHlc<Token>(core: Core<Token>, state: FeedState, seq: number): Hlc | null {
+function tombstoneHlc<Token>(core: Core<Token>, { state, hlc }: Death, seq: number): Hlc | null {
   const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
-  const batch = bytes === undefined ? null : decodeBatch(core.options.meshId, bytes)
-  if (batch?.ok !== true || batch.value.header.seq !== seq || isCheckpoint(batch.value.header)) return null
-  const { header, body } = batch.value
+  const batch = bytes === undefined ? null : readBatch(core, bytes)
+  // A damaged one is not mended any more; it may have deleted something.
+  if (typeof batch === 'string') return hlc
+  if (batch === null || batch.header.seq !== seq || isCheckpoint(batch.header)) return null
+  const { header, body } = batch
   const ops = decodeBody(header, body)
   return ops.ok && mayKeepDead(ops.value) ? header.hlc : null
 }

@@ -80,6 +80,7 @@ export type EngineEvent =
   | 'rollback'
   | 'batch-refused'
   | 'batch-deferred'
+  | 'batch-damaged'
   | 'resync'
   | 'compacted'
   | 'sealed'

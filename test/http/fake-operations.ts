@@ -78,6 +78,10 @@ export class FakeOperations implements Operations {
     return []
   }
 
+  quarantine(): readonly never[] {
+    return []
+  }
+
   walk(): Iterable<never> {
     return []
   }
@@ -134,6 +138,7 @@ export class FakeOperations implements Operations {
       discovery: { addresses: { bootstrap: 1 }, mdns: null },
       lag: { batches: 0, bytes: 0, seconds: 0 },
       conflicts: 0,
+      quarantine: { batches: 0, messages: 0 },
       queue: { writes: 0, messages: 0, messageBytes: 0, unconfirmed: { batches: 0, bytes: 0, seconds: 0 } },
       clock: { class: 2, source: 'rtc', offsetMs: 0, aheadMs: 0 },
       storage: {

@@ -50,8 +50,8 @@ export function checkFrame(simulation: Simulation, from: SimulatedGateway, bytes
 
 /** Whether it is, byte for byte, the batch of its number that is on the disk. */
 function isAsStored({ disk }: SimulatedGateway, sent: Uint8Array): boolean {
-  const stored = disk.batch(latin1(feedIdOfBatch(sent)), seqOfBatch(sent))
-  return stored !== undefined && Buffer.compare(stored.bytes, sent) === 0
+  const stored = disk.bytesOf(latin1(feedIdOfBatch(sent)), seqOfBatch(sent))
+  return stored !== undefined && Buffer.compare(stored, sent) === 0
 }
 
 function faultsOf(simulation: Simulation, from: SimulatedGateway, sent: Uint8Array): string[] {
@@ -63,9 +63,9 @@ function faultsOf(simulation: Simulation, from: SimulatedGateway, sent: Uint8Arr
     : [`I6 gateway ${from.index} changed batch ${seq}`]
 }
 
-/** Whether another gateway has the batch for good. */
+/** Whether another gateway has the batch for good, and whole. */
 export function isOnOthersDisks(simulation: Simulation, gateway: SimulatedGateway, feed: Feed, seq: number): boolean {
-  return simulation.present.some((other) => other !== gateway && other.disk.batch(feed.key, seq) !== undefined)
+  return simulation.present.some((other) => other !== gateway && other.disk.isSound(feed.key, seq))
 }
 
 function isOnDisk(gateway: SimulatedGateway, seq: number, hash8: Uint8Array): boolean {

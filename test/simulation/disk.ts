@@ -1,9 +1,16 @@
 import { equal } from '../../runtime/base/bytes.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../../runtime/model/batch.ts'
 import { emptyDocument, mergeOps, type Document } from '../../runtime/model/document.ts'
-import type { Random } from '../../runtime/base/random.ts'
+import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+
+interface DiskDrop {
+  readonly feed: Feed
+  readonly seqs: SequenceSet
+  readonly head?: ChainPosition
+  readonly isDamaged?: boolean
+}
 
 export interface DiskAppend {
   readonly batches: readonly {
@@ -12,7 +19,7 @@ export interface DiskAppend {
     readonly ops: Ops | null
     readonly place?: 'aside' | ChainPosition
   }[]
-  readonly drops?: readonly { readonly feed: Feed; readonly seqs: SequenceSet; readonly head?: ChainPosition }[]
+  readonly drops?: readonly DiskDrop[]
   readonly records: readonly { readonly key: string; readonly value: Uint8Array | null }[]
 }
 
@@ -26,6 +33,8 @@ export interface DiskWatch {
 interface Held {
   readonly batch: Batch
   readonly ops: Ops | null
+  /** What is read in its place: some of its bytes have turned. */
+  readonly spoiled?: Uint8Array
 }
 
 /** One feed on the disk. */
@@ -106,14 +115,26 @@ export class SimulatedDisk {
     return this.feeds.get(key)?.batches.get(seq)?.batch
   }
 
+  /** What is read of it, sound or not. */
+  bytesOf(key: string, seq: number): Uint8Array | undefined {
+    const held = this.feeds.get(key)?.batches.get(seq)
+    return held?.spoiled ?? held?.batch.bytes
+  }
+
+  /** Whether it is here as its author made it. */
+  isSound(key: string, seq: number): boolean {
+    const held = this.feeds.get(key)?.batches.get(seq)
+    return held !== undefined && held.spoiled === undefined
+  }
+
   batches(key: string, fromSeq: number, bytesMax: number): Uint8Array[] {
     const found: Uint8Array[] = []
     const held = this.feeds.get(key)
     let bytes = 0
     for (let seq = held?.retained.next(fromSeq) ?? null; held && seq !== null; seq = held.retained.next(seq + 1)) {
-      const batch = held.batches.get(seq)?.batch as Batch
+      const { batch, spoiled } = held.batches.get(seq) as Held
       if (found.length > 0 && bytes + batch.bytes.length > bytesMax) break
-      found.push(batch.bytes)
+      found.push(spoiled ?? batch.bytes)
       bytes += batch.bytes.length
     }
     return found
@@ -151,16 +172,39 @@ export class SimulatedDisk {
     for (const held of this.feeds.values()) {
       if (isSystemName(held.feed.descriptor.collection) || random() < 0.7) continue
       const seqs = [...held.batches.keys()].filter((seq) => random() < 0.1 && mayGo(held.feed, seq)).slice(0, 3)
+      for (const seq of seqs) this.#takeOut(held, seq)
+      count += seqs.length
+    }
+    return count
+  }
+
+  /** Turns a byte of a few batches, which nobody notices yet; of those that `mayGo`. Returns how many. */
+  spoil(random: Random, mayGo: (feed: Feed, seq: number) => boolean): number {
+    let count = 0
+    for (const { feed, batches } of this.feeds.values()) {
+      if (isSystemName(feed.descriptor.collection) || random() < 0.5) continue
+      const seqs = [...batches.keys()].filter((seq) => random() < 0.2 && mayGo(feed, seq)).slice(-3)
       for (const seq of seqs) {
-        const gone = held.batches.get(seq) as Held
-        held.bytes -= gone.batch.bytes.length
-        held.batches.delete(seq)
-        held.retained.deleteRange(seq, seq)
-        this.#rotten.set(`${held.feed.key} ${seq}`, { feed: held.feed, seq, held: gone })
+        const held = batches.get(seq) as Held
+        const spoiled = (held.spoiled ?? held.batch.bytes).slice()
+        const at = randomInteger(random, 0, spoiled.length - 1)
+        spoiled[at] = (spoiled[at] as number) ^ (1 << randomInteger(random, 0, 7))
+        batches.set(seq, { ...held, spoiled })
       }
       count += seqs.length
     }
     return count
+  }
+
+  /** A damaged batch leaves the log: what it had changed stays. */
+  #takeOut(held: DiskFeed, seq: number): void {
+    const gone = held.batches.get(seq)
+    if (gone === undefined) return
+    held.bytes -= gone.batch.bytes.length
+    held.batches.delete(seq)
+    held.retained.deleteRange(seq, seq)
+    const { batch, ops } = gone
+    this.#rotten.set(`${held.feed.key} ${seq}`, { feed: held.feed, seq, held: { batch, ops } })
   }
 
   /** Something that was taken out as damaged has not come back. */
@@ -192,7 +236,12 @@ export class SimulatedDisk {
   }
 
   /** All of it at once: what leaves together is never seen without the rest. */
-  #drop(drops: NonNullable<DiskAppend['drops']>): void {
+  #drop(all: readonly DiskDrop[]): void {
+    for (const { feed, seqs } of all.filter(({ isDamaged }) => isDamaged)) {
+      const held = this.feeds.get(feed.key)
+      for (const seq of seqs.values()) if (held) this.#takeOut(held, seq)
+    }
+    const drops = all.filter(({ isDamaged }) => isDamaged !== true)
     const touched = drops.map(({ feed, seqs, head }) => {
       const keys = this.#remove(feed, seqs, head)
       return { feed, keys: new Set([...keys].filter((key) => this.#shows(feed, key, seqs))) }

@@ -49,6 +49,7 @@ export const FAULTS = [
   'disk full',
   'commit failed',
   'batches rotted',
+  'batches spoiled',
   'clock jump',
   'restored copy',
   'restored copy unnoticed',
@@ -78,7 +79,8 @@ export const SOMETIMES = [
   'feed cut',
   'own writes made again',
   'holes mended',
-  'bad signature refused',
+  'damaged batch refused',
+  'damaged batch found',
 ] as const
 export type Sometimes = (typeof SOMETIMES)[number]
 
@@ -265,7 +267,6 @@ export class Simulation implements World {
   }
 
   closeLink(from: number, link: number, reason: string): void {
-    if (reason.includes('bad signature')) this.note('bad signature refused')
     if (reason.startsWith('malformed') && this.liar === undefined)
       this.report(`I15 gateway ${from} was sent a ${reason}`)
     this.#network.close(link)
@@ -293,6 +294,9 @@ export class Simulation implements World {
       const { feed, cut } = fields as { readonly feed: string; readonly cut: number }
       this.#cuts.set(`${this.#gateway(from).boots} ${from} ${feed}`, cut)
     }
+    if (name === 'batch-refused' && 'peerId' in fields && 'why' in fields && fields.why === 'shape')
+      this.note('damaged batch refused')
+    if (name === 'batch-damaged') this.note('damaged batch found')
     if (name === 'reissued') this.note('own writes made again')
     if (name === 'mended') this.note('holes mended')
   }
@@ -449,7 +453,9 @@ export class Simulation implements World {
     this.noteFault(gateway.disk.cached > 0 ? 'power cut with unflushed appends' : 'power cut')
     gateway.crash()
     this.#network.cutAll(gateway.index)
-    if (this.random() < 0.3) this.#rot(gateway)
+    const draw = this.random()
+    if (draw < 0.3) this.#rot(gateway)
+    else if (draw < 0.5) this.#spoil(gateway)
     this.schedule.after(randomInteger(this.random, 100, 30_000), () => {
       if (!gateway.isUp && !gateway.isGone) gateway.start()
     })
@@ -459,6 +465,12 @@ export class Simulation implements World {
   #rot(gateway: SimulatedGateway): void {
     const rotten = gateway.disk.rot(this.random, (feed, seq) => isOnOthersDisks(this, gateway, feed, seq))
     if (rotten > 0) this.noteFault('batches rotted')
+  }
+
+  /** Bytes turn in the log, and nobody knows until a batch is wanted. */
+  #spoil(gateway: SimulatedGateway): void {
+    const spoiled = gateway.disk.spoil(this.random, (feed, seq) => isOnOthersDisks(this, gateway, feed, seq))
+    if (spoiled > 0) this.noteFault('batches spoiled')
   }
 
   #fillDisk(): void {
