@@ -55,6 +55,7 @@ function statusText(status: StatusView): string {
     `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
     clockText(clock),
     `storage ${sizeText(storage.bytes)}${storage.freeBytes === null ? '' : `, ${sizeText(storage.freeBytes)} free`}; memory ${sizeText(status.memory.rss)}`,
+    ...refusedLine(status.quarantine),
     collections.length === 0 ? 'no documents yet' : 'collections:',
     ...collections,
     ...status.warnings.map((warning) => `warning: ${warning}`),
@@ -65,6 +66,11 @@ function statusText(status: StatusView): string {
 function clockText({ class: trust, source, offsetMs, aheadMs }: ClockStatus): string {
   const offset = Math.abs(offsetMs) < 1_000 ? '' : `, ${Math.round(offsetMs / 1_000)} s from the system's`
   return `clock class ${trust} by ${source}${offset}${aheadMs > 0 ? `, stamps ${aheadMs} ms ahead` : ''}`
+}
+
+function refusedLine({ batches, messages }: StatusView['quarantine']): string[] {
+  if (batches + messages === 0) return []
+  return [`refused for good: ${batches} batches, ${messages} messages; "marram quarantine" lists them`]
 }
 
 function peerRow(peer: PeerView): string[] {
