@@ -1,7 +1,7 @@
 import { equal, hex } from '../base/bytes.ts'
 import type { Batch } from '../model/batch.ts'
 import type { SignedCheckpoint } from '../model/checkpoint.ts'
-import type { SequenceSet } from '../model/sequences.ts'
+import { SequenceSet } from '../model/sequences.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { decodeCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
@@ -12,8 +12,8 @@ import { ask } from './pulling.ts'
 
 /**
  * Catching up with a feed whose past was pruned (protocol D16): the neighbour offers the author's checkpoint, we ask for
- * just the live batches that we lack, they are stored beside the chain, and when all are on their way to the disk the feed
- * jumps to the checkpoint's floor and goes on from there. What came is kept when the link or the power goes.
+ * just the live batches that we lack, they are stored beside the chain, and when all are on the disk the feed jumps to the
+ * checkpoint's floor and goes on from there. What came is kept when the link or the power goes.
  */
 export interface Fill {
   readonly signed: SignedCheckpoint
@@ -21,8 +21,8 @@ export interface Fill {
   readonly link: LinkState
   /** Live batches that are lacking. */
   readonly wanted: SequenceSet
-  /** Hashes of those that came. */
-  readonly hashes: Map<number, Uint8Array>
+  /** Those that came: on the disk, or on their way there. */
+  readonly came: SequenceSet
   /** The last one of those that were asked for. */
   askedTo: number
 }
@@ -65,10 +65,12 @@ export function beginFill<Token>(core: Core<Token>, link: LinkState, state: Feed
     return 'goes on'
   }
   const { floor, live } = signed.checkpoint
-  const known = state.fill?.hashes ?? new Map<number, Uint8Array>()
-  const wanted = live.within(state.tip.seq + 1, floor - 1).without(state.history.retained)
-  for (const seq of known.keys()) wanted.deleteRange(seq, seq)
-  state.fill = { signed, batch, link, wanted, hashes: known, askedTo: 0 }
+  const came = state.fill?.came ?? new SequenceSet()
+  const wanted = live
+    .within(state.tip.seq + 1, floor - 1)
+    .without(state.history.retained)
+    .without(came)
+  state.fill = { signed, batch, link, wanted, came, askedTo: 0 }
   state.parent = link
   if (state.fill.wanted.isEmpty) return endFill(core, state, state.fill)
   askForParts(core, state, state.fill)
@@ -84,7 +86,7 @@ export function isWanted(state: FeedState, seq: number): boolean {
 export function takePart<Token>(core: Core<Token>, state: FeedState, fill: Fill, batch: Batch): FillProgress {
   const { seq } = batch.header
   fill.wanted.deleteRange(seq, seq)
-  fill.hashes.set(seq, batch.hash)
+  fill.came.add(seq)
   state.touchedAt = core.now.monotonicMs
   state.attempts = 0
   if (state.tip.seq + 1 >= fill.signed.checkpoint.floor) {
@@ -98,11 +100,12 @@ export function takePart<Token>(core: Core<Token>, state: FeedState, fill: Fill,
 
 /** All is here, or was: the feed jumps, unless what is here isn't what the author had. */
 export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill): FillProgress {
+  // The disk may refuse what is on its way there and take what follows: `committed` comes back to this.
+  if (state.isCommitting || core.verified.some((arrival) => arrival.state === state)) return 'goes on'
   const { checkpoint, hlc } = fill.signed
-  const hashes = liveHashes(core, state, fill)
+  const hashes = liveHashes(core, state, checkpoint.live)
   if (hashes.length < checkpoint.live.size) {
-    // Some is on its way to the disk and can't be read yet: `committed` comes back to this. Or it is gone from there.
-    if (!state.isCommitting) askForGone(core, state, fill)
+    askForGone(core, state, fill)
     return 'goes on'
   }
   state.fill = null
@@ -116,30 +119,25 @@ export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill):
   return 'jumped'
 }
 
-function liveHashes<Token>(core: Core<Token>, state: FeedState, { signed, hashes }: Fill): Uint8Array[] {
-  const { live } = signed.checkpoint
-  const found = new Map(hashes)
+/** In order; of those that are on the disk. */
+function liveHashes<Token>(core: Core<Token>, state: FeedState, live: SequenceSet): Uint8Array[] {
+  const hashes: Uint8Array[] = []
   for (let seq = live.next(1); seq !== null;) {
-    if (found.has(seq)) {
-      seq = live.next(seq + 1)
-      continue
-    }
     const read = core.surroundings.batches(state.feed.key, seq, READ_BYTES)
     if (read.length === 0) break
     for (const bytes of read) {
       const at = seqOfBatch(bytes)
-      if (live.has(at) && !found.has(at)) found.set(at, positionOfBatch(bytes).hash)
+      if (live.has(at)) hashes.push(positionOfBatch(bytes).hash)
       seq = live.next(Math.max(at, seq ?? at) + 1)
     }
   }
-  return [...live.values()].flatMap((seq) => found.get(seq) ?? [])
+  return hashes
 }
 
 /** Batches that this gateway should hold, and doesn't, are fetched like those that it never had. */
 function askForGone<Token>(core: Core<Token>, state: FeedState, fill: Fill): void {
   const { live } = fill.signed.checkpoint
   for (const seq of live.values()) {
-    if (fill.hashes.has(seq)) continue
     const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
     if (bytes === undefined || seqOfBatch(bytes) !== seq) fill.wanted.add(seq)
   }

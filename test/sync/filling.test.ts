@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { OP_PUT, type Batch, type Feed } from '../../runtime/model/batch.ts'
+import { FLAG_CHECKPOINT } from '../../runtime/model/checkpoint.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { hlcFromMs } from '../../runtime/model/stamp.ts'
+import { decodeBatch } from '../../runtime/wire/batch.ts'
+import { encodeBody } from '../../runtime/wire/body.ts'
+import { encodeCheckpoint, rootOf } from '../../runtime/wire/checkpoint.ts'
+import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
+import type { Message } from '../../runtime/wire/message.ts'
+import { forgedBatch } from '../fuzz/forge.ts'
+import { fakeSignature } from '../simulation/gateway.ts'
+import { Played, START_MS } from './played.ts'
+
+const ALIAS = 7
+const START_HLC = hlcFromMs(START_MS)
+
+/** A feed of the neighbour's own whose past is pruned: of the batches before 41 two are live. */
+class Pruned {
+  readonly played: Played = new Played()
+  readonly feed: Feed
+  readonly parts: readonly Batch[]
+  readonly checkpoint: Batch
+
+  constructor() {
+    this.feed = feedOf(this.played.meshId, {
+      publicKey: this.played.keys[1] as Uint8Array,
+      incarnation: new Uint8Array(8).fill(1),
+      collection: 'climate',
+      partition: '',
+      kind: 0,
+      encrypted: false,
+    })
+    this.parts = [38, 40].map((seq) => this.#value(seq))
+    const last = this.parts[1] as Batch
+    const checkpoint = encodeCheckpoint({
+      floor: 41,
+      live: SequenceSet.of([38, 40]),
+      root: rootOf(this.parts.map(({ hash }) => hash)),
+      before: { seq: 40, hash: last.hash, hlc: last.header.hlc },
+      deps: [],
+      dropsTombstones: false,
+    })
+    this.checkpoint = this.#batch(41, last.hash, checkpoint, FLAG_CHECKPOINT)
+  }
+
+  offer(): readonly Message[] {
+    this.played.say({ type: 'feed', alias: ALIAS, descriptor: encodeDescriptor(this.feed.descriptor), chain: [] })
+    const hash8 = this.checkpoint.hash.slice(0, 8)
+    this.played.say({ type: 'have', entries: [[ALIAS, 41, hash8]], marker: null })
+    this.played.pass(100)
+    this.played.say({ type: 'data', batches: [this.checkpoint.bytes] })
+    return this.played.pass(100)
+  }
+
+  send(batch: Batch): void {
+    this.played.say({ type: 'data', batches: [batch.bytes] })
+  }
+
+  #value(seq: number): Batch {
+    const ops = {
+      docs: [`hall-${seq}`],
+      shapes: [{ kind: OP_PUT, paths: ['temperature'] }],
+      opDocs: [0],
+      opShapes: [0],
+      values: [seq],
+    }
+    const { body, flags } = encodeBody(ops, START_HLC + seq)
+    return this.#batch(seq, new Uint8Array(32).fill(seq), body, flags)
+  }
+
+  #batch(seq: number, prev: Uint8Array, body: Uint8Array, flags: number): Batch {
+    const header = { feedId: this.feed.id, seq, prev, hlc: START_HLC + seq, flags, minReader: 1 }
+    const sign = (message: Uint8Array): Uint8Array => fakeSignature(this.feed.descriptor.publicKey, message)
+    const batch = decodeBatch(this.played.meshId, forgedBatch(this.played.meshId, header, body, sign))
+    assert.ok(batch.ok)
+    return batch.value
+  }
+}
+
+test('a feed does not jump before what it rests on is on the disk, for the disk may refuse some of it', () => {
+  const pruned = new Pruned()
+  const { played, feed, parts } = pruned
+  const wanted = pruned.offer().flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.deepEqual(wanted.at(-1), [ALIAS, 38, 0, [38, 38, 40, 40]])
+  const { gateway } = played
+  gateway.isDiskFull = true
+  pruned.send(parts[0] as Batch)
+  gateway.isDiskFull = false
+  pruned.send(parts[1] as Batch)
+  played.pass(500)
+  const head = gateway.disk.head(feed.key)
+  assert.equal(head?.seq, 0, 'it jumped')
+  assert.deepEqual(head?.retained.runs, [40, 40])
+})
+
+test('a feed jumps when all that its checkpoint calls live is on the disk', () => {
+  const pruned = new Pruned()
+  pruned.offer()
+  for (const part of pruned.parts) pruned.send(part)
+  pruned.played.pass(500)
+  const head = pruned.played.gateway.disk.head(pruned.feed.key)
+  assert.equal(head?.seq, 40)
+  assert.deepEqual(head?.retained.runs, [38, 38, 40, 41])
+})
