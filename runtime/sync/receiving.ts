@@ -278,13 +278,14 @@ function positionOf({ header, hash }: Batch): ChainPosition {
 /** Why a batch isn't taken now, or null; says what the sender should know. */
 function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): string | null {
   const { header } = batch
+  const heldThere = heldBySender(link, state, batch)
   link.owed.add(state)
-  link.notePromise(state, header.seq)
-  link.notePeerHead(state, header.seq)
+  link.notePromise(state, heldThere)
+  link.notePeerHead(state, heldThere)
   if (isProbed(state, link, batch)) {
     return differsFromOurs(core, state, batch) ? null : 'no evidence'
   }
-  noteSent(link, state, header.seq)
+  noteSent(link, state, heldThere)
   if (state.holes.has(header.seq)) return null
   if (isVoid(state, batch)) {
     nack(core, link, state, header.seq, 'sealed', 0)
@@ -310,6 +311,13 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
     return refuse(core, link, state, header.seq, 'not-permitted')
   }
   return isFuture(core, header.hlc) ? defer(core, link, state, batch) : null
+}
+
+/** Up to where the sender of a batch has the feed. A checkpoint may be ahead of its head: it has jumped to the floor by it, and no further. */
+function heldBySender(link: LinkState, state: FeedState, batch: Batch): number {
+  const { seq } = batch.header
+  if (!isCheckpoint(batch.header) || link.peerHead(state) >= seq) return seq
+  return Math.min(seq, signedCheckpoint(batch)?.checkpoint.before.seq ?? 0)
 }
 
 function refuse<Token>(
