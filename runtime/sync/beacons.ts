@@ -134,7 +134,8 @@ function isHeld<Token>(core: Core<Token>, origin: string, place: string, beacon:
   return true
 }
 
-function decodeBeacon(document: Document): Beacon | null {
+/** What a beacon says; null when it says nothing. */
+export function decodeBeacon(document: Document): Beacon | null {
   const fields = new Map<string, Value>()
   document.paths.forEach((path, i) => fields.set(path, document.values[i] as Value))
   const at = fields.get('at')

@@ -1,6 +1,6 @@
 import { equal, hex, latin1 } from '../../runtime/base/bytes.ts'
 import { OP_DELETE, type Batch, type Feed, type Ops } from '../../runtime/model/batch.ts'
-import { deadUnder } from '../../runtime/model/checkpoint.ts'
+import { deadUnder, type SignedCheckpoint } from '../../runtime/model/checkpoint.ts'
 import { cellsOfOp, writeOf } from '../../runtime/model/document.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
@@ -9,6 +9,7 @@ import type { Value } from '../../runtime/model/value.ts'
 import { decodeBatch, feedIdOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
+import { raisedCuts } from './confirmed.ts'
 import { liveCells } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
 import { unknownHoldings } from './holdings.ts'
@@ -16,7 +17,7 @@ import { promisesOf } from './promises.ts'
 import type { Simulation } from './simulation.ts'
 import { COUNTED_KEY } from './writes.ts'
 
-/** What must hold when everything is healed and quiet. Returns sentences about what doesn't; as SPEC I1, I2, I3, I5, I6, I8. */
+/** What must hold when all is healed and quiet, as sentences about what doesn't: SPEC I1, I2, I3, I5, I6, I8, I20. */
 export function violations(simulation: Simulation): string[] {
   const [first, ...others] = simulation.present
   if (!first) return []
@@ -29,6 +30,10 @@ export function violations(simulation: Simulation): string[] {
   found.push(...lostWrites(simulation))
   found.push(...oracleDifferences(simulation, first))
   found.push(...miscounted(simulation, first))
+  found.push(...lostOfLost(simulation))
+  found.push(...raisedCuts(simulation))
+  found.push(...simulation.confirmed.undone(simulation, first))
+  found.push(...shownAgain(simulation, first))
   found.push(...unknownHoldings(simulation))
   return found
 }
@@ -93,15 +98,20 @@ function liveSets(gateway: SimulatedGateway): Map<string, string> {
   const sets = new Map<string, string>()
   for (const { feed, seq, retained } of gateway.disk.heads()) {
     if (isSystemName(feed.descriptor.collection) || (seq === 0 && retained.size === 0)) continue
-    const history = new FeedHistory()
-    history.decode(gateway.disk.getRecord(historyKey(feed)) ?? new Uint8Array(), (seq) => {
-      const batch = gateway.disk.batch(feed.key, seq)
-      return batch ? signedCheckpoint(batch) : null
-    })
-    const dead = history.applied ? deadUnder(history.applied.checkpoint, retained) : null
-    sets.set(feed.key, `${history.applied?.seq ?? 0}: ${(dead ? retained.without(dead) : retained).runs.join(' ')}`)
+    const applied = appliedCheckpoint(gateway, feed)
+    const dead = applied ? deadUnder(applied.checkpoint, retained) : null
+    sets.set(feed.key, `${applied?.seq ?? 0}: ${(dead ? retained.without(dead) : retained).runs.join(' ')}`)
   }
   return sets
+}
+
+export function appliedCheckpoint({ disk }: SimulatedGateway, feed: Feed): SignedCheckpoint | null {
+  const history = new FeedHistory()
+  history.decode(disk.getRecord(historyKey(feed)) ?? new Uint8Array(), (seq) => {
+    const batch = disk.batch(feed.key, seq)
+    return batch ? signedCheckpoint(batch) : null
+  })
+  return history.applied
 }
 
 function stampText(stamp: { hlc: number; index: number; origin: string }): string {
@@ -118,8 +128,21 @@ function lostWrites(simulation: Simulation): string[] {
   return lost.length === 0 ? [] : [`I5 ${lost.length} writes were acknowledged before they were on a disk`]
 }
 
+/** I20: of a lost member everything counts that anybody held when it was removed; of a copied one another branch may. */
+function lostOfLost(simulation: Simulation): string[] {
+  const found: string[] = []
+  for (const [key, held] of simulation.heldOfLost) {
+    for (const { disk, index } of simulation.present) {
+      const head = disk.head(key)
+      if (head && head.seq < held && !simulation.copied.has(head.feed.origin))
+        found.push(`I20 gateway ${index} has ${head.seq} batches of a lost member's feed, of which ${held} were held`)
+    }
+  }
+  return found
+}
+
 /** A write to one cell, or without a cell the delete of a document. */
-interface CellWrite {
+export interface CellWrite {
   readonly name: string
   readonly cell: string | null
   readonly value: Value
@@ -150,7 +173,44 @@ function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway): s
   const found = new Map([...liveCells(gateway.disk)].filter(isAsked))
   for (const name of onceVoidDocuments(simulation)) voided.add(name)
   const resurrected = [...simulation.changedByDrops].filter(isAsked).map(([cell, how]) => `I3 "${cell}" on ${how}`)
-  return [...differences('I2 oracle', expected, found, gateway.index), ...resurrected]
+  const wentBack = [...simulation.wentBack].filter(isAsked).map(([cell, how]) => `I4 "${cell}" on ${how}`)
+  return [...differences('I2 oracle', expected, found, gateway.index), ...resurrected, ...wentBack]
+}
+
+/**
+ * I3, whatever else was voided: what a valid delete or removal has killed never shows. Not asked of documents in which a copied card
+ * wrote behind its own clock.
+ */
+function shownAgain(simulation: Simulation, gateway: SimulatedGateway): string[] {
+  const killed = new Map<string, Stamp>()
+  const behind = new Set<string>()
+  for (const { feed, batches } of simulation.issued.values()) {
+    if (isSystemName(feed.descriptor.collection)) continue
+    const chain = chainOf(gateway, feed, batches)
+    for (const [hash, { batch, ops }] of batches) {
+      if (ops === null) continue
+      const isLate = isBehind(simulation, gateway, feed, batch)
+      for (const { name, cell, value, stamp } of writesOf(feed, batch, ops)) {
+        if (isLate) behind.add(name)
+        if (value !== null || !chain.has(hash)) continue
+        const what = cell === null ? name : `${name} ${cell}`
+        const known = killed.get(what)
+        if (known === undefined || compareStamps(known, stamp) < 0) killed.set(what, stamp)
+      }
+    }
+  }
+  const found: string[] = []
+  for (const [name, { paths, values, writes }] of gateway.disk.documents) {
+    if (name.startsWith('$') || behind.has(name)) continue
+    paths.forEach((path, i) => {
+      for (const what of [name, `${name} ${path}`]) {
+        const by = killed.get(what)
+        if (values[i] === null || by === undefined || compareStamps(writes[i] as Stamp, by) > 0) continue
+        found.push(`I3 "${name} ${path}" shows what was deleted or removed, on gateway ${gateway.index}`)
+      }
+    })
+  }
+  return found
 }
 
 /** The documents that voided writes touched; the writes that are not void are added to `valid`. */
@@ -193,7 +253,11 @@ function isBehind(
 }
 
 /** The hashes of the batches that lead to the gateway's head. */
-function chainOf(gateway: SimulatedGateway, feed: Feed, batches: ReadonlyMap<string, { batch: Batch }>): Set<string> {
+export function chainOf(
+  gateway: SimulatedGateway,
+  feed: Feed,
+  batches: ReadonlyMap<string, { batch: Batch }>,
+): Set<string> {
   const chain = new Set<string>()
   const head = gateway.disk.feeds.get(feed.key)?.head
   for (let hash = head ? latin1(head.hash) : ''; batches.has(hash);) {
@@ -203,7 +267,7 @@ function chainOf(gateway: SimulatedGateway, feed: Feed, batches: ReadonlyMap<str
   return chain
 }
 
-function writesOf(feed: Feed, batch: Batch, ops: Ops): CellWrite[] {
+export function writesOf(feed: Feed, batch: Batch, ops: Ops): CellWrite[] {
   const { collection, partition } = feed.descriptor
   const source = { feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn: 0 }
   const writes: CellWrite[] = []

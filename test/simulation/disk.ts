@@ -1,9 +1,10 @@
 import { equal } from '../../runtime/base/bytes.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../../runtime/model/batch.ts'
-import { emptyDocument, mergeOps, type Document } from '../../runtime/model/document.ts'
+import { emptyDocument, mergeDocument, mergeOps, type Document } from '../../runtime/model/document.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { partOf } from '../../runtime/store/fold.ts'
 
 interface DiskDrop {
   readonly feed: Feed
@@ -28,6 +29,8 @@ export interface DiskWatch {
   taken(feed: Feed, batch: Batch, ops: Ops | null): void
   /** Dead batches have left; `before` and `after` are the live cells of the documents. */
   dropped(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void
+  /** A document may show something else; `mayGoBack`: void batches have left, or others while some were damaged. */
+  changed(name: string, mayGoBack: boolean): void
 }
 
 interface Held {
@@ -162,7 +165,9 @@ export class SimulatedDisk {
     for (const [key, value] of this.#records) copy.#records.set(key, value)
     for (const [name, rotten] of this.#rotten) copy.#rotten.set(name, rotten)
     copy.#lsn = this.#lsn
-    copy.#foldAll()
+    for (const [name, document] of this.documents) {
+      copy.documents.set(name, { ...document, values: [...document.values], writes: [...document.writes] })
+    }
     return copy
   }
 
@@ -233,6 +238,12 @@ export class SimulatedDisk {
     else if (place !== 'aside') held.head = place
     if (ops) this.#merge(feed, batch, ops)
     this.#watch.taken(feed, batch, ops)
+    this.#tellChanged(feed, ops?.docs ?? [], false)
+  }
+
+  #tellChanged({ descriptor: { collection, partition } }: Feed, keys: Iterable<string>, mayGoBack: boolean): void {
+    if (isSystemName(collection)) return
+    for (const key of keys) this.#watch.changed(`${collection}/${partition}/${key}`, mayGoBack)
   }
 
   /** All of it at once: what leaves together is never seen without the rest. */
@@ -251,7 +262,9 @@ export class SimulatedDisk {
     }
     const before = cells()
     for (const { feed, keys } of touched) if (keys.size > 0) this.#fold(feed, keys)
-    if (drops.length > 0 && drops.every(({ head }) => head === undefined)) this.#watch.dropped(before, cells())
+    const isOfDead = drops.every(({ head }) => head === undefined)
+    if (drops.length > 0 && isOfDead) this.#watch.dropped(before, cells())
+    for (const { feed, keys } of touched) this.#tellChanged(feed, keys, !isOfDead || this.isRotten)
   }
 
   /** Returns the documents that the batches had touched. */
@@ -292,25 +305,27 @@ export class SimulatedDisk {
     return held
   }
 
-  /** All documents are made anew from the log, and from what is known of damaged batches. */
-  #foldAll(): void {
-    this.documents.clear()
-    for (const [feed, { batch, ops }] of this.#all()) if (ops) this.#merge(feed, batch, ops)
-  }
-
-  *#all(): Generator<readonly [Feed, Held]> {
-    for (const { feed, batches } of this.feeds.values()) for (const held of batches.values()) yield [feed, held]
-    for (const { feed, held } of this.#rotten.values()) yield [feed, held]
-  }
-
-  /** The same for some documents of the collection and partition of `feed`. */
+  /** Documents of the collection and partition of `feed` are made anew, from the log and from what they show of damaged batches. */
   #fold({ descriptor }: Feed, keys: ReadonlySet<string>): void {
     const { collection, partition } = descriptor
-    for (const key of keys) this.documents.delete(`${collection}/${partition}/${key}`)
-    for (const [feed, { batch, ops }] of this.#all()) {
-      if (feed.descriptor.collection !== collection || feed.descriptor.partition !== partition) continue
-      if (ops?.docs.some((key) => keys.has(key))) this.#merge(feed, batch, ops, keys)
+    const shown = new Map<string, Document>()
+    for (const key of keys) {
+      const name = `${collection}/${partition}/${key}`
+      const before = this.documents.get(name)
+      if (before && this.isRotten) shown.set(name, this.#unproven(before))
+      this.documents.delete(name)
     }
+    for (const { feed, batches } of this.feeds.values()) {
+      if (feed.descriptor.collection !== collection || feed.descriptor.partition !== partition) continue
+      for (const { batch, ops } of batches.values())
+        if (ops?.docs.some((key) => keys.has(key))) this.#merge(feed, batch, ops, keys)
+    }
+    for (const [name, part] of shown) mergeDocument(this.#document(name), part)
+  }
+
+  /** What of a document rests on batches that were taken out as damaged: as the real store knows it, from the document alone. */
+  #unproven(document: Document): Document {
+    return partOf(document, ({ feed, seq }) => this.#rotten.has(`${feed.key} ${seq}`))
   }
 
   #merge(feed: Feed, batch: Batch, ops: Ops, only: ReadonlySet<string> | null = null): void {

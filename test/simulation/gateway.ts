@@ -72,6 +72,8 @@ export interface World {
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void
   /** Dead batches have left a disk. */
   dropped(gateway: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void
+  /** A document may show something else; `mayGoBack`: also something older, by right. */
+  shown?(gateway: SimulatedGateway, name: string, mayGoBack: boolean): void
 }
 
 /** No right clock of the simulated world shows an earlier time. */
@@ -131,6 +133,7 @@ export class SimulatedGateway {
         if (feed.descriptor.collection === SELF_COLLECTION) this.#isSelfNews = true
       },
       dropped: (before, after) => world.dropped(this, before, after),
+      changed: (name, mayGoBack) => world.shown?.(this, name, mayGoBack),
     }
     this.disk = new SimulatedDisk(this.watch)
     this.incarnation = publicKey.slice(0, 8)

@@ -42,6 +42,8 @@ test('--help names every option and ends with 0', () => {
     'minutes',
     'writes',
     'forks',
+    'removals',
+    'history',
     'jobs',
     'budget',
     'hours',

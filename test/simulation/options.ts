@@ -15,6 +15,8 @@ export interface Options {
   readonly first: boolean
   /** Null: as the seed says. */
   readonly forks: boolean | null
+  readonly removals: boolean | null
+  readonly history: 'long' | 'short'
 }
 
 export const USAGE = `npm run sim -- [options]
@@ -25,6 +27,8 @@ export const USAGE = `npm run sim -- [options]
   --minutes N     virtual minutes of faults, 1 to 60; 0, as the seed says (0)
   --writes N      how often each gateway writes at most, 5 to 1000; 0, as the seed says (0)
   --forks yes|no  whether cards are copied and stores put back; otherwise in about every fourth run
+  --removals yes|no  whether a member is retired or revoked; otherwise in about every fourth run
+  --history long|short  short: compactions, deletes and cut links come often, and what was overtaken goes soon (long)
   --jobs N        processes that share the seeds, 1 to 64 (1)
   --budget S      begins no more seeds after so many seconds
   --hours H       the same in hours
@@ -60,6 +64,8 @@ export function optionsOf(args: readonly string[]): Options | null {
     plant: values.plant ?? null,
     first: values.first,
     forks: yesOrNo('forks', values.forks),
+    removals: yesOrNo('removals', values.removals),
+    history: oneOf('history', values.history, ['long', 'short']),
   }
 }
 
@@ -79,6 +85,8 @@ function parsed(args: readonly string[]) {
         plant: { type: 'string' },
         first: { type: 'boolean', default: false },
         forks: { type: 'string' },
+        removals: { type: 'string' },
+        history: { type: 'string', default: 'long' },
         help: { type: 'boolean', default: false },
       },
     }).values
@@ -106,7 +114,11 @@ function seconds(name: string, text: string | undefined): number | null {
 }
 
 function yesOrNo(name: string, text: string | undefined): boolean | null {
-  if (text === undefined) return null
-  if (text === 'yes' || text === 'no') return text === 'yes'
-  throw new UsageError(`Cannot use "${text}" for --${name}: it must be yes or no`)
+  return text === undefined ? null : oneOf(name, text, ['yes', 'no']) === 'yes'
+}
+
+function oneOf<Choice extends string>(name: string, text: string, choices: readonly Choice[]): Choice {
+  const found = choices.find((choice) => choice === text)
+  if (found !== undefined) return found
+  throw new UsageError(`Cannot use "${text}" for --${name}: it must be ${choices.join(' or ')}`)
 }

@@ -24,7 +24,7 @@ export interface SeedResult {
   readonly failure: Failure | null
 }
 
-type How = Pick<Options, 'gateways' | 'minutes' | 'writes' | 'forks' | 'first'>
+type How = Pick<Options, 'gateways' | 'minutes' | 'writes' | 'forks' | 'removals' | 'history' | 'first'>
 
 export function runSeed(seed: number, how: How): SeedResult {
   const startedAt = process.cpuUsage()
@@ -43,12 +43,15 @@ export function runSeed(seed: number, how: How): SeedResult {
 }
 
 /** What was asked for, and for the rest what the seed says. */
-export function scenarioFor(seed: number, { gateways, minutes, writes, forks }: Omit<How, 'first'>): Scenario {
+export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
+  const { gateways, minutes, writes, forks, removals, history } = how
   return scenarioOf(seed, {
+    history,
     ...(gateways > 0 && { gateways }),
     ...(minutes > 0 && { minutes }),
     ...(writes > 0 && { writesMax: writes }),
     ...(forks !== null && { forks }),
+    ...(removals !== null && { removals }),
   })
 }
 

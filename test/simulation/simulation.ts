@@ -5,17 +5,21 @@ import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { msOfHlc } from '../../runtime/model/stamp.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
+import { sealsAbove, type Holding } from '../../runtime/access/removals.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import type { HistoryOptions } from '../../runtime/sync/types.ts'
 import { checkFrame, isOnOthersDisks, violations } from './checks.ts'
+import { lastingDeletes } from './deletes.ts'
+import { Confirmed } from './confirmed.ts'
 import type { SimulatedDisk } from './disk.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
 import { falseHoldings } from './holdings.ts'
 import { lieAbout } from './lies.ts'
 import { Network } from './network.ts'
+import { Reads } from './reads.ts'
 import { Schedule } from './schedule.ts'
 import { Trace } from './trace.ts'
-import { COLLECTIONS, drawOp } from './writes.ts'
+import { COLLECTIONS, DEADLY_MIX, drawOp, USUAL_MIX } from './writes.ts'
 
 /**
  * A whole mesh in one process on a virtual clock: the real engine, model and wire over simulated disks, clocks and links.
@@ -32,6 +36,18 @@ export interface Scenario {
   readonly beaconMs: number
   /** Copied cards and stores put back from old copies are among the faults. */
   readonly forks?: boolean
+  /** A member is removed; by chance in some runs without this. */
+  readonly removals?: boolean
+  /** Short: compactions, deletes and cut links come often, and what was overtaken goes soon. */
+  readonly history?: 'long' | 'short'
+}
+
+const SHORT_HISTORY: Partial<HistoryOptions> = {
+  pruneGraceMs: 2_000,
+  tombstoneGraceMs: 4_000,
+  minBytes: 600,
+  intervalMs: 1_500,
+  tombstoneMs: 3_000,
 }
 
 /** What goes wrong around the gateways. */
@@ -89,12 +105,14 @@ export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenari
   const hundreds = Math.floor(seed / 100)
   const large = largeOf(seed)
   const gateways = given.gateways ?? large ?? (SIZES[seed % SIZES.length] as number)
+  const isShort = given.history === 'short'
   const drawn = {
     seed,
     gateways,
-    minutes: gateways > MANY ? 1 : 3,
-    writesMax: gateways > SEVERAL ? Math.max(WRITES_MIN, Math.round(WRITES / gateways)) : WRITES_MAX,
-    beaconMs: BEACON_MS * Math.max(1, gateways / SEVERAL),
+    minutes: isShort || gateways > MANY ? 1 : 3,
+    writesMax:
+      gateways > SEVERAL ? Math.max(WRITES_MIN, Math.round(WRITES / gateways)) : isShort ? WRITES_SHORT : WRITES_MAX,
+    beaconMs: (isShort ? SHORT_BEACON_MS : BEACON_MS) * Math.max(1, gateways / SEVERAL),
     forks: large === null ? seed % 4 === 0 : hundreds % 4 === 3,
   }
   return { ...drawn, ...given }
@@ -120,7 +138,9 @@ const MANY = 10
 const WRITES = 180
 const WRITES_MIN = 5
 const WRITES_MAX = 60
+const WRITES_SHORT = 150
 const BEACON_MS = 15_000
+const SHORT_BEACON_MS = 3_000
 const SIZES: readonly number[] = [2, 3, 4, 5, 6, 3, 4, 8, 5, 3, 10, 4, 7]
 
 interface Issued {
@@ -130,7 +150,7 @@ interface Issued {
 }
 
 /** A feed's batches by their hash: of a copied card there may be two with one sequence. */
-interface IssuedFeed {
+export interface IssuedFeed {
   readonly feed: Feed
   readonly batches: Map<string, Issued>
 }
@@ -141,6 +161,8 @@ const START_MS = Date.UTC(2026, 0, 1)
 /** Minutes after the last fault: at least, so that what was dead may still do harm; and at most. */
 const QUIET_MINUTES = 2
 const CONVERGENCE_MINUTES = 20
+/** With a short history: by then no delete is left that could go. */
+const DELETES_MINUTES = 2
 /** A mesh that is this busy never comes to rest. */
 const EVENTS_MAX = 4_000_000
 const SEEN_MAX = 10
@@ -163,6 +185,10 @@ export class Simulation implements World {
   readonly seen: string[] = []
   /** Cells that showed something else when dead batches left: none may, but where a voided write is involved. */
   readonly changedByDrops: Map<string, string> = new Map<string, string>()
+  /** Cells that went back on a gateway: none may, but where a voided write is involved. */
+  readonly wentBack: Map<string, string> = new Map<string, string>()
+  /** By feed of a lost member, up to where some gateway held it when that one was removed. */
+  readonly heldOfLost: Map<string, number> = new Map<string, number>()
   /** By feed, the least sequence from which it was ever taken for void, if only for a while. */
   readonly cutFrom: Map<string, number> = new Map<string, number>()
   /** Who was copied or put back: its clock may fall behind what it said in its beacons (protocol R14). */
@@ -184,17 +210,22 @@ export class Simulation implements World {
   readonly #members: Writer[] = []
   /** From where on each gateway knows a feed to be void. */
   readonly #cuts = new Map<string, number>()
-  readonly #removals: Removal[] = []
+  readonly removals: Removal[] = []
+  /** What everyone has confirmed, whoever was cut since. */
+  readonly confirmed: Confirmed = new Confirmed()
+  readonly #reads = new Map<SimulatedDisk, Reads>()
   readonly #peerIds: string[] = []
   readonly #snapshots = new Map<SimulatedGateway, { readonly disk: SimulatedDisk; readonly incarnation: Uint8Array }>()
 
   constructor(scenario: Scenario) {
     this.scenario = scenario
     this.random = seededRandom(scenario.seed)
-    this.#hasRemovals = scenario.gateways > 2 && this.random() < 0.25
+    const isByChance = scenario.gateways > 2 && this.random() < 0.25
+    this.#hasRemovals = scenario.removals ?? isByChance
     const { beaconMs } = scenario
     const isTight = scenario.forks !== true && !this.#hasRemovals && this.random() < 0.5
-    this.history = { beaconMs, beaconStaleMs: beaconMs * 2, trashBytesMax: isTight ? 1_000 : 67_108_864 }
+    const trashBytesMax = isTight ? 1_000 : 67_108_864
+    this.history = { ...(this.#isShort && SHORT_HISTORY), beaconMs, beaconStaleMs: beaconMs * 2, trashBytesMax }
     this.#liar = this.random() < 0.25 ? randomInteger(this.random, 0, scenario.gateways - 1) : -1
     this.#network = new Network({
       random: this.random,
@@ -208,6 +239,10 @@ export class Simulation implements World {
         index === this.#liar ? lieAbout(this.random, bytes, (lie) => this.noteFault(lie)) : [bytes],
     })
     for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
+  }
+
+  get #isShort(): boolean {
+    return this.scenario.history === 'short'
   }
 
   run(): void {
@@ -229,13 +264,17 @@ export class Simulation implements World {
     for (let minutes = QUIET_MINUTES; minutes <= CONVERGENCE_MINUTES; minutes++) {
       this.schedule.runUntil((this.scenario.minutes + minutes) * 60_000)
       this.convergedAfterMs = minutes * 60_000
-      if (violations(this).length === 0) return
+      if (violations(this).length === 0) break
     }
+    if (!this.#isShort) return
+    this.schedule.runUntil(this.schedule.now + DELETES_MINUTES * 60_000)
+    for (const found of lastingDeletes(this)) this.report(found)
   }
 
   /** Again and again: what gateways know of each other must be true at any time. */
   #watchHoldings(): void {
     for (const found of falseHoldings(this)) this.report(found)
+    if (this.scenario.forks === true || this.#hasRemovals) this.confirmed.watch(this)
     this.schedule.after(HOLDINGS_MS, () => this.#watchHoldings())
   }
 
@@ -338,6 +377,12 @@ export class Simulation implements World {
     }
   }
 
+  shown({ index, disk }: SimulatedGateway, name: string, mayGoBack: boolean): void {
+    const reads = this.#reads.get(disk) ?? new Reads()
+    this.#reads.set(disk, reads)
+    for (const [cell, how] of reads.changed(disk, name, mayGoBack)) this.wentBack.set(cell, `gateway ${index}: ${how}`)
+  }
+
   isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
     return equal(fakeSignature(publicKey, message), signature)
   }
@@ -369,7 +414,7 @@ export class Simulation implements World {
     const offset = isRight ? randomInteger(this.random, -2_000, 2_000) : -START_MS
     const gateway = new SimulatedGateway(this, index, key, START_MS + offset, isRight ? 2 : 0)
     this.gateways.push(gateway)
-    for (const removal of this.#removals) gateway.authority.seals.addRemoval(removal)
+    for (const removal of this.removals) gateway.authority.seals.addRemoval(removal)
     return gateway
   }
 
@@ -415,13 +460,14 @@ export class Simulation implements World {
   }
 
   #write(gateway: SimulatedGateway): void {
-    const burst = this.random() < 0.1 ? randomInteger(this.random, 50, 150) : 1
+    const [often, most] = this.#isShort ? [0.7, 6] : [0.1, 150]
+    const burst = this.random() < often ? randomInteger(this.random, Math.ceil(most / 3), most) : 1
     for (let i = 0; i < burst; i++) this.#writeOne(gateway)
   }
 
   #writeOne(gateway: SimulatedGateway): void {
-    const collection = this.#pick(COLLECTIONS)
-    const op = drawOp(this.random)
+    const collection = this.#isShort ? (COLLECTIONS[0] as string) : this.#pick(COLLECTIONS)
+    const op = drawOp(this.random, this.#isShort ? DEADLY_MIX : USUAL_MIX)
     if (op.kind === 'count') this.counted.set(collection, (this.counted.get(collection) ?? 0) + 1)
     gateway.write(collection, op)
   }
@@ -441,6 +487,9 @@ export class Simulation implements World {
     const count = randomInteger(this.random, 3, 10) + this.scenario.gateways
     for (let i = 0; i < count; i++) {
       this.schedule.at(randomInteger(this.random, 0, end), () => this.#pick(faults)())
+    }
+    for (let i = 0; this.#isShort && i < 12 * this.scenario.gateways; i++) {
+      this.schedule.at(randomInteger(this.random, 0, end), () => this.#network.cutSome())
     }
     if (this.#hasRemovals) this.schedule.at(randomInteger(this.random, end >> 2, end >> 1), () => this.#remove())
   }
@@ -561,23 +610,30 @@ export class Simulation implements World {
   }
 
   #sealAll({ peerId: origin }: SimulatedGateway, isRevoked: boolean): void {
-    const most = new Map<string, number>()
-    for (const { disk } of this.present) {
-      for (const { feed, seq } of disk.heads()) {
-        if (feed.origin === origin) most.set(feed.key, Math.max(most.get(feed.key) ?? 0, seq))
-      }
-    }
+    const answers = this.present.map(({ disk }) => {
+      return disk.heads().flatMap(({ feed, seq, hash }) => {
+        return feed.origin === origin && seq > 0 ? [{ feedId: feed.id, seq, hash8: hash.slice(0, 8) }] : []
+      })
+    })
+    if (!isRevoked) this.#noteHeldOfLost(answers)
     const bound = new Set<string>()
     for (const { feed } of this.issued.values()) {
       const place = { collection: SELF_COLLECTION, partition: origin }
       if (this.present.some(({ disk }) => disk.document(place, HELD_PREFIX + hex(feed.id)))) bound.add(feed.key)
     }
-    const seals = new Map<string, number>()
-    for (const [key, held] of most) seals.set(key, isRevoked ? randomInteger(this.random, 1, held + 1) : held + 1)
+    const seals = sealsAbove(answers)
+    if (isRevoked) for (const [key, seq] of seals) seals.set(key, randomInteger(this.random, 1, seq))
     const removal: Removal = { origin, reason: isRevoked ? 'revoke' : 'retire', seals, bound }
-    this.#removals.push(removal)
+    this.removals.push(removal)
     for (const gateway of this.gateways) {
       this.schedule.after(randomInteger(this.random, 10, 20_000), () => gateway.learnRemoval(removal))
+    }
+  }
+
+  #noteHeldOfLost(answers: readonly (readonly Holding[])[]): void {
+    for (const { feedId, seq } of answers.flat()) {
+      const key = latin1(feedId)
+      this.heldOfLost.set(key, Math.max(this.heldOfLost.get(key) ?? 0, seq))
     }
   }
 

@@ -7,9 +7,19 @@ export const COLLECTIONS: readonly string[] = ['climate', 'plugs']
 /** A document that is never deleted. */
 export const COUNTED_KEY = 'counted'
 
-export function drawOp(random: Random): WriteOp {
-  const key = `sensor-${randomInteger(random, 1, 12)}`
-  if (random() < 0.1) return { kind: 'delete', key }
+/** Of how many documents, and how often one is deleted. */
+export interface Mix {
+  readonly documents: number
+  readonly deletes: number
+}
+
+export const USUAL_MIX: Mix = { documents: 12, deletes: 0.1 }
+/** Much of what is written kills something, and much is written over soon. */
+export const DEADLY_MIX: Mix = { documents: 3, deletes: 0.2 }
+
+export function drawOp(random: Random, { documents, deletes }: Mix): WriteOp {
+  const key = `sensor-${randomInteger(random, 1, documents)}`
+  if (random() < deletes) return { kind: 'delete', key }
   if (random() < 0.2) return drawTypedOp(random, key)
   const fields: { [path: string]: number | null } = {}
   for (const path of ['temperature', 'humidity', 'battery']) {
