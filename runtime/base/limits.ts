@@ -176,6 +176,8 @@ export const HTTP_LIMITS = {
   /** Lines of an import that wait for the disk, and their bytes; then no more are read. */
   importLinesMax: 4_096,
   importBytesMax: 8_388_608,
+  /** A backup that nobody takes on for so long is given up. */
+  backupStallMs: 60_000,
   /** What is gathered before it is written, in UTF-16 units. */
   pieceLength: 65_536,
   /** What is under way may take so long to end when the gateway stops. */

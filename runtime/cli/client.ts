@@ -9,6 +9,8 @@ export interface Client {
   json(method: string, path: string, body?: unknown): Promise<unknown>
   /** The answer's lines as they come; `body` is sent as fast as the gateway takes it. */
   lines(method: string, path: string, body?: AsyncIterable<string | Uint8Array>): AsyncGenerator<string>
+  /** The answer's bytes as they come. */
+  bytes(method: string, path: string): AsyncGenerator<Uint8Array>
   /** The data of server-sent events. */
   events(path: string): AsyncGenerator<unknown>
 }
@@ -26,6 +28,10 @@ export function clientOf(dir: string): Client {
   return {
     json: (method, path, body) => call(method, path).json(body),
     lines: (method, path, body) => call(method, path).lines(body),
+    // Asked for when they are read: an answer that nobody waits for has nobody to fail.
+    bytes: async function* (method, path) {
+      yield* call(method, path).bytes()
+    },
     events: (path) => eventsOf(call('GET', path).lines(undefined)),
   }
 }
@@ -67,6 +73,17 @@ class Call {
       throw this.#failureOf(error)
     } finally {
       // Nobody will take the rest of the body, nor of the answer.
+      this.#request.destroy()
+    }
+  }
+
+  async *bytes(): AsyncGenerator<Uint8Array> {
+    this.#send(undefined)
+    try {
+      for await (const piece of await this.#answer()) yield piece as Uint8Array
+    } catch (error) {
+      throw this.#failureOf(error)
+    } finally {
       this.#request.destroy()
     }
   }

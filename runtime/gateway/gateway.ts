@@ -46,6 +46,7 @@ import type { ParsedProfile } from '../profile/parse.ts'
 import { describeReload } from '../profile/reload.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
 import { collectionOf, resolveProfile } from '../profile/resolve.ts'
+import { encodeBackup } from '../store/backup-format.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import { openStore } from '../store/open.ts'
 import type { Told } from '../sync/timekeeping.ts'
@@ -508,6 +509,7 @@ export class Gateway {
         status: () => statusOf(this.#observe()),
         peers: () => peersOf(this.#observe()),
         members: () => membersOf(this.#store, this.#authority.members.all(), this.#removals.states()),
+        backup: () => this.#backup(),
         quarantine: () => this.#quarantine.list(),
         remove: (peerId, options) => this.#remove(peerId, options),
         invite: (options) => this.#members.invite(options),
@@ -522,6 +524,13 @@ export class Gateway {
         this.#quarantine.add({ kind: 'message', topic, source, why: code, message }),
       log: this.#log,
     })
+  }
+
+  async *#backup(): AsyncGenerator<Uint8Array> {
+    const meshId = hex(this.#identity.mesh.meshId)
+    const snapshot = await this.#store.snapshot()
+    const hlc = Math.max(this.#driver.view.clock, this.#incarnation.clockFloor)
+    yield* encodeBackup({ meshId, hlc, identity: {} }, snapshot.rows())
   }
 
   /** Waiting for more gateways than there are would be for ever. */

@@ -4,6 +4,7 @@ import type { Fields } from '../model/value.ts'
 import { namedWritesOf } from '../model/writes.ts'
 import type { InviteOptions, RemovalOptions, WaitOptions } from '../ports/operations.ts'
 import { waitOf } from '../profile/wait.ts'
+import { streamBackup } from './backup.ts'
 import { answerJson, type Exchange } from './exchange.ts'
 import { importDocuments } from './importing.ts'
 import { readBody } from './lines.ts'
@@ -25,6 +26,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['GET', 'status', (exchange) => answerJson(exchange, exchange.operations.status())],
   ['GET', 'peers', (exchange) => answerJson(exchange, exchange.operations.peers())],
   ['GET', 'members', (exchange) => answerJson(exchange, exchange.operations.members())],
+  ['GET', 'backup', streamBackup],
   ['GET', 'quarantine', (exchange) => answerJson(exchange, quarantine(exchange))],
   ['POST', 'members/{peer}/removal', async (exchange) => answerJson(exchange, await removeMember(exchange))],
   ['POST', 'invites', async (exchange) => answerJson(exchange, await invite(exchange))],

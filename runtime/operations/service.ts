@@ -31,6 +31,10 @@ export class OperationService extends DocumentService implements Operations {
     return this.#administration.members()
   }
 
+  backup(): AsyncIterable<Uint8Array> {
+    return this.#administration.backup()
+  }
+
   quarantine(): readonly QuarantineEntry[] {
     return this.#administration.quarantine()
   }

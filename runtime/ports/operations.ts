@@ -291,6 +291,8 @@ export interface Administration {
   status(): StatusView
   peers(): readonly PeerView[]
   members(): readonly MemberView[]
+  /** All that is stored, as the bytes of a backup without keys; one at a time (`overloaded`). */
+  backup(): AsyncIterable<Uint8Array>
   /** The latest first. */
   quarantine(): readonly QuarantineEntry[]
   /** Resolves when the mesh is told; `members` shows how far it is. `not-permitted`, `not-found`, `bad-request`. */

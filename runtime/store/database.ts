@@ -5,10 +5,12 @@ import { MarramError, sentenceOf } from '../base/errors.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Base, BaseBatch, BaseDocument, KeyRange, Referrer } from './base.ts'
 import { isNoSpace } from './file.ts'
+import { Snapshot } from './snapshot.ts'
 
 type Binary = Table<Uint8Array, Buffer>
 
-const TABLES = ['documents', 'links', 'batches', 'feeds', 'heads', 'spaces', 'records', 'meta'] as const
+/** Their places are their numbers in backups. */
+export const TABLES = ['documents', 'links', 'batches', 'feeds', 'heads', 'spaces', 'records', 'meta'] as const
 export type TableName = (typeof TABLES)[number]
 
 export const FORMAT_KEY: Buffer = Buffer.from('format')
@@ -165,9 +167,11 @@ export class Database implements Base {
     }
   }
 
-  /** Copies the last committed state into the empty folder `dir`, without what is free in it. */
-  async backup(dir: string): Promise<void> {
-    await this.#root.backup(dir, true)
+  /** The last committed state. */
+  snapshot(onClose: () => void): Snapshot {
+    this.#root.resetReadTxn()
+    const tables = TABLES.map((name) => this.#tables[name])
+    return new Snapshot(this.#root, tables, onClose)
   }
 
   /** Closing writes, and to write after a failed commit makes LMDB abort the process: then it is left as it is. */

@@ -13,6 +13,7 @@ import { isNoSpace } from './file.ts'
 import { HEADER_BYTES, type Position } from './ring-record.ts'
 import type { Ring } from './ring.ts'
 import type { DurableBatch, State } from './state.ts'
+import type { Snapshot } from './snapshot.ts'
 import { sweep } from './sweep.ts'
 import { SweepTimer } from './sweep-timer.ts'
 import { TableStore, type PendingAppend } from './table-store.ts'
@@ -47,6 +48,11 @@ export class DiskStore extends TableStore {
   #applied: Position
   #sweep: Promise<void> | null = null
   #recheck: NodeJS.Timeout | null = null
+  /** Of a backup: asked for, waited for until the sweep under way is done, and being read. */
+  #isSnapshotWanted = false
+  #taker: { readonly resolve: (snapshot: Snapshot) => void; readonly reject: (error: MarramError) => void } | null =
+    null
+  #snapshot: Snapshot | null = null
   #isFull = false
   /** False once LMDB has failed to commit: it is not written again by this process. */
   #isSweepable = true
@@ -91,24 +97,39 @@ export class DiskStore extends TableStore {
   }
 
   /**
-   * Copies LMDB, with everything that has taken effect by now, into the empty folder `dir`. No sweep runs meanwhile: the
-   * copy's mark is true of all of it. Rejects when the disk is full or has failed.
+   * Everything that has taken effect by now, to be read while appends and sweeps go on. One at a time: rejects with `overloaded`, with
+   * `closed`, and when the disk is full or has failed.
    */
-  async backup(dir: string): Promise<void> {
-    while (this.#sweep !== null || this.#parts.state.unsweptBytes > 0) {
-      await this.sweep()
-      if (this.#isFull || this.#failure !== null) throw this.#failure ?? this.#fullError()
+  async snapshot(): Promise<Snapshot> {
+    if (this.#isSnapshotWanted) throw new MarramError('overloaded', 'Cannot back up: another backup is under way')
+    this.#isSnapshotWanted = true
+    try {
+      // What has taken effect since it began is not in it.
+      await this.#sweep
       if (this.#closing !== null) throw new MarramError('closed', `Cannot back up "${this.#parts.dir}": it is closed`)
+      this.#startSweep()
+      if (this.#sweep !== null) return await new Promise((resolve, reject) => (this.#taker = { resolve, reject }))
+      if (this.#parts.state.unsweptBytes > 0) throw this.#failure ?? this.#fullError()
+      return this.#takeSnapshot()
+    } catch (error) {
+      this.#isSnapshotWanted = false
+      throw error
     }
-    const copied = this.#parts.database.backup(dir)
-    // A sweep of its own kind: the next one waits for it.
-    this.#sweep = copied
-      .catch(() => {})
-      .finally(() => {
-        this.#sweep = null
-        this.flusher.pump()
-      })
-    await copied
+  }
+
+  /** Between two sweeps, where the mark is true of all that is there. */
+  #takeSnapshot(): Snapshot {
+    return (this.#snapshot = this.#parts.database.snapshot(() => {
+      this.#snapshot = null
+      this.#isSnapshotWanted = false
+    }))
+  }
+
+  #swept(isDone: boolean): void {
+    const taker = this.#taker
+    this.#taker = null
+    if (isDone) taker?.resolve(this.#takeSnapshot())
+    else taker?.reject(this.#failure ?? this.#fullError())
   }
 
   close(): Promise<void> {
@@ -172,8 +193,14 @@ export class DiskStore extends TableStore {
     const position = this.#applied
     this.#sweep = sweep(database, state, position)
       .then(
-        () => ring.release(position),
-        (error: unknown) => this.#sweepFailed(error),
+        () => {
+          ring.release(position)
+          this.#swept(true)
+        },
+        (error: unknown) => {
+          this.#sweepFailed(error)
+          this.#swept(false)
+        },
       )
       .finally(() => {
         this.#sweep = null
@@ -249,6 +276,7 @@ export class DiskStore extends TableStore {
     this.#stopChecking()
     this.refuse(closed)
     ring?.close()
+    this.#snapshot?.close()
     await database.close()
   }
 }

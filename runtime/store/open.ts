@@ -7,7 +7,8 @@ import type { Result } from '../base/result.ts'
 import type { Log } from '../ports/log.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { TokenBucket } from './bucket.ts'
-import { Database, FORMAT_KEY, INSTANCE_KEY, MARK_KEY, openError, RING_KEY, Slice } from './database.ts'
+import { damaged, type BackupRow } from './backup-format.ts'
+import { Database, FORMAT_KEY, INSTANCE_KEY, MARK_KEY, openError, RING_KEY, Slice, TABLES } from './database.ts'
 import { DEFAULT_SPACE_RULES, dropBallast, freeBytesOf, keepBallast, type SpaceRules } from './disk-space.ts'
 import { DiskStore } from './disk-store.ts'
 import { flushFolder } from './file.ts'
@@ -178,24 +179,50 @@ async function renewRing(
   return { shape, position, oldest: 0 }
 }
 
-/** Makes the copy of a store that a backup left in `dir` a store of its own: with an empty log and a new instance. */
-export async function adoptCopy(dir: string): Promise<void> {
+/** What one transaction of a restore puts, in bytes. */
+const RESTORE_BYTES = 1_048_576
+
+/**
+ * Makes a store of a backup's rows in the empty folder `dir`: with an empty log and a new instance. Rejects with `storage-damaged`
+ * when they make none, and with what reading them rejects with.
+ */
+export async function restoreStore(dir: string, rows: AsyncIterable<BackupRow>, name: string): Promise<void> {
   const database = new Database(dir, false)
   try {
-    checkFormat(dir, required(database.get('meta', FORMAT_KEY), 'its format'))
-    const old = sound(decodeRingShape(required(database.get('meta', RING_KEY), 'the shape of its log')))
-    const { lsn } = sound(decodeMark(required(database.get('meta', MARK_KEY), 'its mark')))
-    const shape = { ...old, salt: newSalt() }
-    const position = createRing(dir, shape)
-    flushFolder(dir)
-    const slice = new Slice()
-    putMeta(slice, shape, position, lsn)
-    slice.put('meta', INSTANCE_KEY, randomBytes(8))
+    let slice = new Slice()
+    let bytes = 0
+    for await (const { table, key, value } of rows) {
+      const known = TABLES[table]
+      if (known === undefined || key.length === 0) throw damaged(name)
+      slice.put(known, key, value)
+      bytes += key.length + value.length
+      if (bytes < RESTORE_BYTES) continue
+      await database.commit(slice)
+      slice = new Slice()
+      bytes = 0
+    }
     await database.commit(slice)
     await database.flushed()
+    await renew(database, dir)
+  } catch (error) {
+    throw openError(dir, error)
   } finally {
     await database.close()
   }
+}
+
+async function renew(database: Database, dir: string): Promise<void> {
+  checkFormat(dir, required(database.get('meta', FORMAT_KEY), 'its format'))
+  const old = sound(decodeRingShape(required(database.get('meta', RING_KEY), 'the shape of its log')))
+  const { lsn } = sound(decodeMark(required(database.get('meta', MARK_KEY), 'its mark')))
+  const shape = { ...old, salt: newSalt() }
+  const position = createRing(dir, shape)
+  flushFolder(dir)
+  const slice = new Slice()
+  putMeta(slice, shape, position, lsn)
+  slice.put('meta', INSTANCE_KEY, randomBytes(8))
+  await database.commit(slice)
+  await database.flushed()
 }
 
 function newSalt(): number {

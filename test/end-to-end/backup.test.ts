@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { found, joined, marram, temporaryFolder, until, untilEqual } from './harness.ts'
+
+const MAIN = join(import.meta.dirname, '../../runtime/cli/main.js')
 
 test('a gateway whose disk was lost is restored, gets its later writes back and goes on', async (t) => {
   const folder = temporaryFolder()
@@ -30,6 +35,70 @@ test('a gateway whose disk was lost is restored, gets its later writes back and 
   )
   await untilEqual(host, gateway)
   assert.doesNotMatch(await gateway.run('status', '--json'), /clone-or-fork/)
+})
+
+test('a gateway that runs is backed up while devices write; the backup goes on as a new incarnation and rejoins', async (t) => {
+  const folder = temporaryFolder()
+  const host = await found(t, folder, 'host')
+  const gateway = await joined(t, folder, 'gateway', host)
+  await untilEqual(host, gateway)
+  const lines = Array.from({ length: 3_000 }, (_, i) => JSON.stringify({ key: `k${i}`, value: { count: i } }))
+  writeFileSync(`${folder}/documents`, lines.join('\n'))
+  await gateway.run('put', 'climate', 'before', '{"value":1}')
+  const importing = gateway.run('import', 'climate', `${folder}/documents`)
+  await until(
+    'the import is under way',
+    async () => (await gateway.json<{ count: number }>('count', 'climate')).count > 50,
+  )
+  const file = `${folder}/gateway.backup`
+  await gateway.run('backup', file, '--with-identity')
+  assert.equal(statSync(file).mode & 0o777, 0o600, 'only its owner may read the keys')
+  await importing
+  await untilEqual(host, gateway)
+  await gateway.stop()
+
+  rmSync(gateway.dir, { recursive: true })
+  await gateway.run('restore', file)
+  assert.match(await gateway.run('get', 'climate', 'before'), /1/)
+  assert.match(await gateway.run('verify'), /0 bad.* 0 documents differed/)
+  await gateway.start()
+  await gateway.run('put', 'climate', 'after', '{"value":3}')
+  await until('both have all', async () => {
+    const counts = await Promise.all([host, gateway].map((each) => each.json<{ count: number }>('count', 'climate')))
+    return counts.every(({ count }) => count === 3_002)
+  })
+  await untilEqual(host, gateway)
+  assert.doesNotMatch(await gateway.run('status', '--json'), /clone-or-fork/)
+})
+
+test('whoever is killed in the middle of a backup, nothing under its name is half a file', async (t) => {
+  const folder = temporaryFolder()
+  const host = await found(t, folder, 'host')
+  const value = 'x'.repeat(3_000)
+  const lines = Array.from({ length: 8_000 }, (_, i) => JSON.stringify({ key: `k${i}`, value: { value: value + i } }))
+  writeFileSync(`${folder}/documents`, lines.join('\n'))
+  await host.run('import', 'climate', `${folder}/documents`)
+  const file = `${folder}/host.backup`
+
+  const client = spawn(process.execPath, [MAIN, 'backup', file, '--dir', host.dir], { stdio: 'ignore' })
+  await until('its file grows', () => existsSync(`${file}.partial`))
+  client.kill('SIGKILL')
+  await once(client, 'exit')
+  assert.equal(existsSync(file), false)
+  // The gateway goes on, and takes the next.
+  await until('another succeeds', async () => (await marram('backup', file, '--dir', host.dir)).code === 0)
+  assert.equal(existsSync(`${file}.partial`), false)
+  rmSync(file)
+
+  const killed = marram('backup', file, '--dir', host.dir)
+  await until('its file grows', () => existsSync(`${file}.partial`))
+  await host.stop('SIGKILL')
+  const { code, stderr } = await killed
+  assert.notEqual(code, 0)
+  assert.match(stderr, /Cannot/)
+  assert.deepEqual([existsSync(file), existsSync(`${file}.partial`)], [false, false])
+  await host.start()
+  assert.equal((await host.json<{ count: number }>('count', 'climate')).count, 8_000)
 })
 
 test('a damaged or unwanted backup changes nothing', async (t) => {

@@ -78,6 +78,10 @@ export class FakeOperations implements Operations {
     return []
   }
 
+  async *backup(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('backup')
+  }
+
   quarantine(): readonly never[] {
     return []
   }
