@@ -77,6 +77,9 @@ export const GATEWAY_LIMITS = {
   /** An MQTT packet around a neighbour's frame, in bytes. */
   neighbourPacketBytesMax: 73_728,
   enrolmentMs: 10_000,
+  /** Gateways of the mesh that are remembered to be at one relay, and handshakes over it at the same time. */
+  relayPeersMax: 1_024,
+  relayHandshakesMax: 16,
   watchersMax: 256,
   watcherQueueMax: 4_096,
   quarantineEntriesMax: 1_000,

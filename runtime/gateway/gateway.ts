@@ -18,6 +18,7 @@ import { createControlServer } from '../http/server.ts'
 import { loadIdentity, loadRootKey, type Identity } from '../identity/identity.ts'
 import { takeLock, type Lock } from '../identity/lock.ts'
 import { checkedProfile, keepProfile, loadProfile } from '../identity/profile-file.ts'
+import { readRelayLogin } from '../identity/relay-logins.ts'
 import { tlsFileOf } from '../identity/tls-file.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { namesOfThisMachine, reachableAddresses } from '../mesh/reachable.ts'
@@ -44,7 +45,7 @@ import { formatAddress } from '../profile/address.ts'
 import { fillDefaults, type DeviceProfile } from '../profile/defaults.ts'
 import type { ParsedProfile } from '../profile/parse.ts'
 import { describeReload } from '../profile/reload.ts'
-import type { ResolvedProfile } from '../profile/resolved.ts'
+import type { Credential, ResolvedProfile } from '../profile/resolved.ts'
 import { collectionOf, resolveProfile } from '../profile/resolve.ts'
 import { encodeBackup } from '../store/backup-format.ts'
 import type { DiskStore } from '../store/disk-store.ts'
@@ -240,7 +241,7 @@ export class Gateway {
     this.#every(RETENTION_MS, () => this.#trimSeries())
     this.#every(REMOVALS_MS, async () => void (await this.#removals.step()))
     if (!this.#enrolment.chain) return void this.#enrolment.ask()
-    if (!this.#departure.isRemoved) this.#neighbours.join(this.#bootstrap())
+    if (!this.#departure.isRemoved) this.#meetOthers()
     await this.#drafts.writeAgain(this.#store, this.#writer)
   }
 
@@ -424,6 +425,11 @@ export class Gateway {
       candidates: this.#neighbours.candidates,
       onRemember: () => this.#neighbours.remember(),
       isReachable: () => false,
+      relays: this.#profile.mesh.relays.map((address) => ({
+        address,
+        login: () => readRelayLogin(this.#pathOf(this.#profile.mesh.relayLogins), formatAddress(address)),
+      })),
+      random: Math.random,
       linksMax: this.#profile.mesh.links.max,
       handler: this.#driver,
       enroller: (request) => this.#members.admit(request),
@@ -431,6 +437,11 @@ export class Gateway {
       monotonicMs: () => performance.now(),
     })
     this.#driver.start(this.#mesh)
+  }
+
+  #meetOthers(): void {
+    this.#neighbours.join(this.#bootstrap())
+    this.#mesh.start()
   }
 
   #makeNeighbours(): Neighbours {
@@ -554,7 +565,7 @@ export class Gateway {
       tls: this.#tls,
       mesh8: mesh8(this.#identity.mesh.meshId),
       peerId: this.#peerId,
-      users: usersOf(this.#usersPath, this.#log),
+      users: usersOf(this.#pathOf(this.#profile.broker.users), this.#log),
       anonymous,
       maxPacket: maxPacketBytes,
       sessions,
@@ -589,7 +600,7 @@ export class Gateway {
     await this.#isChanging
     this.#isChanging = null
     this.#log.info('enrolled', { peerId: this.#peerId, mesh: this.#identity.mesh.name })
-    this.#neighbours.join(this.#bootstrap())
+    this.#meetOthers()
     await this.#drafts.writeAgain(this.#store, this.#writer)
   }
 
@@ -654,7 +665,7 @@ export class Gateway {
     this.#incarnation.renew(this.#driver.view.clock)
     await this.#keepIncarnation()
     this.#startDriver()
-    if (!this.#departure.isRemoved) this.#neighbours.join(this.#bootstrap())
+    if (!this.#departure.isRemoved) this.#meetOthers()
     this.#log.warn('new-incarnation', { incarnation: this.#incarnation.id, why })
   }
 
@@ -728,8 +739,7 @@ export class Gateway {
     return listed.length > 0 ? listed : this.#enrolment.membership.addresses
   }
 
-  get #usersPath(): string {
-    const { from, name } = this.#profile.broker.users
+  #pathOf({ from, name }: Credential): string {
     return resolve(from === 'cred' ? (process.env['CREDENTIALS_DIRECTORY'] ?? '') : this.#options.dir, name)
   }
 

@@ -31,6 +31,50 @@ export interface ConnectionOptions {
   readonly onClosed: (reason: string) => void
 }
 
+export function openConnection(options: ConnectionOptions): Connection {
+  const { address, pin, user, password, clientId, inbox, outbox, onReady, onFrame, onClosed } = options
+  const client = openClient({
+    address,
+    check: { type: 'pin', pin },
+    login: { user, password },
+    clientId,
+    filters: [inbox],
+    onReady,
+    onMessage: (_topic, payload) => onFrame(payload),
+    onClosed,
+  })
+  return { send: (payload) => client.publish(outbox, payload), close: () => client.close() }
+}
+
+/** A client of any broker. */
+export interface Client {
+  /** False when the connection is gone or more than `bufferedBytesMax` wait in its socket. */
+  publish(topic: string, payload: Uint8Array): boolean
+  close(): void
+}
+
+/** How the certificate of a broker that speaks TLS is judged before anything is said. */
+export type CertificateCheck =
+  /** It must be the one with this fingerprint; null takes any. */
+  | { readonly type: 'pin'; readonly pin: Uint8Array | null }
+  /** By name, date and authority: one of the machine's, or this one (PEM). */
+  | { readonly type: 'authority'; readonly ca: string | null }
+
+export interface ClientOptions {
+  readonly address: Address
+  readonly check: CertificateCheck
+  readonly login: { readonly user: string; readonly password: Uint8Array } | null
+  readonly clientId: string
+  readonly filters: readonly string[]
+  /** Said by the broker when we are gone without a word. */
+  readonly will?: { readonly topic: string; readonly payload: Uint8Array }
+  readonly onReady: () => void
+  /** The bytes are the receiver's to keep. */
+  readonly onMessage: (topic: string, payload: Uint8Array) => void
+  /** Once, whatever the reason; nothing comes after it. */
+  readonly onClosed: (reason: string) => void
+}
+
 const CONNECT_MS = 10_000
 const KEEPALIVE_SECONDS = 15
 const BUFFERED_BYTES_MAX = 4_194_304
@@ -38,14 +82,14 @@ const BUFFERED_BYTES_MAX = 4_194_304
 const PACKET_BYTES_MAX = PROTOCOL_LIMITS.frameBytesMax + 1_024
 
 /**
- * MQTT 3.1.1, clean session, QoS 0, no retry of its own: the log is the queue and the dialler owns the retries. Nothing
- * of the client's stores or reconnecting is used.
+ * MQTT 3.1.1, clean session, QoS 0, no retry of its own: the log is the queue and whoever opened it owns the retries.
+ * Nothing of the client's stores or reconnecting is used.
  */
-export function openConnection(options: ConnectionOptions): Connection {
-  const { address, pin } = options
+export function openClient(options: ClientOptions): Client {
+  const { address, check } = options
   const socket =
     address.protocol === 'mqtts'
-      ? openTls(address)
+      ? openTls(address, check)
       : connectSocket({ host: address.host, port: address.port, noDelay: true })
   let client: MqttClient | null = null
   let isClosed = false
@@ -66,35 +110,35 @@ export function openConnection(options: ConnectionOptions): Connection {
     client.on('close', () => closed('the connection was closed'))
     client.on('connect', () => {
       clearTimeout(deadline)
-      client?.subscribe(options.inbox, { qos: 0 }, (error, granted) => {
+      client?.subscribe([...options.filters], { qos: 0 }, (error, granted) => {
         if (error) closed(error.message)
         else if (granted?.some(({ qos }) => qos >= 128)) closed('the broker refused our inbox')
         else if (!isClosed) options.onReady()
       })
     })
-    client.on('message', (_topic, payload) => {
-      if (!isClosed) options.onFrame(new Uint8Array(payload))
+    client.on('message', (topic, payload) => {
+      if (!isClosed) options.onMessage(topic, new Uint8Array(payload))
     })
     client.connect()
   }
   // Nothing of ours is said before the certificate was seen.
   if (socket instanceof TLSSocket) {
     socket.once('secureConnect', () => {
-      if (isPinned(socket, pin)) speak()
+      if (check.type === 'authority' || isPinned(socket, check.pin)) speak()
       else closed('its certificate is another than its address record says')
     })
   } else speak()
   return {
-    send: (payload) => {
+    publish: (topic, payload) => {
       if (isClosed || !client || socket.writableLength > BUFFERED_BYTES_MAX) return false
-      client.publish(options.outbox, asBuffer(payload), { qos: 0 })
+      client.publish(topic, asBuffer(payload), { qos: 0 })
       return true
     },
     close: () => closed('closed by us'),
   }
 }
 
-function clientOver(socket: Socket, { clientId, user, password }: ConnectionOptions): MqttClient {
+function clientOver(socket: Socket, { clientId, login, will }: ClientOptions): MqttClient {
   const stream = (): Socket => {
     guard(socket)
     return socket
@@ -102,8 +146,8 @@ function clientOver(socket: Socket, { clientId, user, password }: ConnectionOpti
   return new MqttClient(stream, {
     protocolVersion: 4,
     clientId,
-    username: user,
-    password: Buffer.from(password),
+    ...(login && { username: login.user, password: Buffer.from(login.password) }),
+    ...(will && { will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 0 as const, retain: false } }),
     clean: true,
     manualConnect: true,
     reconnectPeriod: 0,
@@ -116,15 +160,16 @@ function clientOver(socket: Socket, { clientId, user, password }: ConnectionOpti
 }
 
 /**
- * Whose certificate it is doesn't matter: a board without a clock could not judge one, and the handshake inside proves who
- * is there. So none is asked for a name or a date.
+ * Of a neighbour's broker it doesn't matter whose certificate it is: a board without a clock could not judge one, and the
+ * handshake inside proves who is there. A third party's is judged when it is to be told a password.
  */
-function openTls({ host, port }: Address): TLSSocket {
+function openTls({ host, port }: Address, check: CertificateCheck): TLSSocket {
   const socket = connectTls({
     host,
     port,
-    minVersion: 'TLSv1.3',
-    rejectUnauthorized: false,
+    minVersion: check.type === 'pin' ? 'TLSv1.3' : 'TLSv1.2',
+    rejectUnauthorized: check.type === 'authority',
+    ...(check.type === 'authority' && check.ca !== null && { ca: check.ca }),
     ...(isIP(host) === 0 && !host.includes('%') && { servername: host }),
   })
   return socket.setNoDelay(true)

@@ -6,6 +6,8 @@ export interface Transport {
   /** False when it takes no more bytes. */
   send(frame: Uint8Array): boolean
   close(): void
+  /** The third party's broker that it goes through: a direct connection to the same gateway takes its place. */
+  readonly relay?: string
 }
 
 /** Why a connection to our own listener becomes no link. */

@@ -1,15 +1,19 @@
+import type { Random } from '../base/random.ts'
 import { peerIdOf, randomClientId, type DeviceKeys } from '../crypto/identity.ts'
+import type { LinkKeyPair } from '../crypto/noise.ts'
 import { createSigner, type Signer } from '../crypto/signature.ts'
 import type { Capability } from '../model/capability.ts'
 import type { FrameGate } from '../ports/broker.ts'
-import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
+import type { LinkHandler, LinkPeer, Links, RelayLogin } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
 import type { Candidates } from '../topology/candidates.ts'
+import { formatAddress, type Address } from '../profile/address.ts'
 import { encodeMessages } from '../wire/message.ts'
 import { isProvenBy, type Channel, type RemoteProof } from './channel.ts'
 import { Dialler } from './dialler.ts'
 import type { Enroller } from './enrolling.ts'
 import { Gate } from './gate.ts'
+import { Relay } from './relay.ts'
 import { IS_SELF, type LinkTable, type Transport } from './link-table.ts'
 import { knockMessage, knockPassword } from './topics.ts'
 
@@ -29,6 +33,9 @@ export interface MeshOptions {
   readonly onRemember: () => void
   /** Whether there is a way to it over other gateways' links. */
   readonly isReachable: (peerId: string) => boolean
+  /** Third parties' brokers to meet others at. */
+  readonly relays: readonly RelayAddress[]
+  readonly random: Random
   readonly linksMax: number
   readonly handler: LinkHandler
   readonly enroller: Enroller
@@ -36,10 +43,18 @@ export interface MeshOptions {
   readonly monotonicMs: () => number
 }
 
+export interface RelayAddress {
+  readonly address: Address
+  /** Read for every connection; throws a MarramError with the owner's mistake. */
+  readonly login: () => RelayLogin | null
+}
+
 export interface LinkFigures {
   readonly link: number
   readonly peerId: string
   readonly isDialled: boolean
+  /** The relay that it goes through; null when it is direct. */
+  readonly relay: string | null
   readonly bytesSent: number
   readonly bytesReceived: number
   /** Unix milliseconds. */
@@ -68,6 +83,7 @@ export class Mesh implements Links, LinkTable {
   readonly #links = new Map<number, Link>()
   readonly #linkByPeer = new Map<string, Link>()
   readonly #dialler: Dialler
+  readonly #relays: readonly Relay[]
   /** When removed members were last told so; monotonic milliseconds. */
   readonly #farewells = new Map<string, number>()
   #numbers = 0
@@ -80,6 +96,12 @@ export class Mesh implements Links, LinkTable {
     this.#signer = createSigner(options.keys.secretKey)
     this.gate = new Gate(this, options)
     this.#dialler = this.#makeDialler()
+    this.#relays = options.relays.map((relay) => this.#makeRelay(relay))
+  }
+
+  /** Meets others at the relays; addresses are dialled as they are learned. */
+  start(): void {
+    for (const relay of this.#relays) relay.start()
   }
 
   /** Dials what is due; also to be called when addresses were learned. */
@@ -88,10 +110,11 @@ export class Mesh implements Links, LinkTable {
   }
 
   figures(): readonly LinkFigures[] {
-    return [...this.#links.values()].map(({ link, peer, isDialled, bytesSent, bytesReceived, since }) => ({
+    return [...this.#links.values()].map(({ link, peer, transport, isDialled, bytesSent, bytesReceived, since }) => ({
       link,
       peerId: peer.peerId,
       isDialled,
+      relay: transport.relay ?? null,
       bytesSent,
       bytesReceived,
       since,
@@ -127,6 +150,7 @@ export class Mesh implements Links, LinkTable {
   closeAll(): void {
     this.#isClosed = true
     this.#dialler.stop()
+    for (const relay of this.#relays) relay.stop()
     for (const link of this.#links.keys()) this.close(link, 'the gateway is stopping')
   }
 
@@ -147,15 +171,16 @@ export class Mesh implements Links, LinkTable {
   }
 
   /**
-   * An authenticated connection becomes the link to its peer, or is refused because there is one already. Of two
-   * connections the one that the smaller peer id dialled stays; of two in the same direction the newer one.
+   * An authenticated connection becomes the link to its peer, or is refused because there is one already. Of a direct
+   * connection and one through a relay the direct one stays; of two alike the one that the smaller peer id dialled; of two
+   * in the same direction the newer one.
    */
   established(peer: LinkPeer, channel: Channel, transport: Transport, isDialled: boolean): number | null {
     if (this.#isClosed) return null
     const evidence = this.#options.farewell(peer.peerId)
     if (evidence !== null) return this.#bidFarewell(peer, channel, transport, evidence)
     const other = this.#linkByPeer.get(peer.peerId)
-    if (other && other.isDialled !== isDialled && !this.#isPreferred(peer.peerId, isDialled)) return null
+    if (other && !this.#isBetter(peer.peerId, transport, isDialled, other)) return null
     if (!other && this.#links.size >= this.#options.linksMax) {
       this.#options.log.warn('link-refused', {
         peerId: peer.peerId,
@@ -176,7 +201,12 @@ export class Mesh implements Links, LinkTable {
     }
     this.#links.set(entry.link, entry)
     this.#linkByPeer.set(peer.peerId, entry)
-    this.#options.log.info('link-up', { peerId: peer.peerId, name: peer.name, dialled: isDialled })
+    this.#options.log.info('link-up', {
+      peerId: peer.peerId,
+      name: peer.name,
+      dialled: isDialled,
+      relay: transport.relay,
+    })
     this.#options.handler.up(entry.link, peer)
     return entry.link
   }
@@ -218,10 +248,43 @@ export class Mesh implements Links, LinkTable {
     this.#options.handler.down(entry.link, reason)
   }
 
+  #isBetter(peerId: string, transport: Transport, isDialled: boolean, other: Link): boolean {
+    if (isRelayed(transport) !== isRelayed(other.transport)) return !isRelayed(transport)
+    return other.isDialled === isDialled || this.#isPreferred(peerId, isDialled)
+  }
+
   #isPreferred(peerId: string, isDialled: boolean): boolean {
     const dialledBy = isDialled ? this.#options.peerId : peerId
     const otherwise = isDialled ? peerId : this.#options.peerId
     return dialledBy < otherwise
+  }
+
+  get #directlyLinked(): ReadonlySet<string> {
+    const direct = [...this.#linkByPeer].filter(([, { transport }]) => transport.relay === undefined)
+    return new Set(direct.map(([peerId]) => peerId))
+  }
+
+  get #linkKeys(): LinkKeyPair {
+    const { linkSecretKey, linkPublicKey } = this.#options.keys
+    return { secretKey: linkSecretKey, publicKey: linkPublicKey }
+  }
+
+  #makeRelay({ address, login }: RelayAddress): Relay {
+    const { meshId, peerId, chain, linksMax, random, log, monotonicMs } = this.#options
+    return new Relay({
+      mesh: this,
+      address,
+      text: formatAddress(address),
+      login,
+      meshId,
+      peerId,
+      linkKeys: this.#linkKeys,
+      chain,
+      linksMax,
+      random,
+      log,
+      monotonicMs,
+    })
   }
 
   #makeDialler(): Dialler {
@@ -229,11 +292,11 @@ export class Mesh implements Links, LinkTable {
     return new Dialler({
       mesh: this,
       candidates,
-      links: () => ({ linked: new Set(this.#linkByPeer.keys()), isReachable }),
+      links: () => ({ linked: this.#directlyLinked, isReachable }),
       onRemember,
       meshId,
       peerId,
-      linkKeys: { secretKey: keys.linkSecretKey, publicKey: keys.linkPublicKey },
+      linkKeys: this.#linkKeys,
       chain,
       login: () => {
         const clientId = randomClientId()
@@ -244,4 +307,8 @@ export class Mesh implements Links, LinkTable {
       monotonicMs,
     })
   }
+}
+
+function isRelayed(transport: Transport): boolean {
+  return transport.relay !== undefined
 }

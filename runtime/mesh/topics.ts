@@ -1,4 +1,5 @@
 import { concat, hex, utf8 } from '../base/bytes.ts'
+import { isPeerId } from '../model/names.ts'
 
 /** Names on the wire between gateways (protocol D22): inbox topics and the login that gates them. */
 
@@ -14,6 +15,18 @@ export function inboxTopic(meshId: Uint8Array, destination: string, source: stri
 
 export function inboxFilter(meshId: Uint8Array, peerId: string): string {
   return `marram/sync/${mesh8(meshId)}/${peerId}/+`
+}
+
+/** Where a gateway says on a relay that it is there; nobody's peer id is `-`. */
+export function presenceTopic(meshId: Uint8Array, peerId: string): string {
+  return inboxTopic(meshId, '-', peerId)
+}
+
+/** Destination and source of an inbox topic; null when it isn't one of this mesh. */
+export function readTopic(meshId: Uint8Array, topic: string): { destination: string; source: string } | null {
+  const [root, sync, mesh, destination = '', source = '', ...rest] = topic.split('/')
+  const isOurs = root === 'marram' && sync === 'sync' && mesh === mesh8(meshId) && rest.length === 0
+  return isOurs && isPeerId(source) ? { destination, source } : null
 }
 
 /** User name of somebody who holds an invite and is no member yet; the password is the invite's id. */

@@ -48,6 +48,7 @@ export interface ObservedLink {
   readonly version: string
   readonly latencyMs: number | null
   readonly isGreeted: boolean
+  readonly relay: string | null
   /** Unix milliseconds. */
   readonly since: number
   readonly bytesSent: number
@@ -144,7 +145,12 @@ function linkedPeer(seen: Observed, link: ObservedLink, holding: ObservedHolding
     lag: holding === undefined ? null : lagView(seen, holding.lag),
     lastContact: lastContactOf(holding),
     version: link.version === '' ? null : link.version,
-    link: { bytesSent: link.bytesSent, bytesReceived: link.bytesReceived, since: new Date(link.since).toISOString() },
+    link: {
+      bytesSent: link.bytesSent,
+      bytesReceived: link.bytesReceived,
+      since: new Date(link.since).toISOString(),
+      relay: link.relay,
+    },
     addresses: addressesOf(seen, link.peerId),
   }
 }

@@ -25,3 +25,11 @@ export interface Links {
   send(link: number, bytes: Uint8Array): boolean
   close(link: number, reason: string): void
 }
+
+/** How to get into a third party's broker: with a name and a password, where its certificate is good. */
+export interface RelayLogin {
+  readonly user: string
+  readonly password: string
+  /** PEM of the authority that vouches for it; null takes those that the machine trusts. */
+  readonly ca: string | null
+}

@@ -175,7 +175,13 @@ export interface PeerView {
   /** When it was heard last, ISO 8601, or null when never. */
   readonly lastContact: string | null
   readonly version: string | null
-  readonly link: { readonly bytesSent: number; readonly bytesReceived: number; readonly since: string } | null
+  readonly link: {
+    readonly bytesSent: number
+    readonly bytesReceived: number
+    readonly since: string
+    /** The relay that it goes through; null when it is direct. */
+    readonly relay: string | null
+  } | null
   /** Where it may be dialled, and how that came to be known. */
   readonly addresses: readonly { readonly address: string; readonly from: readonly AddressSource[] }[]
 }

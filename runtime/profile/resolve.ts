@@ -5,6 +5,7 @@ import { parseAddress, parseHostPort } from './address.ts'
 import { fillDefaults, type DeviceProfile, type FilledProfile } from './defaults.ts'
 import { expandPartition } from './partition.ts'
 import type {
+  Credential,
   FieldMapping,
   FilledCollection,
   FilledSource,
@@ -55,10 +56,9 @@ function resolveBroker({
   maxPacket,
   sessions,
 }: FilledProfile['broker']): ResolvedProfile['broker'] {
-  const colon = users.indexOf(':')
   return {
     listen: listen.map((text) => valid(parseAddress(text))),
-    users: { from: users.startsWith('file:') ? 'file' : 'cred', name: users.slice(colon + 1) },
+    users: credentialOf(users),
     anonymous,
     maxPacketBytes: bytes(maxPacket),
     sessions: {
@@ -69,11 +69,17 @@ function resolveBroker({
   }
 }
 
-function resolveMesh({ bootstrap, relays, silentAfter, ...rest }: FilledProfile['mesh']): ResolvedProfile['mesh'] {
+function credentialOf(text: string): Credential {
+  return { from: text.startsWith('file:') ? 'file' : 'cred', name: text.slice(text.indexOf(':') + 1) }
+}
+
+function resolveMesh(mesh: FilledProfile['mesh']): ResolvedProfile['mesh'] {
+  const { bootstrap, relays, relayLogins, silentAfter, ...rest } = mesh
   return {
     ...rest,
     bootstrap: bootstrap.map((text) => valid(parseAddress(text))),
     relays: relays.map((text) => valid(parseAddress(text))),
+    relayLogins: credentialOf(relayLogins),
     silentAfterMs: ms(silentAfter),
   }
 }

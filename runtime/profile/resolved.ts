@@ -26,6 +26,7 @@ export interface ResolvedProfile {
     readonly discovery: FilledProfile['mesh']['discovery']
     readonly bootstrap: readonly Address[]
     readonly relays: readonly Address[]
+    readonly relayLogins: Credential
     readonly links: { readonly min: number; readonly max: number }
     readonly superPeer: boolean
     readonly silentAfterMs: number

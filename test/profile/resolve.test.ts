@@ -109,10 +109,11 @@ test('keys whose part is not built are named where they stand, those left at res
   assert.deepEqual(notBuiltYet({ collections: { a: { kind: 'series', fields: { t: { unit: 'V', max: 5 } } } } }), [
     'collections.a.fields.t.max',
   ])
-  assert.deepEqual(notBuiltYet({ mesh: { relays: ['mqtts://a', 'mqtts://b'] }, bridge: [] }), [
-    'mesh.relays[0]',
-    'mesh.relays[1]',
-  ])
+  const bridge = [
+    { topic: 'a', direction: 'in' },
+    { topic: 'b', direction: 'in' },
+  ] as const
+  assert.deepEqual(notBuiltYet({ mesh: { relays: ['mqtts://a'] }, bridge: [...bridge] }), ['bridge[0]', 'bridge[1]'])
 })
 
 test('a broker that lets everyone write is warned of', () => {

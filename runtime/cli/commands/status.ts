@@ -78,7 +78,7 @@ function peerRow(peer: PeerView): string[] {
   return [
     peer.name,
     peer.peerId,
-    peer.state,
+    peer.link?.relay ? `${peer.state} by relay` : peer.state,
     latency,
     peer.lag ? lagText(peer.lag) : '-',
     peer.lastContact ?? 'never',

@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { describe, test, type TestContext } from 'node:test'
+import { Aedes } from 'aedes'
+import { concat, utf8 } from '../../runtime/base/bytes.ts'
+import { seededRandom } from '../../runtime/base/random.ts'
+import { tlsIdentity } from '../../runtime/certificates/identity.ts'
+import { generateDeviceKeys, peerIdOf, type DeviceKeys } from '../../runtime/crypto/identity.ts'
+import { Mesh } from '../../runtime/mesh/mesh.ts'
+import { inboxTopic } from '../../runtime/mesh/topics.ts'
+import type { Capability } from '../../runtime/model/capability.ts'
+import type { RelayLogin } from '../../runtime/ports/link.ts'
+import type { Log } from '../../runtime/ports/log.ts'
+import { Candidates } from '../../runtime/topology/candidates.ts'
+import { decodeMessages } from '../../runtime/wire/message.ts'
+import { until } from '../end-to-end/harness.ts'
+
+const MESH_ID = new Uint8Array(16).fill(3)
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} }
+
+interface Broker {
+  readonly port: number
+  readonly aedes: Aedes
+  readonly server: Server
+  close(): void
+}
+
+async function opened(
+  t: TestContext,
+  tls: { readonly key: string; readonly cert: string } | null = null,
+): Promise<Broker> {
+  const aedes = await Aedes.createBroker()
+  const sockets = new Set<{ destroy(): void }>()
+  const server = tls ? createTlsServer(tls, aedes.handle) : createServer(aedes.handle)
+  server.on('connection', (socket: { destroy(): void }) => sockets.add(socket))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const close = (): void => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+    aedes.close()
+  }
+  t.after(close)
+  return { port: (server.address() as { port: number }).port, aedes, server, close }
+}
+
+interface Gateway {
+  readonly peerId: string
+  readonly mesh: Mesh
+  readonly linked: Map<number, string>
+  readonly heard: string[]
+}
+
+interface GatewayOptions {
+  readonly login?: RelayLogin | null
+  readonly protocol?: 'mqtt' | 'mqtts'
+  readonly log?: Log
+  readonly linksMax?: number
+  readonly keys?: DeviceKeys
+  /** Whose name it uses on the relay. */
+  readonly claims?: string
+}
+
+/** Everyone's capability is the two public keys, and everyone believes it. */
+function capabilityIn([proof]: readonly Uint8Array[]): Capability | null {
+  if (proof?.length !== 64) return null
+  return { subject: proof.slice(0, 32), linkKey: proof.slice(32), name: 'gateway' } as Capability
+}
+
+let seed = 0
+
+function gatewayAt(t: TestContext, port: number, options: GatewayOptions = {}): Gateway {
+  const { keys = generateDeviceKeys(), protocol = 'mqtt', linksMax = 32, login = null, log = SILENT } = options
+  const peerId = options.claims ?? peerIdOf(keys.publicKey)
+  const linked = new Map<number, string>()
+  const heard: string[] = []
+  const random = seededRandom(++seed)
+  const mesh = new Mesh({
+    keys,
+    peerId,
+    meshId: MESH_ID,
+    chain: () => [concat(keys.publicKey, keys.linkPublicKey)],
+    admit: capabilityIn,
+    farewell: () => null,
+    candidates: new Candidates({ peerId, links: { min: 2, max: 32 }, random }),
+    onRemember: () => {},
+    isReachable: () => false,
+    relays: [{ address: { protocol, host: '127.0.0.1', port }, login: () => login }],
+    random,
+    linksMax,
+    handler: {
+      up: (link, peer) => void linked.set(link, peer.peerId),
+      frame: (link, bytes) => {
+        // What the engine does with it.
+        const messages = decodeMessages(bytes)
+        if (messages.ok && messages.value[0]?.type === 'bye') mesh.close(link, 'the neighbour said goodbye')
+        else heard.push(Buffer.from(bytes).toString())
+      },
+      down: (link) => void linked.delete(link),
+    },
+    enroller: () => Promise.reject(new Error('nobody joins here')),
+    log,
+    monotonicMs: () => performance.now(),
+  })
+  t.after(() => mesh.closeAll())
+  mesh.start()
+  return { peerId, mesh, linked, heard }
+}
+
+function say(gateway: Gateway, text: string): void {
+  for (const link of gateway.linked.keys()) gateway.mesh.send(link, utf8(text))
+}
+
+const areLinked = (a: Gateway, b: Gateway): boolean => a.mesh.isLinkedTo(b.peerId) && b.mesh.isLinkedTo(a.peerId)
+
+describe('gateways at a relay', () => {
+  test('find each other, whoever came first, and what they say stays between them', async (t) => {
+    const { port, aedes } = await opened(t)
+    const passed: Buffer[] = []
+    aedes.on('publish', ({ payload }) => passed.push(Buffer.from(payload)))
+    const [a, b] = [gatewayAt(t, port), gatewayAt(t, port)]
+    await until('they are linked', () => areLinked(a, b))
+    // Both may have dialled, and the link that one of them gives up takes what is on it along.
+    await until('it has arrived', () => {
+      say(a, 'nobody else reads this')
+      return b.heard.length > 0
+    })
+    assert.equal(b.heard[0], 'nobody else reads this')
+    assert.ok(!Buffer.concat(passed).includes('nobody'), 'the relay has seen the text')
+  })
+
+  test('notice at once that one has gone, and link again when it is back', async (t) => {
+    const { port } = await opened(t)
+    const keys = generateDeviceKeys()
+    const [a, b] = [gatewayAt(t, port), gatewayAt(t, port, { keys })]
+    await until('they are linked', () => areLinked(a, b))
+    b.mesh.closeAll()
+    await until('the link is gone', () => !a.mesh.isLinkedTo(b.peerId))
+    const back = gatewayAt(t, port, { keys })
+    await until('they are linked again', () => areLinked(a, back))
+  })
+
+  test('who has no room for a link says so, and the other does not take it for one', async (t) => {
+    const { port } = await opened(t)
+    const [a, b] = [gatewayAt(t, port, { linksMax: 1 }), gatewayAt(t, port)]
+    await until('the first are linked', () => areLinked(a, b))
+    const late = gatewayAt(t, port)
+    await until('the third is linked with one of them', () => areLinked(late, b))
+    await until('and only takes that one for linked', () => late.linked.size === 1 && !late.mesh.isLinkedTo(a.peerId))
+  })
+
+  test('dial three each, and are all one mesh', async (t) => {
+    const { port } = await opened(t)
+    const gateways = Array.from({ length: 10 }, () => gatewayAt(t, port))
+    await until('each has its links', () => gateways.every(({ linked }) => linked.size >= 3))
+    await until('there is a way from the first to all', () => reachedFrom(gateways).size === gateways.length)
+    const ends = gateways.reduce((sum, { linked }) => sum + linked.size, 0)
+    assert.ok(ends / 2 <= 3 * gateways.length, `${ends / 2} links`)
+  })
+
+  test('believe nobody who proves to be another than its topic says', async (t) => {
+    const { port } = await opened(t)
+    const a = gatewayAt(t, port)
+    gatewayAt(t, port, { claims: 'a'.repeat(23) })
+    const honest = gatewayAt(t, port)
+    await until('the honest one is linked', () => areLinked(a, honest))
+    assert.deepEqual([...a.linked.values()], [honest.peerId])
+  })
+
+  test('are not moved by forged, cut and repeated frames', async (t) => {
+    const { port, aedes } = await opened(t)
+    const [a, b] = [gatewayAt(t, port), gatewayAt(t, port)]
+    await until('they are linked', () => areLinked(a, b))
+    const topic = inboxTopic(MESH_ID, a.peerId, b.peerId)
+    const forge = (payload: Uint8Array): Promise<void> =>
+      new Promise((resolve, reject) =>
+        aedes.publish(
+          { cmd: 'publish', topic, payload: Buffer.from(payload), qos: 0, retain: false, dup: false },
+          (error?: Error | null) => (error ? reject(error) : resolve()),
+        ),
+      )
+    const random = seededRandom(1)
+    for (let i = 0; i < 300; i++) {
+      const bytes = Uint8Array.from({ length: i % 90 }, () => Math.floor(random() * 256))
+      bytes[0] = i % 2
+      bytes[1] = i % 4
+      await forge(bytes)
+    }
+    await until('it has arrived', () => {
+      say(b, 'still here')
+      return a.heard.length > 0
+    })
+    assert.ok(a.heard.every((text) => text === 'still here'))
+  })
+})
+
+/** Peer ids that there is a way to from the first. */
+function reachedFrom(gateways: readonly Gateway[]): ReadonlySet<string> {
+  const reached = new Set([(gateways[0] as Gateway).peerId])
+  for (let round = 0; round < gateways.length; round++) {
+    for (const { peerId, linked } of gateways) {
+      if (reached.has(peerId)) for (const other of linked.values()) reached.add(other)
+    }
+  }
+  return reached
+}
+
+test('a password is told only to a relay whose certificate is good', async (t) => {
+  const file = { read: () => null, write: () => {} }
+  const identity = await tlsIdentity({ file, peerId: 'p'.repeat(23), names: ['127.0.0.1'], onDamaged: () => {} })
+  const { port, aedes } = await opened(t, { key: identity.key, cert: identity.certificate })
+  const users: (string | undefined)[] = []
+  aedes.authenticate = (_client, user, _password, done) => {
+    users.push(user)
+    done(null, true)
+  }
+  const said: string[] = []
+  const log = {
+    ...SILENT,
+    warn: (event: string, fields?: object) => void said.push(`${event} ${JSON.stringify(fields)}`),
+  }
+  const login = { user: 'greenhouse', password: 'secret', ca: null }
+  const stranger = gatewayAt(t, port, { protocol: 'mqtts', login, log })
+  await until('it says why', () => said.some((line) => line.includes('relay-not-reached') && /certificate/.test(line)))
+  assert.deepEqual(users, [])
+  stranger.mesh.closeAll()
+  gatewayAt(t, port, { protocol: 'mqtts', login: { ...login, ca: identity.certificate } })
+  await until('it has logged in', () => users.length > 0)
+  assert.deepEqual(users, ['greenhouse'])
+})
