@@ -406,6 +406,7 @@ export class Gateway {
         batchDelayMs: batch.maxDelayMs,
         batchOpsMax: batch.maxOps,
         history: this.#profile.sync.history,
+        flow: { priority: this.#profile.sync.priority },
       },
       store: this.#store,
       clock: this.#clock,

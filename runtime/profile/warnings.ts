@@ -21,7 +21,6 @@ const NOT_BUILT: readonly { readonly key: string; readonly isUsed?: (value: Json
   { key: 'interest.*', isUsed: (value) => value !== '*' },
   { key: 'sources.*.preset', isUsed: (value) => typeof value === 'string' && !isBuiltPreset(value) },
   { key: 'bridge.*' },
-  { key: 'sync.priority.*', isUsed: (value) => value !== 'normal' },
   { key: 'sync.budget.*' },
   { key: 'http.listen' },
 ]

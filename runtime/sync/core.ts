@@ -18,9 +18,11 @@ import { holesOf } from './mending.ts'
 import { Timekeeper, type Told } from './timekeeping.ts'
 import { noteDeaths, type Look } from './trash.ts'
 import {
+  DEFAULT_FLOW,
   DEFAULT_HISTORY,
   type EngineEvent,
   type EngineOptions,
+  type FlowOptions,
   type HistoryOptions,
   type Output,
   type Surroundings,
@@ -93,6 +95,7 @@ export interface Committed<Token> {
 export class Core<Token> {
   readonly options: EngineOptions
   readonly history: HistoryOptions
+  readonly flow: FlowOptions
   readonly surroundings: Surroundings
   readonly clock: HybridClock
   readonly time: Timekeeper
@@ -170,6 +173,7 @@ export class Core<Token> {
     this.surroundings = surroundings
     this.clock = new HybridClock(options.clockFloor)
     this.history = { ...DEFAULT_HISTORY, ...options.history }
+    this.flow = { ...DEFAULT_FLOW, ...options.flow }
     this.compactAt = this.history.intervalMs
     this.beaconAt = this.history.beaconMs
     this.feeds = new FeedTable(

@@ -10,7 +10,7 @@ import { applyCheckpoints, historiesOf, noteHistory } from './gating.ts'
 import { heldBy, holdingOf, noteAdvance, type Holding } from './holdings.ts'
 import { tookOut } from './damage.ts'
 import { LinkState } from './link.ts'
-import { mendDeadline, mendHoles } from './mending.ts'
+import { mendDeadline, mendHoles, noteHoles } from './mending.ts'
 import { pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
 import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
@@ -173,6 +173,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     noteAdvance(core, state)
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)
+    if (typeof place === 'object') noteHoles(core, state)
     if (state.feed.descriptor.collection === SELF_COLLECTION) noteStatement(core)
     forgetBeacon(core, state)
     state.answered(true)

@@ -1,6 +1,7 @@
 import type { SequenceSet } from '../model/sequences.ts'
 import type { FeedState } from './feeds.ts'
 import type { Holding } from './holdings.ts'
+import { SendWindow, Turns } from './priority.ts'
 
 /** A neighbour's request to be sent a feed: from `next` on, now (`once`) and as it grows (`eager`). */
 export interface Subscription {
@@ -76,6 +77,8 @@ export class LinkState {
   readonly pending: Set<FeedState> = new Set<FeedState>()
   sentBytes = 0
   creditLimit = 0
+  readonly window: SendWindow = new SendWindow()
+  readonly turns: Turns = new Turns()
   /** The `lsn` last claimed to the neighbour, and the one it confirmed. */
   markedLsn = -1
   confirmedLsn = 0
@@ -83,9 +86,9 @@ export class LinkState {
   tellAt: number = Number.POSITIVE_INFINITY
 
   // Receiving.
-  /** Bytes of batches that came, and of those that are dealt with: on the disk, held already or refused. */
   /** It holds no cursor of us, and wants to hear of every feed, even of its own. */
   wantsAll = false
+  /** Bytes of batches that came, and of those that are dealt with: on the disk, held already or refused. */
   receivedBytes = 0
   /** Batches that came and were none, or not signed. */
   damaged = 0

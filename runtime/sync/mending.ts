@@ -41,6 +41,12 @@ export function countsAs<Token>(core: Core<Token>, state: FeedState): string {
   return hex(sha256(concat(incarnation, utf8(holes.runs.join(' ')))).subarray(0, incarnation.length))
 }
 
+/** The feed has jumped, and is on the disk with all parts of its fill but for those that the disk refused. */
+export function noteHoles<Token>(core: Core<Token>, state: FeedState): void {
+  state.holes = holesOf(state)
+  if (!state.holes.isEmpty) core.holed.add(state)
+}
+
 /** Asks for what is lacking, one neighbour after the other. */
 export function mendHoles<Token>(core: Core<Token>): void {
   for (const state of core.holed) {

@@ -49,7 +49,7 @@ export function retryBehind<Token>(core: Core<Token>): void {
     }
     if (isDeferred(core, state) || core.now.monotonicMs < retryAt(state)) continue
     const old = state.parent
-    if (!askBest(core, state, old)) postpone(core, state)
+    if (!askBest(core, state)) postpone(core, state)
     else if (old && old !== state.parent) prune(core, old, state)
   }
 }
@@ -67,20 +67,21 @@ function retryAt(state: FeedState): number {
   return state.touchedAt + Math.min(TIMES.askMs * 2 ** state.attempts, TIMES.askMsMax)
 }
 
-/** Sends WANT to the link that holds the most of the feed, preferring another than `avoid` when it holds as much. */
-function askBest<Token>(core: Core<Token>, state: FeedState, avoid: LinkState | null = null): boolean {
-  let best: LinkState | null = null
-  let bestHead = -1
-  for (const link of core.links.values()) {
-    if (!link.isGreeted || !link.theirAliases.has(state) || isSpoiled(core, link, state)) continue
-    const head = Math.max(link.peerHead(state) - Math.max(state.tip.seq, link.peerLow(state) - 1), 0)
-    if (head > bestHead || (head === bestHead && best === avoid)) {
-      best = link
-      bestHead = head
-    }
-  }
-  if (!best) return false
-  ask(core, best, state)
+/**
+ * Sends WANT to the link that holds the most of the feed; when that brings nothing to the next one, and so on: what a neighbour says
+ * that it holds need not be true.
+ */
+function askBest<Token>(core: Core<Token>, state: FeedState): boolean {
+  const moreOf = (link: LinkState): number =>
+    Math.max(link.peerHead(state) - Math.max(state.tip.seq, link.peerLow(state) - 1), 0)
+  const able = [...core.links.values()].filter(
+    (link) => link.isGreeted && link.theirAliases.has(state) && !isSpoiled(core, link, state),
+  )
+  const ahead = able.filter((link) => moreOf(link) > 0).sort((a, b) => moreOf(b) - moreOf(a))
+  const asked = ahead.length > 0 ? ahead : able
+  const link = asked[state.attempts % asked.length]
+  if (!link) return false
+  ask(core, link, state)
   return true
 }
 

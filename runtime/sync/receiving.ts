@@ -85,6 +85,7 @@ function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'he
     return
   }
   link.isGreeted = true
+  link.window.open(message.credit)
   link.name = message.name
   link.version = message.version
   link.instance = message.instance
@@ -197,6 +198,7 @@ function receiveWant<Token>(core: Core<Token>, link: LinkState, message: Of<'wan
 /** ACK tells what is on the neighbour's disk and how many more bytes of batches it will take. */
 function receiveAck<Token>(core: Core<Token>, link: LinkState, message: Of<'ack'>): void {
   link.creditLimit = Math.max(link.creditLimit, message.credit)
+  link.window.measure(core.now.monotonicMs, link.sentBytes, link.creditLimit)
   for (const [alias, seq] of message.entries) {
     const state = link.feedsByOurAlias[alias]
     if (!state) continue

@@ -10,6 +10,7 @@ import { isNamed, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { isOfferDue } from './filling.ts'
 import type { LinkState, Subscription } from './link.ts'
+import { creditOf, queuesOf } from './priority.ts'
 
 /**
  * The one decision what to send (SPEC, "Sending"): for each link, greetings and answers first, then batches that were
@@ -36,7 +37,7 @@ function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
   if (core.now.monotonicMs < link.greetAt) return
   link.greetAt = link.isGreeted ? Number.POSITIVE_INFINITY : core.now.monotonicMs + TIMES.greetMs
   const { options } = core
-  link.grantedBytes = Math.max(link.grantedBytes, GATEWAY_LIMITS.creditBytes)
+  link.grantedBytes = Math.max(link.grantedBytes, core.flow.creditBytes)
   core.say(link, {
     type: 'hello',
     versions: [1, 1],
@@ -53,22 +54,37 @@ function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
   })
 }
 
-/** DATA for every subscription that has something and while credit lasts; the members' collection goes first. */
+/** DATA for every subscription that has something and while credit lasts; classes take turns, and within one the feeds. */
 function sendBatches<Token>(core: Core<Token>, link: LinkState): void {
   if (link.pending.size === 0 || link.subscriptions.size === 0) return
-  for (const state of inOrder(link.pending)) {
-    const subscription = link.subscriptions.get(state)
-    if (subscription && !sendFeed(core, link, state, subscription)) return
+  const queues = queuesOf(core, link)
+  for (let at = link.turns.next(queues); at !== null; at = link.turns.next(queues)) {
+    const queue = queues[at] as FeedState[]
+    const state = queue.shift() as FeedState
+    const sentBefore = link.sentBytes
+    const progress = sendFeed(core, link, state, link.subscriptions.get(state) as Subscription, creditOf(link))
+    link.turns.spend(at, link.sentBytes - sentBefore)
+    if (progress === 'no credit') break
+    if (progress === 'more') queue.push(state)
   }
+  link.window.measure(core.now.monotonicMs, link.sentBytes, link.creditLimit)
 }
 
-/** False when the credit is used up. */
-function sendFeed<Token>(core: Core<Token>, link: LinkState, state: FeedState, subscription: Subscription): boolean {
-  if (subscription.wanted !== null) return sendParts(core, link, state, subscription, subscription.wanted)
-  while (subscription.next <= state.head.seq) {
-    if (isOfferDue(state, subscription.next)) return sendOffer(core, link, state)
-    const room = Math.min(FRAME_BYTES, link.creditLimit - link.sentBytes)
-    if (room <= 0) return false
+type Progress = 'done' | 'more' | 'no credit'
+
+/** At most one frame of it, within so many bytes. */
+function sendFeed<Token>(
+  core: Core<Token>,
+  link: LinkState,
+  state: FeedState,
+  subscription: Subscription,
+  credit: number,
+): Progress {
+  if (subscription.wanted !== null) return sendParts(core, link, state, subscription, subscription.wanted, credit)
+  if (subscription.next <= state.head.seq) {
+    if (isOfferDue(state, subscription.next)) return sendOffer(core, link, state, credit)
+    const room = Math.min(FRAME_BYTES, credit)
+    if (room <= 0) return 'no credit'
     skipToLow(core, link, state, subscription)
     const batches: Uint8Array[] = []
     let bytes = 0
@@ -81,16 +97,17 @@ function sendFeed<Token>(core: Core<Token>, link: LinkState, state: FeedState, s
       subscription.next += 1
     }
     if (batches.length === 0) {
-      if (isStored(core, state, subscription.next)) return false
+      if (isStored(core, state, subscription.next)) return 'no credit'
       // What is lacking here stops this feed only.
       suspect(core, state, subscription.next)
-      return true
+      return 'done'
     }
     sayBatches(core, link, batches, bytes)
   }
+  if (subscription.next <= state.head.seq) return 'more'
   link.told.set(state, subscription.next - 1)
   if (!subscription.isEager) link.subscriptions.delete(state)
-  return true
+  return 'done'
 }
 
 /** What this gateway's retention let go of it can't send: it says from where on it can. */
@@ -108,10 +125,13 @@ function sendParts<Token>(
   state: FeedState,
   subscription: Subscription,
   wanted: SequenceSet,
-): boolean {
-  for (let seq = wanted.next(subscription.next); seq !== null; seq = wanted.next(subscription.next)) {
-    const room = Math.min(FRAME_BYTES, link.creditLimit - link.sentBytes)
-    if (room <= 0) return false
+  credit: number,
+): Progress {
+  let seq = wanted.next(subscription.next)
+  if (seq !== null) {
+    const first = seq
+    const room = Math.min(FRAME_BYTES, credit)
+    if (room <= 0) return 'no credit'
     const batches: Uint8Array[] = []
     let bytes = 0
     for (const batch of core.surroundings.batches(state.feed.key, seq, room)) {
@@ -124,15 +144,16 @@ function sendParts<Token>(
       seq = wanted.next(seq + 1)
     }
     if (batches.length === 0) {
-      if (isStored(core, state, seq as number)) return false
-      suspect(core, state, seq as number)
-      return sendOffer(core, link, state)
+      if (isStored(core, state, first)) return 'no credit'
+      suspect(core, state, first)
+      return sendOffer(core, link, state, credit)
     }
     subscription.next = seqOfBatch(batches.at(-1) as Uint8Array) + 1
     sayBatches(core, link, batches, bytes)
   }
+  if (seq !== null) return 'more'
   link.subscriptions.delete(state)
-  return true
+  return 'done'
 }
 
 /** Whether the batch is here, and by its name may be sent. */
@@ -142,14 +163,15 @@ function isStored<Token>(core: Core<Token>, state: FeedState, seq: number): bool
 }
 
 /** The checkpoint that the feed is served from: the neighbour will say what it lacks of what is live. */
-function sendOffer<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
-  link.subscriptions.delete(state)
+function sendOffer<Token>(core: Core<Token>, link: LinkState, state: FeedState, credit: number): Progress {
   const { base } = state.history
-  if (base === null) return true
-  const [batch] = core.surroundings.batches(state.feed.key, base.seq, 0)
-  if (batch !== undefined && isNamed(state, base.seq, batch)) sayBatches(core, link, [batch], batch.length)
-  else suspect(core, state, base.seq)
-  return true
+  const [batch] = base === null ? [] : core.surroundings.batches(state.feed.key, base.seq, 0)
+  const isThere = base !== null && batch !== undefined && isNamed(state, base.seq, batch)
+  if (isThere && batch.length > credit) return 'no credit'
+  link.subscriptions.delete(state)
+  if (isThere) sayBatches(core, link, [batch], batch.length)
+  else if (base !== null) suspect(core, state, base.seq)
+  return 'done'
 }
 
 function sayBatches<Token>(core: Core<Token>, link: LinkState, batches: readonly Uint8Array[], bytes: number): void {
@@ -157,6 +179,7 @@ function sayBatches<Token>(core: Core<Token>, link: LinkState, batches: readonly
   core.say(link, { type: 'data', batches })
 }
 
+/** The members' collection first, so that a newcomer can judge what follows. */
 function inOrder(states: ReadonlySet<FeedState>): FeedState[] {
   const ours: FeedState[] = []
   const others: FeedState[] = []
@@ -260,7 +283,7 @@ function confirm<Token>(core: Core<Token>, link: LinkState): void {
     if (alias !== undefined) entries.push([alias, state.head.seq])
   }
   link.owed.clear()
-  link.grantedBytes = Math.max(link.grantedBytes, link.consumedBytes + GATEWAY_LIMITS.creditBytes)
+  link.grantedBytes = Math.max(link.grantedBytes, link.consumedBytes + core.flow.creditBytes)
   const lacking = lackingAliases(link)
   for (let i = 0; i === 0 || i < entries.length; i += ENTRIES_PER_MESSAGE) {
     const part = entries.slice(i, i + ENTRIES_PER_MESSAGE)

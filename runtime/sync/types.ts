@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../base/errors.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import type { SequenceSet } from '../model/sequences.ts'
@@ -149,6 +150,22 @@ export interface EngineOptions {
   readonly batchDelayMs: number
   readonly batchOpsMax: number
   readonly history?: Partial<HistoryOptions>
+  readonly flow?: Partial<FlowOptions>
+}
+
+export type Priority = 'low' | 'normal' | 'high' | 'urgent'
+
+/** What goes first, and how much of it at once. */
+export interface FlowOptions {
+  /** By collection; what is not named is normal. */
+  readonly priority: ReadonlyMap<string, Priority>
+  /** Bytes of batches that a neighbour may have under way to us. */
+  readonly creditBytes: number
+}
+
+export const DEFAULT_FLOW: FlowOptions = {
+  priority: new Map<string, Priority>(),
+  creditBytes: GATEWAY_LIMITS.creditBytes,
 }
 
 /** How much of the past is kept, and how often that is looked at; milliseconds and bytes. */

@@ -4,7 +4,7 @@ import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import { Engine } from '../../runtime/sync/engine.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
-import type { HistoryOptions, Now, Output } from '../../runtime/sync/types.ts'
+import type { EngineOptions, HistoryOptions, Now, Output } from '../../runtime/sync/types.ts'
 import type { Stamp } from '../../runtime/model/stamp.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
@@ -65,6 +65,8 @@ export interface World {
   members(): readonly Writer[]
   /** What of the engine's times and sizes is another than in other simulations. */
   readonly history: Partial<HistoryOptions>
+  /** Of the engine of a gateway; without it as usual. */
+  readonly engine?: (index: number) => Partial<EngineOptions>
   /** The gateway has stopped; all its links go down. */
   stopped(from: number): void
   event(from: number, name: string, fields: object): void
@@ -175,6 +177,7 @@ export class SimulatedGateway {
         batchDelayMs: 0,
         batchOpsMax: 64,
         history: { ...HISTORY, ...this.#world.history },
+        ...this.#world.engine?.(this.index),
       },
       {
         heads: () => this.disk.heads(),

@@ -1,4 +1,5 @@
 import { equal, hex, latin1 } from '../../runtime/base/bytes.ts'
+import { GATEWAY_LIMITS } from '../../runtime/base/limits.ts'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
@@ -7,7 +8,7 @@ import { msOfHlc } from '../../runtime/model/stamp.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import { sealsAbove, type Holding } from '../../runtime/access/removals.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
-import type { HistoryOptions } from '../../runtime/sync/types.ts'
+import type { EngineOptions, HistoryOptions, Priority } from '../../runtime/sync/types.ts'
 import { checkFrame, isOnOthersDisks, violations } from './checks.ts'
 import { lastingDeletes } from './deletes.ts'
 import { Confirmed } from './confirmed.ts'
@@ -166,6 +167,7 @@ const DELETES_MINUTES = 2
 /** A mesh that is this busy never comes to rest. */
 const EVENTS_MAX = 4_000_000
 const SEEN_MAX = 10
+const CREDIT_BYTES_SMALL = 8_192
 const HOLDINGS_MS = 3_000
 
 export class Simulation implements World {
@@ -200,6 +202,8 @@ export class Simulation implements World {
    * them back.
    */
   readonly history: Partial<HistoryOptions>
+  /** In every second run one collection is urgent, in every third a neighbour is sent little at once. */
+  readonly engine: () => Partial<EngineOptions>
   framesSent = 0
   bytesSent = 0
   readonly #trace = new Trace()
@@ -219,6 +223,11 @@ export class Simulation implements World {
 
   constructor(scenario: Scenario) {
     this.scenario = scenario
+    const flow = {
+      priority: new Map<string, Priority>(scenario.seed % 2 === 0 ? [['plugs', 'urgent']] : []),
+      creditBytes: scenario.seed % 3 === 0 ? CREDIT_BYTES_SMALL : GATEWAY_LIMITS.creditBytes,
+    }
+    this.engine = () => ({ flow })
     this.random = seededRandom(scenario.seed)
     const isByChance = scenario.gateways > 2 && this.random() < 0.25
     this.#hasRemovals = scenario.removals ?? isByChance
