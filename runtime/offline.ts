@@ -76,6 +76,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           store,
           links: [],
           addresses: [],
+          isReachable: () => false,
           mdns: null,
           totals: { bytesSent: 0, bytesReceived: 0 },
           members: [],

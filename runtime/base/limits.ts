@@ -23,6 +23,11 @@ export const PROTOCOL_LIMITS = {
   partitionBytesMax: 64,
   labelBytesMax: 64,
   fieldsPerDocumentMax: 1024,
+  /** What a gateway says of itself (wire/address-record.ts), in bytes; its addresses, in UTF-16 units; its links. */
+  addressRecordBytesMax: 2_048,
+  addressesPerRecordMax: 4,
+  addressLengthMax: 128,
+  linksPerRecordMax: 32,
 } as const
 
 /** Limits of one gateway. */
@@ -165,6 +170,12 @@ export const DISCOVERY_LIMITS = {
   dialsPerSecond: 2,
   dialsInARow: 8,
   dialFailuresMax: 8,
+  /** Gateways whose records are kept; of those that are no members, as far as is known; of further ones nothing is known. */
+  gatewaysMax: 1_024,
+  strangersMax: 64,
+  /** Records in one message, and that are verified from one neighbour in a second, beside as many at once as are kept. */
+  recordsAtOnce: 16,
+  recordsPerSecond: 50,
 } as const
 
 /** Limits of the control door. */

@@ -61,6 +61,8 @@ import { Enrolment } from './enrolment.ts'
 import { Incarnation } from './incarnation.ts'
 import { Knowledge } from './knowledge.ts'
 import { Neighbours } from './neighbours.ts'
+import type { PartitionChange } from '../topology/partition.ts'
+import { PROTOCOL_LIMITS } from '../base/limits.ts'
 
 const QUIET_EVENTS: ReadonlySet<EngineEvent> = new Set<EngineEvent>([
   'peer-up',
@@ -94,6 +96,7 @@ const HEALTH_MS = 60_000
 const MARK_MS = 3_600_000
 const RETENTION_MS = 60_000
 const REMOVALS_MS = 2_000
+const LOOK_MS = 5_000
 
 const NO_CLOCK =
   'no-trusted-clock: neither the network, a clock with a battery nor a neighbour says what time it is, so stamps go on from the last time known; set up NTP, or MARRAM_TRUST_CLOCK=1 where something else keeps the clock right'
@@ -239,6 +242,7 @@ export class Gateway {
     this.#every(HEALTH_MS, () => this.#door.publishHealth())
     this.#every(MARK_MS, () => this.#incarnation.mark(this.#store, this.#driver.view.clock))
     this.#every(RETENTION_MS, () => this.#trimSeries())
+    this.#every(LOOK_MS, () => this.#neighbours.look())
     this.#every(REMOVALS_MS, async () => void (await this.#removals.step()))
     if (!this.#enrolment.chain) return void this.#enrolment.ask()
     if (!this.#departure.isRemoved) this.#meetOthers()
@@ -425,7 +429,8 @@ export class Gateway {
       farewell: (peerId) => this.#departure.evidenceFor(peerId),
       candidates: this.#neighbours.candidates,
       onRemember: () => this.#neighbours.remember(),
-      isReachable: () => false,
+      isReachable: (peerId) => this.#neighbours.isReachable(peerId),
+      surplus: () => this.#neighbours.surplus(),
       relays: this.#profile.mesh.relays.map((address) => ({
         address,
         login: () => readRelayLogin(this.#pathOf(this.#profile.mesh.relayLogins), formatAddress(address)),
@@ -447,8 +452,19 @@ export class Gateway {
 
   #makeNeighbours(): Neighbours {
     const { mesh, node } = this.#profile
+    const { keys } = this.#identity
+    const signer = createSigner(keys.secretKey)
     return new Neighbours({
+      meshId: this.#identity.mesh.meshId,
       peerId: this.#peerId,
+      publicKey: keys.publicKey,
+      sign: (message) => signer.sign(message),
+      verify: (...signed) => this.#verifier.verify(...signed),
+      isMember: (peerId) => this.#authority.chainOf(peerId).length > 0 && !this.#authority.isClosed(peerId),
+      hlc: () => this.#driver.view.clock,
+      ownAddresses: () => this.#ownAddresses(),
+      send: (peerId, frame) => void this.#mesh.sendTo(peerId, frame),
+      onPartition: ({ name, ...fields }) => this.#tellOfPartition(name, fields),
       sources: mesh.discovery,
       links: mesh.links,
       store: this.#store,
@@ -473,6 +489,20 @@ export class Gateway {
       log: this.#log,
       monotonicMs: () => performance.now(),
     })
+  }
+
+  /** Where others can dial this gateway, over one listener. */
+  #ownAddresses(): string[] {
+    const listener = announcedListener(this.#listeners)
+    const reachable = listener === null ? [] : reachableAddresses([formatAddress(listener)])
+    return reachable
+      .filter((address) => announcedListener([address]) !== null)
+      .slice(0, PROTOCOL_LIMITS.addressesPerRecordMax)
+  }
+
+  #tellOfPartition(name: PartitionChange['name'], fields: Omit<PartitionChange, 'name'>): void {
+    this.#log.warn(name, fields)
+    this.#door?.publishEvent(name, fields)
   }
 
   #admitLinked(chain: readonly Uint8Array[]): Capability | null {
@@ -634,6 +664,10 @@ export class Gateway {
 
   #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
     if (name === 'farewell') return this.#departure.heard(fields['evidence'] as readonly Uint8Array[])
+    const peerId = String(fields['peerId'])
+    if (name === 'exchange') return this.#neighbours.hear(peerId, fields['records'] as readonly Uint8Array[])
+    if (name === 'peer-up') this.#neighbours.peerUp(peerId)
+    if (name === 'peer-down') this.#neighbours.peerDown(peerId)
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'batch-refused') this.#quarantine?.addBatch(fields)
     if (name === 'incarnation-lost') this.#loseIncarnation(String(fields['why']))
@@ -704,6 +738,7 @@ export class Gateway {
       store: this.#store,
       links,
       addresses: this.#neighbours.addresses(),
+      isReachable: (peerId) => this.#neighbours.isReachable(peerId),
       mdns: this.#neighbours.mdnsFigures,
       totals: this.#mesh.totals(),
       members: this.#authority.members.all(),
@@ -717,7 +752,8 @@ export class Gateway {
   #warnings(): string[] {
     const feeds = [...this.#store.heads()].map(({ feed }) => feed)
     const clock = this.#driver.time.trust === 0 ? NO_CLOCK : null
-    const standing = [clock, this.#departure.warning, this.#enrolment.warning].filter((warning) => warning !== null)
+    const all = [clock, this.#neighbours.warning, this.#departure.warning, this.#enrolment.warning]
+    const standing = all.filter((warning) => warning !== null)
     return [...this.#parsed.warnings, ...this.#clones.warnings, ...kindWarnings(this.#profile, feeds), ...standing]
   }
 

@@ -36,6 +36,8 @@ export interface MeshOptions {
   /** Third parties' brokers to meet others at. */
   readonly relays: readonly RelayAddress[]
   readonly random: Random
+  /** A linked peer that loses nothing when its link with us goes; null when there is none. */
+  readonly surplus: () => string | null
   readonly linksMax: number
   readonly handler: LinkHandler
   readonly enroller: Enroller
@@ -139,6 +141,12 @@ export class Mesh implements Links, LinkTable {
     return true
   }
 
+  /** Over the link with that peer; see `send`. */
+  sendTo(peerId: string, bytes: Uint8Array): boolean {
+    const entry = this.#linkByPeer.get(peerId)
+    return entry !== undefined && this.send(entry.link, bytes)
+  }
+
   close(link: number, reason: string): void {
     const entry = this.#links.get(link)
     if (!entry) return
@@ -181,7 +189,7 @@ export class Mesh implements Links, LinkTable {
     if (evidence !== null) return this.#bidFarewell(peer, channel, transport, evidence)
     const other = this.#linkByPeer.get(peer.peerId)
     if (other && !this.#isBetter(peer.peerId, transport, isDialled, other)) return null
-    if (!other && this.#links.size >= this.#options.linksMax) {
+    if (!other && this.#links.size >= this.#options.linksMax && !this.#makeRoomFor(peer.peerId)) {
       this.#options.log.warn('link-refused', {
         peerId: peer.peerId,
         reason: `there are ${this.#links.size} links already`,
@@ -231,6 +239,14 @@ export class Mesh implements Links, LinkTable {
   closePeer(peerId: string, reason: string): void {
     const entry = this.#linkByPeer.get(peerId)
     if (entry) this.close(entry.link, reason)
+  }
+
+  /** For one whom nobody else reaches a link that nobody needs gives way. */
+  #makeRoomFor(peerId: string): boolean {
+    const surplus = this.#options.isReachable(peerId) ? null : this.#options.surplus()
+    if (surplus === null) return false
+    this.closePeer(surplus, 'its place is for a gateway that nobody else reaches')
+    return this.#links.size < this.#options.linksMax
   }
 
   /** It becomes no link: nothing that it says is read. */

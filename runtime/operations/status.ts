@@ -31,6 +31,8 @@ export interface Observed {
   readonly store: Documents & Log & { status(): StorageStatus }
   readonly links: readonly ObservedLink[]
   readonly addresses: readonly ObservedAddress[]
+  /** Whether there is a way to it over links that are up. */
+  readonly isReachable: (peerId: string) => boolean
   readonly mdns: DiscoveryFigures | null
   readonly totals: { readonly bytesSent: number; readonly bytesReceived: number }
   readonly members: Iterable<Capability>
@@ -140,6 +142,7 @@ function linkedPeer(seen: Observed, link: ObservedLink, holding: ObservedHolding
     name: link.name,
     cell: null,
     state: 'up',
+    reachable: true,
     latencyMs: link.latencyMs === null ? null : Math.round(link.latencyMs * 10) / 10,
     // Until it has greeted, what it has is what it had when it was here last.
     lag: holding === undefined ? null : lagView(seen, holding.lag),
@@ -161,6 +164,7 @@ function knownPeer(seen: Observed, peerId: string, name: string, holding: Observ
     name,
     cell: null,
     state: 'known',
+    reachable: seen.isReachable(peerId),
     latencyMs: null,
     lag: holding === undefined ? null : lagView(seen, holding.lag),
     lastContact: lastContactOf(holding),

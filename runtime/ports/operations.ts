@@ -166,6 +166,8 @@ export interface PeerView {
   readonly cell: string | null
   /** `up`: linked; `known`: a member that is not linked now. */
   readonly state: 'up' | 'known'
+  /** Whether there is a way to it, over others' links too, as far as is known. */
+  readonly reachable: boolean
   readonly latencyMs: number | null
   /**
    * What this gateway holds and the peer has not confirmed to have on its disk; of one that isn't linked as of the last

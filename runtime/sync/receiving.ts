@@ -62,6 +62,8 @@ function receiveMessage<Token>(core: Core<Token>, link: LinkState, message: Mess
       return answerDig(core, link, message.buckets)
     case 'number':
       return link.numbers.note(message.number)
+    case 'pex':
+      return core.emit('exchange', { peerId: link.peerId, records: message.records })
     case 'bye':
     case 'hello':
     case 'join':

@@ -77,6 +77,7 @@ export type EngineEvent =
   | 'peer-up'
   | 'peer-down'
   | 'farewell'
+  | 'exchange'
   | 'fork'
   | 'rollback'
   | 'batch-refused'

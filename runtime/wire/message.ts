@@ -15,6 +15,7 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   nack  = [6, alias, seq, code, retry-after-ms]
  *   ping  = [8, nonce, is-reply, digest, sent-bytes] / [8, nonce, is-reply, digest, sent-bytes, [class, unix-ms]]
  *   dig   = [9, buckets]
+ *   pex   = [10, [address record...]]
  *   bye   = [11, reason, retry-after-ms] / [11, reason, retry-after-ms, [evidence...]]
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
  *   grant = [13, [capability...], [address...]]
@@ -83,6 +84,8 @@ export type Message =
       /** 64 digests of 8 bytes, each over the sender's heads of the feeds whose ids fall into that bucket. */
       readonly buckets: Uint8Array
     }
+  /** Where gateways can be dialled and whom they are linked with: see wire/address-record.ts. */
+  | { readonly type: 'pex'; readonly records: readonly Uint8Array[] }
   | {
       readonly type: 'bye'
       readonly reason: string
@@ -196,6 +199,8 @@ function elementsOf(message: Message): unknown[] {
       return pingElements(message)
     case 'dig':
       return [9, message.buckets]
+    case 'pex':
+      return [10, message.records]
     case 'bye':
       return [11, message.reason, message.retryAfterMs, ...(message.evidence === undefined ? [] : [message.evidence])]
     case 'join': {
@@ -293,6 +298,7 @@ const DECODERS: { readonly [type: number]: Decoder } = {
     return { ...ping, clock: { class: trust, ms } }
   },
   9: ([, buckets]) => (isBytes(buckets, 512) ? { type: 'dig', buckets } : null),
+  10: ([, records]) => (isList(records, isBytes) ? { type: 'pex', records } : null),
   11: ([, reason, retryAfterMs, evidence]) => {
     if (!isText(reason) || !isCount(retryAfterMs)) return null
     return { type: 'bye', reason, retryAfterMs, ...(isList(evidence, isBytes) && { evidence }) }

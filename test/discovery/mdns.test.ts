@@ -4,6 +4,7 @@ import { DISCOVERY_LIMITS } from '../../runtime/base/limits.ts'
 import { Mdns, type MdnsOptions } from '../../runtime/discovery/mdns.ts'
 import type { Hint } from '../../runtime/ports/discovery.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
+import { announcementOf, countless, renamed } from './forged.ts'
 import { TestNetwork, type TestHost } from './network.ts'
 
 const MESH8 = '0123abcd'
@@ -138,7 +139,7 @@ test('a flood of announcements is read so often and no more, whoever it comes fr
   const network = new TestNetwork()
   const host = network.host('10.0.0.1')
   const a = gateway(t, host, 'a')
-  const template = await announcementOf(t)
+  const template = await announcementOf(MESH8, () => pass(5_000))
   await pass(10_000)
   const [before, startedAt] = [a.mdns.figures(), Date.now()]
   const count = 20_000
@@ -160,16 +161,14 @@ test('what is malformed, far too much or of something else ends nothing, and is 
   withClock(t)
   const network = new TestNetwork()
   const a = gateway(t, network.host('10.0.0.1'), 'a')
-  const template = await announcementOf(t)
+  const template = await announcementOf(MESH8, () => pass(5_000))
   await pass(10_000)
   const before = a.mdns.figures().read
-  const countless = Buffer.from(template)
-  countless.writeUInt16BE(65_535, 6)
   const unread = [
     Buffer.alloc(0),
     Buffer.alloc(11),
     Buffer.concat([template, Buffer.alloc(2_000)]),
-    countless,
+    countless(template),
     Buffer.from(template.toString('latin1').replaceAll('_marram', '_printr'), 'latin1'),
   ]
   for (const packet of unread) network.deliver(packet, '10.0.0.9')
@@ -207,19 +206,3 @@ test('questions are answered so often and no more', async (t) => {
     `${answers}`,
   )
 })
-
-/** The packet that a gateway of the mesh announces itself with. */
-async function announcementOf(t: TestContext): Promise<Buffer> {
-  const host = new TestNetwork().host('10.9.9.9')
-  gateway(t, host, 'q')
-  await pass(5_000)
-  const sent = host.sent.find(({ packet }) => ((packet[2] as number) & 0x80) !== 0)
-  assert.ok(sent)
-  return sent.packet
-}
-
-/** Of another gateway: its name is a peer id, which is as long for everyone. */
-function renamed(packet: Buffer, i: number): Buffer {
-  const name = i.toString(32).replaceAll(/[01]/g, 'z').replaceAll(/[89]/g, 'y').padStart(23, 'a')
-  return Buffer.from(packet.toString('latin1').replaceAll('q'.repeat(23), name), 'latin1')
-}

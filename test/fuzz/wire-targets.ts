@@ -4,6 +4,7 @@ import { sha256 } from '../../runtime/crypto/hash.ts'
 import type { Verifier } from '../../runtime/crypto/signature.ts'
 import { PROTOCOL_LIMITS } from '../../runtime/base/limits.ts'
 import type { BatchHeader } from '../../runtime/model/batch.ts'
+import { decodeAddressRecord } from '../../runtime/wire/address-record.ts'
 import { decodeBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { decodeBody, encodeBody } from '../../runtime/wire/body.ts'
 import { verifyChain } from '../../runtime/wire/capability.ts'
@@ -16,7 +17,19 @@ import { decodeMessages, encodeMessages } from '../../runtime/wire/message.ts'
 import { PacketLengthGuard } from '../../runtime/wire/packet-length.ts'
 import { decodeProof, encodeProof } from '../../runtime/wire/proof.ts'
 import { scan } from '../../runtime/wire/scan.ts'
-import { BATCHES, CAPABILITY, CHECKPOINT, FEED, HLC, INVITE, KEYS, MESH, MESSAGES, OPS } from '../wire/samples.ts'
+import {
+  ADDRESS_RECORD,
+  BATCHES,
+  CAPABILITY,
+  CHECKPOINT,
+  FEED,
+  HLC,
+  INVITE,
+  KEYS,
+  MESH,
+  MESSAGES,
+  OPS,
+} from '../wire/samples.ts'
 import { must, textOf, type Target } from './target.ts'
 
 const SCAN = { depthMax: 8, itemsMax: 65_536, isSequence: true }
@@ -46,6 +59,16 @@ export const WIRE_TARGETS: readonly Target[] = [
     form: 'cbor',
     samples: [encodeMessages(MESSAGES)],
     run: (input) => decodeSequence(input).ok,
+  },
+  {
+    name: 'address-record',
+    form: 'cbor',
+    samples: [ADDRESS_RECORD],
+    run: (input) => {
+      const read = decodeAddressRecord(MESH, input)
+      if (read.ok) must(equal(read.value.bytes, input), 'it would be handed on otherwise')
+      return read.ok
+    },
   },
   {
     name: 'deterministic',

@@ -19,6 +19,7 @@ import {
 import type { Capability } from '../../runtime/model/capability.ts'
 import { FLAG_CHECKPOINT, type Checkpoint } from '../../runtime/model/checkpoint.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { decodeAddressRecord, encodeAddressRecord } from '../../runtime/wire/address-record.ts'
 import { decodeBatch, encodeBatch } from '../../runtime/wire/batch.ts'
 import { decodeBody } from '../../runtime/wire/body.ts'
 import { encodeCapability, verifyChain } from '../../runtime/wire/capability.ts'
@@ -106,6 +107,7 @@ const messages: { readonly [type in Message['type']]: Extract<Message, { type: t
   nack: { type: 'nack', alias: 3, seq: 301, code: 'future', retryAfterMs: 60_000 },
   ping: { type: 'ping', nonce: 5, isReply: true, digest: new Uint8Array(8).fill(17), sentBytes: 123_456 },
   dig: { type: 'dig', buckets: new Uint8Array(512).fill(18) },
+  pex: { type: 'pex', records: [new Uint8Array(3).fill(28)] },
   bye: { type: 'bye', reason: 'stopping', retryAfterMs: 1_000 },
   join: {
     type: 'join',
@@ -216,6 +218,21 @@ describe('version 1 on the wire', () => {
     isGolden('wire/capability', encodeCapability(capability, MESH_ID, bySigner))
     const found = verifyChain(MESH_ID, root.publicKey, [golden('wire/capability')], verifier)
     assert.deepEqual(found, { ok: true, value: capability })
+  })
+
+  test('an address record', () => {
+    const record = {
+      publicKey: author.publicKey,
+      number: 300,
+      addresses: ['mqtt://10.0.0.1:1883'],
+      links: ['a'.repeat(23), 'b'.repeat(23)],
+    }
+    isGolden('wire/address-record', encodeAddressRecord(record, MESH_ID, sign))
+    const found = decodeAddressRecord(MESH_ID, golden('wire/address-record'))
+    assert.ok(found.ok)
+    const { publicKey, number, addresses, links, signed, signature } = found.value
+    assert.deepEqual({ publicKey, number, addresses, links }, record)
+    assert.ok(verifier.verify(author.publicKey, signed, signature), 'its signature verifies')
   })
 
   test('an invite', () => {

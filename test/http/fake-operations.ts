@@ -172,6 +172,7 @@ export class FakeOperations implements Operations {
       lastContact: null,
       version: null,
       link: null,
+      reachable: false,
       addresses: [],
     }
     return [

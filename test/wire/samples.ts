@@ -16,6 +16,7 @@ import {
 } from '../../runtime/model/batch.ts'
 import type { Checkpoint } from '../../runtime/model/checkpoint.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { encodeAddressRecord } from '../../runtime/wire/address-record.ts'
 import { encodeBatch, type NewBatch } from '../../runtime/wire/batch.ts'
 import { encodeCapability } from '../../runtime/wire/capability.ts'
 import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
@@ -114,6 +115,12 @@ export const CAPABILITY: Uint8Array = encodeCapability(
   (message) => signer.sign(message),
 )
 
+export const ADDRESS_RECORD: Uint8Array = encodeAddressRecord(
+  { publicKey: KEYS.publicKey, number: 7, addresses: ['mqtt://10.0.0.1:1883'], links: ['a'.repeat(23)] },
+  MESH,
+  (message) => signer.sign(message),
+)
+
 export const MESSAGES: readonly Message[] = [
   {
     type: 'hello',
@@ -138,6 +145,7 @@ export const MESSAGES: readonly Message[] = [
   { type: 'nack', alias: 0, seq: 3, code: 'future', retryAfterMs: 60_000 },
   { type: 'ping', nonce: 1, isReply: false, digest: new Uint8Array(8), sentBytes: 2 ** 40 },
   { type: 'dig', buckets: new Uint8Array(512) },
+  { type: 'pex', records: [ADDRESS_RECORD] },
   { type: 'bye', reason: 'used', retryAfterMs: 0 },
   {
     type: 'join',

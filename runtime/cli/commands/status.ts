@@ -78,12 +78,17 @@ function peerRow(peer: PeerView): string[] {
   return [
     peer.name,
     peer.peerId,
-    peer.link?.relay ? `${peer.state} by relay` : peer.state,
+    stateText(peer),
     latency,
     peer.lag ? lagText(peer.lag) : '-',
     peer.lastContact ?? 'never',
     peer.addresses.map(({ address, from }) => `${address} (${from.join(', ')})`).join(' ') || '-',
   ]
+}
+
+function stateText({ state, link, reachable }: PeerView): string {
+  if (state === 'up') return link?.relay ? 'up by relay' : 'up'
+  return reachable ? 'over others' : 'out of reach'
 }
 
 function discoveryText({ addresses, mdns }: StatusView['discovery']): string {

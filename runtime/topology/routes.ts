@@ -1,0 +1,219 @@
+import { Bucket } from '../base/bucket.ts'
+import { DISCOVERY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
+import { decodeAddressRecord, encodeAddressRecord, type SignedRecord } from '../wire/address-record.ts'
+
+/**
+ * What every gateway of the mesh says of itself: where it can be dialled, and whom it is linked with. Each signs its own
+ * record anew when that changes, and hands on those of others as it got them, so all know all (link-state flooding, as
+ * OSPF's, RFC 2328 13). From the links that both their ends tell of follows who can be reached over whomever. Without I/O:
+ * times are monotonic milliseconds.
+ */
+export interface RoutesOptions {
+  readonly meshId: Uint8Array
+  readonly peerId: string
+  readonly publicKey: Uint8Array
+  /** To begin with; greater than any that was signed before, as far as that is known. */
+  readonly number: number
+  readonly sign: (message: Uint8Array) => Uint8Array
+  readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+  /** Whether it belongs to the mesh now. */
+  readonly isMember: (peerId: string) => boolean
+}
+
+/** Records for a neighbour. */
+export interface Exchange {
+  readonly peerId: string
+  readonly records: readonly Uint8Array[]
+}
+
+/** Our own record is signed at most so often. */
+const OWN_MS = 1_000
+const SEND_MS = 100
+
+interface Neighbour {
+  /** Whose records it has not been told in their latest form. */
+  readonly pending: Set<string>
+  readonly bucket: Bucket
+}
+
+export class Routes {
+  readonly #options: RoutesOptions
+  readonly #records = new Map<string, SignedRecord>()
+  /** Whose records are kept although they are no members, as far as is known here yet. */
+  readonly #strangers = new Set<string>()
+  readonly #neighbours = new Map<string, Neighbour>()
+  #number: number
+  #addresses: readonly string[] = []
+  #isOwnDue = true
+  #ownAt = Number.NEGATIVE_INFINITY
+  #sentAt = Number.NEGATIVE_INFINITY
+  #reachable: ReadonlySet<string> | null = null
+
+  constructor(options: RoutesOptions) {
+    this.#options = options
+    this.#number = options.number
+  }
+
+  /** Where this gateway can be dialled. */
+  setAddresses(addresses: readonly string[]): void {
+    if (addresses.join() === this.#addresses.join()) return
+    this.#addresses = addresses
+    this.#isOwnDue = true
+  }
+
+  /** It may have forgotten what it was told over an earlier link. */
+  linkUp(peerId: string): void {
+    const bucket = new Bucket(DISCOVERY_LIMITS.recordsPerSecond, DISCOVERY_LIMITS.gatewaysMax)
+    this.#neighbours.set(peerId, { pending: new Set(this.#records.keys()), bucket })
+    this.#changed()
+  }
+
+  linkDown(peerId: string): void {
+    if (this.#neighbours.delete(peerId)) this.#changed()
+  }
+
+  /** The records among these that were news. Malformed and forged ones are dropped, and so is what comes too fast. */
+  receive(from: string, records: readonly Uint8Array[], nowMs: number): SignedRecord[] {
+    const neighbour = this.#neighbours.get(from)
+    if (!neighbour) return []
+    return records.flatMap((bytes) => {
+      const record = decodeAddressRecord(this.#options.meshId, bytes)
+      return record.ok && this.#take(neighbour, record.value, nowMs) ? [record.value] : []
+    })
+  }
+
+  /** Records that wait because their gateways were not known to belong, and do now. */
+  admitted(): SignedRecord[] {
+    this.#reachable = null
+    const admitted = [...this.#strangers].filter((peerId) => this.#options.isMember(peerId))
+    for (const peerId of admitted) {
+      this.#strangers.delete(peerId)
+      for (const { pending } of this.#neighbours.values()) pending.add(peerId)
+    }
+    return admitted.map((peerId) => this.#records.get(peerId) as SignedRecord)
+  }
+
+  /** What is to be sent now. */
+  poll(nowMs: number): Exchange[] {
+    if (this.#isOwnDue && nowMs >= this.#ownAt + OWN_MS) this.#signOwn(nowMs)
+    if (nowMs < this.#sentAt + SEND_MS) return []
+    const exchanges: Exchange[] = []
+    for (const [peerId, { pending }] of this.#neighbours) {
+      const records = this.#nextOf(peerId, pending)
+      if (records.length > 0) exchanges.push({ peerId, records })
+    }
+    if (exchanges.length > 0) this.#sentAt = nowMs
+    return exchanges
+  }
+
+  /** Monotonic milliseconds at which `poll` may have something; Infinity when only an event can bring it. */
+  get deadline(): number {
+    const isPending = [...this.#neighbours.values()].some(({ pending }) => pending.size > 0)
+    return Math.min(
+      this.#isOwnDue ? this.#ownAt + OWN_MS : Number.POSITIVE_INFINITY,
+      isPending ? this.#sentAt + SEND_MS : Number.POSITIVE_INFINITY,
+    )
+  }
+
+  /** Members to whom there is a way over links that are up, as far as is known; this gateway is not among them. */
+  reachable(): ReadonlySet<string> {
+    this.#reachable ??= this.#reachableWithout(null)
+    return this.#reachable
+  }
+
+  /** Members that have said something since this gateway started. */
+  known(): string[] {
+    return [...this.#records.keys()].filter((peerId) => this.#isOther(peerId))
+  }
+
+  /**
+   * A neighbour that loses nothing when its link with us goes: it keeps `min` others, and we reach it over them. Null when
+   * there is none.
+   */
+  surplus(min: number, isKept: (peerId: string) => boolean): string | null {
+    for (const peerId of this.#neighbours.keys()) {
+      const links = this.#records.get(peerId)?.links.length ?? 0
+      if (!isKept(peerId) && links > min && this.#reachableWithout(peerId).has(peerId)) return peerId
+    }
+    return null
+  }
+
+  #take(neighbour: Neighbour, record: SignedRecord, nowMs: number): boolean {
+    const { peerId, number, publicKey, signed, signature } = record
+    const known = this.#records.get(peerId)
+    if (known && known.number >= number) {
+      if (known.number > number) neighbour.pending.add(peerId)
+      return false
+    }
+    if (!known && !this.#hasRoom(peerId)) return false
+    if (!neighbour.bucket.take(nowMs) || !this.#options.verify(publicKey, signed, signature)) return false
+    // From before a restart that forgot how far it had counted: ours must be the greater one.
+    if (peerId === this.#options.peerId) {
+      this.#number = number
+      this.#isOwnDue = true
+      return false
+    }
+    this.#records.set(peerId, record)
+    if (!this.#options.isMember(peerId)) {
+      this.#strangers.add(peerId)
+      return false
+    }
+    this.#reachable = null
+    for (const other of this.#neighbours.values()) if (other !== neighbour) other.pending.add(peerId)
+    return true
+  }
+
+  #hasRoom(peerId: string): boolean {
+    if (this.#records.size >= DISCOVERY_LIMITS.gatewaysMax) return false
+    if (peerId === this.#options.peerId || this.#options.isMember(peerId)) return true
+    return this.#strangers.size < DISCOVERY_LIMITS.strangersMax
+  }
+
+  #signOwn(nowMs: number): void {
+    const { meshId, peerId, publicKey, sign } = this.#options
+    this.#number += 1
+    const links = [...this.#neighbours.keys()].sort().slice(0, PROTOCOL_LIMITS.linksPerRecordMax)
+    const bytes = encodeAddressRecord(
+      { publicKey, number: this.#number, addresses: this.#addresses, links },
+      meshId,
+      sign,
+    )
+    const own = decodeAddressRecord(meshId, bytes)
+    if (!own.ok) throw new Error(`Assertion failed: our own record is sound: ${own.error.message}`)
+    this.#records.set(peerId, own.value)
+    this.#isOwnDue = false
+    this.#ownAt = nowMs
+    for (const { pending } of this.#neighbours.values()) pending.add(peerId)
+  }
+
+  /** Strangers' records wait until they belong. */
+  #nextOf(to: string, pending: Set<string>): Uint8Array[] {
+    const records: Uint8Array[] = []
+    for (const peerId of pending) {
+      const record = this.#records.get(peerId)
+      const isOurs = peerId === this.#options.peerId
+      if (records.length >= DISCOVERY_LIMITS.recordsAtOnce) break
+      pending.delete(peerId)
+      if (record && peerId !== to && (isOurs || this.#options.isMember(peerId))) records.push(record.bytes)
+    }
+    return records
+  }
+
+  #reachableWithout(left: string | null): Set<string> {
+    const found = new Set([...this.#neighbours.keys()].filter((peerId) => peerId !== left))
+    // A set that grows while it is walked is walked to its end.
+    for (const peerId of found)
+      for (const next of this.#records.get(peerId)?.links ?? [])
+        if (this.#isOther(next) && this.#records.get(next)?.links.includes(peerId)) found.add(next)
+    return found
+  }
+
+  #isOther(peerId: string): boolean {
+    return peerId !== this.#options.peerId && this.#options.isMember(peerId)
+  }
+
+  #changed(): void {
+    this.#isOwnDue = true
+    this.#reachable = null
+  }
+}

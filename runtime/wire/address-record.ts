@@ -1,0 +1,84 @@
+import { concat, utf8 } from '../base/bytes.ts'
+import { PROTOCOL_LIMITS } from '../base/limits.ts'
+import { fail, ok, type Result } from '../base/result.ts'
+import { peerIdOf } from '../crypto/identity.ts'
+import { isPeerId } from '../model/names.ts'
+import { decodeDeterministic, encodeDeterministic } from './deterministic.ts'
+
+/**
+ * Where a gateway can be dialled and whom it is linked with, as it says itself (protocol D26):
+ *
+ *   record = [body, signature]
+ *   body   = [public key, number, [address...], [peer id...]]
+ *
+ * The signature is its device key's over "marram1/addresses" ‖ mesh id ‖ body. Of two records of one gateway the one with
+ * the greater number counts.
+ */
+export interface AddressRecord {
+  /** Ed25519, 32 bytes. */
+  readonly publicKey: Uint8Array
+  readonly number: number
+  /** `mqtt://host:port`, none when it can't be dialled or does not wish to be. */
+  readonly addresses: readonly string[]
+  readonly links: readonly string[]
+}
+
+/** A record as it came: not verified yet. */
+export interface SignedRecord extends AddressRecord {
+  readonly peerId: string
+  readonly bytes: Uint8Array
+  /** What the signature covers. */
+  readonly signed: Uint8Array
+  readonly signature: Uint8Array
+}
+
+export function encodeAddressRecord(
+  { publicKey, number, addresses, links }: AddressRecord,
+  meshId: Uint8Array,
+  sign: (message: Uint8Array) => Uint8Array,
+): Uint8Array {
+  const body = encodeDeterministic([publicKey, number, addresses, links])
+  return encodeDeterministic([body, sign(signedBytes(meshId, body))])
+}
+
+/** Checks all but the signature. Keeps nothing of `bytes`. */
+export function decodeAddressRecord(meshId: Uint8Array, bytes: Uint8Array): Result<SignedRecord> {
+  if (bytes.length > PROTOCOL_LIMITS.addressRecordBytesMax) return malformed('its length')
+  const [body, signature] = listIn(bytes)
+  if (!(body instanceof Uint8Array) || !(signature instanceof Uint8Array) || signature.length !== 64)
+    return malformed('its form')
+  const [publicKey, number, addresses, links] = listIn(body)
+  if (!(publicKey instanceof Uint8Array) || publicKey.length !== 32) return malformed('its key')
+  if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0) return malformed('its number')
+  const { addressesPerRecordMax, linksPerRecordMax, addressLengthMax } = PROTOCOL_LIMITS
+  const isAddress = (text: string): boolean => text.length <= addressLengthMax
+  if (!isTexts(addresses, addressesPerRecordMax, isAddress)) return malformed('its addresses')
+  if (!isTexts(links, linksPerRecordMax, isPeerId)) return malformed('its links')
+  return ok({
+    publicKey: publicKey.slice(),
+    number,
+    addresses,
+    links,
+    peerId: peerIdOf(publicKey),
+    bytes: bytes.slice(),
+    signed: signedBytes(meshId, body),
+    signature: signature.slice(),
+  })
+}
+
+function signedBytes(meshId: Uint8Array, body: Uint8Array): Uint8Array {
+  return concat(utf8('marram1/addresses'), meshId, body)
+}
+
+function listIn(bytes: Uint8Array): readonly unknown[] {
+  const item = decodeDeterministic(bytes)
+  return item.ok && Array.isArray(item.value) ? (item.value as unknown[]) : []
+}
+
+function isTexts(value: unknown, most: number, isText: (text: string) => boolean): value is string[] {
+  return Array.isArray(value) && value.length <= most && value.every((text) => typeof text === 'string' && isText(text))
+}
+
+function malformed(what: string): Result<never> {
+  return fail('bad-request', `an address record is malformed: ${what}`)
+}
