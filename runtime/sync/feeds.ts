@@ -55,6 +55,8 @@ export class FeedState {
   lsn = 0
   /** The link that was asked to push this feed; others only tell their heads. */
   parent: LinkState | null = null
+  /** Of high and urgent collections a second one, so that the loss of one costs no time. */
+  second: LinkState | null = null
   /** Monotonic time of the last request or progress, and requests since the last progress. */
   touchedAt = 0
   attempts = 0

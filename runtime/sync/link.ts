@@ -165,6 +165,11 @@ export class LinkState {
     return this.peerLows.get(state) ?? 1
   }
 
+  /** It asks for what we take it to hold: it went back. */
+  noteAsked(state: FeedState, seq: number): void {
+    if (seq <= this.peerHead(state)) this.peerHeads.set(state, seq - 1)
+  }
+
   notePromise(state: FeedState, seq: number): void {
     if (seq > (this.promised.get(state) ?? 0)) this.promised.set(state, seq)
   }

@@ -40,6 +40,12 @@ export function classOf<Token>(core: Core<Token>, state: FeedState, { next, want
   }
 }
 
+/** Whether it is of a high or urgent collection. */
+export function isPressing<Token>(core: Core<Token>, { feed }: FeedState): boolean {
+  const priority = core.flow.priority.get(feed.descriptor.collection)
+  return priority === 'high' || priority === 'urgent'
+}
+
 /** What is subscribed and may have something to send, by class; within one, urgent collections come before high ones. */
 export function queuesOf<Token>(core: Core<Token>, link: LinkState): FeedState[][] {
   const queues: FeedState[][] = WEIGHTS.map(() => [])

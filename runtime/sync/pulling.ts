@@ -2,11 +2,16 @@ import { LAST_MS } from '../model/stamp.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
+import { isPressing } from './priority.ts'
 
 /**
- * Whom to ask for which feed: each feed has at most one parent, the link that pushes it; the others only tell their
- * heads (protocol D26, after Plumtree and EBT). So every batch comes about once however many links there are.
+ * Whom to ask for which feed: each feed has one parent, the link that pushes it, and those of high and urgent collections two; the
+ * others only tell their heads (protocol D26, after Plumtree and EBT). So every batch comes about once, or twice, however many
+ * links there are.
  */
+
+/** A feed further behind catches up from one parent before it has a second. */
+const SECOND_LAG_MAX = 8
 
 /** A link told its head of a feed, or something about asking changed. */
 export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
@@ -18,7 +23,9 @@ export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
   }
   if (isAheadElsewhere(core, state)) core.behind.add(state)
   else core.behind.delete(state)
-  if (state.parent === null && !isDeferred(core, state)) askBest(core, state)
+  if (isDeferred(core, state)) return
+  if (state.parent === null) askBest(core, state)
+  else if (state.second === null && isPressing(core, state)) askSecond(core, state)
 }
 
 /** Capabilities were learned: what was refused may be allowed now. */
@@ -33,9 +40,11 @@ export function considerRefused<Token>(core: Core<Token>): void {
 /** A link went down: its feeds need another parent. */
 export function replaceParent<Token>(core: Core<Token>, gone: LinkState): void {
   for (const state of core.feeds.values()) {
+    if (state.second === gone) state.second = null
     if (state.parent !== gone) continue
     state.parent = null
     state.rewindTip()
+    if (state.second !== null && !isSpoiled(core, state.second, state)) ask(core, state.second, state)
     considerFeed(core, state)
   }
 }
@@ -85,6 +94,17 @@ function askBest<Token>(core: Core<Token>, state: FeedState): boolean {
   return true
 }
 
+/** Whatever comes over both links counts once. */
+function askSecond<Token>(core: Core<Token>, state: FeedState): void {
+  for (const link of core.links.values()) {
+    const alias = link.theirAliases.get(state)
+    const isAble = link.isGreeted && link !== state.parent && !isSpoiled(core, link, state)
+    if (alias === undefined || !isAble || link.peerHead(state) - state.tip.seq > SECOND_LAG_MAX) continue
+    state.second = link
+    return core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 1]] })
+  }
+}
+
 /** Nobody can be asked now. */
 function postpone<Token>(core: Core<Token>, state: FeedState): void {
   state.touchedAt = core.now.monotonicMs
@@ -113,6 +133,7 @@ export function ask<Token>(core: Core<Token>, link: LinkState, state: FeedState)
   const isRepeat = state.parent === link && core.now.monotonicMs - state.touchedAt < TIMES.askMs && state.attempts > 0
   if (isRepeat) return
   state.parent = link
+  if (state.second === link) state.second = null
   state.touchedAt = core.now.monotonicMs
   state.attempts += 1
   core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 1]] })

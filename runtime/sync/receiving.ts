@@ -145,6 +145,8 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
       continue
     }
     link.notePeerHead(state, seq)
+    // Who tells does not push.
+    if (state.second === link) state.second = null
     noteHeld(core, link, state, seq)
     link.notePromise(state, seq)
     link.peerLows.set(state, low)
@@ -190,9 +192,10 @@ function receiveWant<Token>(core: Core<Token>, link: LinkState, message: Of<'wan
     const state = link.feedsByOurAlias[alias]
     if (!state || !core.surroundings.authority.isShared(state.feed)) continue
     const wanted = runs === undefined ? null : new SequenceSet(runs)
-    if (mode === 0 || mode === 1)
+    if (mode === 0 || mode === 1) {
       link.subscriptions.set(state, { next: Math.max(1, from), isEager: mode === 1, wanted })
-    else link.subscriptions.delete(state)
+      if (wanted === null) link.noteAsked(state, from)
+    } else link.subscriptions.delete(state)
     link.pending.add(state)
   }
 }
@@ -296,7 +299,7 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
     return 'sealed'
   }
   if (header.seq <= state.tip.seq) {
-    if (state.parent !== link) prune(core, link, state)
+    if (state.parent !== link && state.second !== link) prune(core, link, state)
     return 'held already'
   }
   if (state.isOwn) return 'own feed'

@@ -81,6 +81,8 @@ function sendFeed<Token>(
   credit: number,
 ): Progress {
   if (subscription.wanted !== null) return sendParts(core, link, state, subscription, subscription.wanted, credit)
+  // What came from there, or elsewhere meanwhile, is not sent back.
+  subscription.next = Math.max(subscription.next, link.peerHead(state) + 1)
   if (subscription.next <= state.head.seq) {
     if (isOfferDue(state, subscription.next)) return sendOffer(core, link, state, credit)
     const room = Math.min(FRAME_BYTES, credit)

@@ -3,10 +3,18 @@ export interface Promises {
   readonly heads: { readonly seq: number; readonly hash8: Uint8Array }[]
   /** Views of the frame. */
   readonly batches: Uint8Array[]
+  /** How often it asks for something, and the greatest credit that it gives. */
+  wants: number
+  credit: number
 }
 
+const HELLO = 0
 const HAVE = 2
+const WANT = 3
 const DATA = 4
+const ACK = 5
+/** Where in a message the credit stands. */
+const CREDIT_AT: { readonly [type: number]: number } = { [HELLO]: 8, [ACK]: 2 }
 
 /**
  * Reads just that from the grammar in runtime/wire/message.ts, for this is done with every frame that is sent: whether the rest
@@ -18,7 +26,7 @@ export function promisesOf(frame: Uint8Array): Promises | null {
 
 class FrameReader {
   readonly #bytes: Uint8Array
-  readonly #promises: Promises = { heads: [], batches: [] }
+  readonly #promises: Promises = { heads: [], batches: [], wants: 0, credit: 0 }
   #at = 0
   #major = 0
 
@@ -32,7 +40,11 @@ class FrameReader {
       const type = this.#head()
       if (type === HAVE) this.#readHeads()
       else if (type === DATA) this.#readBatches()
-      for (let i = type === HAVE || type === DATA ? 2 : 1; i < elements; i++) this.#skip()
+      else if (type === WANT) this.#promises.wants += 1
+      for (let i = type === HAVE || type === DATA ? 2 : 1; i < elements; i++) {
+        if (i === CREDIT_AT[type]) this.#promises.credit = Math.max(this.#promises.credit, this.#head())
+        else this.#skip()
+      }
     }
     return this.#at === this.#bytes.length ? this.#promises : null
   }

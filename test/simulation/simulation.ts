@@ -18,7 +18,9 @@ import { falseHoldings } from './holdings.ts'
 import { lieAbout } from './lies.ts'
 import { Network } from './network.ts'
 import { Reads } from './reads.ts'
+import { promisesOf } from './promises.ts'
 import { Schedule } from './schedule.ts'
+import { Spreading } from './spreading.ts'
 import { Trace } from './trace.ts'
 import { COLLECTIONS, DEADLY_MIX, drawOp, USUAL_MIX } from './writes.ts'
 
@@ -167,6 +169,9 @@ const DELETES_MINUTES = 2
 /** A mesh that is this busy never comes to rest. */
 const EVENTS_MAX = 4_000_000
 const SEEN_MAX = 10
+/** Rounds of writes when all is at rest; in the first trees may still grow. */
+const SPREAD_ROUNDS = 4
+const SPREAD_MS = 5_000
 const CREDIT_BYTES_SMALL = 8_192
 const HOLDINGS_MS = 3_000
 
@@ -208,6 +213,7 @@ export class Simulation implements World {
   bytesSent = 0
   readonly #trace = new Trace()
   readonly #network: Network
+  readonly #spreading: Spreading
   /** One gateway that lies, in some runs. */
   readonly #liar: number
   readonly #hasRemovals: boolean
@@ -228,6 +234,7 @@ export class Simulation implements World {
       creditBytes: scenario.seed % 3 === 0 ? CREDIT_BYTES_SMALL : GATEWAY_LIMITS.creditBytes,
     }
     this.engine = () => ({ flow })
+    this.#spreading = new Spreading((collection) => flow.priority.has(collection))
     this.random = seededRandom(scenario.seed)
     const isByChance = scenario.gateways > 2 && this.random() < 0.25
     this.#hasRemovals = scenario.removals ?? isByChance
@@ -242,8 +249,15 @@ export class Simulation implements World {
       note: (fault) => this.noteFault(fault),
       isUp: (index) => this.#gateway(index).isUp,
       linkUp: (index, link, peer) => this.#gateway(index).linkUp(link, peer),
-      linkDown: (index, link) => this.#gateway(index).linkDown(link),
-      frame: (index, link, bytes) => this.#gateway(index).frame(link, bytes),
+      linkDown: (index, link) => {
+        this.#spreading.down(link)
+        this.#gateway(index).linkDown(link)
+      },
+      frame: (index, link, bytes) => {
+        const promises = promisesOf(bytes)
+        if (promises) this.#spreading.arrived(this.#gateway(index), link, promises)
+        this.#gateway(index).frame(link, bytes)
+      },
       lies: (index, bytes) =>
         index === this.#liar ? lieAbout(this.random, bytes, (lie) => this.noteFault(lie)) : [bytes],
     })
@@ -275,9 +289,23 @@ export class Simulation implements World {
       this.convergedAfterMs = minutes * 60_000
       if (violations(this).length === 0) break
     }
+    this.#spread()
     if (!this.#isShort) return
     this.schedule.runUntil(this.schedule.now + DELETES_MINUTES * 60_000)
     for (const found of lastingDeletes(this)) this.report(found)
+  }
+
+  /** At rest a few writes more: when the trees have settled each batch comes once, or twice where there are two parents. */
+  #spread(): void {
+    for (let round = 0; round < SPREAD_ROUNDS; round++) {
+      if (round === 1) this.#spreading.startCounting()
+      for (const gateway of this.present) for (const collection of COLLECTIONS) this.#writeTo(gateway, collection)
+      this.schedule.runUntil(this.schedule.now + SPREAD_MS)
+    }
+    for (const found of this.#spreading.endCounting()) this.report(found)
+    for (let i = 0; i < CONVERGENCE_MINUTES && violations(this).length > 0; i++) {
+      this.schedule.runUntil(this.schedule.now + 60_000)
+    }
   }
 
   /** Again and again: what gateways know of each other must be true at any time. */
@@ -311,6 +339,8 @@ export class Simulation implements World {
     this.#trace.text(`${this.schedule.now} ${from} ${link} `)
     this.#trace.bytes(bytes)
     for (const found of checkFrame(this, this.#gateway(from), bytes)) this.report(found)
+    const promises = promisesOf(bytes)
+    for (const found of promises ? this.#spreading.sent(this.#gateway(from), link, promises) : []) this.report(found)
     this.#network.send(from, link, bytes)
   }
 
@@ -475,7 +505,10 @@ export class Simulation implements World {
   }
 
   #writeOne(gateway: SimulatedGateway): void {
-    const collection = this.#isShort ? (COLLECTIONS[0] as string) : this.#pick(COLLECTIONS)
+    this.#writeTo(gateway, this.#isShort ? (COLLECTIONS[0] as string) : this.#pick(COLLECTIONS))
+  }
+
+  #writeTo(gateway: SimulatedGateway, collection: string): void {
     const op = drawOp(this.random, this.#isShort ? DEADLY_MIX : USUAL_MIX)
     if (op.kind === 'count') this.counted.set(collection, (this.counted.get(collection) ?? 0) + 1)
     gateway.write(collection, op)

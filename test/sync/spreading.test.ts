@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { latin1 } from '../../runtime/base/bytes.ts'
+import { feedIdOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
+import { Mesh } from '../simulation/mesh.ts'
+import { promisesOf } from '../simulation/promises.ts'
+
+/** A ring of eight with chords to every third. */
+const EDGES = Array.from({ length: 8 }, (_, i): [number, number][] => [
+  [i, (i + 1) % 8],
+  [i, (i + 3) % 8],
+]).flat()
+
+const PRIORITY = new Map([['alarms', 'urgent'] as const])
+
+test('after an absence a gateway is sent just what it lacked, each batch once (SPEC I11)', () => {
+  const sent: string[] = []
+  const mesh = new Mesh({
+    gateways: 2,
+    edges: [[0, 1]],
+    onFrame: (_, to, bytes) => {
+      if (to !== 1) return
+      for (const batch of promisesOf(bytes)?.batches ?? []) sent.push(nameOf(batch))
+    },
+  })
+  mesh.at(0).write('climate', { kind: 'put', key: 'kitchen', fields: { on: true } })
+  mesh.pass(2_000)
+  mesh.linkDown(0)
+  const held = new Set(sent.splice(0))
+  for (let i = 0; i < 20; i++) {
+    mesh.at(0).write('climate', { kind: 'put', key: `room-${i}`, fields: { on: true } })
+    mesh.pass(100)
+  }
+  assert.deepEqual(sent, [])
+  mesh.linkUp(0)
+  mesh.pass(2_000)
+  assert.equal(sent.length, 20)
+  assert.equal(new Set(sent).size, 20)
+  assert.ok(sent.every((name) => !held.has(name)))
+})
+
+test('a batch comes to each gateway once, of an urgent collection about twice (SPEC I22)', () => {
+  for (const [collection, least, most] of [
+    ['climate', 1, 1.1],
+    ['alarms', 1.2, 2.1],
+  ] as const) {
+    let copies = 0
+    const firsts = new Set<string>()
+    const mesh: Mesh = new Mesh({
+      gateways: 8,
+      edges: EDGES,
+      engine: () => ({ flow: { priority: PRIORITY } }),
+      onFrame: (_, to, bytes) => {
+        for (const batch of promisesOf(bytes)?.batches ?? []) {
+          copies += 1
+          firsts.add(`${to} ${nameOf(batch)}`)
+        }
+      },
+    })
+    const write = (rounds: number): void => {
+      for (let i = 0; i < rounds; i++) {
+        for (const gateway of mesh.up()) gateway.write(collection, { kind: 'put', key: 'door', fields: { i } })
+        mesh.pass(100)
+      }
+    }
+    write(20)
+    copies = 0
+    firsts.clear()
+    write(50)
+    const ratio = copies / firsts.size
+    assert.ok(firsts.size > 2_500, `${collection}: only ${firsts.size} came`)
+    assert.ok(ratio >= least && ratio <= most, `${collection}: ${ratio} copies`)
+  }
+})
+
+function nameOf(batch: Uint8Array): string {
+  return `${latin1(feedIdOfBatch(batch))} ${seqOfBatch(batch)}`
+}
