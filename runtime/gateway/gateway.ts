@@ -534,6 +534,7 @@ export class Gateway {
       wallMs: () => this.#driver.time.wallMs,
       hlc: () => this.#driver.view.clock,
       addresses: () => reachableAddresses(this.#listeners),
+      administrators: () => this.#neighbours.addressesOf((peerId) => this.#authority.isAdministrator(peerId)),
     })
     this.#operations = new OperationService(
       {

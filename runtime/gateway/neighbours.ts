@@ -36,6 +36,7 @@ export interface NeighboursOptions extends Omit<RoutesOptions, 'number'> {
 }
 
 const RECORD = 'gateway/addresses'
+const TOLD_MAX = 8
 
 /** Where other gateways may be, from every source that the profile turns on, over restarts too; and who reaches whom. */
 export class Neighbours {
@@ -120,6 +121,14 @@ export class Neighbours {
   surplus(): string | null {
     const kept = new Set(this.addresses().flatMap(({ peerId, from }) => (from.includes('bootstrap') ? [peerId] : [])))
     return this.#known.surplus(this.#options.links.min, (peerId) => kept.has(peerId))
+  }
+
+  /** Of so many of these gateways as an answer to a joiner holds. */
+  addressesOf(isAsked: (peerId: string) => boolean): readonly string[] {
+    const found = this.addresses().filter(
+      ({ peerId }) => peerId !== null && isAsked(peerId) && !this.#options.isRemoved(peerId),
+    )
+    return found.slice(0, TOLD_MAX).map(({ address }) => address)
   }
 
   addresses(): readonly KnownAddress[] {

@@ -25,7 +25,8 @@ export type JoinRefusal = 'used' | 'expired' | 'unknown' | 'cannot-enrol'
 
 export type JoinAnswer =
   | { readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
-  | { readonly refusal: JoinRefusal }
+  /** With `cannot-enrol`: where those are who can. */
+  | { readonly refusal: JoinRefusal; readonly addresses?: readonly string[] }
 
 /** Resolves when the new member is on the disk; the same key gets the same answer again. */
 export type Enroller = (request: JoinRequest) => Promise<JoinAnswer>
@@ -42,7 +43,10 @@ export async function answerJoin(
   if (join?.type !== 'join' || peerIdOf(join.publicKey) !== source || !isAdmissibleKey(join.publicKey)) return null
   if (!createVerifier(1).verify(join.publicKey, handshakeHash, join.signature)) return null
   const answer = await enroller(join)
-  if ('refusal' in answer) return encodeMessages([{ type: 'bye', reason: answer.refusal, retryAfterMs: 0 }])
+  if ('refusal' in answer) {
+    const { refusal: reason, addresses } = answer
+    return encodeMessages([{ type: 'bye', reason, retryAfterMs: 0, ...(addresses && { addresses }) }])
+  }
   return encodeMessages([{ type: 'grant', chain: answer.chain, addresses: answer.addresses }])
 }
 
@@ -51,7 +55,12 @@ export type JoinOutcome =
   /** Final: the mesh said no. */
   | { readonly type: 'refused'; readonly reason: 'used' | 'expired' | 'unknown' }
   /** Nobody who could admit us was reached; to be tried again. */
-  | { readonly type: 'unreachable'; readonly reason: string }
+  | {
+      readonly type: 'unreachable'
+      readonly reason: string
+      /** Where somebody who can is said to be. */
+      readonly addresses?: readonly string[]
+    }
 
 export interface JoinOptions {
   readonly invite: Invite
@@ -59,17 +68,22 @@ export interface JoinOptions {
   readonly name: string
 }
 
-/** Tries the invite's addresses one after the other. */
+/** Tries the invite's addresses one after the other, then those that members who can't admit anyone have named. */
 export async function enrol(options: JoinOptions): Promise<JoinOutcome> {
   let outcome: JoinOutcome = { type: 'unreachable', reason: 'the invite names no address that can be dialled' }
-  for (const text of options.invite.addresses) {
+  const addresses = new Set(options.invite.addresses)
+  // A set that grows while it is walked is walked to its end.
+  for (const text of addresses) {
     const address = parseAddress(text)
     if (!address.ok) continue
     outcome = await enrolAt(options, address.value)
     if (outcome.type !== 'unreachable') return outcome
+    for (const named of outcome.addresses ?? []) if (addresses.size < ADDRESSES_MAX) addresses.add(named)
   }
   return outcome
 }
+
+const ADDRESSES_MAX = 32
 
 function enrolAt(options: JoinOptions, address: Address): Promise<JoinOutcome> {
   return new Promise((resolve) => {
@@ -153,9 +167,9 @@ class Enrolment {
     const [message] = messages.ok ? messages.value : []
     if (message?.type === 'grant') return this.#granted(message.chain, message.addresses)
     if (message?.type !== 'bye') return this.#end({ type: 'unreachable', reason: 'it answered something else' })
-    const { reason } = message
+    const { reason, addresses = [] } = message
     if (reason === 'used' || reason === 'expired' || reason === 'unknown') return this.#end({ type: 'refused', reason })
-    this.#end({ type: 'unreachable', reason: 'it may not admit anyone' })
+    this.#end({ type: 'unreachable', reason: 'it may not admit anyone', addresses })
   }
 
   #granted(chain: readonly Uint8Array[], addresses: readonly string[]): void {

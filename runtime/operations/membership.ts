@@ -32,7 +32,7 @@ export interface JoinRequest {
 
 export type Admission =
   | { readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
-  | { readonly refusal: 'used' | 'expired' | 'unknown' | 'cannot-enrol' }
+  | { readonly refusal: 'used' | 'expired' | 'unknown' | 'cannot-enrol'; readonly addresses?: readonly string[] }
 
 export interface MembershipSurroundings {
   readonly store: Documents
@@ -52,6 +52,8 @@ export interface MembershipSurroundings {
   readonly hlc: () => Hlc
   /** Where newcomers and members reach this gateway, as `mqtt://host:port`. */
   readonly addresses: () => readonly string[]
+  /** Where administrators are reached, as far as is known. */
+  readonly administrators: () => readonly string[]
 }
 
 const SPACE: Space = { collection: MESH_COLLECTION, partition: '' }
@@ -130,7 +132,7 @@ export class Membership {
   }
 
   async #admit(request: JoinRequest): Promise<Admission> {
-    if (!this.isAdmin) return { refusal: 'cannot-enrol' }
+    if (!this.isAdmin) return { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
     const invite = this.#fields(`invite/${hex(request.inviteId)}`)
     const hash = invite?.['hash']
     if (!invite || !(hash instanceof Uint8Array) || !timingSafeEqual(hash, sha256(request.secret)))
@@ -142,7 +144,7 @@ export class Membership {
     if (this.#usesOf(request.inviteId) >= Number(invite['uses'])) return { refusal: 'used' }
     const role = typeof invite['role'] === 'string' ? invite['role'] : ''
     const root = role === 'admin' ? this.#with.root() : null
-    if (role === 'admin' && !root) return { refusal: 'cannot-enrol' }
+    if (role === 'admin' && !root) return { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
     const chain = root
       ? [this.#issue(request, role, root)]
       : [this.#issue(request, role, this.#with), ...this.#with.chain()]

@@ -16,7 +16,7 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   ping  = [8, nonce, is-reply, digest, sent-bytes] / [8, nonce, is-reply, digest, sent-bytes, [class, unix-ms]]
  *   dig   = [9, buckets]
  *   pex   = [10, [address record...]]
- *   bye   = [11, reason, retry-after-ms] / [11, reason, retry-after-ms, [evidence...]]
+ *   bye   = [11, reason, retry-after-ms] / [11, reason, retry-after-ms, [evidence...]] / [11, reason, retry-after-ms, [evidence...], [address...]]
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
  *   grant = [13, [capability...], [address...]]
  *   number = [16, number]
@@ -92,6 +92,8 @@ export type Message =
       readonly retryAfterMs: number
       /** What proves the reason: see operations/farewell.ts. */
       readonly evidence?: readonly Uint8Array[]
+      /** To a joiner: who can admit it instead. */
+      readonly addresses?: readonly string[]
     }
   | {
       readonly type: 'join'
@@ -201,8 +203,11 @@ function elementsOf(message: Message): unknown[] {
       return [9, message.buckets]
     case 'pex':
       return [10, message.records]
-    case 'bye':
-      return [11, message.reason, message.retryAfterMs, ...(message.evidence === undefined ? [] : [message.evidence])]
+    case 'bye': {
+      const { reason, retryAfterMs, evidence, addresses } = message
+      if (addresses !== undefined) return [11, reason, retryAfterMs, evidence ?? [], addresses]
+      return [11, reason, retryAfterMs, ...(evidence === undefined ? [] : [evidence])]
+    }
     case 'join': {
       const { inviteId, secret, publicKey, linkKey, name, signature } = message
       return [12, inviteId, secret, publicKey, linkKey, name, signature]
@@ -299,9 +304,12 @@ const DECODERS: { readonly [type: number]: Decoder } = {
   },
   9: ([, buckets]) => (isBytes(buckets, 512) ? { type: 'dig', buckets } : null),
   10: ([, records]) => (isList(records, isBytes) ? { type: 'pex', records } : null),
-  11: ([, reason, retryAfterMs, evidence]) => {
+  11: ([, reason, retryAfterMs, evidence, addresses]) => {
     if (!isText(reason) || !isCount(retryAfterMs)) return null
-    return { type: 'bye', reason, retryAfterMs, ...(isList(evidence, isBytes) && { evidence }) }
+    const bye = { type: 'bye', reason, retryAfterMs } as const
+    if (isList(addresses, isText))
+      return { ...bye, addresses, ...(isList(evidence, isBytes) && evidence.length > 0 && { evidence }) }
+    return { ...bye, ...(isList(evidence, isBytes) && { evidence }) }
   },
   12: ([, inviteId, secret, publicKey, linkKey, name, signature]) =>
     isBytes(inviteId, 8) &&

@@ -125,6 +125,7 @@ const messages: { readonly [type in Message['type']]: Extract<Message, { type: t
 /** With elements that came later. */
 const messagesWithMore: { readonly [name: string]: Message } = {
   'ack-lacking': { ...messages.ack, lacking: [3, 300] },
+  'bye-addresses': { type: 'bye', reason: 'cannot-enrol', retryAfterMs: 0, addresses: ['mqtt://10.0.0.1:1883'] },
   'ping-clock': { ...messages.ping, clock: { class: 2, ms: 1_796_000_000_000 } },
   'have-numbered': { type: 'have', entries: [], marker: { lsn: 300, frames: 12, numbered: 11 } },
 }
