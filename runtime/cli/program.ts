@@ -26,7 +26,7 @@ const GROUPS: readonly Group[] = [
   { names: ['user'], load: async () => (await import('./commands/user.ts')).addUserCommands },
   { names: ['certificate'], load: async () => (await import('./commands/certificate.ts')).addCertificateCommand },
   {
-    names: ['members', 'retire', 'revoke'],
+    names: ['members', 'grant', 'retire', 'revoke'],
     load: async () => (await import('./commands/members.ts')).addMemberCommands,
   },
   { names: ['verify'], load: async () => (await import('./commands/verify.ts')).addVerifyCommand },

@@ -23,7 +23,7 @@ import { tlsFileOf } from '../identity/tls-file.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { namesOfThisMachine, reachableAddresses } from '../mesh/reachable.ts'
 import { mesh8 } from '../mesh/topics.ts'
-import type { Capability } from '../model/capability.ts'
+import { RIGHT_WRITE, type Capability } from '../model/capability.ts'
 import { isSystemName } from '../model/names.ts'
 import { hlcFromMs } from '../model/stamp.ts'
 import { Drafts } from '../operations/drafts.ts'
@@ -534,12 +534,18 @@ export class Gateway {
       wallMs: () => this.#driver.time.wallMs,
       hlc: () => this.#driver.view.clock,
       addresses: () => reachableAddresses(this.#listeners),
+      member: (peerId) => this.#memberOf(peerId),
       administrators: () => this.#neighbours.addressesOf((peerId) => this.#authority.isAdministrator(peerId)),
     })
     this.#operations = new OperationService(
       {
         store: this.#store,
-        writer: this.#writer,
+        writer: {
+          write: async (collection, partition, ops) => {
+            this.#checkRight(collection, partition)
+            return this.#writer.write(collection, partition, ops)
+          },
+        },
         confirmer: {
           checkWait: (count) => this.#checkWait(count),
           confirm: (...wait) => this.#driver.confirm(...wait),
@@ -555,6 +561,7 @@ export class Gateway {
         backup: () => this.#backup(),
         quarantine: () => this.#quarantine.list(),
         remove: (peerId, options) => this.#remove(peerId, options),
+        grant: (peerId, options) => this.#members.grant(peerId, options),
         invite: (options) => this.#members.invite(options),
         profile: () => fillDefaults(this.#parsed.profile),
         setProfile: (profile) => this.#setProfile(profile),
@@ -574,6 +581,26 @@ export class Gateway {
     const snapshot = await this.#store.snapshot()
     const hlc = Math.max(this.#driver.view.clock, this.#incarnation.clockFloor)
     yield* encodeBackup({ meshId, hlc, identity: {} }, snapshot.rows())
+  }
+
+  #memberOf(peerId: string): Capability | null {
+    if (this.#authority.isClosed(peerId)) return null
+    return [...this.#authority.members.all()].find(({ subject }) => peerIdOf(subject) === peerId) ?? null
+  }
+
+  /** A write without the right to it would be refused by everyone, and all that comes after it in the same feed. */
+  #checkRight(collection: string, partition: string): void {
+    if (!this.#belongs) return
+    const { publicKey } = this.#identity.keys
+    // Whatever the clock says, our stamps are behind our admission.
+    const since = Math.min(...this.#authority.members.capabilitiesOf(publicKey).map(({ notBefore }) => notBefore))
+    const hlc = Math.max(hlcFromMs(this.#driver.time.wallMs), since + 1)
+    if (this.#authority.members.permits(publicKey, RIGHT_WRITE, { collection, partition }, hlc)) return
+    const where = partition === '' ? collection : `${collection}/${partition}`
+    throw new MarramError(
+      'not-permitted',
+      `Cannot write "${where}": this gateway has no right to it now, an administrator may give it one with "marram grant"`,
+    )
   }
 
   /** Waiting for more gateways than there are would be for ever. */

@@ -4,6 +4,7 @@ import type { Document } from '../model/document.ts'
 import { fieldsOf } from '../model/fields.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import type { Value } from '../model/value.ts'
+import { GRANT_PREFIX } from '../operations/membership.ts'
 import { entriesOf } from '../operations/reading.ts'
 import { isRemoval, type Removals } from '../operations/removals.ts'
 import type { Change, Store } from '../ports/store.ts'
@@ -36,7 +37,8 @@ export class Knowledge {
   /** All that the store holds. */
   load(): void {
     const members = { collection: MESH_COLLECTION, partition: '' }
-    for (const { document } of entriesOf(this.#store, members, 'member/')) this.#learnMember(document)
+    for (const prefix of ['member/', GRANT_PREFIX])
+      for (const { document } of entriesOf(this.#store, members, prefix)) this.#learnMember(document)
     for (const space of this.#store.spaces()) {
       if (space.collection !== SELF_COLLECTION) continue
       for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX)) this.#learnFork(key, document)

@@ -2,7 +2,7 @@ import { MarramError, sentenceOf } from '../base/errors.ts'
 import { HTTP_LIMITS } from '../base/limits.ts'
 import type { Fields } from '../model/value.ts'
 import { namedWritesOf } from '../model/writes.ts'
-import type { InviteOptions, RemovalOptions, WaitOptions } from '../ports/operations.ts'
+import type { GrantOptions, InviteOptions, RemovalOptions, WaitOptions } from '../ports/operations.ts'
 import { waitOf } from '../profile/wait.ts'
 import { streamBackup } from './backup.ts'
 import { answerJson, type Exchange } from './exchange.ts'
@@ -29,6 +29,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['GET', 'backup', streamBackup],
   ['GET', 'quarantine', (exchange) => answerJson(exchange, quarantine(exchange))],
   ['POST', 'members/{peer}/removal', async (exchange) => answerJson(exchange, await removeMember(exchange))],
+  ['POST', 'members/{peer}/grants', async (exchange) => answerJson(exchange, await grant(exchange))],
   ['POST', 'invites', async (exchange) => answerJson(exchange, await invite(exchange))],
   ['GET', 'profile', (exchange) => answerJson(exchange, exchange.operations.profile())],
   ['PUT', 'profile', async (exchange) => answerJson(exchange, await setProfile(exchange))],
@@ -130,6 +131,13 @@ async function batch(exchange: Exchange): Promise<unknown> {
 
 async function invite(exchange: Exchange): Promise<unknown> {
   return exchange.operations.invite((await objectOf(exchange)) as InviteOptions)
+}
+
+/** The open segment of its address is a peer id. */
+async function grant(exchange: Exchange): Promise<unknown> {
+  const peerId = exchange.collection
+  await exchange.operations.grant(peerId, (await objectOf(exchange)) as GrantOptions)
+  return exchange.operations.members().find((member) => member.peerId === peerId)
 }
 
 /** The open segment of its address is a peer id. */

@@ -5,6 +5,7 @@ import { SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, msOfHlc } from '../model/stamp.ts'
 import type { MemberView } from '../ports/operations.ts'
 import type { Documents } from '../ports/store.ts'
+import { rightsText } from './granting.ts'
 import type { RemovalState } from './removals.ts'
 
 /** Like BEACON_KEY of runtime/sync/beacons.ts. */
@@ -38,6 +39,7 @@ function memberView(
   return {
     peerId,
     name: capabilities[0]?.name ?? '',
+    grants: capabilities.flatMap(grantsOf),
     roles: [...new Set(capabilities.flatMap(({ roles }) => roles))].sort(),
     state: removal === null ? 'member' : removal.isSealed ? DONE[removal.closing.reason] : 'closing',
     since: time(Math.min(...capabilities.map(({ notBefore }) => notBefore))),
@@ -45,6 +47,14 @@ function memberView(
     lastHeard: typeof at === 'number' ? time(at) : null,
     silent: removal?.silent ?? [],
   }
+}
+
+/** Those over data: who may read what all members read needs no line. */
+function grantsOf({ grants, notBefore, expires }: Capability): MemberView['grants'] {
+  const period = { since: time(notBefore), until: expires === HLC_MAX ? null : time(expires) }
+  return grants
+    .filter(({ pattern }) => !pattern.startsWith('$'))
+    .map(({ pattern, rights }) => ({ pattern, rights: rightsText(rights), ...period }))
 }
 
 const DONE = { retire: 'retired', revoke: 'revoked' } as const

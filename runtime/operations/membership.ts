@@ -10,11 +10,12 @@ import { fieldsOf } from '../model/fields.ts'
 import { MESH_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
 import type { Fields } from '../model/value.ts'
-import type { InviteOptions } from '../ports/operations.ts'
+import type { GrantOptions, InviteOptions } from '../ports/operations.ts'
 import type { Documents, Space } from '../ports/store.ts'
 import type { Writer } from '../ports/writer.ts'
 import { encodeCapability } from '../wire/capability.ts'
 import { encodeInvite } from '../wire/invite.ts'
+import { grantedOf } from './granting.ts'
 import { entriesOf } from './reading.ts'
 
 /**
@@ -52,9 +53,14 @@ export interface MembershipSurroundings {
   readonly hlc: () => Hlc
   /** Where newcomers and members reach this gateway, as `mqtt://host:port`. */
   readonly addresses: () => readonly string[]
+  /** A capability of the member; null when there is none, or it is being removed. */
+  readonly member: (peerId: string) => Capability | null
   /** Where administrators are reached, as far as is known. */
   readonly administrators: () => readonly string[]
 }
+
+/** Of documents that hold a capability which an administrator gave a member later. */
+export const GRANT_PREFIX = 'grant/'
 
 const SPACE: Space = { collection: MESH_COLLECTION, partition: '' }
 const INVITE_MS = 3_600_000
@@ -119,6 +125,31 @@ export class Membership {
       expiry,
     })
     return { token, expires: new Date(expiry).toISOString() }
+  }
+
+  /** Another capability for the member's key: what it had stays, for batches were signed under it. */
+  async grant(peerId: string, options: GrantOptions): Promise<void> {
+    const { isAdministrator, member, root, wallMs, hlc, chain, meshId } = this.#with
+    if (!isAdministrator())
+      throw new MarramError(
+        'not-permitted',
+        `Cannot grant "${peerId}" anything: this gateway is no administrator of the mesh`,
+      )
+    const subject = member(peerId)
+    if (!subject) throw new MarramError('not-found', `Cannot grant "${peerId}" anything: there is no such member`)
+    const granted = grantedOf(options, hlc(), wallMs())
+    const byRoot = options.role === 'admin' ? root() : null
+    if (options.role === 'admin' && !byRoot)
+      throw new MarramError(
+        'not-permitted',
+        "Cannot appoint an administrator: only a gateway that holds the mesh's root key may",
+      )
+    const { subject: publicKey, linkKey, name } = subject
+    const issuer = byRoot ?? this.#with
+    const id = randomBytes(16)
+    const capability = { issuer: issuer.publicKey, subject: publicKey, linkKey, id, name, invite: null, ...granted }
+    const bytes = encodeCapability(capability, meshId, (message) => issuer.sign(message))
+    await this.#put(`${GRANT_PREFIX}${peerId}/${hex(id)}`, { chain: byRoot ? [bytes] : [bytes, ...chain()], name })
   }
 
   /**

@@ -1,5 +1,6 @@
 import type {
   Administration,
+  GrantOptions,
   InviteOptions,
   MemberView,
   Operations,
@@ -41,6 +42,10 @@ export class OperationService extends DocumentService implements Operations {
 
   remove(peerId: string, options: RemovalOptions): Promise<void> {
     return this.#administration.remove(peerId, options)
+  }
+
+  grant(peerId: string, options: GrantOptions): Promise<void> {
+    return this.#administration.grant(peerId, options)
   }
 
   invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }> {

@@ -276,6 +276,13 @@ export interface MemberView {
   readonly peerId: string
   readonly name: string
   readonly roles: readonly string[]
+  /** What it may do: patterns with rights (`read,write`), each with its time; what has no end says null. */
+  readonly grants: readonly {
+    readonly pattern: string
+    readonly rights: string
+    readonly since: string
+    readonly until: string | null
+  }[]
   /** `closing`: it is being removed, see `silent`. */
   readonly state: 'member' | 'closing' | 'retired' | 'revoked'
   /** ISO 8601; `until` is null for members without an end, `lastHeard` when it never said anything of itself. */
@@ -295,6 +302,19 @@ export interface RemovalOptions {
   readonly now?: boolean
 }
 
+/** What a member may do beside what it may already. */
+export interface GrantOptions {
+  /** All that the role stands for. */
+  readonly role?: string
+  /** `climate/north=read,write`: a collection, maybe with the beginning of its partitions, or `*`; read, write, delete, relay. */
+  readonly allow?: readonly string[]
+  /** Names of the owner's own choosing. */
+  readonly labels?: readonly string[]
+  /** From and until when: ISO 8601, or how long from now (`30d`); from now on and for ever when not given. */
+  readonly from?: string
+  readonly until?: string
+}
+
 export interface Administration {
   status(): StatusView
   peers(): readonly PeerView[]
@@ -305,6 +325,8 @@ export interface Administration {
   quarantine(): readonly QuarantineEntry[]
   /** Resolves when the mesh is told; `members` shows how far it is. `not-permitted`, `not-found`, `bad-request`. */
   remove(peerId: string, options: RemovalOptions): Promise<void>
+  /** Adds to a member's rights. Resolves when it is on the disk. `not-permitted`, `not-found`, `bad-request`. */
+  grant(peerId: string, options: GrantOptions): Promise<void>
   invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }>
   /** The profile in force, as JSON with its defaults filled in. */
   profile(): unknown

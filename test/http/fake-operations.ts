@@ -194,6 +194,8 @@ export class FakeOperations implements Operations {
 
   async remove(): Promise<void> {}
 
+  async grant(): Promise<void> {}
+
   async invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }> {
     this.invites.push(options)
     return { token: 'marram1abc', expires: '2026-01-02T04:04:05.006Z' }

@@ -25,6 +25,28 @@ export function addMemberCommands(program: Command): void {
         else context.print(members, table(['NAME', 'PEER', 'STATE', 'ROLES', 'SINCE', 'LAST HEARD'], members.map(row)))
       }),
     )
+  program
+    .command('grant')
+    .description('give a member further rights, for a time or for good; "revoke" takes all of them')
+    .argument('<peer>', 'its peer id, or its name where only one has it')
+    .option('--role <role>', 'all that the role stands for, such as gateway')
+    .option(
+      '--allow <pattern=rights>',
+      'a collection, maybe with the beginning of its partitions, and read, write, delete, relay; may be repeated',
+      collect,
+    )
+    .option('--label <name>', 'a name of your own for it; may be repeated', collect)
+    .option('--from <time>', 'not before this time, such as 2026-12-24T17:00Z or 2h from now')
+    .option('--until <time>', 'no longer than this, such as 2027-01-01 or 30d from now')
+    .addHelpText('after', '\nExample:\n  marram grant greenhouse-2 --allow climate/north=read,write --until 30d')
+    .action((peer: string, { label, ...options }: GrantFlags, command: Command) =>
+      run(command, async (context) => {
+        const peerId = peerIdFrom(await membersOf(context), peer)
+        const request = { ...options, ...(label && { labels: label }) }
+        const member = (await context.client.json('POST', pathOf('members', peerId, 'grants'), request)) as MemberView
+        context.print(member, `${member.name} (${peerId}) may: ${grantsText(member)}`)
+      }),
+    )
   withRemoval(
     program
       .command('retire')
@@ -45,6 +67,24 @@ export function addMemberCommands(program: Command): void {
       .addHelpText('after', '\nExample:\n  marram revoke greenhouse-2 --since 3h'),
     'revoke',
   )
+}
+
+interface GrantFlags {
+  readonly role?: string
+  readonly allow?: readonly string[]
+  readonly label?: readonly string[]
+  readonly from?: string
+  readonly until?: string
+}
+
+function collect(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text]
+}
+
+function grantsText({ grants }: MemberView): string {
+  const of = ({ pattern, rights, until }: MemberView['grants'][number]): string =>
+    `${rights} ${pattern}${until === null ? '' : ` until ${until}`}`
+  return grants.map(of).join('; ') || 'nothing'
 }
 
 function withRemoval(command: Command, reason: 'retire' | 'revoke'): void {
@@ -90,7 +130,7 @@ function peerIdFrom(members: readonly MemberView[], text: string): string {
   const [only] = found
   if (found.length === 1 && only) return only.peerId
   const why = found.length === 0 ? 'there is no such member' : 'several members have this name, give the peer id'
-  throw new MarramError('not-found', `Cannot remove "${text}": ${why}`)
+  throw new MarramError('not-found', `Cannot find "${text}": ${why}`)
 }
 
 function row(member: MemberView): string[] {
