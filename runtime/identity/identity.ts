@@ -60,10 +60,14 @@ export function loadIdentity(dir: string): Identity {
 
 /** Keys last: an identity that was cut short by a power cut isn't there at all. */
 export function saveIdentity(dir: string, identity: Identity, rootSecretKey: Uint8Array | null): void {
-  if (rootSecretKey) writeDurably(rootFile(dir), json({ secretKey: base64url(rootSecretKey) }))
+  if (rootSecretKey) saveRootKey(dir, rootSecretKey)
   saveMembership(dir, identity.mesh)
   const { secretKey, linkSecretKey } = identity.keys
   writeDurably(deviceFile(dir), json({ secretKey: base64url(secretKey), linkSecretKey: base64url(linkSecretKey) }))
+}
+
+export function saveRootKey(dir: string, secretKey: Uint8Array): void {
+  writeDurably(rootFile(dir), json({ secretKey: base64url(secretKey) }))
 }
 
 /** The mesh's root key where this gateway holds it; null where it was never, or has been taken away. */

@@ -11,7 +11,7 @@ import { temporaryFolder } from '../http/door.ts'
 import { marram } from './command.ts'
 
 const COMMANDS =
-  'backup, certificate, conflicts, count, delete, demo, digest, export, get, grant, import, init, invite, join, list, members, peers, ' +
+  'backup, certificate, conflicts, count, delete, demo, digest, export, get, grant, import, init, invite, join, keys export, keys import, keys show, list, members, peers, ' +
   'profile schema, profile set, profile show, profile validate, put, quarantine, restore, retire, revoke, run, status, user add, user list, user remove, verify, walk, watch'
 
 function leavesOf(command: Command, path: readonly string[] = []): [string, Command][] {
