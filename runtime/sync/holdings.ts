@@ -1,5 +1,6 @@
 import { concat, equal } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
+import type { SequenceSet } from '../model/sequences.ts'
 import { decodeValue, encodeValue } from '../wire/cbor.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
@@ -53,11 +54,13 @@ export class Holding {
 
   /**
    * The same for the eye: of a feed that has moved since it was last saved what it said is lost in a crash, but each batch that
-   * came since has raised the number by one.
+   * came since has raised the number by one. A feed that jumped has come farther with fewer batches: then only those count that
+   * are here.
    */
   heldAbout(state: FeedState): number {
     if (this.feeds.has(state) || state.lsn <= this.lsn) return this.held(state)
-    return Math.max(0, state.head.seq - (state.lsn - this.lsn))
+    const since = state.lsn - this.lsn
+    return state.isOwn ? Math.max(0, state.head.seq - since) : lastBefore(state.history.retained, since)
   }
 
   /** It said that it holds so much: later statements count, also lower ones. */
@@ -122,6 +125,17 @@ export class Holding {
     }
     this.pruneAt = Math.max(heldFeedsMax, this.feeds.size) * 2
   }
+}
+
+/** The last sequence but so many; 0 when there are no more. */
+function lastBefore({ runs }: SequenceSet, count: number): number {
+  let left = count
+  for (let i = runs.length - 2; i >= 0; i -= 2) {
+    const [first, last] = [runs[i] as number, runs[i + 1] as number]
+    if (last - left >= first) return last - left
+    left -= last - first + 1
+  }
+  return 0
 }
 
 /** The neighbour's holding, made when it is heard of first; of too many the one that was silent longest gives way. */

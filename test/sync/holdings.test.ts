@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Message } from '../../runtime/wire/message.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { FeedState } from '../../runtime/sync/feeds.ts'
+import { Holding } from '../../runtime/sync/holdings.ts'
 import { Played } from './played.ts'
 
 const MINUTE_MS = 60_000
@@ -49,4 +52,19 @@ test('a feed that a neighbour goes on naming as lacking is not told again and ag
   const { played, alias } = withLackingNeighbour()
   const said = played.pass(2 * MINUTE_MS)
   assert.equal(timesTold(said, alias), 0)
+})
+
+test('SPEC I31: of a feed that jumped a neighbour is not taken to have what was passed over', () => {
+  const feed = new Played().ownFeed('climate')
+  const holding = new Holding('neighbour')
+  holding.lsn = 179
+  const jumped = new FeedState(feed, false)
+  jumped.head = { ...jumped.head, seq: 15 }
+  jumped.lsn = 191
+  jumped.history.retained = new SequenceSet([8, 8, 10, 10, 12, 15])
+  assert.equal(holding.heldAbout(jumped), 0)
+  holding.lsn = 189
+  assert.equal(holding.heldAbout(jumped), 13)
+  holding.lsn = 187
+  assert.equal(holding.heldAbout(jumped), 10)
 })
