@@ -75,7 +75,7 @@ function plant(name: string, args: readonly string[]): void {
   }
   const mutation = known.find((other) => other.name === name)
   if (mutation === undefined) throw new UsageError(`There is no planted bug "${name}": --plant list names them`)
-  process.exitCode = runPlanted(mutation, withoutPlant(args))
+  process.exitCode = runPlanted(mutation, withoutPlant(args)).status
 }
 
 /** The other options are those of the planted run. */

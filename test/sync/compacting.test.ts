@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { appliedCheckpoint } from '../simulation/checks.ts'
+import { Author } from './author.ts'
 import { Played } from './played.ts'
 
 const MINUTE_MS = 60_000
@@ -20,7 +23,7 @@ function bytesLeft(played: Played): number {
 }
 
 test('SPEC I30: deletes that are written after all earlier ones went go too', () => {
-  const played = new Played(false)
+  const played = new Played(1)
   for (let round = 0; round < 3; round++) {
     writeAndDelete(played)
     assert.ok(bytesLeft(played) > NOT_WORTH_BYTES)
@@ -30,7 +33,7 @@ test('SPEC I30: deletes that are written after all earlier ones went go too', ()
 })
 
 test('SPEC I30: deletes that were too young when the feed was compacted for its size go later', () => {
-  const played = new Played(false)
+  const played = new Played(1)
   writeAndDelete(played)
   for (let i = 0; i < 30; i++) {
     played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: i } })
@@ -40,3 +43,77 @@ test('SPEC I30: deletes that were too young when the feed was compacted for its 
   played.pass(6 * MINUTE_MS)
   assert.ok(bytesLeft(played) <= NOT_WORTH_BYTES, `${bytesLeft(played)} bytes are left of nothing`)
 })
+
+/** What the gateway's own last checkpoint in its feed calls live; null when it has signed none. */
+function liveOf(played: Played): readonly number[] | null {
+  const applied = appliedCheckpoint(played.gateway, played.ownFeed('climate'))
+  return applied && [...applied.checkpoint.live.values()]
+}
+
+/** Writes over one value until a checkpoint is worth while. */
+function writeOver(played: Played): void {
+  for (let i = 0; i < 30; i++) {
+    played.gateway.write('climate', { kind: 'put', key: 'often', fields: { temperature: i } })
+    played.pass(100)
+  }
+}
+
+test('deletes stay while a member has not said that nothing older can come', () => {
+  const played = new Played(2)
+  const says = new Author(played, 1, SELF_COLLECTION)
+  for (let i = 0; i < 12; i++) {
+    played.gateway.write('climate', { kind: 'delete', key: `hall-${i}` })
+    played.pass(100)
+  }
+  const deletes = [...(played.gateway.disk.head(played.ownFeed('climate').key)?.retained.values() ?? [])]
+  played.pass(3 * MINUTE_MS)
+  writeOver(played)
+  played.pass(3 * MINUTE_MS)
+  assert.deepEqual(liveOf(played)?.slice(0, deletes.length), deletes)
+  says.beacon([])
+  says.push()
+  played.pass(3 * MINUTE_MS)
+  assert.deepEqual(liveOf(played), [deletes.length + 30])
+})
+
+test('a delete stays for what it keeps dead, whoever has deleted the same since', () => {
+  const played = new Played(3)
+  const [writer, deleter] = [new Author(played, 1), new Author(played, 2)]
+  writer.put('hall', { temperature: 1 })
+  writer.push()
+  played.pass(1_000)
+  played.gateway.write('climate', { kind: 'delete', key: 'hall' })
+  played.pass(1_000)
+  deleter.delete('hall')
+  deleter.push()
+  writeOver(played)
+  played.pass(2 * MINUTE_MS)
+  assert.equal(liveOf(played)?.[0], 1)
+})
+
+test('what a checkpoint declared dead stays dead, also when what had overtaken it becomes void', () => {
+  const played = new Played(3)
+  const other = new Author(played, 1)
+  played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
+  played.pass(1_000)
+  other.put('hall', { temperature: 2 })
+  other.push()
+  doubleTwice(played)
+  assert.equal(liveOf(played)?.includes(1), false)
+  const declared = appliedCheckpoint(played.gateway, played.ownFeed('climate'))?.seq ?? 0
+  const seals = new Map([[other.feed.key, 1]])
+  played.gateway.learnRemoval({ origin: other.feed.origin, reason: 'revoke', seals, bound: new Set() })
+  played.pass(1_000)
+  doubleTwice(played)
+  assert.ok((appliedCheckpoint(played.gateway, played.ownFeed('climate'))?.seq ?? 0) > declared, 'no later checkpoint')
+  assert.equal(liveOf(played)?.includes(1), false)
+})
+
+/** What is written before a compaction has become old enough for the next. */
+function doubleTwice(played: Played): void {
+  for (let i = 0; i < 4; i++) {
+    writeOver(played)
+    if (i % 2 === 0) played.pass(MINUTE_MS)
+  }
+  played.pass(MINUTE_MS)
+}

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Message } from '../../runtime/wire/message.ts'
+import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
+import { encodeMessages, type Message } from '../../runtime/wire/message.ts'
+import { Author } from './author.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { FeedState } from '../../runtime/sync/feeds.ts'
 import { Holding } from '../../runtime/sync/holdings.ts'
@@ -8,6 +10,9 @@ import { Played } from './played.ts'
 
 const MINUTE_MS = 60_000
 const CREDIT = 1_048_576
+/** A second neighbour. */
+const OTHER_LINK = 2
+const OTHER = 3
 
 /** Our feed of two batches; the neighbour says that its cursor has passed it although it lacks some. */
 function withLackingNeighbour(): { readonly played: Played; readonly alias: number } {
@@ -67,4 +72,24 @@ test('SPEC I31: of a feed that jumped a neighbour is not taken to have what was 
   assert.equal(holding.heldAbout(jumped), 13)
   holding.lsn = 187
   assert.equal(holding.heldAbout(jumped), 10)
+})
+
+test('SPEC I31: who offers a checkpoint has what is before its floor, and the checkpoint along the chain when it says so', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 0; n < 3; n++) author.put('hall', { n })
+  const checkpoint = author.checkpoint([3])
+  author.push()
+  played.link(OTHER_LINK, OTHER)
+  const { descriptor } = author.feed
+  const { hash8 } = author.held(3)
+  const messages: Message[] = [
+    { type: 'feed', alias: 5, descriptor: encodeDescriptor(descriptor), chain: [] },
+    { type: 'have', entries: [[5, 3, hash8]], marker: null },
+    { type: 'data', batches: [checkpoint.bytes] },
+  ]
+  played.gateway.frame(OTHER_LINK, encodeMessages(messages))
+  const holdings = played.gateway.engine?.view.holdings ?? []
+  const lag = holdings.find(({ peerId }) => peerId === played.peerIdOf(OTHER))?.lag
+  assert.deepEqual(lag, [{ feedKey: author.feed.key, held: 3, head: 4 }])
 })

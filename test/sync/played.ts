@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
+import { hex } from '../../runtime/base/bytes.ts'
 import { seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Writer } from '../../runtime/access/seals.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
+import { hlcFromMs } from '../../runtime/model/stamp.ts'
 import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
 import { decodeMessages, encodeMessages, type Message } from '../../runtime/wire/message.ts'
-import { hlcFromMs } from '../../runtime/model/stamp.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type World } from '../simulation/gateway.ts'
 import { Schedule } from '../simulation/schedule.ts'
 
@@ -13,6 +14,7 @@ export const START_MS: number = Date.UTC(2026, 0, 1)
 const LINK = 1
 const OURS = 0
 const NEIGHBOUR = 1
+const AUTHORS = 4
 
 /** One gateway with the real engine, and one neighbour whose part the test plays, message by message. */
 export class Played implements World {
@@ -20,25 +22,32 @@ export class Played implements World {
   readonly random: Random = seededRandom(1)
   readonly schedule: Schedule = new Schedule()
   readonly history: object = {}
-  readonly keys: readonly Uint8Array[] = [OURS, NEIGHBOUR].map((index) => fakeKey(1, index))
+  /** Of the gateway, the neighbour, and others whose batches the neighbour has. */
+  readonly keys: readonly Uint8Array[] = Array.from({ length: AUTHORS }, (_, index) => fakeKey(1, index))
   readonly gateway: SimulatedGateway
+  /** What documents showed before and after dead batches left. */
+  readonly drops: { readonly before: ReadonlyMap<string, string>; readonly after: ReadonlyMap<string, string> }[] = []
   readonly #members: readonly Writer[]
   /** What the gateway has said on the link and the test hasn't looked at yet. */
   #said: Message[] = []
   readonly #aliases = new Map<string, number>()
 
-  /** `isNeighbourMember`: what the neighbour writes and confirms is waited for. */
-  constructor(isNeighbourMember: boolean = true) {
-    const members = isNeighbourMember ? this.keys : this.keys.slice(0, 1)
-    this.#members = members.map((key) => ({ origin: peerIdOf(key), since: 0 }))
+  /** The first `members` of those with a key are members: what they write and confirm is waited for. */
+  constructor(members: number = 2) {
+    this.#members = this.keys.slice(0, members).map((key) => ({ origin: peerIdOf(key), since: 0 }))
     this.gateway = new SimulatedGateway(this, OURS, this.keys[OURS] as Uint8Array, START_MS, 2)
     this.gateway.start()
-    this.gateway.linkUp(LINK, NEIGHBOUR)
-    this.say({
+    this.link(LINK, NEIGHBOUR)
+  }
+
+  /** Another neighbour, by the index of its key, comes up and greets. */
+  link(link: number, index: number): void {
+    this.gateway.linkUp(link, index)
+    const hello: Message = {
       type: 'hello',
       versions: [1, 1],
       features: ['heard'],
-      instance: new Uint8Array(8).fill(1),
+      instance: new Uint8Array(8).fill(index),
       lsn: 0,
       cursor: null,
       interest: ['*'],
@@ -46,7 +55,8 @@ export class Played implements World {
       credit: 1_048_576,
       name: 'played',
       version: 'by hand',
-    })
+    }
+    this.gateway.frame(link, encodeMessages([hello]))
   }
 
   say(...messages: readonly Message[]): void {
@@ -63,20 +73,15 @@ export class Played implements World {
 
   /** The number that the gateway gave to its feed of a collection. */
   aliasOf(collection: string): number {
-    const alias = this.#aliases.get(Buffer.from(encodeDescriptor(this.ownFeed(collection).descriptor)).toString('hex'))
+    const alias = this.#aliases.get(hex(encodeDescriptor(this.ownFeed(collection).descriptor)))
     assert.ok(alias !== undefined, `it never spoke of its feed of "${collection}"`)
     return alias
   }
 
   ownFeed(collection: string): Feed {
-    return feedOf(this.meshId, {
-      publicKey: this.keys[OURS] as Uint8Array,
-      incarnation: this.gateway.incarnation,
-      collection,
-      partition: '',
-      kind: 0,
-      encrypted: false,
-    })
+    const publicKey = this.keys[OURS] as Uint8Array
+    const { incarnation } = this.gateway
+    return feedOf(this.meshId, { publicKey, incarnation, collection, partition: '', kind: 0, encrypted: false })
   }
 
   send(_from: number, _link: number, bytes: Uint8Array): void {
@@ -84,7 +89,7 @@ export class Played implements World {
     assert.ok(messages.ok)
     for (const message of messages.value) {
       this.#said.push(message)
-      if (message.type === 'feed') this.#aliases.set(Buffer.from(message.descriptor).toString('hex'), message.alias)
+      if (message.type === 'feed') this.#aliases.set(hex(message.descriptor), message.alias)
       if (message.type !== 'ping' || message.isReply) continue
       const { nonce } = message
       this.schedule.after(1, () => {
@@ -109,9 +114,12 @@ export class Played implements World {
     return this.#members
   }
 
+  dropped(_: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
+    this.drops.push({ before, after })
+  }
+
   acknowledged(): void {}
   stopped(): void {}
   event(): void {}
   stored(): void {}
-  dropped(): void {}
 }

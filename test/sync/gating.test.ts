@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Held } from '../../runtime/model/checkpoint.ts'
+import { appliedCheckpoint } from '../simulation/checks.ts'
+import { Author } from './author.ts'
+import { Played } from './played.ts'
+
+function appliedSeq(played: Played, { feed }: Author): number {
+  return appliedCheckpoint(played.gateway, feed)?.seq ?? 0
+}
+
+/** Three authors of one place, each with a batch; the gateway has none yet. */
+function authors(): { readonly played: Played; readonly a: Author; readonly b: Author; readonly c: Author } {
+  const played = new Played(4)
+  const [a, b, c] = [1, 2, 3].map((index) => new Author(played, index)) as [Author, Author, Author]
+  for (const author of [a, b, c]) author.put(`of ${author.feed.origin}`, { n: 1 })
+  return { played, a, b, c }
+}
+
+test('G1: a checkpoint is applied once its author’s knowledge is here', () => {
+  const { played, a, b } = authors()
+  a.checkpoint([], [b.held()])
+  a.push()
+  assert.equal(appliedSeq(played, a), 0)
+  b.push()
+  assert.equal(appliedSeq(played, a), 2)
+})
+
+test('G2: a feed that jumped counts as far as before, until what it jumped by is applied too', () => {
+  const { played, a, b, c } = authors()
+  b.put('twice', { n: 1 })
+  const known = b.held()
+  b.checkpoint([2], [c.held()])
+  b.offer(3)
+  assert.equal(played.gateway.disk.head(b.feed.key)?.seq, 2, 'it did not jump')
+  a.checkpoint([], [known])
+  a.push()
+  assert.equal(appliedSeq(played, a), 0)
+  c.push()
+  b.push()
+  assert.deepEqual([appliedSeq(played, a), appliedSeq(played, b)], [2, 3])
+})
+
+test('G3: no checkpoint is applied that is older than the one by which its feed jumped', () => {
+  const { played, b, c } = authors()
+  b.put('kept', { n: 1 })
+  b.checkpoint([2], [c.held()])
+  b.offer(3)
+  const later: Held[] = [(c.put('later', { n: 2 }), c.held())]
+  for (let n = 0; n < 20; n++) b.put('often', { n })
+  b.checkpoint([2, 23], later)
+  b.offer(24)
+  assert.equal(played.gateway.disk.head(b.feed.key)?.seq, 23, 'it did not jump twice')
+  c.push(1)
+  assert.equal(appliedSeq(played, b), 0)
+  c.push()
+  b.push()
+  assert.equal(appliedSeq(played, b), 24)
+})

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
+import { Author } from './author.ts'
+import { Played } from './played.ts'
+
+const MINUTE_MS = 60_000
+/** From here on the feed is sealed, which has six batches. */
+const SEAL = 4
+
+/** A feed with a checkpoint, of which everyone says what it holds; another member has confirmed it up to `seq`. */
+function confirmed(seq: number): { readonly played: Played; readonly author: Author } {
+  const played = new Played(3)
+  const [author, other] = [new Author(played, 1), new Author(played, 2, SELF_COLLECTION)]
+  for (let n = 0; n < 5; n++) author.put(`hall-${n}`, { n })
+  author.checkpoint([1, 2, 3, 4, 5])
+  author.push()
+  other.beacon(seq > 0 ? [author.held(seq)] : [])
+  other.push()
+  played.pass(MINUTE_MS)
+  assert.deepEqual(acksOf(played, author), [6])
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, SEAL]]) })
+  played.pass(MINUTE_MS)
+  return { played, author }
+}
+
+/** Up to where the gateway says itself to hold it, on whatever branch. */
+function acksOf(played: Played, { feed }: Author): number[] {
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const document = played.gateway.disk.document(place, BEACON_KEY)
+  return (
+    (document &&
+      decodeBeacon(document)
+        ?.acks.get(feed.key)
+        ?.map(({ seq }) => seq)) ??
+    []
+  )
+}
+
+test('a seal undoes what not everyone had confirmed', () => {
+  const { played, author } = confirmed(0)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, SEAL - 1)
+})
+
+test('a seal undoes nothing that everyone had confirmed', () => {
+  const { played, author } = confirmed(6)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 6)
+  const half = confirmed(5)
+  assert.equal(half.played.gateway.disk.head(half.author.feed.key)?.seq, 5)
+})
+
+test('what was confirmed once of a sealed feed stays confirmed beside what is said later', () => {
+  const { played, author } = confirmed(0)
+  assert.deepEqual(acksOf(played, author), [6, SEAL - 1])
+})
