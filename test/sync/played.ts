@@ -56,11 +56,15 @@ export class Played implements World {
       name: 'played',
       version: 'by hand',
     }
-    this.gateway.frame(link, encodeMessages([hello]))
+    this.sayOn(link, hello)
   }
 
   say(...messages: readonly Message[]): void {
-    this.gateway.frame(LINK, encodeMessages(messages))
+    this.sayOn(LINK, ...messages)
+  }
+
+  sayOn(link: number, ...messages: readonly Message[]): void {
+    this.gateway.frame(link, encodeMessages(messages))
   }
 
   /** Lets so much time pass, in which the neighbour answers pings; what the gateway said meanwhile. */
@@ -84,7 +88,7 @@ export class Played implements World {
     return feedOf(this.meshId, { publicKey, incarnation, collection, partition: '', kind: 0, encrypted: false })
   }
 
-  send(_from: number, _link: number, bytes: Uint8Array): void {
+  send(_from: number, link: number, bytes: Uint8Array): void {
     const messages = decodeMessages(bytes)
     assert.ok(messages.ok)
     for (const message of messages.value) {
@@ -93,7 +97,7 @@ export class Played implements World {
       if (message.type !== 'ping' || message.isReply) continue
       const { nonce } = message
       this.schedule.after(1, () => {
-        this.say({ type: 'ping', nonce, isReply: true, digest: new Uint8Array(8), sentBytes: 0 })
+        this.sayOn(link, { type: 'ping', nonce, isReply: true, digest: new Uint8Array(8), sentBytes: 0 })
       })
     }
   }
