@@ -9,6 +9,7 @@ import type { Operations } from '../ports/operations.ts'
 import type { Change } from '../ports/store.ts'
 import { collectionOf } from '../profile/resolve.ts'
 import type { ResolvedProfile, ResolvedSource } from '../profile/resolved.ts'
+import { BRIDGE_COLLECTION, type Bridge } from './bridge.ts'
 import { changedFields } from './changed.ts'
 import { decodeKey, encodeKey } from './keys.ts'
 import { answerRequest } from './requests.ts'
@@ -35,6 +36,8 @@ export interface Quarantined {
 export interface DoorOptions {
   readonly profile: ResolvedProfile
   readonly operations: Operations
+  /** Null when the profile has no rule for it. */
+  readonly bridge: Bridge | null
   /** Keeps it for the owner to see. */
   readonly putAside: (message: Quarantined) => void
   readonly log: Log
@@ -57,6 +60,7 @@ class Door implements DeviceDoor {
   readonly #log: Log
   #profile: ResolvedProfile
   #sources: Sources
+  readonly #bridge: Bridge | null
   #broker: Broker | null = null
   /** Changed documents that clients were not told of yet: the latest state is what they will be told. */
   readonly #changes = new Map<string, { collection: string; key: string; fields: Fields | null }>()
@@ -64,7 +68,8 @@ class Door implements DeviceDoor {
   #errorsSince = 0
   #errors = 0
 
-  constructor({ profile, operations, putAside, log }: DoorOptions) {
+  constructor({ profile, operations, bridge, putAside, log }: DoorOptions) {
+    this.#bridge = bridge
     this.#keep = putAside
     this.#operations = operations
     this.#log = log
@@ -97,6 +102,7 @@ class Door implements DeviceDoor {
       await this.#answer(message.topic.slice(REQUEST.length), message.payload)
       return 'consume'
     }
+    if (this.#bridge?.isGivenOut(message.topic)) return this.#giveOut(this.#bridge, message)
     if (message.payload.length === 0) return 'forward'
     const mapped = this.#sources.map(message.topic, message.payload)
     if (mapped.length === 1) await this.#store(message.topic, mapped[0] as Mapped)
@@ -111,6 +117,7 @@ class Door implements DeviceDoor {
     if (rest.length > 0 || (key === undefined && collection !== '#' && !filter.endsWith('#'))) return
     const isOne = key !== undefined && key !== '+' && key !== '#'
     for (const name of names) {
+      if (this.#bridge && name === BRIDGE_COLLECTION) continue
       for (const document of isOne ? this.#one(name, key) : this.#operations.list(name, { latest: true })) {
         yield { topic: topicOf(name, document.key), payload: JSON.stringify(document.value) }
       }
@@ -119,6 +126,7 @@ class Door implements DeviceDoor {
 
   publishChange(change: Change): void {
     if (!this.#broker?.isWatched(change.collection)) return
+    if (this.#bridge && change.collection === BRIDGE_COLLECTION) return
     const { isSeries = false } = change
     const declared = this.#profile.collections.get(change.collection)
     if (declared && (declared.kind === 'series') !== isSeries) return
@@ -180,6 +188,20 @@ class Door implements DeviceDoor {
       if (payload.length === 0) await this.#operations.delete(collection, key)
       else await this.#operations.put(collection, key, objectOf(payload))
     })
+  }
+
+  /** No source reads such a topic: the profile sees to that. */
+  async #giveOut(bridge: Bridge, message: ClientMessage): Promise<'forward' | 'consume'> {
+    let isTold = bridge.isToldFromStore(message)
+    await this.#guarded(message.topic, null, async () => {
+      try {
+        await bridge.giveOut(message)
+      } catch (error) {
+        isTold = false
+        throw error
+      }
+    })
+    return isTold ? 'consume' : 'forward'
   }
 
   async #answer(operation: string, payload: Uint8Array): Promise<void> {

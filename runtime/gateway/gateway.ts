@@ -8,6 +8,8 @@ import { tlsIdentity, type TlsIdentity } from '../certificates/identity.ts'
 import { CHECK_MS, SystemClock, systemProbes } from '../clock/system.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { createSigner, createVerifier, type Signer } from '../crypto/signature.ts'
+import { Arrivals } from '../devices/arrivals.ts'
+import { Bridge, BRIDGE_COLLECTION } from '../devices/bridge.ts'
 import { createDeviceDoor, type DeviceDoor } from '../devices/door.ts'
 import { announcedListener } from '../discovery/announcement.ts'
 import { Mdns } from '../discovery/mdns.ts'
@@ -101,6 +103,9 @@ const LOOK_MS = 5_000
 const NO_CLOCK =
   'no-trusted-clock: neither the network, a clock with a battery nor a neighbour says what time it is, so stamps go on from the last time known; set up NTP, or MARRAM_TRUST_CLOCK=1 where something else keeps the clock right'
 
+/** Messages that others' rules give out are carried so long by who has no rule of its own. */
+const CARRIED_MS = 604_800_000
+
 const KEEP_ALL: Retention = { ageMs: null, bytes: null }
 
 /**
@@ -175,6 +180,8 @@ export class Gateway {
   #operations!: OperationService
   #members!: Membership
   #door!: DeviceDoor
+  #bridge: Bridge | null = null
+  #arrivals: Arrivals | null = null
   #mesh!: Mesh
   #neighbours!: Neighbours
   #broker: Broker | null = null
@@ -235,6 +242,7 @@ export class Gateway {
     this.#control = await createControlServer({ operations: this.#operations, dir: this.#options.dir, log: this.#log })
     await this.#members.publishOwn(this.#name)
     await this.#door.start(this.#broker as Broker)
+    if (this.#bridge) this.#arrivals = this.#startArrivals(this.#bridge, this.#broker as Broker)
     const certificate = this.#tls?.fingerprint
     this.#log.info('ready', { peerId: this.#peerId, listeners: this.#listeners, certificate, version: VERSION })
     for (const warning of this.#warnings()) this.#log.warn('warning', { message: warning })
@@ -268,6 +276,7 @@ export class Gateway {
     for (const timer of this.#timers) clearInterval(timer)
     this.#enrolment.stop()
     await this.#control?.close()
+    await this.#arrivals?.stop()
     await this.#door?.stop()
     await this.#neighbours?.leave()
     this.#mesh?.closeAll()
@@ -297,12 +306,22 @@ export class Gateway {
     this.#store.knowOwn((feed) => feed.origin === this.#peerId && this.#incarnation.isOf(feed))
   }
 
+  #startArrivals(bridge: Bridge, broker: Broker): Arrivals {
+    const publish: Broker['publish'] = (message) => broker.publish(message)
+    return new Arrivals({ store: this.#store, bridge, peerId: this.#peerId, publish, log: this.#log })
+  }
+
   async #trimSeries(): Promise<void> {
     const { trust, wallMs } = this.#driver.time
     const nowMs = trust > 0 ? wallMs : null
-    const retentionOf = (name: string): Retention => collectionOf(this.#profile, name)?.retain ?? KEEP_ALL
-    const batches = await trimSeries(this.#store, retentionOf, nowMs)
+    const batches = await trimSeries(this.#store, (name) => this.#retentionOf(name), nowMs)
     if (batches > 0) this.#log.info('series-trimmed', { batches })
+  }
+
+  #retentionOf(name: string): Retention {
+    const isBridged = name === BRIDGE_COLLECTION && !this.#profile.collections.has(name)
+    if (isBridged) return { ageMs: this.#bridge?.keepMs ?? CARRIED_MS, bytes: null }
+    return collectionOf(this.#profile, name)?.retain ?? KEEP_ALL
   }
 
   /** The store is of no more use: stop, and let whoever supervises the process start it anew. */
@@ -567,9 +586,12 @@ export class Gateway {
         setProfile: (profile) => this.#setProfile(profile),
       },
     )
+    const { bridge } = this.#profile
+    if (bridge.length > 0) this.#bridge = new Bridge(bridge, this.#writer)
     this.#door = createDeviceDoor({
       profile: this.#profile,
       operations: this.#operations,
+      bridge: this.#bridge,
       putAside: ({ topic, source, code, message }) =>
         this.#quarantine.add({ kind: 'message', topic, source, why: code, message }),
       log: this.#log,

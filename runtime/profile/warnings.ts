@@ -19,7 +19,6 @@ const NOT_BUILT: readonly { readonly key: string; readonly isUsed?: (value: Json
   { key: 'collections.*.readers.*' },
   { key: 'interest.*', isUsed: (value) => value !== '*' },
   { key: 'sources.*.preset', isUsed: (value) => typeof value === 'string' && !isBuiltPreset(value) },
-  { key: 'bridge.*' },
   { key: 'sync.budget.*' },
   { key: 'http.listen' },
 ]

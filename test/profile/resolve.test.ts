@@ -107,11 +107,10 @@ test('keys whose part is not built are named where they stand, those left at res
   assert.deepEqual(notBuiltYet({ collections: { a: { kind: 'series', fields: { t: { unit: 'V', max: 5 } } } } }), [
     'collections.a.fields.t.max',
   ])
-  const bridge = [
-    { topic: 'a', direction: 'in' },
-    { topic: 'b', direction: 'in' },
-  ] as const
-  assert.deepEqual(notBuiltYet({ mesh: { relays: ['mqtts://a'] }, bridge: [...bridge] }), ['bridge[0]', 'bridge[1]'])
+  assert.deepEqual(notBuiltYet({ collections: { a: { indexes: ['room', 'floor'] } }, bridge: [] }), [
+    'collections.a.indexes[0]',
+    'collections.a.indexes[1]',
+  ])
 })
 
 test('a broker that lets everyone write is warned of', () => {
