@@ -250,9 +250,10 @@ export class Core<Token> {
     for (const link of this.links.values()) {
       if (isCommitting || this.now.monotonicMs >= link.saveCursorAt) this.keepCursor(link)
     }
-    const records: KeyValue[] = [...this.#records].map(([key, value]) => ({ key, value }))
+    const records: KeyValue[] = []
+    for (const [key, value] of this.#records) records.push({ key, value })
     this.#records.clear()
-    records.push(...takeDueHoldings(this, isCommitting))
+    for (const record of takeDueHoldings(this, isCommitting)) records.push(record)
     for (const state of this.#histories) {
       // Among what is on its way may be a checkpoint, which takes its own record along.
       if (state.isCommitting) continue

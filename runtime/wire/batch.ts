@@ -66,7 +66,10 @@ export function decodeBatch(meshId: Uint8Array, bytes: Uint8Array): Result<Batch
     header: header.value,
     hash: sha256(headerBytes),
     bytes,
-    signed: signedBytes(meshId, headerBytes),
+    // Made when it is asked for: once for each batch that comes, never for those that are read again.
+    get signed() {
+      return signedBytes(meshId, headerBytes)
+    },
     signature,
     body,
   })

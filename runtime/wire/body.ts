@@ -77,10 +77,16 @@ function inflated(compression: number, body: Uint8Array): Result<Uint8Array> {
   if (compression === COMPRESSION_NONE) return ok(body)
   if (compression !== COMPRESSION_DEFLATE) return malformed('its compression is unknown')
   try {
-    return ok(inflateRawSync(body, { maxOutputLength: inflatedBytesMax(body.length) }))
+    const maxOutputLength = inflatedBytesMax(body.length)
+    return ok(inflateRawSync(body, { maxOutputLength, chunkSize: chunkBytesOf(body.length) }))
   } catch {
     return malformed('it does not inflate within its limits')
   }
+}
+
+/** Room for what most bodies inflate to, so that a small one does not take 16 KiB of memory each time. */
+function chunkBytesOf(transmitted: number): number {
+  return Math.min(16_384, 64 + transmitted * 8)
 }
 
 /** Small bodies may be mostly repetition; of large ones nobody may make work out of nothing. */

@@ -120,12 +120,10 @@ const writer = new Writer()
 
 class Reader {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   offset = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   item(depth: number): Item {
@@ -153,7 +151,9 @@ class Reader {
 
   #array(length: number, depth: number): Item[] {
     this.#checkCount(length)
-    return Array.from({ length }, () => this.item(depth + 1))
+    const items: Item[] = []
+    for (let i = 0; i < length; i++) items.push(this.item(depth + 1))
+    return items
   }
 
   #map(length: number, depth: number): Map<number, Item> {
@@ -205,17 +205,18 @@ class Reader {
     const width = info === 24 ? 1 : info === 25 ? 2 : info === 26 ? 4 : info === 27 ? 8 : 0
     if (width === 0) throw new Malformed('lengths must be definite')
     const at = this.offset
-    this.#take(width)
+    this.#checkCount(width)
+    this.offset += width
     const value = this.#numberAt(at, width)
     if (value < SHORTEST[width]) throw new Malformed('a number is not in its shortest form')
     if (!Number.isSafeInteger(value)) throw new Malformed('an integer is over 2^53 - 1')
     return value
   }
 
+  /** Beyond 2^53 it is not exact, but beyond it all the same. */
   #numberAt(at: number, width: number): number {
-    if (width === 1) return this.#view.getUint8(at)
-    if (width === 2) return this.#view.getUint16(at)
-    if (width === 4) return this.#view.getUint32(at)
-    return Number(this.#view.getBigUint64(at))
+    let value = 0
+    for (let i = at; i < at + width; i++) value = value * 256 + (this.#bytes[i] as number)
+    return value
   }
 }
