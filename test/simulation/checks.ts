@@ -19,7 +19,7 @@ import { COUNTED_KEY } from './writes.ts'
 
 /** What must hold when all is healed and quiet, as sentences about what doesn't: SPEC I1, I2, I3, I5, I6, I8, I20. */
 export function violations(simulation: Simulation): string[] {
-  const [first, ...others] = simulation.present
+  const [first, ...others] = simulation.healed
   if (!first) return []
   const found = [...simulation.seen]
   for (const gateway of others) {
@@ -68,9 +68,9 @@ function faultsOf(simulation: Simulation, from: SimulatedGateway, sent: Uint8Arr
     : [`I6 gateway ${from.index} changed batch ${seq}`]
 }
 
-/** Whether another gateway has the batch for good, and whole. */
+/** Whether another gateway, of those that will be healed, has the batch for good, and whole. */
 export function isOnOthersDisks(simulation: Simulation, gateway: SimulatedGateway, feed: Feed, seq: number): boolean {
-  return simulation.present.some((other) => other !== gateway && other.disk.isSound(feed.key, seq))
+  return simulation.healed.some((other) => other !== gateway && other.disk.isSound(feed.key, seq))
 }
 
 function isOnDisk(gateway: SimulatedGateway, seq: number, hash8: Uint8Array): boolean {
@@ -132,7 +132,7 @@ function lostWrites(simulation: Simulation): string[] {
 function lostOfLost(simulation: Simulation): string[] {
   const found: string[] = []
   for (const [key, held] of simulation.heldOfLost) {
-    for (const { disk, index } of simulation.present) {
+    for (const { disk, index } of simulation.healed) {
       const head = disk.head(key)
       if (head && head.seq < held && !simulation.copied.has(head.feed.origin))
         found.push(`I20 gateway ${index} has ${head.seq} batches of a lost member's feed, of which ${held} were held`)

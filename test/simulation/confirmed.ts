@@ -68,7 +68,7 @@ function commonOf(
 export function raisedCuts(simulation: Simulation): string[] {
   const found: string[] = []
   for (const { origin, bound } of simulation.removals) {
-    for (const gateway of simulation.present) {
+    for (const gateway of simulation.healed) {
       for (const key of bound) {
         const head = gateway.disk.head(key)
         if (!head) continue

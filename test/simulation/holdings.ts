@@ -14,7 +14,7 @@ export function falseHoldings(simulation: Simulation): string[] {
 /** I31 at rest: of the neighbours that it is linked with it knows all that they have. */
 export function unknownHoldings(simulation: Simulation): string[] {
   const found: string[] = []
-  for (const gateway of simulation.present) {
+  for (const gateway of simulation.healed) {
     const { holdings = [], links = [] } = gateway.engine?.view ?? {}
     const linked = new Set(links.filter(({ isGreeted }) => isGreeted).map(({ peerId }) => peerId))
     for (const { peerId, lag } of holdings) {

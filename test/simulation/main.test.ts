@@ -44,6 +44,7 @@ test('--help names every option and ends with 0', () => {
     'forks',
     'removals',
     'history',
+    'liveness',
     'jobs',
     'budget',
     'hours',

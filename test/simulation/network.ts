@@ -38,6 +38,7 @@ export class Network {
   readonly #ends: Ends
   readonly #pipes = new Map<number, Pipe>()
   #side: number[] = []
+  #core: ReadonlySet<number> | null = null
   #links = 0
   #isFaulty = true
 
@@ -155,16 +156,20 @@ export class Network {
     })
   }
 
-  heal(): void {
+  /** No more faults; between a core and the others nothing gets through any more. */
+  heal(core: ReadonlySet<number> | null): void {
     this.#isFaulty = false
     this.#side = []
-    for (const pipe of this.#pipes.values()) {
+    this.#core = core
+    for (const pipe of new Set(this.#pipes.values())) {
       pipe.lossRate = 0
       pipe.deaf = null
+      if (this.#sideOf(pipe.a) !== this.#sideOf(pipe.b)) this.#cut(pipe)
     }
   }
 
   #sideOf(index: number): number {
+    if (this.#core !== null) return this.#core.has(index) ? 0 : 1
     return this.#side[index] ?? 0
   }
 

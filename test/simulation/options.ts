@@ -17,6 +17,7 @@ export interface Options {
   readonly forks: boolean | null
   readonly removals: boolean | null
   readonly history: 'long' | 'short'
+  readonly liveness: boolean | null
 }
 
 export const USAGE = `npm run sim -- [options]
@@ -29,6 +30,8 @@ export const USAGE = `npm run sim -- [options]
   --forks yes|no  whether cards are copied and stores put back; otherwise in about every fourth run
   --removals yes|no  whether a member is retired or revoked; otherwise in about every fourth run
   --history long|short  short: compactions, deletes and cut links come often, and what was overtaken goes soon (long)
+  --liveness yes|no  whether only a core is healed after the faults, all others stay cut off or dead, and the core must
+                  be equal within 20 virtual minutes; otherwise in every seventh run
   --jobs N        processes that share the seeds, 1 to 64 (1)
   --budget S      begins no more seeds after so many seconds
   --hours H       the same in hours
@@ -66,6 +69,7 @@ export function optionsOf(args: readonly string[]): Options | null {
     forks: yesOrNo('forks', values.forks),
     removals: yesOrNo('removals', values.removals),
     history: oneOf('history', values.history, ['long', 'short']),
+    liveness: yesOrNo('liveness', values.liveness),
   }
 }
 
@@ -87,6 +91,7 @@ function parsed(args: readonly string[]) {
         forks: { type: 'string' },
         removals: { type: 'string' },
         history: { type: 'string', default: 'long' },
+        liveness: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
     }).values

@@ -16,6 +16,7 @@ import type { SimulatedDisk } from './disk.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
 import { falseHoldings } from './holdings.ts'
 import { lieAbout } from './lies.ts'
+import { coreOf } from './liveness.ts'
 import { Network } from './network.ts'
 import { Reads } from './reads.ts'
 import { promisesOf } from './promises.ts'
@@ -43,6 +44,8 @@ export interface Scenario {
   readonly removals?: boolean
   /** Short: compactions, deletes and cut links come often, and what was overtaken goes soon. */
   readonly history?: 'long' | 'short'
+  /** After the faults only a core is healed; all others stay cut off or dead, and the core must converge without them. */
+  readonly liveness?: boolean
 }
 
 const SHORT_HISTORY: Partial<HistoryOptions> = {
@@ -82,6 +85,8 @@ export const FAULTS = [
   'lie: false head',
   'lie: withheld batches',
   'lie: flood',
+  'gateway cut off for good',
+  'gateway dead for good',
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
@@ -103,7 +108,10 @@ export const SOMETIMES = [
 ] as const
 export type Sometimes = (typeof SOMETIMES)[number]
 
-/** Mostly small meshes, now and then one of up to fifty; copied cards in every fourth of either. What is given is not drawn. */
+/**
+ * Mostly small meshes, now and then one of up to fifty; copied cards in every fourth of either, a core that is healed alone in
+ * every seventh. What is given is not drawn.
+ */
 export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenario {
   const hundreds = Math.floor(seed / 100)
   const large = largeOf(seed)
@@ -116,6 +124,7 @@ export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenari
     writesMax:
       gateways > SEVERAL ? Math.max(WRITES_MIN, Math.round(WRITES / gateways)) : isShort ? WRITES_SHORT : WRITES_MAX,
     beaconMs: (isShort ? SHORT_BEACON_MS : BEACON_MS) * Math.max(1, gateways / SEVERAL),
+    liveness: seed % LIVENESS_EVERY === 3,
     forks: large === null ? seed % 4 === 0 : hundreds % 4 === 3,
   }
   return { ...drawn, ...given }
@@ -144,6 +153,7 @@ const WRITES_MAX = 60
 const WRITES_SHORT = 150
 const BEACON_MS = 15_000
 const SHORT_BEACON_MS = 3_000
+const LIVENESS_EVERY = 7
 const SIZES: readonly number[] = [2, 3, 4, 5, 6, 3, 4, 8, 5, 3, 10, 4, 7]
 
 interface Issued {
@@ -194,7 +204,7 @@ export class Simulation implements World {
   readonly changedByDrops: Map<string, string> = new Map<string, string>()
   /** Cells that went back on a gateway: none may, but where a voided write is involved. */
   readonly wentBack: Map<string, string> = new Map<string, string>()
-  /** By feed of a lost member, up to where some gateway held it when that one was removed. */
+  /** By feed of a lost member, up to where one that is healed held it when that one was removed. */
   readonly heldOfLost: Map<string, number> = new Map<string, number>()
   /** By feed, the least sequence from which it was ever taken for void, if only for a while. */
   readonly cutFrom: Map<string, number> = new Map<string, number>()
@@ -217,7 +227,10 @@ export class Simulation implements World {
   /** One gateway that lies, in some runs. */
   readonly #liar: number
   readonly #hasRemovals: boolean
+  /** By index, who is healed after the faults; null for all. */
+  readonly #core: ReadonlySet<number> | null
   readonly #members: Writer[] = []
+  readonly #dead = new Set<SimulatedGateway>()
   /** From where on each gateway knows a feed to be void. */
   readonly #cuts = new Map<string, number>()
   readonly removals: Removal[] = []
@@ -243,6 +256,7 @@ export class Simulation implements World {
     const trashBytesMax = isTight ? 1_000 : 67_108_864
     this.history = { ...(this.#isShort && SHORT_HISTORY), beaconMs, beaconStaleMs: beaconMs * 2, trashBytesMax }
     this.#liar = this.random() < 0.25 ? randomInteger(this.random, 0, scenario.gateways - 1) : -1
+    this.#core = scenario.liveness === true ? coreOf(scenario.seed, scenario.gateways) : null
     this.#network = new Network({
       random: this.random,
       schedule: this.schedule,
@@ -282,7 +296,7 @@ export class Simulation implements World {
     this.#converge()
   }
 
-  /** Everything is healed: within a bound all must be equal, however long deferred batches wait for their time. */
+  /** Everything that is to be is healed: within a bound all of it must be equal, however long deferred batches wait for their time. */
   #converge(): void {
     for (let minutes = QUIET_MINUTES; minutes <= CONVERGENCE_MINUTES; minutes++) {
       this.schedule.runUntil((this.scenario.minutes + minutes) * 60_000)
@@ -290,7 +304,8 @@ export class Simulation implements World {
       if (violations(this).length === 0) break
     }
     this.#spread()
-    if (!this.#isShort) return
+    // Who is cut off says nothing, so that deletes wait for it.
+    if (!this.#isShort || this.#core !== null) return
     this.schedule.runUntil(this.schedule.now + DELETES_MINUTES * 60_000)
     for (const found of lastingDeletes(this)) this.report(found)
   }
@@ -299,7 +314,7 @@ export class Simulation implements World {
   #spread(): void {
     for (let round = 0; round < SPREAD_ROUNDS; round++) {
       if (round === 1) this.#spreading.startCounting()
-      for (const gateway of this.present) for (const collection of COLLECTIONS) this.#writeTo(gateway, collection)
+      for (const gateway of this.healed) for (const collection of COLLECTIONS) this.#writeTo(gateway, collection)
       this.schedule.runUntil(this.schedule.now + SPREAD_MS)
     }
     for (const found of this.#spreading.endCounting()) this.report(found)
@@ -327,6 +342,11 @@ export class Simulation implements World {
   /** All that have not been removed. */
   get present(): readonly SimulatedGateway[] {
     return this.gateways.filter((gateway) => !gateway.isGone)
+  }
+
+  /** Those of them that are healed after the faults. */
+  get healed(): readonly SimulatedGateway[] {
+    return this.present.filter(({ index }) => this.#core?.has(index) ?? true)
   }
 
   peerIdOf(index: number): string {
@@ -548,7 +568,7 @@ export class Simulation implements World {
     if (draw < 0.3) this.#rot(gateway)
     else if (draw < 0.5) this.#spoil(gateway)
     this.schedule.after(randomInteger(this.random, 100, 30_000), () => {
-      if (!gateway.isUp && !gateway.isGone) gateway.start()
+      this.#restart(gateway)
     })
   }
 
@@ -604,7 +624,7 @@ export class Simulation implements World {
     gateway.incarnation = incarnation
     if (isNoticed) gateway.newIncarnation()
     this.schedule.after(randomInteger(this.random, 50, 10_000), () => {
-      if (!gateway.isUp && !gateway.isGone) gateway.start()
+      this.#restart(gateway)
     })
   }
 
@@ -652,12 +672,13 @@ export class Simulation implements World {
   }
 
   #sealAll({ peerId: origin }: SimulatedGateway, isRevoked: boolean): void {
-    const answers = this.present.map(({ disk }) => {
+    const answerOf = ({ disk }: SimulatedGateway): Holding[] => {
       return disk.heads().flatMap(({ feed, seq, hash }) => {
         return feed.origin === origin && seq > 0 ? [{ feedId: feed.id, seq, hash8: hash.slice(0, 8) }] : []
       })
-    })
-    if (!isRevoked) this.#noteHeldOfLost(answers)
+    }
+    const answers = this.present.map(answerOf)
+    if (!isRevoked) this.#noteHeldOfLost(this.healed.map(answerOf))
     const bound = new Set<string>()
     for (const { feed } of this.issued.values()) {
       const place = { collection: SELF_COLLECTION, partition: origin }
@@ -687,13 +708,34 @@ export class Simulation implements World {
   }
 
   #heal(): void {
-    this.#network.heal()
-    for (const gateway of this.present) {
+    const core = this.healed
+    for (const gateway of this.present) if (!core.includes(gateway)) this.#abandon(gateway)
+    this.#network.heal(this.#core)
+    for (const gateway of core) {
       gateway.isDiskFull = false
       gateway.failRate = 0
       gateway.clockBaseMs = gateway.rightClockMs
-      if (!gateway.isUp) gateway.start()
+      this.#restart(gateway)
     }
+    // The others still reach each other without those that are not.
+    core.forEach((gateway, i) => {
+      const before = core[i - 1]
+      if (before && this.#core !== null) this.#network.dial(before.index, gateway.index)
+    })
+  }
+
+  /** It never comes back: its power is cut, or nothing gets through to it. */
+  #abandon(gateway: SimulatedGateway): void {
+    const isDead = gateway.index % 2 === 0
+    this.noteFault(isDead ? 'gateway dead for good' : 'gateway cut off for good')
+    if (!isDead) return
+    this.#dead.add(gateway)
+    gateway.crash()
+    this.#network.cutAll(gateway.index)
+  }
+
+  #restart(gateway: SimulatedGateway): void {
+    if (!gateway.isUp && !gateway.isGone && !this.#dead.has(gateway)) gateway.start()
   }
 
   #gateway(index: number): SimulatedGateway {
