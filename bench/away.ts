@@ -66,6 +66,7 @@ class Side {
           learn: () => false,
           chainOf: () => [],
           isShared: () => true,
+          readable: () => ['*'],
           isMember: () => true,
           writers: everyone,
           sealOf: () => Number.POSITIVE_INFINITY,

@@ -25,6 +25,9 @@ export interface OfflineGateway {
   close(): Promise<void>
 }
 
+/** Nothing beyond its rights was ever stored. */
+const EVERYTHING: readonly string[] = ['*']
+
 /** Throws `no-identity`, `in-use`, `not-found` (nothing was ever stored), `storage-damaged`. */
 export async function openOffline(dir: string): Promise<OfflineGateway> {
   const { keys, mesh } = loadIdentity(dir)
@@ -46,7 +49,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
         write: () => Promise.reject(new MarramError('not-running', `Cannot write: no gateway runs on "${dir}"`)),
       },
       confirmer: { checkWait: () => {}, confirm: () => Promise.resolve(0) },
-      rules: () => rulesOf(profile),
+      rules: () => rulesOf(profile, EVERYTHING),
       instance: '0000000000000000',
       isValid: (feedKey, seq) => isBatchValid(store, mesh.meshId, verifier, feedKey, seq),
     })
@@ -67,6 +70,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           startedAt: Date.now(),
           wallMs: Date.now(),
           profile: { id: profile.id, revision: profile.revision },
+          interest: profile.interest,
           listeners: [],
           certificate: null,
           clock: { class: 0, source: 'none', offsetMs: 0, hlc: 0 },

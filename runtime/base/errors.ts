@@ -19,6 +19,7 @@ export const ERROR_CODES = {
   'storage-damaged': 'What is stored does not pass its checks',
   'too-large': 'A value, document, message or batch is over its limit',
   'kind-mismatch': 'The collection is of another kind here',
+  'not-kept': 'This gateway does not keep the collection, or not the partition that it would write',
   'not-supported': 'This build does not do that',
   overloaded: 'A bounded queue is full; try again later',
   unconfirmed: 'The write is done here, but not enough other gateways have confirmed it in time',

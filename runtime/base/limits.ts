@@ -78,6 +78,8 @@ export const GATEWAY_LIMITS = {
   /** With fewer bytes free a disk counts as full: a store is not opened, and a failed write is put down to it. */
   fullDiskBytes: 1_048_576,
   recordKeyBytesMax: 1_000,
+  /** Patterns of what a neighbour keeps. */
+  interestPatternsMax: 256,
   enrolmentsAtOnce: 4,
   /** An MQTT packet around a neighbour's frame, in bytes. */
   neighbourPacketBytesMax: 73_728,

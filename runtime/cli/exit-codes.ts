@@ -31,6 +31,7 @@ const EXIT_BY_CODE: { readonly [code in ErrorCode]: number } = {
   'storage-damaged': EXIT.io,
   'too-large': EXIT.failed,
   'kind-mismatch': EXIT.failed,
+  'not-kept': EXIT.failed,
   'not-supported': EXIT.failed,
   overloaded: EXIT.failed,
   unconfirmed: EXIT.timedOut,

@@ -118,6 +118,7 @@ class Door implements DeviceDoor {
     const isOne = key !== undefined && key !== '+' && key !== '#'
     for (const name of names) {
       if (this.#bridge && name === BRIDGE_COLLECTION) continue
+      if (!this.#operations.isKept(name)) continue
       for (const document of isOne ? this.#one(name, key) : this.#operations.list(name, { latest: true })) {
         yield { topic: topicOf(name, document.key), payload: JSON.stringify(document.value) }
       }

@@ -1,7 +1,7 @@
 import { grantsAt as grants, Members } from '../access/members.ts'
 import type { Closing } from '../access/removals.ts'
 import type { Feed } from '../model/batch.ts'
-import { RIGHT_ADMIN, RIGHT_WRITE, type Capability } from '../model/capability.ts'
+import { RIGHT_ADMIN, RIGHT_READ, RIGHT_RELAY, RIGHT_WRITE, type Capability } from '../model/capability.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
 import type { Space } from '../ports/store.ts'
@@ -31,6 +31,7 @@ export class MeshAuthority implements Authority {
   readonly #rootPublicKey: Uint8Array
   readonly #verifier: Verifier
   readonly #chainsByPeer = new Map<string, readonly Uint8Array[]>()
+  readonly #readableByPeer = new Map<string, readonly string[]>()
   readonly #isDraft: (feed: Feed) => boolean
   readonly #publicKey: Uint8Array
 
@@ -56,8 +57,19 @@ export class MeshAuthority implements Authority {
     const issuer = chain.slice(1)
     if (issuer.length > 0) this.admit(issuer)
     const isNew = this.members.admit(verified.value)
-    if (isNew) this.#chainsByPeer.set(peerIdOf(verified.value.subject), chain)
+    if (isNew) this.#note(verified.value, chain)
     return { capability: verified.value, isNew }
+  }
+
+  #note({ subject, grants }: Capability, chain: readonly Uint8Array[]): void {
+    const peerId = peerIdOf(subject)
+    this.#chainsByPeer.set(peerId, chain)
+    const readable = grants.filter(({ rights }) => (rights & (RIGHT_READ | RIGHT_RELAY)) !== 0)
+    this.#readableByPeer.set(peerId, [...this.readable(peerId), ...readable.map(({ pattern }) => pattern)])
+  }
+
+  readable(origin: string): readonly string[] {
+    return this.#readableByPeer.get(origin) ?? []
   }
 
   learn(chain: readonly Uint8Array[]): boolean {

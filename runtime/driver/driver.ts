@@ -1,4 +1,5 @@
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
+import type { Place } from '../model/interest.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
@@ -72,6 +73,11 @@ export class Driver implements LinkHandler, Writer {
 
   get view(): EngineView {
     return this.#engine.view
+  }
+
+  /** Whether a member keeps what is written there, as far as it has said. */
+  isKeptBy(peerId: string, place: Place): boolean {
+    return this.#engine.isKeptBy(peerId, place)
   }
 
   /** See Confirmations. */

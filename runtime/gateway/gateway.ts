@@ -26,8 +26,10 @@ import { Mesh } from '../mesh/mesh.ts'
 import { namesOfThisMachine, reachableAddresses } from '../mesh/reachable.ts'
 import { mesh8 } from '../mesh/topics.ts'
 import { RIGHT_WRITE, type Capability } from '../model/capability.ts'
+import type { Place } from '../model/interest.ts'
 import { isSystemName } from '../model/names.ts'
 import { hlcFromMs } from '../model/stamp.ts'
+import type { CollectionRules } from '../operations/documents.ts'
 import { Drafts } from '../operations/drafts.ts'
 import { isBatchValid } from '../operations/evidence.ts'
 import { membersOf } from '../operations/members.ts'
@@ -72,6 +74,7 @@ const QUIET_EVENTS: ReadonlySet<EngineEvent> = new Set<EngineEvent>([
   'resync',
   'compacted',
   'jumped',
+  'left',
 ])
 
 /** Builds a gateway from its rooms, starts them in order and stops them in the opposite one. */
@@ -105,6 +108,9 @@ const NO_CLOCK =
 
 /** Messages that others' rules give out are carried so long by who has no rule of its own. */
 const CARRIED_MS = 604_800_000
+const EVERYTHING: readonly string[] = ['*']
+/** A place that only who keeps everything keeps: no collection has such a name. */
+const ANYWHERE: Place = { collection: '', partition: '' }
 
 const KEEP_ALL: Retention = { ageMs: null, bytes: null }
 
@@ -166,6 +172,13 @@ export class Gateway {
     },
   }
   #isChanging: Promise<void> | null = null
+  /** What it might read when the engine was made. */
+  #keptReadable: readonly string[] = EVERYTHING
+  #ruled: {
+    readonly profile: ResolvedProfile
+    readonly readable: readonly string[]
+    readonly rules: CollectionRules
+  } | null = null
   #parsed: ParsedProfile
   #profile: ResolvedProfile
   readonly #incarnation: Incarnation
@@ -199,7 +212,7 @@ export class Gateway {
     this.#identity = identity
     this.#lock = lock
     this.#parsed = parsed
-    this.#profile = resolveProfile(parsed.profile)
+    this.#profile = inForce(parsed)
     this.#peerId = peerIdOf(identity.keys.publicKey)
     this.#drafts = new Drafts(this.#peerId)
     this.#incarnation = new Incarnation(options.dir, options.log)
@@ -260,7 +273,7 @@ export class Gateway {
   /** Reads the profile again and applies what can be applied while running; a broken one changes nothing. */
   async reload(): Promise<void> {
     try {
-      this.#apply(loadProfile(choiceOf(this.#options)))
+      await this.#apply(loadProfile(choiceOf(this.#options)))
     } catch (error) {
       this.#log.error('profile-refused', { message: sentenceOf(error) })
     }
@@ -374,10 +387,12 @@ export class Gateway {
       isAdministrator: (origin) => this.#authority.isAdministrator(origin),
       isClosed: (origin) => this.#authority.isClosed(origin),
       isSealed: (feed) => this.#authority.sealOf(feed) < Number.POSITIVE_INFINITY,
+      keeps: (feed) => this.#rules().keeps(feed.descriptor),
+      keepsAll: () => this.#rules().keeps(ANYWHERE),
       warrant: (origin) => this.#rootSigner()?.sign(warrantBytes(meshId, origin)) ?? null,
     })
     this.#knowledge = new Knowledge(this.#store, this.#authority, this.#removals, {
-      authorityChanged: () => this.#driver?.authorityChanged(),
+      authorityChanged: () => this.#authorityChanged(),
       closed: (closing) => {
         if (closing.origin === this.#peerId) this.#departure.leave(closing)
         else this.#mesh?.closePeer(closing.origin, 'it was removed from the mesh')
@@ -388,7 +403,7 @@ export class Gateway {
     this.#departure.load()
     this.#store.subscribe((change) => {
       this.#knowledge.learn(change)
-      if (!isSystemName(change.collection)) this.#door?.publishChange(change)
+      if (!isSystemName(change.collection) && this.#rules().keeps(change)) this.#door?.publishChange(change)
     })
   }
 
@@ -413,6 +428,7 @@ export class Gateway {
   }
 
   #startDriver(): void {
+    this.#keptReadable = this.#readable
     const { keys, mesh } = this.#identity
     const signer = createSigner(keys.secretKey)
     const { batch } = this.#profile.sync
@@ -428,6 +444,7 @@ export class Gateway {
         version: VERSION,
         batchDelayMs: batch.maxDelayMs,
         batchOpsMax: batch.maxOps,
+        interest: this.#profile.interest,
         history: this.#profile.sync.history,
         flow: { priority: this.#profile.sync.priority },
       },
@@ -566,10 +583,10 @@ export class Gateway {
           },
         },
         confirmer: {
-          checkWait: (count) => this.#checkWait(count),
+          checkWait: (count, place) => this.#checkWait(count, place),
           confirm: (...wait) => this.#driver.confirm(...wait),
         },
-        rules: () => rulesOf(this.#profile),
+        rules: () => this.#rules(),
         instance: hex(this.#store.instance),
         isValid: (feedKey, seq) => isBatchValid(this.#store, mesh.meshId, this.#verifier, feedKey, seq),
       },
@@ -625,12 +642,28 @@ export class Gateway {
     )
   }
 
-  /** Waiting for more gateways than there are would be for ever. */
-  #checkWait(count: number): void {
+  /** Made anew with the profile or this gateway's rights: asked for with every change of a document. */
+  #rules(): CollectionRules {
+    const profile = this.#profile
+    const readable = this.#readable
+    if (this.#ruled?.profile !== profile || this.#ruled.readable !== readable)
+      this.#ruled = { profile, readable, rules: rulesOf(profile, readable) }
+    return this.#ruled.rules
+  }
+
+  /** Patterns of what this gateway may read or pass on. */
+  get #readable(): readonly string[] {
+    return this.#enrolment.chain ? this.#authority.readable(this.#peerId) : EVERYTHING
+  }
+
+  /** Waiting for more gateways than keep it would be for ever. */
+  #checkWait(count: number, place: Place): void {
     const others = [...this.#authority.members.all()].map(({ subject }) => peerIdOf(subject))
-    const { size } = new Set(others.filter((peerId) => peerId !== this.#peerId && !this.#authority.isClosed(peerId)))
-    if (count > size) {
-      const sentence = `Cannot wait for ${count} other gateways: the mesh has ${size}, nothing was written`
+    const present = new Set(others.filter((peerId) => peerId !== this.#peerId && !this.#authority.isClosed(peerId)))
+    const { length } = [...present].filter((peerId) => this.#driver.isKeptBy(peerId, place))
+    if (count > length) {
+      const keepers = length === present.size ? '' : `, of which ${length} keep "${place.collection}"`
+      const sentence = `Cannot wait for ${count} other gateways: the mesh has ${present.size}${keepers}, nothing was written`
       throw new MarramError('bad-request', sentence)
     }
     if (this.#driver.hasRoomToWait) return
@@ -677,9 +710,7 @@ export class Gateway {
    * written again, so that the others get it; nobody would take the drafts themselves.
    */
   async #admitted(chain: readonly Uint8Array[], addresses: readonly string[]): Promise<void> {
-    this.#isChanging = this.#becomeMember(chain, addresses)
-    await this.#isChanging
-    this.#isChanging = null
+    await this.#changeDriver(() => this.#becomeMember(chain, addresses))
     this.#log.info('enrolled', { peerId: this.#peerId, mesh: this.#identity.mesh.name })
     this.#meetOthers()
     await this.#drafts.writeAgain(this.#store, this.#writer)
@@ -698,18 +729,51 @@ export class Gateway {
   async #setProfile(profile: unknown): Promise<{ revision: number; restart: readonly string[] }> {
     const parsed = checkedProfile(profile, 'profile')
     keepProfile(this.#options.dir, parsed.profile)
-    return { revision: resolveProfile(parsed.profile).revision, restart: this.#apply(parsed) }
+    return { revision: resolveProfile(parsed.profile).revision, restart: await this.#apply(parsed) }
   }
 
   /** Applies what can be applied while running; returns the keys that need a restart. */
-  #apply(parsed: ParsedProfile): readonly string[] {
+  async #apply(parsed: ParsedProfile): Promise<readonly string[]> {
+    const before = this.#profile.interest
     const plan = describeReload(this.#parsed.profile, parsed.profile)
     this.#parsed = parsed
-    this.#profile = resolveProfile(parsed.profile)
+    this.#profile = inForce(parsed)
     this.#door.reload(this.#profile)
     if (this.#belongs) this.#neighbours.setBootstrap(this.#bootstrap())
     this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
+    if (!isSameSet(before, this.#profile.interest)) await this.#changeDriver(() => this.#keepAnew())
     return plan.restart
+  }
+
+  /** What this gateway itself may read or pass on counts with the next engine. */
+  #authorityChanged(): void {
+    this.#driver?.authorityChanged()
+    const isOther = this.#driver !== undefined && !isSameSet(this.#keptReadable, this.#readable)
+    if (isOther) void this.#changeDriver(() => this.#keepAnew())
+  }
+
+  /** What is kept never changes under way: the neighbours are greeted anew. */
+  async #keepAnew(): Promise<void> {
+    if (this.#closing) return
+    this.#mesh.closeAll()
+    await this.#driver.close()
+    this.#incarnation.passed(this.#driver.view.clock)
+    this.#startDriver()
+    if (this.#belongs) this.#neighbours.join(this.#bootstrap())
+    this.#log.info('interest-changed', { interest: this.#profile.interest })
+  }
+
+  /** One change of the driver after the other; writes wait for its end. */
+  #changeDriver(change: () => Promise<void>): Promise<void> {
+    const before = this.#isChanging ?? Promise.resolve()
+    const changing: Promise<void> = before
+      .catch(() => {})
+      .then(change)
+      .finally(() => {
+        if (this.#isChanging === changing) this.#isChanging = null
+      })
+    this.#isChanging = changing
+    return changing
   }
 
   #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
@@ -730,13 +794,7 @@ export class Gateway {
    */
   #loseIncarnation(why: string): void {
     this.#clones.lost(this.#incarnation.id, why)
-    const renew = (): void => {
-      this.#isChanging = Promise.resolve()
-        .then(() => this.#renewIncarnation(why))
-        .finally(() => {
-          this.#isChanging = null
-        })
-    }
+    const renew = (): void => void this.#changeDriver(() => this.#renewIncarnation(why))
     const waitMs = this.#incarnation.waitMs(performance.now())
     if (waitMs === 0) renew()
     else this.#timers.push(setTimeout(renew, waitMs))
@@ -774,6 +832,7 @@ export class Gateway {
       startedAt: this.#startedAt,
       wallMs: time.wallMs,
       profile: { id: this.#profile.id, revision: this.#profile.revision },
+      interest: this.#profile.interest,
       listeners: this.#listeners,
       certificate: this.#tls?.fingerprint ?? null,
       clock: {
@@ -840,4 +899,15 @@ export class Gateway {
     }
     this.#timers.push(setInterval(() => void run(), ms).unref())
   }
+}
+
+function isSameSet(a: readonly string[], b: readonly string[]): boolean {
+  return a.every((item) => b.includes(item)) && b.every((item) => a.includes(item))
+}
+
+/** Whoever has rules for plain topics keeps what they carry, whatever else it keeps. */
+function inForce({ profile }: ParsedProfile): ResolvedProfile {
+  const resolved = resolveProfile(profile)
+  if (resolved.bridge.length === 0) return resolved
+  return { ...resolved, interest: [...resolved.interest, BRIDGE_COLLECTION] }
 }

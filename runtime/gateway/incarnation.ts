@@ -58,6 +58,11 @@ export class Incarnation {
   /** A new one, to be stored before anything is written in it. */
   renew(clock: Hlc): void {
     this.#id = newIncarnation()
+    this.passed(clock)
+  }
+
+  /** Stamps up to it were given out. */
+  passed(clock: Hlc): void {
     this.#clockFloor = Math.max(this.#clockFloor, clock)
   }
 

@@ -11,6 +11,7 @@ const LASTING: readonly ErrorCode[] = [
   'storage-full',
   'storage-io',
   'closed',
+  'not-kept',
   'not-supported',
   'not-permitted',
   'overloaded',

@@ -26,6 +26,7 @@ const STATUS: { readonly [code in ErrorCode]: number } = {
   'storage-damaged': 500,
   'too-large': 413,
   'kind-mismatch': 409,
+  'not-kept': 409,
   'not-supported': 501,
   overloaded: 503,
   unconfirmed: 504,

@@ -2,6 +2,7 @@ import { MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { formatStamp } from '../model/stamp.ts'
 import type { Receipt, WaitOptions } from '../ports/operations.ts'
+import type { DocumentPlace } from '../ports/store.ts'
 import type { Confirmer, Written } from '../ports/writer.ts'
 
 const DEFAULT_TIMEOUT_MS = 30_000
@@ -12,12 +13,13 @@ const DEFAULT_TIMEOUT_MS = 30_000
  */
 export async function writeAndWait(
   confirmer: Confirmer,
-  key: string,
+  place: DocumentPlace,
   write: () => Promise<Written>,
   { wait, timeoutMs = DEFAULT_TIMEOUT_MS, signal }: WaitOptions & { readonly wait: number },
 ): Promise<Receipt> {
   check(wait, timeoutMs)
-  confirmer.checkWait(wait)
+  confirmer.checkWait(wait, place)
+  const { key } = place
   const written = await write()
   const stamp = formatStamp(written)
   const held = await confirmer.confirm(written, wait, timeoutMs, signal)

@@ -3,6 +3,7 @@ import { MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
 import { isLive, type Document, type Write } from '../model/document.ts'
 import { fieldsOf, shownCells, totalOf, type Field, type FieldKinds } from '../model/fields.ts'
+import type { Place } from '../model/interest.ts'
 import { checkDocumentKey, isSystemName } from '../model/names.ts'
 import { compareStamps, formatStamp } from '../model/stamp.ts'
 import type { Fields, Value } from '../model/value.ts'
@@ -45,6 +46,11 @@ export interface CollectionRules {
   kindsOf(collection: string): FieldKinds
   /** Why the collection can't be written here, or null. */
   refusal(collection: string): string | null
+  /** Whether this gateway keeps what is written there, and of a collection any of it. */
+  keeps(place: Place): boolean
+  keepsSome(collection: string): boolean
+  /** Why this gateway doesn't keep what it would write, or null. */
+  strangeness(collection: string): string | null
 }
 
 export interface DocumentSurroundings {
@@ -111,6 +117,10 @@ export class DocumentService implements Documents {
     return this.#write(collection, key, [{ kind: 'delete', key }], options)
   }
 
+  isKept(collection: string): boolean {
+    return this.#with.rules().keepsSome(collection)
+  }
+
   get(collection: string, key: string): DocumentView | undefined {
     if (this.#isSeries(collection)) {
       const row = this.#lastRow(collection, key)
@@ -131,15 +141,17 @@ export class DocumentService implements Documents {
   }
 
   list(collection: string, query: Query = {}): Iterable<DocumentView> {
+    this.#checkKept(collection)
     return readDocuments(this.#reader(collection), collection, query)
   }
 
   count(collection: string, query: Query = {}): number {
+    this.#checkKept(collection)
     return countDocuments(this.#reader(collection), collection, query)
   }
 
   walk(collection: string, key: string, options: WalkOptions = {}): Iterable<WalkStep> {
-    checkCollection(collection)
+    this.#checkKept(collection)
     const { depth = 1 } = options
     if (!Number.isSafeInteger(depth) || depth < 1 || depth > GATEWAY_LIMITS.walkDepthMax) {
       const sentence = `Cannot walk so far: the depth is ${depth}, it must be 1 to ${GATEWAY_LIMITS.walkDepthMax}`
@@ -160,7 +172,7 @@ export class DocumentService implements Documents {
   }
 
   watch(collection: string, options: WatchOptions = {}): AsyncIterable<WatchEvent> {
-    checkCollection(collection)
+    this.#checkKept(collection)
     const { store, instance } = this.#with
     return watchDocuments(
       { ...this.#reader(collection), instance, lastLsn: () => store.lastLsn() },
@@ -184,7 +196,7 @@ export class DocumentService implements Documents {
     const sums = new Map<string, { count: number; digest: Uint8Array }>()
     for (const space of store.spaces()) {
       const { collection, isSeries = false } = space
-      if (isSystemName(collection) || this.#isSeries(collection) !== isSeries) continue
+      if (isSystemName(collection) || this.#isSeries(collection) !== isSeries || !this.#keeps(space)) continue
       const { count, digest } = store.summary(space)
       const sum = sums.get(collection)
       sums.set(collection, sum ? { count: sum.count + count, digest: added(sum.digest, digest) } : { count, digest })
@@ -203,28 +215,44 @@ export class DocumentService implements Documents {
     }
     const refusal = this.#with.rules().refusal(collection)
     if (refusal) throw new MarramError('not-supported', `Cannot write "${collection}": ${refusal}`)
+    const strangeness = this.#with.rules().strangeness(collection)
+    if (strangeness) throw new MarramError('not-kept', `Cannot write "${collection}": ${strangeness}`)
     const checked = checkDocumentKey(key)
     if (!checked.ok) throw new MarramError(checked.error.code, checked.error.message)
   }
 
+  /** Where nothing is kept nothing is to be found, whatever others have. */
+  #checkKept(collection: string): void {
+    checkCollection(collection)
+    if (this.isKept(collection)) return
+    const sentence = `Cannot read "${collection}": this gateway does not keep it: it is not of its "interest" in the profile, or beyond its rights`
+    throw new MarramError('not-kept', sentence)
+  }
+
+  #keeps(space: Space): boolean {
+    return this.#with.rules().keeps(space)
+  }
+
   async #write(collection: string, key: string, ops: readonly WriteOp[], options: WaitOptions): Promise<Receipt> {
-    const { writer, confirmer, rules } = this.#with
-    const write = (): Promise<Written> => writer.write(collection, rules().partitionOf(collection), ops)
+    const { writer, confirmer } = this.#with
+    const place = this.#ownSpace(collection)
+    const write = (): Promise<Written> => writer.write(collection, place.partition, ops)
     const { wait = 0 } = options
     if (wait === 0) return { key, stamp: formatStamp(await write()) }
-    return writeAndWait(confirmer, key, write, { ...options, wait })
+    return writeAndWait(confirmer, { ...place, key }, write, { ...options, wait })
   }
 
   /** The live document of this gateway's own partition, else of any other. */
   #find(collection: string, key: string): Document | undefined {
-    checkCollection(collection)
+    this.#checkKept(collection)
     const place = this.#place(collection, key)
     return place && this.#with.store.get(place, key)
   }
 
   #place(collection: string, key: string): DocumentPlace | undefined {
     const { store } = this.#with
-    for (const space of [this.#ownSpace(collection), ...spacesOf({ store, isSeries: false }, collection)]) {
+    const keeps = (space: Space): boolean => this.#keeps(space)
+    for (const space of [this.#ownSpace(collection), ...spacesOf({ store, isSeries: false, keeps }, collection)]) {
       const document = this.#with.store.get(space, key)
       if (document && isLive(document)) return { ...space, key }
     }
@@ -243,9 +271,9 @@ export class DocumentService implements Documents {
   }
 
   #lastRow(collection: string, key: string): Row | undefined {
-    checkCollection(collection)
+    this.#checkKept(collection)
     const { store } = this.#with
-    return lastRow(store, spacesOf({ store, isSeries: true }, collection), key)
+    return lastRow(store, spacesOf({ ...this.#reader(collection), isSeries: true }, collection), key)
   }
 
   #kindsOf(collection: string): FieldKinds {
@@ -253,7 +281,12 @@ export class DocumentService implements Documents {
   }
 
   #reader(collection: string): Reader {
-    return { store: this.#with.store, kinds: this.#kindsOf(collection), isSeries: this.#isSeries(collection) }
+    return {
+      store: this.#with.store,
+      kinds: this.#kindsOf(collection),
+      isSeries: this.#isSeries(collection),
+      keeps: (space) => this.#keeps(space),
+    }
   }
 
   /** Of the last write, and of each that what is shown consists of. */

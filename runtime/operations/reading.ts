@@ -15,6 +15,8 @@ export interface Reader {
   readonly store: Documents
   readonly kinds: FieldKinds
   readonly isSeries: boolean
+  /** Whether this gateway keeps what is written there: else it has just what it wrote itself, and shows nothing. */
+  keeps(space: Space): boolean
 }
 
 export type Filter = (fields: Fields) => boolean
@@ -64,9 +66,11 @@ export function countDocuments(reader: Reader, collection: string, query: Query 
 }
 
 /** The partitions of a collection, as what it is: documents, or rows of a series. */
-export function spacesOf(reader: Pick<Reader, 'store' | 'isSeries'>, collection: string): Space[] {
+export function spacesOf(reader: Pick<Reader, 'store' | 'isSeries' | 'keeps'>, collection: string): Space[] {
   const { store, isSeries } = reader
-  return store.spaces().filter((space) => space.collection === collection && (space.isSeries ?? false) === isSeries)
+  const isOfCollection = (space: Space): boolean =>
+    space.collection === collection && (space.isSeries ?? false) === isSeries
+  return store.spaces().filter((space) => isOfCollection(space) && reader.keeps(space))
 }
 
 function checkQuery({ isSeries }: Reader, collection: string, { from, to }: Query): void {

@@ -42,6 +42,9 @@ export interface RemovalSurroundings {
   /** Whether the mesh takes no links from the member any more here. */
   readonly isClosed: (origin: string) => boolean
   readonly isSealed: (feed: Feed) => boolean
+  /** Whether this gateway keeps the feed, and whether it keeps everything. */
+  readonly keeps: (feed: Feed) => boolean
+  readonly keepsAll: () => boolean
   /** By the mesh's root key; null where that isn't. */
   readonly warrant: (origin: string) => Uint8Array | null
 }
@@ -92,6 +95,11 @@ export class Removals {
       )
     if (![...members()].includes(origin))
       throw new MarramError('not-found', `Cannot ${reason} "${origin}": there is no such member`)
+    if (since !== null && !this.#with.keepsAll())
+      throw new MarramError(
+        'not-kept',
+        `Cannot ${reason} "${origin}" since a time: this gateway keeps a part of the mesh and knows of no other what was written when, ask an administrator's that keeps "*"`,
+      )
     const warrant = isAdministrator(origin) ? this.#with.warrant(origin) : null
     if (isAdministrator(origin) && warrant === null)
       throw new MarramError(
@@ -156,7 +164,8 @@ export class Removals {
   #holdings(origin: string): Holding[] {
     const holdings: Holding[] = []
     for (const { feed, seq, hash } of this.#with.store.heads()) {
-      if (feed.origin === origin && seq > 0) holdings.push({ feedId: feed.id, seq, hash8: hash.slice(0, 8) })
+      if (feed.origin === origin && seq > 0 && this.#with.keeps(feed))
+        holdings.push({ feedId: feed.id, seq, hash8: hash.slice(0, 8) })
     }
     return holdings
   }
@@ -187,8 +196,14 @@ export class Removals {
     return [...this.#sealsSince(new Map(own.seals), since)].some(([key, seq]) => seq < (own.seals.get(key) ?? 0))
   }
 
+  /** Of what is not kept here it can't know more than the answers say. */
   #holdsUpTo(most: ReadonlyMap<string, number>): boolean {
-    return [...most].every(([key, seq]) => (this.#with.store.head(key)?.seq ?? 0) >= seq - 1)
+    const { store, keeps, keepsAll } = this.#with
+    return [...most].every(([key, seq]) => {
+      const head = store.head(key)
+      const isKept = head === undefined ? keepsAll() : keeps(head.feed)
+      return !isKept || (head?.seq ?? 0) >= seq - 1
+    })
   }
 
   /** The first batch stamped after `since`, where that is before what the answers say. */

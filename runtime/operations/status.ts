@@ -22,6 +22,7 @@ export interface Observed {
   readonly startedAt: number
   readonly wallMs: number
   readonly profile: { readonly id: string; readonly revision: number }
+  readonly interest: readonly string[]
   readonly listeners: readonly string[]
   readonly certificate: string | null
   readonly clock: Omit<ClockStatus, 'aheadMs'> & { readonly hlc: number }
@@ -89,6 +90,7 @@ export function statusOf(seen: Observed): StatusView {
     version: seen.version,
     uptime: Math.round((Date.now() - seen.startedAt) / 1_000),
     profile: seen.profile,
+    interest: seen.interest,
     listeners: seen.listeners,
     certificate: seen.certificate,
     collections: Object.fromEntries([...seen.collections].filter(([, { count }]) => count > 0)),

@@ -138,6 +138,8 @@ export interface Documents {
   ): Promise<{ readonly stamp: string; readonly held?: number }>
   /** Resolves when it is on the disk. `not-found` when there is no such document, `not-supported` in a series. */
   delete(collection: string, key: string, options?: WaitOptions): Promise<Receipt>
+  /** Whether this gateway keeps the collection, or a part of it: what it doesn't keep can't be read here, `not-kept`. */
+  isKept(collection: string): boolean
   /** In a series the key's last row. */
   get(collection: string, key: string): DocumentView | undefined
   provenance(collection: string, key: string): { readonly [path: string]: Provenance } | undefined
@@ -202,6 +204,8 @@ export interface StatusView {
   /** Seconds. */
   readonly uptime: number
   readonly profile: { readonly id: string; readonly revision: number }
+  /** Patterns of what this gateway keeps. */
+  readonly interest: readonly string[]
   readonly listeners: readonly string[]
   /** SHA-256 of the certificate that devices are given to trust (`AA:BB:…`); null without a TLS listener. */
   readonly certificate: string | null

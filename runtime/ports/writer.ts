@@ -1,3 +1,4 @@
+import type { Place } from '../model/interest.ts'
 import type { OpStamp } from '../model/batch.ts'
 import type { Element, Reference } from '../model/cells.ts'
 import type { Stamp } from '../model/stamp.ts'
@@ -43,7 +44,7 @@ export interface Writer {
 /** Other gateways that have a write on their disks. */
 export interface Confirmer {
   /** Throws `bad-request` when the mesh has fewer other gateways than `count`, `overloaded` when too many wait already. */
-  checkWait(count: number): void
+  checkWait(count: number, place: Place): void
   /** Resolves with how many hold it: at least `count`, or fewer when the time is up, `signal` is aborted or the gateway stops. */
   confirm(written: Written, count: number, timeoutMs: number, signal?: AbortSignal): Promise<number>
 }

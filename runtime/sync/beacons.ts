@@ -49,7 +49,9 @@ export function beaconOf<Token>(core: Core<Token>, origin: string): Beacon | nul
 
 /** The feed has changed on the disk: when it is where a member speaks of itself, its beacon may be another. */
 export function forgetBeacon<Token>(core: Core<Token>, { feed: { descriptor } }: FeedState): void {
-  if (descriptor.collection === SELF_COLLECTION) core.beacons.delete(descriptor.partition)
+  if (descriptor.collection !== SELF_COLLECTION) return
+  core.beacons.delete(descriptor.partition)
+  core.interests.delete(descriptor.partition)
 }
 
 /**

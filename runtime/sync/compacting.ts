@@ -102,6 +102,8 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
   for (const state of core.feeds.values()) {
     // Rows never overtake each other: each gateway keeps as many of a series as it likes.
     if (!state.isOwn || isSeries(state.feed) || state.isCommitting || !isDue(core, state)) continue
+    // Who knows only its own of a place can't say what counts there.
+    if (!core.scope.covers(state.feed.descriptor)) continue
     const { collection, partition } = state.feed.descriptor
     const place = placeOf(state.feed.descriptor)
     // A feed that jumped may hide what its unapplied base relied on (G4); what is lacking isn't dead.

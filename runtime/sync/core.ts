@@ -1,5 +1,6 @@
-import type { Batch, ChainPosition } from '../model/batch.ts'
+import type { Batch, ChainPosition, Feed } from '../model/batch.ts'
 import { HybridClock } from '../model/clock.ts'
+import type { Scope } from '../model/interest.ts'
 import { placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import { msOfHlc } from '../model/stamp.ts'
@@ -13,6 +14,7 @@ import { FeedTable, type FeedState } from './feeds.ts'
 import { readCheckpoint } from './filling.ts'
 import { historyKey } from './history.ts'
 import { keepHoldingAgain, loadHoldings, takeDueHoldings, type Holding } from './holdings.ts'
+import { isOfScope, openInterest, type Kept, type Leaving } from './interest.ts'
 import type { LinkState } from './link.ts'
 import { holesOf } from './mending.ts'
 import { Timekeeper, type Told } from './timekeeping.ts'
@@ -87,6 +89,8 @@ export interface Committed<Token> {
   readonly damaged?: { readonly state: FeedState; readonly seqs: SequenceSet }
   /** What is void of a sealed feed leaves, and it goes back to `head`. */
   readonly cut?: { readonly state: FeedState; readonly seqs: SequenceSet; readonly head: ChainPosition }
+  /** What has left with a feed that is not kept any more. */
+  readonly left?: SequenceSet
   /** Kept records that go along: when the disk refuses them they are kept for the next. */
   readonly records?: readonly KeyValue[]
 }
@@ -100,6 +104,16 @@ export class Core<Token> {
   readonly clock: HybridClock
   readonly time: Timekeeper
   readonly feeds: FeedTable
+  /** What is kept here, and the name of this database as long as that is so. */
+  readonly scope: Scope
+  readonly instance: Uint8Array
+  /** Feeds that are not kept any more, and whether some is on its way out. */
+  readonly leaving: Leaving[]
+  isLeaving = false
+  leaveAt = 0
+  leftFeeds = 0
+  leftBatches = 0
+  sayInterestAt = 0
   readonly links: Map<number, LinkState> = new Map<number, LinkState>()
   /** What neighbours have confirmed to hold, linked or not, by peer id. */
   readonly holdings: Map<string, Holding> = new Map<string, Holding>()
@@ -153,10 +167,10 @@ export class Core<Token> {
   beaconSaid = ''
   /** Beacons as last read, by author; null where there is none. What an author says of itself anew is read anew. */
   readonly beacons: Map<string, Beacon | null> = new Map<string, Beacon | null>()
+  /** The same of what members say to keep. */
+  readonly interests: Map<string, readonly Kept[]> = new Map<string, readonly Kept[]>()
   /** Control messages to each link, sent before anything else. */
   readonly outbox: Map<LinkState, Message[]> = new Map<LinkState, Message[]>()
-  /** Cache of pinging.ts, valid for one version of the feed table. */
-  headsDigest: { readonly version: number; readonly digest: Uint8Array } | null = null
   now: Told = { wallMs: 0, trust: 0, monotonicMs: 0, source: 'none' }
   /** Small records that the next commit takes along. */
   readonly #records = new Map<string, Uint8Array | null>()
@@ -176,10 +190,13 @@ export class Core<Token> {
     this.flow = { ...DEFAULT_FLOW, ...options.flow }
     this.compactAt = this.history.intervalMs
     this.beaconAt = this.history.beaconMs
-    this.feeds = new FeedTable(
-      (feed) => isOwn(feed.descriptor.publicKey, feed.descriptor.incarnation),
-      surroundings.heads(),
-    )
+    const opening = openInterest(options, surroundings)
+    this.feeds = new FeedTable((feed) => isOwn(feed.descriptor.publicKey, feed.descriptor.incarnation), opening.kept)
+    this.feeds.lsn = opening.lsn
+    this.scope = opening.scope
+    this.instance = opening.instance
+    this.leaving = opening.leaving
+    for (const { key, value } of opening.records) this.#records.set(key, value)
     for (const state of this.feeds.values()) {
       if (state.isOwn) this.clock.observe(state.head.hlc)
       this.#loadHistory(state)
@@ -189,6 +206,11 @@ export class Core<Token> {
     this.time = new Timekeeper(options.notBeforeMs, msOfHlc(this.clock.last))
     for (const place of this.feeds.places()) noteDeaths(this, place)
     loadHoldings(this)
+  }
+
+  /** Whether this gateway stores the feed, and tells of it. */
+  keeps(feed: Feed): boolean {
+    return isOfScope(this.options.peerId, this.scope, feed)
   }
 
   nextTicket(): number {

@@ -11,10 +11,10 @@ export interface Cursor {
   readonly lsn: number
 }
 
-const PREFIX = 'sync/cursor/'
+export const CURSOR_PREFIX = 'sync/cursor/'
 
 export function cursorKey(peerId: string): string {
-  return PREFIX + peerId
+  return CURSOR_PREFIX + peerId
 }
 
 export function encodeCursor(cursor: Cursor): Uint8Array {

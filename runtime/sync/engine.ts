@@ -4,11 +4,13 @@ import { SELF_COLLECTION } from '../model/names.ts'
 import { forgetBeacon, writeBeacon } from './beacons.ts'
 import { compact, compactDeadline } from './compacting.ts'
 import { Core, TIMES, type Arrival, type Committed } from './core.ts'
+import type { Place } from '../model/interest.ts'
 import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
 import { applyCheckpoints, historiesOf, noteHistory } from './gating.ts'
 import { heldBy, holdingOf, noteAdvance, type Holding } from './holdings.ts'
 import { tookOut } from './damage.ts'
+import { keptSince, leave, leaveDeadline, leaveFailed, left, sayInterest, scopeOf } from './interest.ts'
 import { LinkState } from './link.ts'
 import { mendDeadline, mendHoles, noteHoles } from './mending.ts'
 import { pingIfDue } from './pinging.ts'
@@ -64,6 +66,8 @@ export class Engine<Token> {
       core.beaconAt,
       core.sealsAt,
       dropDeadline(core),
+      leaveDeadline(core),
+      core.sayInterestAt,
       probeDeadline(core),
       mendDeadline(core),
       reissueDeadline(core),
@@ -86,6 +90,11 @@ export class Engine<Token> {
   heldBy(feedKey: string): readonly number[] {
     const state = this.#core.feeds.get(feedKey)
     return state ? heldBy(this.#core, state) : []
+  }
+
+  /** Whether a member keeps what is written there, as far as it has said. */
+  isKeptBy(peerId: string, place: Place): boolean {
+    return keptSince(this.#core, peerId, place) !== null
   }
 
   #change(input: Input<Token>): void {
@@ -111,6 +120,7 @@ export class Engine<Token> {
         return commitFailed(core, input)
       case 'authority-changed':
         applySeals(core)
+        closeOtherRights(core)
         return considerRefused(core)
       case 'time':
         return
@@ -127,13 +137,24 @@ export class Engine<Token> {
     applyCheckpoints(core)
     settleTrash(core)
     reissueVoided(core)
+    sayInterest(core)
     writeBeacon(core)
     compact(core)
     cutBatches(core)
     commitArrivals(core)
     dropDead(core)
+    leave(core)
     send(core)
     tellConfirmed(core)
+  }
+}
+
+/** What a neighbour may have is settled when it greets. */
+function closeOtherRights<Token>(core: Core<Token>): void {
+  for (const link of core.links.values()) {
+    const { scope } = link
+    const isOther = scopeOf(core, link.peerId, scope.interest).name !== scope.name
+    if (link.isGreeted && isOther) core.close(link, 'its rights have changed')
   }
 }
 
@@ -168,6 +189,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   if (commit.drops) dropped(core, commit.drops)
   if (commit.damaged) tookOut(core, commit.damaged, true)
   if (commit.cut) cutCommitted(core, commit.cut)
+  if (commit.left) left(core, commit.left)
   for (const { link, state, batch, place } of commit.arrivals) {
     const headBefore = state.head.seq
     noteAdvance(core, state)
@@ -232,6 +254,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   if (commit.records !== undefined && commit.records.length > 0) core.keepAgain(commit.records)
   if (commit.drops) dropFailed(core)
   if (commit.damaged) tookOut(core, commit.damaged, false)
+  if (commit.left) leaveFailed(core)
   if (commit.cut) {
     const { state } = commit.cut
     core.cutting.delete(state)
@@ -345,7 +368,8 @@ function linkViewOf({ link, peerId, name, version, isGreeted, latencyMs, upAt, l
 
 function holdingViewOf<Token>(core: Core<Token>, holding: Holding): HoldingView {
   const { peerId, name, version, heardAt } = holding
-  return { peerId, name, version, heardAt, lag: lagOf(core, (state) => holding.heldAbout(state)) }
+  const lag = lagOf(core, (state) => (holding.keeps(state) ? holding.heldAbout(state) : state.head.seq))
+  return { peerId, name, version, heardAt, lag }
 }
 
 function lagOf<Token>(core: Core<Token>, heldOf: (state: FeedState) => number): FeedLag[] {

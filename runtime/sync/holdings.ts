@@ -1,9 +1,11 @@
 import { concat, equal } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { Scope } from '../model/interest.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import { decodeValue, encodeValue } from '../wire/cbor.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { isOfScope, scopeOf } from './interest.ts'
 import type { LinkState } from './link.ts'
 
 /**
@@ -25,6 +27,8 @@ export class Holding {
   /** The neighbour's database, and its own number of its last batch: when one is another or the other has fallen, it was put back. */
   instance: Uint8Array = new Uint8Array(8)
   peerLsn = 0
+  /** What it keeps: of the rest it holds nothing. */
+  scope: Scope = new Scope(['*'], ['*'])
   name = ''
   version = ''
   /** Everything up to this number of ours, but for `feeds`. */
@@ -45,8 +49,14 @@ export class Holding {
     this.peerId = peerId
   }
 
+  /** Whether the neighbour keeps the feed, as it has greeted last. */
+  keeps({ feed }: FeedState): boolean {
+    return isOfScope(this.peerId, this.scope, feed)
+  }
+
   /** Up to where it holds the feed: what it has said, or what follows from its number. */
   held(state: FeedState): number {
+    if (!this.keeps(state)) return 0
     const said = this.feeds.get(state)
     if (said !== undefined) return Math.min(said, state.head.seq)
     return state.lsn <= this.lsn ? state.head.seq : 0
@@ -58,7 +68,7 @@ export class Holding {
    * are here.
    */
   heldAbout(state: FeedState): number {
-    if (this.feeds.has(state) || state.lsn <= this.lsn) return this.held(state)
+    if (!this.keeps(state) || this.feeds.has(state) || state.lsn <= this.lsn) return this.held(state)
     const since = state.lsn - this.lsn
     return state.isOwn ? Math.max(0, state.head.seq - since) : lastBefore(state.history.retained, since)
   }
@@ -90,8 +100,11 @@ export class Holding {
   }
 
   /** Its database is another, or an older state of the one it was. */
-  reset(instance: Uint8Array, lsn: number): void {
+  reset(instance: Uint8Array, scope: Scope, lsn: number): void {
+    // What it was thought to hold before must not be thought again after a crash.
+    this.isSaveDue ||= scope.name !== this.scope.name
     this.instance = instance.slice()
+    this.scope = scope
     this.feeds.clear()
     this.lsn = lsn
     this.isChanged = true
@@ -160,10 +173,15 @@ function forgetOldest<Token>(core: Core<Token>): void {
 }
 
 /** A neighbour greets: what it had confirmed still counts unless its store is another, or was put back. */
-export function greetHolding<Token>(core: Core<Token>, link: LinkState, instance: Uint8Array, peerLsn: number): void {
+export function greetHolding<Token>(
+  core: Core<Token>,
+  link: LinkState,
+  { instance, lsn: peerLsn }: { readonly instance: Uint8Array; readonly lsn: number },
+  scope: Scope,
+): void {
   const { holding } = link
-  const isSame = equal(holding.instance, instance) && peerLsn >= holding.peerLsn
-  if (!isSame) holding.reset(instance, link.confirmedLsn)
+  const isSame = equal(holding.instance, instance) && peerLsn >= holding.peerLsn && holding.scope.name === scope.name
+  if (!isSame) holding.reset(instance, scope, link.confirmedLsn)
   else holding.confirm(link.confirmedLsn)
   holding.peerLsn = peerLsn
   holding.name = link.name
@@ -205,6 +223,7 @@ export function noteEqual<Token>(core: Core<Token>, link: LinkState): void {
 export function noteAdvance<Token>(core: Core<Token>, state: FeedState): void {
   if (state.head.seq === 0) return
   for (const holding of core.holdings.values()) {
+    if (!holding.keeps(state)) continue
     if (!holding.feeds.has(state)) holding.feeds.set(state, holding.heldAbout(state))
     if (holding.feeds.size > holding.pruneAt) holding.prune()
   }
@@ -213,6 +232,7 @@ export function noteAdvance<Token>(core: Core<Token>, state: FeedState): void {
 /** The feed was cut: what others hold above the cut is of another branch. */
 export function noteCut<Token>(core: Core<Token>, state: FeedState): void {
   for (const holding of core.holdings.values()) {
+    if (!holding.keeps(state)) continue
     const held = holding.heldAbout(state)
     holding.feeds.set(state, Math.min(held, state.head.seq))
     holding.isChanged = true
@@ -224,7 +244,7 @@ export function heldBy<Token>(core: Core<Token>, state: FeedState): number[] {
   const { authority } = core.surroundings
   if (!authority.isShared(state.feed)) return []
   return [...core.holdings.values()]
-    .filter(({ peerId }) => !authority.isClosed(peerId))
+    .filter((holding) => !authority.isClosed(holding.peerId) && holding.keeps(state))
     .map((holding) => holding.held(state))
 }
 
@@ -262,7 +282,7 @@ export function loadHoldings<Token>(core: Core<Token>): void {
   }
 }
 
-/** `[instance, its lsn, our lsn, heard at, name, version, feed ids, sequences]`: exceptions first, then the feeds that moved last. */
+/** `[instance, its lsn, our lsn, heard at, name, version, feed ids, sequences, interest]`: exceptions first, then the feeds that moved last. */
 function encodeHolding(holding: Holding): Uint8Array {
   const feeds = [...holding.feeds].toReversed()
   const exceptions = feeds.filter(([state]) => holding.isException(state))
@@ -280,6 +300,7 @@ function encodeHolding(holding: Holding): Uint8Array {
     version,
     concat(...kept.map(([{ feed }]) => feed.id)),
     kept.map(([, seq]) => seq),
+    holding.scope.interest,
   ])
 }
 
@@ -287,7 +308,7 @@ function encodeHolding(holding: Holding): Uint8Array {
 function decodeHolding<Token>(core: Core<Token>, peerId: string, bytes: Uint8Array): Holding | null {
   const decoded = decodeValue(bytes)
   if (!decoded.ok || !Array.isArray(decoded.value)) return null
-  const [instance, peerLsn, lsn, heardAt, name, version, ids, seqs] = decoded.value as unknown[]
+  const [instance, peerLsn, lsn, heardAt, name, version, ids, seqs, interest = ['*']] = decoded.value as unknown[]
   const isWhole =
     instance instanceof Uint8Array &&
     instance.length === 8 &&
@@ -299,9 +320,12 @@ function decodeHolding<Token>(core: Core<Token>, peerId: string, bytes: Uint8Arr
     ids instanceof Uint8Array &&
     Array.isArray(seqs) &&
     seqs.every(isCount) &&
-    ids.length === seqs.length * 16
+    ids.length === seqs.length * 16 &&
+    Array.isArray(interest)
   if (!isWhole) return null
-  const holding = Object.assign(new Holding(peerId), { instance: instance.slice(), peerLsn, heardAt, name, version })
+  const scope = scopeOf(core, peerId, interest as string[])
+  const known = { instance: instance.slice(), peerLsn, heardAt, name, version, scope }
+  const holding = Object.assign(new Holding(peerId), known)
   // A number above ours was said of a store that is gone.
   if (lsn > core.feeds.lsn) return holding
   holding.lsn = lsn

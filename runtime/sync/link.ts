@@ -1,7 +1,9 @@
+import { Scope } from '../model/interest.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { FeedState } from './feeds.ts'
 import type { Holding } from './holdings.ts'
 import { SendWindow, Turns } from './priority.ts'
+import { isOfScope } from './interest.ts'
 
 /** A neighbour's request to be sent a feed: from `next` on, now (`once`) and as it grows (`eager`). */
 export interface Subscription {
@@ -52,6 +54,8 @@ export class LinkState {
   readonly upAt: number
 
   isGreeted = false
+  /** What the neighbour keeps, as it has greeted: the same as long as the link is up. */
+  scope: Scope = new Scope([], [])
   name = ''
   version = ''
   /** The neighbour's database incarnation, once it has greeted. */
@@ -62,6 +66,8 @@ export class LinkState {
   readonly feedsByOurAlias: FeedState[] = []
   readonly theirAliases: Map<FeedState, number> = new Map<FeedState, number>()
   readonly feedsByTheirAlias: Map<number, FeedState> = new Map<number, FeedState>()
+  /** Numbers of feeds that are not kept here. */
+  readonly strangeAliases: Set<number> = new Set<number>()
 
   // Sending.
   readonly subscriptions: Map<FeedState, Subscription> = new Map<FeedState, Subscription>()
@@ -132,6 +138,8 @@ export class LinkState {
   lastHeardAt: number
   /** Pings to let pass before differing digests are looked into, doubling while they stay different. */
   resyncWait = 1
+  /** Cache of pinging.ts, valid for one version of the feed table. */
+  headsDigest: { readonly version: number; readonly digest: Uint8Array } | null = null
   pingsSinceResync = 0
   /** Feeds that were told or sent and not confirmed at the last ping; and the same for telling them again. */
   unconfirmed: ReadonlySet<FeedState> = new Set<FeedState>()
@@ -159,6 +167,11 @@ export class LinkState {
     this.promised.delete(state)
     this.lacking.delete(state)
     this.subscriptions.delete(state)
+  }
+
+  /** Whether the neighbour keeps the feed. */
+  keeps({ feed }: FeedState): boolean {
+    return isOfScope(this.peerId, this.scope, feed)
   }
 
   peerLow(state: FeedState): number {

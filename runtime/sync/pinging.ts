@@ -84,7 +84,7 @@ function noteLost(link: LinkState, sentBytes: number): void {
 
 /** Digests differ for a moment whenever something is under way; when they go on doing so, it is looked into by buckets. */
 function resyncIfDifferent<Token>(core: Core<Token>, link: LinkState, digest: Uint8Array): void {
-  if (equal(digest, headsDigest(core))) {
+  if (equal(digest, headsDigest(core, link))) {
     noteEqual(core, link)
     link.resyncWait = 1
     link.pingsSinceResync = 0
@@ -94,12 +94,12 @@ function resyncIfDifferent<Token>(core: Core<Token>, link: LinkState, digest: Ui
   if (link.pingsSinceResync <= link.resyncWait) return
   link.pingsSinceResync = 0
   link.resyncWait = Math.min(link.resyncWait * 2, RESYNC_WAIT_MAX)
-  core.say(link, { type: 'dig', buckets: concat(...bucketDigests(core)) })
+  core.say(link, { type: 'dig', buckets: concat(...bucketDigests(core, link)) })
 }
 
 /** Has the neighbour tell its heads of these feeds, with those in their buckets, whatever it has told. */
 export function askHeadsOf<Token>(core: Core<Token>, link: LinkState, states: readonly FeedState[]): void {
-  const buckets = bucketDigests(core)
+  const buckets = bucketDigests(core, link)
   for (const state of states) buckets[bucketOf(state)] = EMPTY_BUCKET
   core.say(link, { type: 'dig', buckets: concat(...buckets) })
 }
@@ -107,7 +107,7 @@ export function askHeadsOf<Token>(core: Core<Token>, link: LinkState, states: re
 /** The neighbour's digests by bucket: all heads of those that differ are told again, whatever of them was told or sent. */
 export function answerDig<Token>(core: Core<Token>, link: LinkState, buckets: Uint8Array): void {
   const differing = new Set<number>()
-  bucketDigests(core).forEach((digest, i) => {
+  bucketDigests(core, link).forEach((digest, i) => {
     if (!equal(digest, buckets.subarray(i * 8, i * 8 + 8))) differing.add(i)
   })
   if (differing.size === 0) return
@@ -121,23 +121,34 @@ export function answerDig<Token>(core: Core<Token>, link: LinkState, buckets: Ui
 
 function ping<Token>(core: Core<Token>, link: LinkState, nonce: number, isReply: boolean): Message {
   const clock = isReply ? { class: core.now.trust, ms: Math.floor(core.now.wallMs) } : undefined
-  return { type: 'ping', nonce, isReply, digest: headsDigest(core), sentBytes: link.sentBytes, ...(clock && { clock }) }
+  return {
+    type: 'ping',
+    nonce,
+    isReply,
+    digest: headsDigest(core, link),
+    sentBytes: link.sentBytes,
+    ...(clock && { clock }),
+  }
 }
 
 /** SHA-256 over the digests of the buckets; 8 bytes. */
-export function headsDigest<Token>(core: Core<Token>): Uint8Array {
-  if (core.headsDigest?.version !== core.feeds.version) {
-    const digest = sha256(concat(...bucketDigests(core))).slice(0, 8)
-    core.headsDigest = { version: core.feeds.version, digest }
+function headsDigest<Token>(core: Core<Token>, link: LinkState): Uint8Array {
+  if (link.headsDigest?.version !== core.feeds.version) {
+    const digest = sha256(concat(...bucketDigests(core, link))).slice(0, 8)
+    link.headsDigest = { version: core.feeds.version, digest }
   }
-  return core.headsDigest.digest
+  return link.headsDigest.digest
 }
 
-/** For each bucket, 8 bytes of SHA-256 over (feed id, sequence, 8 bytes of head hash) of its shared feeds, in order of ids. */
-function bucketDigests<Token>(core: Core<Token>): Uint8Array[] {
+/**
+ * For each bucket, 8 bytes of SHA-256 over (feed id, sequence, 8 bytes of head hash) of its shared feeds that both sides keep, in
+ * order of ids.
+ */
+function bucketDigests<Token>(core: Core<Token>, link: LinkState): Uint8Array[] {
   const buckets = Array.from({ length: BUCKETS }, (): FeedState[] => [])
   for (const state of core.feeds.values()) {
-    if (state.head.seq > 0 && core.surroundings.authority.isShared(state.feed)) buckets[bucketOf(state)]?.push(state)
+    const isCommon = link.keeps(state) && core.surroundings.authority.isShared(state.feed)
+    if (state.head.seq > 0 && isCommon) buckets[bucketOf(state)]?.push(state)
   }
   return buckets.map((states) => {
     if (states.length === 0) return EMPTY_BUCKET

@@ -12,6 +12,7 @@ import { TIMES, type Arrival, type Core } from './core.ts'
 import { readBatch, receiveCheck, refuseBytes, refuseDamaged, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { beginFill, isWanted, signedCheckpoint, takePart } from './filling.ts'
+import { scopeOf } from './interest.ts'
 import { greetHolding, noteHeld, noteHeldAll, noteSent } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { differsFromOurs, isProbed, probeOwn, suspectFork, takeEvidence } from './forks.ts'
@@ -93,8 +94,11 @@ function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'he
   link.instance = message.instance
   link.wantsAll = message.cursor === null
   link.greetAt = 0
-  resumeCursors(core, link, message)
-  greetHolding(core, link, message.instance, message.lsn)
+  const scope = scopeOf(core, link.peerId, message.interest)
+  link.scope = scope
+  // A cursor tells of what was of its owner's interest, and within its rights, as we knew them.
+  resumeCursors(core, link, message, scope.name === link.holding.scope.name)
+  greetHolding(core, link, message, scope)
   for (const state of core.feeds.values()) {
     if (state.lsn > link.confirmedLsn || link.holding.isException(state)) link.pending.add(state)
   }
@@ -102,10 +106,10 @@ function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'he
 }
 
 /** Both sides go on where their cursors stand; one beyond what its owner holds belongs to a store that was put back. */
-function resumeCursors<Token>(core: Core<Token>, link: LinkState, message: Of<'hello'>): void {
+function resumeCursors<Token>(core: Core<Token>, link: LinkState, message: Of<'hello'>, isSameScope: boolean): void {
   const theirs = message.cursor
-  const isOfUs = theirs !== null && equal(theirs.instance, core.options.incarnation) && theirs.lsn <= core.feeds.lsn
-  link.confirmedLsn = isOfUs ? theirs.lsn : 0
+  const isOfUs = theirs !== null && equal(theirs.instance, core.instance) && theirs.lsn <= core.feeds.lsn
+  link.confirmedLsn = isOfUs && isSameScope ? theirs.lsn : 0
   const ours = core.cursorOf(link.peerId)
   if (!ours || !equal(ours.instance, message.instance) || ours.lsn > message.lsn) return
   link.cursorLsn = ours.lsn
@@ -118,6 +122,11 @@ function receiveFeed<Token>(core: Core<Token>, link: LinkState, message: Of<'fee
   if (!descriptor.ok) return core.close(link, `malformed feed descriptor: ${descriptor.error.message}`)
   const feed = feedOf(core.options.meshId, descriptor.value)
   if (message.alias >= GATEWAY_LIMITS.feedsMax) return core.close(link, 'it numbers more feeds than there may be')
+  if (!core.keeps(feed)) {
+    link.strangeAliases.add(message.alias)
+    return
+  }
+  link.strangeAliases.delete(message.alias)
   if (!core.feeds.get(feed.key) && core.feeds.size >= GATEWAY_LIMITS.feedsMax) {
     const { origin } = feed
     const { collection } = feed.descriptor
@@ -141,6 +150,7 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
   for (const [alias, seq, hash8, low = 1] of message.entries) {
     const state = link.feedsByTheirAlias.get(alias)
     if (!state) {
+      if (link.strangeAliases.has(alias)) continue
       core.say(link, { type: 'nack', alias, seq: 0, code: 'alias', retryAfterMs: 0 })
       continue
     }

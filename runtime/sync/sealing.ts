@@ -1,5 +1,5 @@
 import { equal, hex } from '../base/bytes.ts'
-import type { Batch, ChainPosition } from '../model/batch.ts'
+import type { Batch, ChainPosition, Feed } from '../model/batch.ts'
 import type { Held, SignedCheckpoint } from '../model/checkpoint.ts'
 import { isSystemName, placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
@@ -15,6 +15,7 @@ import { readBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
+import { askedOf } from './interest.ts'
 import { signedCheckpoint } from './filling.ts'
 import { holesOf } from './mending.ts'
 import { settle } from './statements.ts'
@@ -161,8 +162,13 @@ export function voidedOf<Token>(core: Core<Token>, state: FeedState): Batch[][] 
   return [...branches.values()].map((branch) => branch.sort((x, y) => x.header.seq - y.header.seq))
 }
 
-function voidPrefix(state: FeedState): string {
-  return `${VOID_PREFIX}${hex(state.feed.id)}/`
+/** Keys of what was taken out of a feed. */
+export function voidedRecords<Token>(core: Core<Token>, feed: Feed): string[] {
+  return core.surroundings.scanRecords(voidPrefix({ feed })).map(({ key }) => key)
+}
+
+function voidPrefix({ feed }: Pick<FeedState, 'feed'>): string {
+  return `${VOID_PREFIX}${hex(feed.id)}/`
 }
 
 /** Whether everyone asked has confirmed the branch that is here up to `seq`. */
@@ -170,7 +176,7 @@ export function isSettled<Token>(core: Core<Token>, state: FeedState, seq: numbe
   if (seq <= 0) return true
   if (state.head.seq < seq) return false
   if (state.settled !== null) return state.settled >= seq
-  for (const { origin, since, below } of core.surroundings.authority.asked(state.feed)) {
+  for (const { origin, since, below } of askedOf(core, state.feed)) {
     if (below >= seq || ackedTo(core, state, origin) >= seq) continue
     // Of what was written before its admission nobody asks it.
     if (lastUntil(core, state, since) < seq) return false

@@ -35,6 +35,11 @@ export function send<Token>(core: Core<Token>): void {
 
 function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
   if (core.now.monotonicMs < link.greetAt) return
+  // Before all is gone that is not kept any more nobody hears of this database.
+  if (core.leaving.length > 0) {
+    link.greetAt = core.now.monotonicMs + TIMES.greetMs
+    return
+  }
   link.greetAt = link.isGreeted ? Number.POSITIVE_INFINITY : core.now.monotonicMs + TIMES.greetMs
   const { options } = core
   link.grantedBytes = Math.max(link.grantedBytes, core.flow.creditBytes)
@@ -42,11 +47,11 @@ function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
     type: 'hello',
     versions: [1, 1],
     features: link.isGreeted ? ['heard'] : [],
-    instance: options.incarnation,
+    instance: core.instance,
     lsn: core.feeds.lsn,
     // Whoever lacks batches it had needs to hear of all feeds, to ask for them.
     cursor: core.holed.size > 0 ? null : core.cursorOf(link.peerId),
-    interest: ['*'],
+    interest: core.scope.interest,
     clock: { class: core.now.trust, hlc: core.clock.last },
     credit: link.grantedBytes,
     name: options.name,
@@ -220,7 +225,9 @@ function tellHeads<Token>(core: Core<Token>, link: LinkState): void {
 /** Heads even of what was sent already: what of it got lost will be asked for again. */
 export function tellHeadsOf<Token>(core: Core<Token>, link: LinkState, states: readonly FeedState[]): void {
   const { authority } = core.surroundings
-  const told = states.filter(({ feed, head }) => head.seq > 0 && authority.isShared(feed))
+  const told = states.filter((state) => {
+    return state.head.seq > 0 && link.keeps(state) && authority.isShared(state.feed)
+  })
   sayHave(
     core,
     link,
@@ -252,7 +259,7 @@ function isSent(link: LinkState, state: FeedState): boolean {
 
 function isNews<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
   const { seq } = state.head
-  if (seq === 0 || !core.surroundings.authority.isShared(state.feed)) return false
+  if (seq === 0 || !link.keeps(state) || !core.surroundings.authority.isShared(state.feed)) return false
   return (link.told.get(state) ?? 0) < seq && (link.wantsAll || link.peerHead(state) < seq)
 }
 

@@ -7,6 +7,7 @@ import { isCheckpoint } from '../wire/checkpoint.ts'
 import { beaconOf } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { askedOf } from './interest.ts'
 import { batchesFrom, voidedOf } from './sealing.ts'
 import { addInternalWrite } from './writing.ts'
 
@@ -37,7 +38,7 @@ export function settle<Token>(
     state.heldFor = seal
   }
   say(core, state)
-  const asked = core.surroundings.authority.asked(feed)
+  const asked = askedOf(core, feed)
   const statements = new Map<string, readonly Chain[]>()
   let isFinal = true
   for (const origin of new Set([...asked.map((one) => one.origin), feed.origin, core.options.peerId])) {

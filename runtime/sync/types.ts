@@ -53,6 +53,7 @@ export interface CommitDrop {
   readonly seqs: SequenceSet
   readonly head?: ChainPosition
   readonly isDamaged?: boolean
+  readonly isLeft?: boolean
 }
 
 export type Output<Token> =
@@ -91,6 +92,7 @@ export type EngineEvent =
   | 'reissued'
   | 'mended'
   | 'jumped'
+  | 'left'
 
 /** The synchronous reads and pure functions that the engine is given. */
 export interface Surroundings {
@@ -126,13 +128,22 @@ export interface Authority {
    * Whose acknowledgements settle the feed: members that may write there and were admitted before, and administrators, but
    * not its author. `below`: up to where a removed one counts whatever it signed.
    */
-  asked(feed: Feed): readonly { readonly origin: string; readonly since: Hlc; readonly below: number }[]
+  asked(feed: Feed): readonly Asked[]
+  /** Patterns of what the member may read or pass on, at any time. */
+  readable(origin: string): readonly string[]
   /** Whether the member is being removed, or is. */
   isClosed(origin: string): boolean
   /** Whether this gateway itself is admitted. */
   isMember(): boolean
   /** False for feeds that stay at home: what was written before this gateway was admitted. */
   isShared(feed: Feed): boolean
+}
+
+/** As in access/seals.ts. */
+export interface Asked {
+  readonly origin: string
+  readonly since: Hlc
+  readonly below: number
 }
 
 export interface EngineOptions {
@@ -150,6 +161,8 @@ export interface EngineOptions {
   /** Milliseconds that a write may wait for others to share its batch; 0 sends it at once. */
   readonly batchDelayMs: number
   readonly batchOpsMax: number
+  /** Patterns of what is kept here; everything when absent. */
+  readonly interest?: readonly string[]
   readonly history?: Partial<HistoryOptions>
   readonly flow?: Partial<FlowOptions>
 }
@@ -185,6 +198,8 @@ export interface HistoryOptions {
   readonly beaconStaleMs: number
   /** Dead batches that not all have confirmed are kept until they take so many bytes. */
   readonly trashBytesMax: number
+  /** Batches of what is not kept any more that one commit lets go: each is read once more, to know which documents it touched. */
+  readonly leaveBatches: number
 }
 
 const HOUR_MS = 3_600_000
@@ -199,4 +214,5 @@ export const DEFAULT_HISTORY: HistoryOptions = {
   beaconMs: HOUR_MS,
   beaconStaleMs: DAY_MS,
   trashBytesMax: 67_108_864,
+  leaveBatches: 64,
 }

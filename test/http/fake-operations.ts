@@ -97,6 +97,10 @@ export class FakeOperations implements Operations {
     for (const key of wanted.slice(0, query.limit)) yield this.get(collection, key) as DocumentView
   }
 
+  isKept(): boolean {
+    return true
+  }
+
   count(collection: string, query: Query = {}): number {
     return [...this.list(collection, query)].length
   }
@@ -134,6 +138,7 @@ export class FakeOperations implements Operations {
       enrolment: null,
       version: '0.1.0',
       uptime: 7,
+      interest: ['*'],
       profile: { id: 'gateway', revision: 3 },
       listeners: ['mqtt://127.0.0.1:1883'],
       certificate: null,

@@ -9,17 +9,20 @@ export class SimulatedAuthority implements Authority {
   readonly #meshId: Uint8Array
   readonly #peerId: string
   readonly #members: () => readonly Writer[]
+  readonly #readable: (origin: string) => readonly string[]
   readonly #isSigned: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
 
   constructor(
     meshId: Uint8Array,
     peerId: string,
     members: () => readonly Writer[],
+    readable: (origin: string) => readonly string[],
     isSigned: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean,
   ) {
     this.#meshId = meshId
     this.#peerId = peerId
     this.#members = members
+    this.#readable = readable
     this.#isSigned = isSigned
   }
 
@@ -37,6 +40,10 @@ export class SimulatedAuthority implements Authority {
 
   chainOf(): readonly Uint8Array[] {
     return []
+  }
+
+  readable(origin: string): readonly string[] {
+    return this.#readable(origin)
   }
 
   isShared(): boolean {

@@ -3,10 +3,13 @@ import { OP_DELETE, type Batch, type Feed, type Ops } from '../../runtime/model/
 import { deadUnder, type SignedCheckpoint } from '../../runtime/model/checkpoint.ts'
 import { cellsOfOp, writeOf } from '../../runtime/model/document.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
-import { isSystemName } from '../../runtime/model/names.ts'
+import type { Place } from '../../runtime/model/interest.ts'
+import { placeOf } from '../../runtime/model/names.ts'
 import { compareStamps, type Stamp } from '../../runtime/model/stamp.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import { decodeBatch, feedIdOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
+import { decodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
+import { decodeMessages } from '../../runtime/wire/message.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { raisedCuts } from './confirmed.ts'
@@ -17,25 +20,55 @@ import { promisesOf } from './promises.ts'
 import type { Simulation } from './simulation.ts'
 import { COUNTED_KEY } from './writes.ts'
 
-/** What must hold when all is healed and quiet, as sentences about what doesn't: SPEC I1, I2, I3, I5, I6, I8, I20. */
+/**
+ * What must hold of each place, among those that keep it, when all is healed and quiet, as sentences about what doesn't:
+ * SPEC I1, I2, I3, I5, I6, I8, I20, I25.
+ */
 export function violations(simulation: Simulation): string[] {
-  const [first, ...others] = simulation.healed
-  if (!first) return []
   const found = [...simulation.seen]
-  for (const gateway of others) {
-    found.push(...differences('I1 heads', headsOf(first), headsOf(gateway), gateway.index))
-    found.push(...differences('I1 cells', liveCells(first.disk), liveCells(gateway.disk), gateway.index))
-    found.push(...differences('I8 retained', liveSets(first), liveSets(gateway), gateway.index))
+  for (const place of simulation.places) {
+    const [first, ...others] = simulation.healed.filter((gateway) => gateway.keepsAt(place))
+    if (!first) continue
+    for (const gateway of others) {
+      found.push(...differences('I1 heads', headsOf(first, place), headsOf(gateway, place), gateway.index))
+      found.push(...differences('I1 cells', cellsAt(first, place), cellsAt(gateway, place), gateway.index))
+      found.push(...differences('I8 retained', liveSets(first, place), liveSets(gateway, place), gateway.index))
+    }
+    found.push(...oracleDifferences(simulation, first, place))
+    found.push(...miscounted(simulation, first, place))
+    found.push(...simulation.confirmed.undone(simulation, first, place))
+    found.push(...shownAgain(simulation, first, place))
   }
   found.push(...lostWrites(simulation))
-  found.push(...oracleDifferences(simulation, first))
-  found.push(...miscounted(simulation, first))
   found.push(...lostOfLost(simulation))
   found.push(...raisedCuts(simulation))
-  found.push(...simulation.confirmed.undone(simulation, first))
-  found.push(...shownAgain(simulation, first))
   found.push(...unknownHoldings(simulation))
+  for (const gateway of simulation.healed) found.push(...strangeFeeds(gateway))
   return found
+}
+
+/** I25: what is not of its interest, or beyond its rights, it has not. */
+function strangeFeeds(gateway: SimulatedGateway): string[] {
+  const strange = gateway.disk.heads().filter(({ feed, seq, retained }) => {
+    return !gateway.keeps(feed) && (seq > 0 || !retained.isEmpty)
+  })
+  return strange.length === 0 ? [] : [`I25 gateway ${gateway.index} has ${strange.length} feeds that it doesn't keep`]
+}
+
+/** I25: nobody is told or sent what it doesn't keep. */
+export function checkDelivered(
+  simulation: Simulation,
+  to: SimulatedGateway,
+  link: number,
+  bytes: Uint8Array,
+): string[] {
+  const messages = to.isLinked(link) ? decodeMessages(bytes) : null
+  if (messages?.ok !== true) return []
+  const strange = messages.value.filter((message) => {
+    const descriptor = message.type === 'feed' ? decodeDescriptor(message.descriptor) : null
+    return descriptor?.ok === true && !to.keeps(feedOf(simulation.meshId, descriptor.value))
+  })
+  return strange.length === 0 ? [] : [`I25 gateway ${to.index} was told of a feed that it doesn't keep`]
 }
 
 /** I6 and the crash rule: bytes are forwarded as their author made them, and nothing is told before it is on the disk. */
@@ -87,17 +120,17 @@ function isPrefix(hash8: Uint8Array, hash: Uint8Array): boolean {
   return equal(hash8, hash.subarray(0, 8))
 }
 
-function headsOf(gateway: SimulatedGateway): Map<string, string> {
+function headsOf(gateway: SimulatedGateway, place: Place): Map<string, string> {
   // Of a sealed feed nothing may be left.
-  const heads = gateway.disk.heads().filter(({ feed, seq }) => seq > 0 && !isSystemName(feed.descriptor.collection))
+  const heads = gateway.disk.heads().filter(({ feed, seq }) => seq > 0 && isAt(feed, place))
   return new Map(heads.map((head) => [head.feed.key, `${head.seq} ${Buffer.from(head.hash).toString('hex')}`]))
 }
 
 /** I8: what lives of each feed under the checkpoint that is applied; what is dead may wait to leave. */
-function liveSets(gateway: SimulatedGateway): Map<string, string> {
+function liveSets(gateway: SimulatedGateway, place: Place): Map<string, string> {
   const sets = new Map<string, string>()
   for (const { feed, seq, retained } of gateway.disk.heads()) {
-    if (isSystemName(feed.descriptor.collection) || (seq === 0 && retained.size === 0)) continue
+    if (!isAt(feed, place) || (seq === 0 && retained.size === 0)) continue
     const applied = appliedCheckpoint(gateway, feed)
     const dead = applied ? deadUnder(applied.checkpoint, retained) : null
     sets.set(feed.key, `${applied?.seq ?? 0}: ${(dead ? retained.without(dead) : retained).runs.join(' ')}`)
@@ -112,6 +145,14 @@ export function appliedCheckpoint({ disk }: SimulatedGateway, feed: Feed): Signe
     return batch ? signedCheckpoint(batch) : null
   })
   return history.applied
+}
+
+export function isAt({ descriptor }: Feed, { collection, partition }: Place): boolean {
+  return descriptor.collection === collection && descriptor.partition === partition
+}
+
+function cellsAt({ disk }: SimulatedGateway, place: Place): Map<string, string> {
+  return new Map([...liveCells(disk)].filter(([cell]) => cell.startsWith(`${placeOf(place)}/`)))
 }
 
 function stampText(stamp: { hlc: number; index: number; origin: string }): string {
@@ -134,7 +175,9 @@ function lostOfLost(simulation: Simulation): string[] {
   for (const [key, held] of simulation.heldOfLost) {
     for (const { disk, index } of simulation.healed) {
       const head = disk.head(key)
-      if (head && head.seq < held && !simulation.copied.has(head.feed.origin))
+      // Who held the most may have kept something else before it had passed it on.
+      if (!head || head.seq >= held || simulation.isOnceLeft(head.feed.descriptor)) continue
+      if (!simulation.copied.has(head.feed.origin))
         found.push(`I20 gateway ${index} has ${head.seq} batches of a lost member's feed, of which ${held} were held`)
     }
   }
@@ -165,10 +208,11 @@ function naiveFold(writes: readonly CellWrite[]): Map<string, string> {
 }
 
 /** I2. What a voided write had overtaken may be gone for good (protocol R1): of the documents it touched nothing is asked. */
-function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway): string[] {
+function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway, place: Place): string[] {
   const valid: CellWrite[] = []
-  const voided = voidedDocuments(simulation, gateway, valid)
-  const isAsked = ([cell]: [string, string]): boolean => !voided.has(cell.slice(0, cell.lastIndexOf(' ')))
+  const voided = voidedDocuments(simulation, gateway, place, valid)
+  const isAsked = ([cell]: [string, string]): boolean =>
+    cell.startsWith(`${placeOf(place)}/`) && !voided.has(cell.slice(0, cell.lastIndexOf(' ')))
   const expected = new Map([...naiveFold(valid)].filter(isAsked))
   const found = new Map([...liveCells(gateway.disk)].filter(isAsked))
   for (const name of onceVoidDocuments(simulation)) voided.add(name)
@@ -181,11 +225,11 @@ function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway): s
  * I3, whatever else was voided: what a valid delete or removal has killed never shows. Not asked of documents in which a copied card
  * wrote behind its own clock.
  */
-function shownAgain(simulation: Simulation, gateway: SimulatedGateway): string[] {
+function shownAgain(simulation: Simulation, gateway: SimulatedGateway, place: Place): string[] {
   const killed = new Map<string, Stamp>()
   const behind = new Set<string>()
   for (const { feed, batches } of simulation.issued.values()) {
-    if (isSystemName(feed.descriptor.collection)) continue
+    if (!isAt(feed, place)) continue
     const chain = chainOf(gateway, feed, batches)
     for (const [hash, { batch, ops }] of batches) {
       if (ops === null) continue
@@ -201,7 +245,7 @@ function shownAgain(simulation: Simulation, gateway: SimulatedGateway): string[]
   }
   const found: string[] = []
   for (const [name, { paths, values, writes }] of gateway.disk.documents) {
-    if (name.startsWith('$') || behind.has(name)) continue
+    if (!name.startsWith(`${placeOf(place)}/`) || behind.has(name)) continue
     paths.forEach((path, i) => {
       for (const what of [name, `${name} ${path}`]) {
         const by = killed.get(what)
@@ -214,10 +258,15 @@ function shownAgain(simulation: Simulation, gateway: SimulatedGateway): string[]
 }
 
 /** The documents that voided writes touched; the writes that are not void are added to `valid`. */
-function voidedDocuments(simulation: Simulation, gateway: SimulatedGateway, valid: CellWrite[]): Set<string> {
+function voidedDocuments(
+  simulation: Simulation,
+  gateway: SimulatedGateway,
+  place: Place,
+  valid: CellWrite[],
+): Set<string> {
   const voided = new Set<string>()
   for (const { feed, batches } of simulation.issued.values()) {
-    if (isSystemName(feed.descriptor.collection)) continue
+    if (!isAt(feed, place)) continue
     const chain = chainOf(gateway, feed, batches)
     for (const [hash, { batch, ops }] of batches) {
       if (ops === null) continue
@@ -293,19 +342,17 @@ function inOrder(a: CellWrite, b: CellWrite): number {
 }
 
 /** What was counted and acknowledged is in the total once, and nothing that nobody counted. */
-function miscounted(simulation: Simulation, gateway: SimulatedGateway): string[] {
-  const found: string[] = []
+function miscounted(simulation: Simulation, gateway: SimulatedGateway, place: Place): string[] {
   // Of a forked feed's counts those that not all had confirmed are counted again, or were by the other branch.
-  if (voidedDocuments(simulation, gateway, []).size > 0) return found
-  for (const [collection, attempted] of simulation.counted) {
-    const document = gateway.disk.document({ collection, partition: '' }, COUNTED_KEY)
-    const total = document ? Number(fieldsOf(document)['total'] ?? 0) : 0
-    const isCount = ({ op, collection: where }: Acknowledged): boolean => op.kind === 'count' && where === collection
-    const acknowledged = simulation.acknowledgements.filter(isCount).length
-    if (total >= acknowledged && total <= attempted) continue
-    found.push(`I2 counter: ${total} in "${collection}", of ${attempted} counts ${acknowledged} were acknowledged`)
-  }
-  return found
+  if (voidedDocuments(simulation, gateway, place, []).size > 0) return []
+  const name = placeOf(place)
+  const attempted = simulation.counted.get(name) ?? 0
+  const document = gateway.disk.document(place, COUNTED_KEY)
+  const total = document ? Number(fieldsOf(document)['total'] ?? 0) : 0
+  const isCount = (write: Acknowledged): boolean => write.op.kind === 'count' && write.place === name
+  const acknowledged = simulation.acknowledgements.filter(isCount).length
+  if (total >= acknowledged && total <= attempted) return []
+  return [`I2 counter: ${total} in "${name}", of ${attempted} counts ${acknowledged} were acknowledged`]
 }
 
 function differences(what: string, a: Map<string, string>, b: Map<string, string>, index: number): string[] {

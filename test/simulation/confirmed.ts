@@ -1,8 +1,9 @@
 import { hex, latin1 } from '../../runtime/base/bytes.ts'
+import type { Place } from '../../runtime/model/interest.ts'
 import { isSystemName, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { BEACON_KEY, decodeBeacon, type Beacon } from '../../runtime/sync/beacons.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
-import { chainOf } from './checks.ts'
+import { chainOf, isAt } from './checks.ts'
 import type { SimulatedGateway } from './gateway.ts'
 import type { IssuedFeed, Simulation } from './simulation.ts'
 
@@ -30,11 +31,12 @@ export class Confirmed {
   }
 
   /** SPEC I18: what everyone had confirmed no seal has undone. */
-  undone(simulation: Simulation, gateway: SimulatedGateway): string[] {
+  undone(simulation: Simulation, gateway: SimulatedGateway, place: Place): string[] {
     const found: string[] = []
     for (const [key, { seq, hash }] of this.#settled) {
       const issued = simulation.issued.get(key)
-      if (issued === undefined || chainOf(gateway, issued.feed, issued.batches).has(hash)) continue
+      if (issued === undefined || !isAt(issued.feed, place) || chainOf(gateway, issued.feed, issued.batches).has(hash))
+        continue
       found.push(`I18 batch ${seq} of ${hex(issued.feed.id)} is void although everyone had confirmed it`)
     }
     return found

@@ -15,7 +15,8 @@ export function lastingDeletes(simulation: Simulation): string[] {
   const found: string[] = []
   for (const gateway of simulation.present) {
     for (const { feed } of gateway.disk.heads()) {
-      if (!isOwn(gateway, feed)) continue
+      // Who knows only its own of a place can't say what keeps nothing dead.
+      if (!isOwn(gateway, feed) || !gateway.keepsAt(feed.descriptor)) continue
       const bytes = uselessBytes(gateway, feed)
       const worth = NOT_WORTH_BYTES + simulation.issued.size * DEPENDENCY_BYTES
       if (bytes < worth) continue

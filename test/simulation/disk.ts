@@ -11,6 +11,7 @@ interface DiskDrop {
   readonly seqs: SequenceSet
   readonly head?: ChainPosition
   readonly isDamaged?: boolean
+  readonly isLeft?: boolean
 }
 
 export interface DiskAppend {
@@ -253,8 +254,9 @@ export class SimulatedDisk {
       for (const seq of seqs.values()) if (held) this.#takeOut(held, seq)
     }
     const drops = all.filter(({ isDamaged }) => isDamaged !== true)
-    const touched = drops.map(({ feed, seqs, head }) => {
+    const touched = drops.map(({ feed, seqs, head, isLeft }) => {
       const keys = this.#remove(feed, seqs, head)
+      if (isLeft === true) return { feed, keys: new Set([...keys, ...this.#leave(feed)]) }
       return { feed, keys: new Set([...keys].filter((key) => this.#shows(feed, key, seqs))) }
     })
     const cells = (): Map<string, string> => {
@@ -262,7 +264,7 @@ export class SimulatedDisk {
     }
     const before = cells()
     for (const { feed, keys } of touched) if (keys.size > 0) this.#fold(feed, keys)
-    const isOfDead = drops.every(({ head }) => head === undefined)
+    const isOfDead = drops.every(({ head, isLeft = false }) => head === undefined && !isLeft)
     if (drops.length > 0 && isOfDead) this.#watch.dropped(before, cells())
     for (const { feed, keys } of touched) this.#tellChanged(feed, keys, !isOfDead || this.isRotten)
   }
@@ -285,6 +287,21 @@ export class SimulatedDisk {
       this.#rotten.delete(name)
     }
     if (head) held.head = head
+    return touched
+  }
+
+  /** A feed of which nothing is left begins anew; returns what damaged batches of it had changed. */
+  #leave({ key }: Feed): Set<string> {
+    const touched = new Set<string>()
+    const held = this.feeds.get(key)
+    if (held === undefined || !held.retained.isEmpty) return touched
+    held.head = BEGINNING
+    this.#tails.delete(key)
+    for (const [name, rotten] of this.#rotten) {
+      if (rotten.feed.key !== key) continue
+      for (const doc of rotten.held.ops?.docs ?? []) touched.add(doc)
+      this.#rotten.delete(name)
+    }
     return touched
   }
 

@@ -7,7 +7,8 @@ import type { WriteOp } from '../../runtime/ports/writer.ts'
 import type { EngineOptions, HistoryOptions, Now, Output } from '../../runtime/sync/types.ts'
 import type { Stamp } from '../../runtime/model/stamp.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
-import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { Scope, type Place } from '../../runtime/model/interest.ts'
+import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
 import { SimulatedAuthority } from './authority.ts'
 import { SimulatedDisk, type DiskWatch } from './disk.ts'
@@ -47,7 +48,7 @@ function finish(word: number): number {
 
 export interface Acknowledged {
   readonly gateway: number
-  readonly collection: string
+  readonly place: string
   readonly op: WriteOp
   readonly stamp: Stamp
 }
@@ -63,12 +64,15 @@ export interface World {
   acknowledged(write: Acknowledged): void
   isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean
   members(): readonly Writer[]
+  /** What a member may read; everything when absent. */
+  readable?(origin: string): readonly string[]
   /** What of the engine's times and sizes is another than in other simulations. */
   readonly history: Partial<HistoryOptions>
   /** Of the engine of a gateway; without it as usual. */
   readonly engine?: (index: number) => Partial<EngineOptions>
   /** The gateway has stopped; all its links go down. */
   stopped(from: number): void
+  started?(index: number): void
   event(from: number, name: string, fields: object): void
   /** A batch is on a disk. */
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void
@@ -90,10 +94,11 @@ const HISTORY = {
   tombstoneMs: 30_000,
   beaconMs: 15_000,
   beaconStaleMs: 30_000,
+  leaveBatches: 3,
 } as const satisfies Partial<HistoryOptions>
 
 interface Pending {
-  readonly collection: string
+  readonly place: string
   readonly op: WriteOp
 }
 
@@ -120,9 +125,14 @@ export class SimulatedGateway {
   boots = 0
   /** It was removed, and doesn't come back. */
   isGone = false
+  /** What its profile says that it keeps. */
+  interest: readonly string[] = ['*']
+  /** Places that it has kept before and then not, for a while or still. */
+  readonly onceLeft: Set<string> = new Set<string>()
   /** The latest time that its clock ever showed, in Unix milliseconds. */
   latestWallMs = 0
   readonly #world: World
+  readonly #links = new Set<number>()
   #isSelfNews = false
   #flushedAt = 0
   #wakeAt = Number.POSITIVE_INFINITY
@@ -143,6 +153,7 @@ export class SimulatedGateway {
       world.meshId,
       world.peerIdOf(index),
       () => world.members(),
+      (origin) => world.readable?.(origin) ?? ['*'],
       (key, message, signature) => world.isSigned(key, message, signature),
     )
     this.index = index
@@ -160,8 +171,24 @@ export class SimulatedGateway {
     return this.#world.peerIdOf(this.index)
   }
 
+  /** Whether it is to have the feed. */
+  keeps(feed: Feed): boolean {
+    return feed.origin === this.peerId || this.keepsAt(feed.descriptor)
+  }
+
+  /** Whether the document, or the cell, is of a place that it has left, for a while or still: there it saw just its own. */
+  hasLeft(name: string): boolean {
+    return [...this.onceLeft].some((place) => name.startsWith(`${place}/`))
+  }
+
+  keepsAt(place: Place): boolean {
+    return new Scope(this.interest, this.authority.readable(this.peerId)).covers(place)
+  }
+
   start(): void {
     this.boots += 1
+    this.#links.clear()
+    this.#world.started?.(this.index)
     this.#learn()
     const floor = Math.max(this.since, ...this.disk.heads().map((head) => head.hlc))
     this.engine = new Engine<Pending>(
@@ -176,6 +203,7 @@ export class SimulatedGateway {
         version: 'simulated',
         batchDelayMs: 0,
         batchOpsMax: 64,
+        interest: this.interest,
         history: { ...HISTORY, ...this.#world.history },
         ...this.#world.engine?.(this.index),
       },
@@ -211,6 +239,16 @@ export class SimulatedGateway {
     this.start()
   }
 
+  /** Its owner gives it another profile: the engine is made anew, when all is on the disk. */
+  changeInterest(interest: readonly string[]): void {
+    this.engine = null
+    this.#wakeAt = Number.POSITIVE_INFINITY
+    this.disk.powerCut(this.disk.cached)
+    this.#world.stopped(this.index)
+    this.interest = interest
+    this.start()
+  }
+
   newIncarnation(): void {
     this.incarnation = new Uint8Array(8).map(() => randomInteger(this.#world.random, 0, 255))
   }
@@ -233,20 +271,25 @@ export class SimulatedGateway {
     return isNew
   }
 
-  write(collection: string, op: WriteOp): void {
-    this.engine?.handle(this.now(), {
-      type: 'write',
-      write: { collection, partition: '', ops: [op], token: { collection, op } },
-    })
+  write(collection: string, op: WriteOp, partition = ''): void {
+    const token = { place: placeOf({ collection, partition }), op }
+    this.engine?.handle(this.now(), { type: 'write', write: { collection, partition, ops: [op], token } })
     this.#pump()
   }
 
+  /** Whether a frame of the link is for this engine. */
+  isLinked(link: number): boolean {
+    return this.engine !== null && this.#links.has(link)
+  }
+
   linkUp(link: number, peer: number): void {
+    this.#links.add(link)
     this.engine?.handle(this.now(), { type: 'link-up', link, peerId: this.#world.peerIdOf(peer) })
     this.#pump()
   }
 
   linkDown(link: number): void {
+    this.#links.delete(link)
     this.engine?.handle(this.now(), { type: 'link-down', link })
     this.#pump()
   }
@@ -284,8 +327,8 @@ export class SimulatedGateway {
       case 'commit':
         return this.#commit(output)
       case 'written':
-        output.tokens.forEach(({ collection, op }, i) => {
-          world.acknowledged({ gateway: this.index, collection, op, stamp: output.written[i] as Stamp })
+        output.tokens.forEach(({ place, op }, i) => {
+          world.acknowledged({ gateway: this.index, place, op, stamp: output.written[i] as Stamp })
         })
         return
       case 'write-failed':

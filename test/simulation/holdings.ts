@@ -5,7 +5,7 @@ import type { Simulation } from './simulation.ts'
 
 /**
  * SPEC I31: what a gateway takes to be on a neighbour's disk is there. Not asked of what a liar says of itself, of cards that were put
- * back or copied, and of feeds that are cut: there what was confirmed is gone by right until they speak again.
+ * back or copied, of those that keep something else since they were heard, and of feeds that are cut: there what was confirmed is gone by right until they speak again.
  */
 export function falseHoldings(simulation: Simulation): string[] {
   return simulation.present.flatMap((gateway) => falseHoldingsOf(simulation, gateway))
@@ -32,12 +32,12 @@ function falseHoldingsOf(simulation: Simulation, gateway: SimulatedGateway): str
   const found: string[] = []
   for (const { peerId, lag } of gateway.engine?.view.holdings ?? []) {
     const peer = simulation.present.find((other) => other.peerId === peerId)
-    if (!peer || !isAsked(simulation, peerId)) continue
+    if (!peer || !isAsked(simulation, peerId) || simulation.unheard.has(`${gateway.index} ${peerId}`)) continue
     const held = new Map(lag.map((feed) => [feed.feedKey, feed.held]))
     for (const { feed, head } of gateway.disk.feeds.values()) {
       const said = held.get(feed.key) ?? head.seq
       const actual = peer.disk.feeds.get(feed.key)?.head.seq ?? 0
-      if (said <= actual || simulation.cutFrom.has(hex(feed.id))) continue
+      if (said <= actual || !peer.keeps(feed) || simulation.cutFrom.has(hex(feed.id))) continue
       found.push(
         `I31 gateway ${gateway.index} takes gateway ${peer.index} to have ${said} batches of a feed, it has ${actual}`,
       )

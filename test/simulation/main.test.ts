@@ -45,6 +45,7 @@ test('--help names every option and ends with 0', () => {
     'removals',
     'history',
     'liveness',
+    'interests',
     'jobs',
     'budget',
     'hours',

@@ -16,6 +16,7 @@ export interface Options {
   /** Null: as the seed says. */
   readonly forks: boolean | null
   readonly removals: boolean | null
+  readonly interests: boolean | null
   readonly history: 'long' | 'short'
   readonly liveness: boolean | null
 }
@@ -29,6 +30,7 @@ export const USAGE = `npm run sim -- [options]
   --writes N      how often each gateway writes at most, 5 to 1000; 0, as the seed says (0)
   --forks yes|no  whether cards are copied and stores put back; otherwise in about every fourth run
   --removals yes|no  whether a member is retired or revoked; otherwise in about every fourth run
+  --interests yes|no  whether gateways keep different collections, and change that; otherwise in about every fourth run
   --history long|short  short: compactions, deletes and cut links come often, and what was overtaken goes soon (long)
   --liveness yes|no  whether only a core is healed after the faults, all others stay cut off or dead, and the core must
                   be equal within 20 virtual minutes; otherwise in every seventh run
@@ -68,6 +70,7 @@ export function optionsOf(args: readonly string[]): Options | null {
     first: values.first,
     forks: yesOrNo('forks', values.forks),
     removals: yesOrNo('removals', values.removals),
+    interests: yesOrNo('interests', values.interests),
     history: oneOf('history', values.history, ['long', 'short']),
     liveness: yesOrNo('liveness', values.liveness),
   }
@@ -90,6 +93,7 @@ function parsed(args: readonly string[]) {
         first: { type: 'boolean', default: false },
         forks: { type: 'string' },
         removals: { type: 'string' },
+        interests: { type: 'string' },
         history: { type: 'string', default: 'long' },
         liveness: { type: 'string' },
         help: { type: 'boolean', default: false },

@@ -24,7 +24,10 @@ export interface SeedResult {
   readonly failure: Failure | null
 }
 
-type How = Pick<Options, 'gateways' | 'minutes' | 'writes' | 'forks' | 'removals' | 'history' | 'liveness' | 'first'>
+type How = Pick<
+  Options,
+  'gateways' | 'minutes' | 'writes' | 'forks' | 'removals' | 'interests' | 'history' | 'liveness' | 'first'
+>
 
 export function runSeed(seed: number, how: How): SeedResult {
   const startedAt = process.cpuUsage()
@@ -44,7 +47,7 @@ export function runSeed(seed: number, how: How): SeedResult {
 
 /** What was asked for, and for the rest what the seed says. */
 export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
-  const { gateways, minutes, writes, forks, removals, history, liveness } = how
+  const { gateways, minutes, writes, forks, removals, interests, history, liveness } = how
   return scenarioOf(seed, {
     history,
     ...(gateways > 0 && { gateways }),
@@ -52,6 +55,7 @@ export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
     ...(writes > 0 && { writesMax: writes }),
     ...(forks !== null && { forks }),
     ...(removals !== null && { removals }),
+    ...(interests !== null && { interests }),
     ...(liveness !== null && { liveness }),
   })
 }

@@ -3,13 +3,14 @@ import { GATEWAY_LIMITS } from '../../runtime/base/limits.ts'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
-import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import type { Place } from '../../runtime/model/interest.ts'
+import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { msOfHlc } from '../../runtime/model/stamp.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import { sealsAbove, type Holding } from '../../runtime/access/removals.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import type { EngineOptions, HistoryOptions, Priority } from '../../runtime/sync/types.ts'
-import { checkFrame, isOnOthersDisks, violations } from './checks.ts'
+import { checkDelivered, checkFrame, isOnOthersDisks, violations } from './checks.ts'
 import { lastingDeletes } from './deletes.ts'
 import { Confirmed } from './confirmed.ts'
 import type { SimulatedDisk } from './disk.ts'
@@ -23,11 +24,11 @@ import { promisesOf } from './promises.ts'
 import { Schedule } from './schedule.ts'
 import { Spreading } from './spreading.ts'
 import { Trace } from './trace.ts'
-import { COLLECTIONS, DEADLY_MIX, drawOp, USUAL_MIX } from './writes.ts'
+import { COLLECTIONS, DEADLY_MIX, drawOp, INTERESTS, PLACES, USUAL_MIX } from './writes.ts'
 
 /**
  * A whole mesh in one process on a virtual clock: the real engine, model and wire over simulated disks, clocks and links.
- * Watched all along: SPEC I14, I16. Everything that happens is drawn from one seed, so the same seed gives the same run, byte for byte (`traceHash`).
+ * Watched all along: SPEC I14, I16, I25. Everything that happens is drawn from one seed, so the same seed gives the same run, byte for byte (`traceHash`).
  */
 export interface Scenario {
   readonly seed: number
@@ -42,6 +43,8 @@ export interface Scenario {
   readonly forks?: boolean
   /** A member is removed; by chance in some runs without this. */
   readonly removals?: boolean
+  /** Gateways keep different collections and partitions, and change what they keep. */
+  readonly interests?: boolean
   /** Short: compactions, deletes and cut links come often, and what was overtaken goes soon. */
   readonly history?: 'long' | 'short'
   /** After the faults only a core is healed; all others stay cut off or dead, and the core must converge without them. */
@@ -79,6 +82,7 @@ export const FAULTS = [
   'late member',
   'member retired',
   'member revoked',
+  'interest changed',
   'lie: bad signature',
   'lie: changed body',
   'lie: cut frame',
@@ -105,12 +109,13 @@ export const SOMETIMES = [
   'holes mended',
   'damaged batch refused',
   'damaged batch found',
+  'places left',
 ] as const
 export type Sometimes = (typeof SOMETIMES)[number]
 
 /**
- * Mostly small meshes, now and then one of up to fifty; copied cards in every fourth of either, a core that is healed alone in
- * every seventh. What is given is not drawn.
+ * Mostly small meshes, now and then one of up to fifty; copied cards in every fourth of either, different interests in another
+ * fourth, a core that is healed alone in every seventh. What is given is not drawn.
  */
 export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenario {
   const hundreds = Math.floor(seed / 100)
@@ -126,6 +131,7 @@ export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenari
     beaconMs: (isShort ? SHORT_BEACON_MS : BEACON_MS) * Math.max(1, gateways / SEVERAL),
     liveness: seed % LIVENESS_EVERY === 3,
     forks: large === null ? seed % 4 === 0 : hundreds % 4 === 3,
+    interests: large === null ? seed % 4 === 2 : hundreds % 4 === 2,
   }
   return { ...drawn, ...given }
 }
@@ -183,6 +189,7 @@ const SEEN_MAX = 10
 const SPREAD_ROUNDS = 4
 const SPREAD_MS = 5_000
 const CREDIT_BYTES_SMALL = 8_192
+const EVERYTHING: readonly string[] = ['*']
 const HOLDINGS_MS = 3_000
 
 export class Simulation implements World {
@@ -192,7 +199,7 @@ export class Simulation implements World {
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
   readonly gateways: SimulatedGateway[] = []
   readonly acknowledgements: Acknowledged[] = []
-  /** How often something was counted, by collection. */
+  /** How often something was counted, by place. */
   readonly counted: Map<string, number> = new Map<string, number>()
   /** Every batch that ever was on its author's disk. */
   readonly issued: Map<string, IssuedFeed> = new Map<string, IssuedFeed>()
@@ -212,6 +219,10 @@ export class Simulation implements World {
   readonly copied: Set<string> = new Set<string>()
   /** Virtual time from the end of the faults until all were equal, by the minute. */
   convergedAfterMs = 0
+  /** Gateway and neighbour, where what the former knows of the latter's disk is from before it kept something else. */
+  readonly unheard: Set<string> = new Set<string>()
+  /** Where gateways write. */
+  readonly places: readonly Place[]
   /**
    * Room for dead batches: little in half of the runs, where they go before all have confirmed them. Not with seals, which may want
    * them back.
@@ -227,6 +238,9 @@ export class Simulation implements World {
   /** One gateway that lies, in some runs. */
   readonly #liar: number
   readonly #hasRemovals: boolean
+  readonly #hasInterests: boolean
+  readonly #readable = new Map<string, readonly string[]>()
+  readonly #changed = new Set<string>()
   /** By index, who is healed after the faults; null for all. */
   readonly #core: ReadonlySet<number> | null
   readonly #members: Writer[] = []
@@ -254,9 +268,12 @@ export class Simulation implements World {
     const { beaconMs } = scenario
     const isTight = scenario.forks !== true && !this.#hasRemovals && this.random() < 0.5
     const trashBytesMax = isTight ? 1_000 : 67_108_864
+    this.#hasInterests = scenario.interests === true && scenario.gateways > 2
+    this.places = this.#hasInterests ? PLACES : COLLECTIONS.map((collection) => ({ collection, partition: '' }))
     this.history = { ...(this.#isShort && SHORT_HISTORY), beaconMs, beaconStaleMs: beaconMs * 2, trashBytesMax }
     this.#liar = this.random() < 0.25 ? randomInteger(this.random, 0, scenario.gateways - 1) : -1
-    this.#core = scenario.liveness === true ? coreOf(scenario.seed, scenario.gateways) : null
+    // Who keeps all carries it for the others, and is needed.
+    this.#core = scenario.liveness === true && !this.#hasInterests ? coreOf(scenario.seed, scenario.gateways) : null
     this.#network = new Network({
       random: this.random,
       schedule: this.schedule,
@@ -270,12 +287,13 @@ export class Simulation implements World {
       frame: (index, link, bytes) => {
         const promises = promisesOf(bytes)
         if (promises) this.#spreading.arrived(this.#gateway(index), link, promises)
-        this.#gateway(index).frame(link, bytes)
+        this.#deliver(this.#gateway(index), link, bytes)
       },
       lies: (index, bytes) =>
         index === this.#liar ? lieAbout(this.random, bytes, (lie) => this.noteFault(lie)) : [bytes],
     })
     for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
+    if (this.#hasInterests) this.#drawInterests()
   }
 
   get #isShort(): boolean {
@@ -288,6 +306,8 @@ export class Simulation implements World {
       if (gateway !== late) this.#admit(gateway, 0)
     }
     for (const [a, b] of this.#edges()) this.#network.dial(a, b)
+    // Who keeps little carries nothing for others: the first keeps all, and everyone knows it.
+    if (this.#hasInterests) for (const { index } of this.gateways.slice(1)) this.#network.dial(0, index)
     for (const gateway of this.gateways) if (gateway !== late) this.#planWrites(gateway, 0)
     this.#planFaults()
     this.#watchHoldings()
@@ -310,11 +330,52 @@ export class Simulation implements World {
     for (const found of lastingDeletes(this)) this.report(found)
   }
 
+  /** The last may read only a part, in some runs. */
+  #drawInterests(): void {
+    for (const gateway of this.gateways.slice(1)) gateway.interest = this.#pick(INTERESTS)
+    const last = this.#gateway(this.scenario.gateways - 1)
+    if (this.random() < 0.3) this.#readable.set(last.peerId, ['climate', 'plugs/s'])
+  }
+
+  readable(origin: string): readonly string[] {
+    return this.#readable.get(origin) ?? EVERYTHING
+  }
+
+  #changeInterest(): void {
+    const gateway = this.#pick(this.gateways)
+    const { interest } = gateway
+    this.#giveInterest(gateway, this.#pick(INTERESTS))
+    // Often it was a mistake: before anybody knows of it, or before all is gone, it is as it was.
+    if (this.random() < 0.5) {
+      this.schedule.after(randomInteger(this.random, 1, 2_000), () => this.#giveInterest(gateway, interest))
+    }
+  }
+
+  #giveInterest(gateway: SimulatedGateway, interest: readonly string[]): void {
+    if (gateway.index === 0 || !gateway.isUp) return
+    this.noteFault('interest changed')
+    const before = PLACES.filter((place) => gateway.keepsAt(place))
+    this.#changed.add(gateway.peerId)
+    for (const { index } of this.gateways) this.unheard.add(`${index} ${gateway.peerId}`)
+    gateway.changeInterest(interest)
+    for (const place of before) if (!gateway.keepsAt(place)) gateway.onceLeft.add(placeOf(place))
+  }
+
+  /** Some gateway has kept it and then not, for a while or still. */
+  isOnceLeft(place: Place): boolean {
+    return this.gateways.some((gateway) => gateway.onceLeft.has(placeOf(place)))
+  }
+
+  #deliver(gateway: SimulatedGateway, link: number, bytes: Uint8Array): void {
+    if (this.#hasInterests) for (const found of checkDelivered(this, gateway, link, bytes)) this.report(found)
+    gateway.frame(link, bytes)
+  }
+
   /** At rest a few writes more: when the trees have settled each batch comes once, or twice where there are two parents. */
   #spread(): void {
     for (let round = 0; round < SPREAD_ROUNDS; round++) {
       if (round === 1) this.#spreading.startCounting()
-      for (const gateway of this.healed) for (const collection of COLLECTIONS) this.#writeTo(gateway, collection)
+      for (const gateway of this.healed) for (const place of this.places) this.#writeTo(gateway, place)
       this.schedule.runUntil(this.schedule.now + SPREAD_MS)
     }
     for (const found of this.#spreading.endCounting()) this.report(found)
@@ -382,6 +443,8 @@ export class Simulation implements World {
     if (name === 'compacted' && 'dropsTombstones' in fields && fields.dropsTombstones) this.note('tombstones collected')
     if (name === 'compacted' && 'again' in fields && Number(fields.again) > 0) this.note('operations told again')
     if (name === 'jumped') this.note('feed jumped')
+    if (name === 'left') this.note('places left')
+    if (name === 'peer-up' && 'peerId' in fields) this.unheard.delete(`${from} ${String(fields.peerId)}`)
     if (name === 'fork' && 'isProven' in fields) this.note('fork proven')
     if (name === 'sealed') {
       this.note('feed cut')
@@ -403,6 +466,7 @@ export class Simulation implements World {
     const cut = this.#cuts.get(`${gateway.boots} ${gateway.index} ${hex(feed.id)}`) ?? Number.POSITIVE_INFINITY
     if (batch.header.seq >= cut)
       this.report(`I14 gateway ${gateway.index} took batch ${batch.header.seq}, which is void`)
+    if (!gateway.keeps(feed)) this.report(`I25 gateway ${gateway.index} took a batch of what it doesn't keep`)
     if (feed.origin !== gateway.peerId) return this.#storedElsewhere(gateway, feed, batch)
     // A new member writes behind the stamp of its admission.
     const aheadMs = msOfHlc(batch.header.hlc) - Math.max(gateway.latestWallMs, msOfHlc(gateway.since))
@@ -427,19 +491,23 @@ export class Simulation implements World {
     this.note('dead batches dropped')
     // What overtook them may be among what rotted.
     if (disk.isRotten) return
+    const isSeen = (cell: string): boolean => !gateway.hasLeft(cell)
     for (const [cell, value] of before) {
+      if (!isSeen(cell)) continue
       const now = after.get(cell)
       if (now !== value) this.changedByDrops.set(cell, `gateway ${index}: it was ${value}, is ${now}`)
     }
     for (const [cell, value] of after) {
-      if (!before.has(cell)) this.changedByDrops.set(cell, `gateway ${index}: it is back with ${value}`)
+      if (!before.has(cell) && isSeen(cell)) this.changedByDrops.set(cell, `gateway ${index}: it is back with ${value}`)
     }
   }
 
-  shown({ index, disk }: SimulatedGateway, name: string, mayGoBack: boolean): void {
+  shown(gateway: SimulatedGateway, name: string, mayGoBack: boolean): void {
+    const { index, disk } = gateway
     const reads = this.#reads.get(disk) ?? new Reads()
     this.#reads.set(disk, reads)
-    for (const [cell, how] of reads.changed(disk, name, mayGoBack)) this.wentBack.set(cell, `gateway ${index}: ${how}`)
+    for (const [cell, how] of reads.changed(disk, name, mayGoBack || gateway.hasLeft(name)))
+      this.wentBack.set(cell, `gateway ${index}: ${how}`)
   }
 
   isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
@@ -452,6 +520,11 @@ export class Simulation implements World {
 
   stopped(from: number): void {
     this.#network.cutAll(from)
+  }
+
+  /** What it knows of the others is what it had saved. */
+  started(index: number): void {
+    for (const peerId of this.#changed) this.unheard.add(`${index} ${peerId}`)
   }
 
   report(violation: string): void {
@@ -525,13 +598,16 @@ export class Simulation implements World {
   }
 
   #writeOne(gateway: SimulatedGateway): void {
-    this.#writeTo(gateway, this.#isShort ? (COLLECTIONS[0] as string) : this.#pick(COLLECTIONS))
+    this.#writeTo(gateway, this.#isShort ? (this.places[0] as Place) : this.#pick(this.places))
   }
 
-  #writeTo(gateway: SimulatedGateway, collection: string): void {
+  #writeTo(gateway: SimulatedGateway, place: Place): void {
     const op = drawOp(this.random, this.#isShort ? DEADLY_MIX : USUAL_MIX)
-    if (op.kind === 'count') this.counted.set(collection, (this.counted.get(collection) ?? 0) + 1)
-    gateway.write(collection, op)
+    // Who writes somewhere keeps it.
+    if (!gateway.keepsAt(place)) return
+    const name = placeOf(place)
+    if (op.kind === 'count') this.counted.set(name, (this.counted.get(name) ?? 0) + 1)
+    gateway.write(place.collection, op, place.partition)
   }
 
   #planFaults(): void {
@@ -545,6 +621,7 @@ export class Simulation implements World {
       () => this.#failCommits(),
       () => this.#jumpClock(),
       ...(this.scenario.forks === true ? [() => this.#snapshot(), () => this.#restore(), () => this.#clone()] : []),
+      ...(this.#hasInterests ? [() => this.#changeInterest(), () => this.#changeInterest()] : []),
     ]
     const count = randomInteger(this.random, 3, 10) + this.scenario.gateways
     for (let i = 0; i < count; i++) {
@@ -639,10 +716,12 @@ export class Simulation implements World {
     const clone = this.#addGateway(index, original.publicKey)
     clone.disk = original.disk.copy(clone.watch)
     clone.incarnation = original.incarnation
+    clone.interest = original.interest
     clone.latestWallMs = original.latestWallMs
     clone.since = Math.max(original.since, ...clone.disk.heads().map(({ hlc }) => hlc))
     clone.start()
     const others = this.present.filter((other) => other.index < index && other !== original)
+    if (this.#hasInterests && original.index > 0) this.#network.dial(0, index)
     for (let i = 0; i < 2; i++) this.#network.dial((others.length > 0 ? this.#pick(others) : original).index, index)
     this.#planWrites(clone, this.schedule.now)
   }
@@ -656,7 +735,8 @@ export class Simulation implements World {
       return isUp && this.present.filter((other) => other.peerId === peerId).length === 1
     })
     if (able.length < 3) return
-    const gone = this.#pick(able)
+    // Who keeps all carries it for the others.
+    const gone = this.#pick(this.#hasInterests ? able.filter(({ index }) => index > 0) : able)
     const isRevoked = this.random() < 0.5
     this.noteFault(isRevoked ? 'member revoked' : 'member retired')
     gone.isGone = true

@@ -1,9 +1,25 @@
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import { elementSub } from '../../runtime/model/cells.ts'
+import type { Place } from '../../runtime/model/interest.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
 
 /** What gateways write: few documents, so that they get in each other's way, and every kind of operation. */
 export const COLLECTIONS: readonly string[] = ['climate', 'plugs']
+/** Where gateways write that keep different parts of the mesh. */
+export const PLACES: readonly Place[] = [
+  { collection: 'climate', partition: '' },
+  { collection: 'plugs', partition: 'north' },
+  { collection: 'plugs', partition: 'south' },
+]
+/** What each of them may keep. */
+export const INTERESTS: readonly (readonly string[])[] = [
+  ['*'],
+  ['climate'],
+  ['plugs'],
+  ['plugs/north'],
+  ['climate', 'plugs/so'],
+  ['elsewhere'],
+]
 /** A document that is never deleted. */
 export const COUNTED_KEY = 'counted'
 

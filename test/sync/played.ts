@@ -3,6 +3,7 @@ import { hex } from '../../runtime/base/bytes.ts'
 import { seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Writer } from '../../runtime/access/seals.ts'
+import type { Cursor } from '../../runtime/sync/cursors.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
 import { hlcFromMs } from '../../runtime/model/stamp.ts'
 import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
@@ -11,10 +12,11 @@ import { fakeKey, fakeSignature, SimulatedGateway, type World } from '../simulat
 import { Schedule } from '../simulation/schedule.ts'
 
 export const START_MS: number = Date.UTC(2026, 0, 1)
-const LINK = 1
 const OURS = 0
 const NEIGHBOUR = 1
 const AUTHORS = 4
+/** So far apart are the numbers of the neighbour's links. */
+const LINKS = 100
 
 /** One gateway with the real engine, and one neighbour whose part the test plays, message by message. */
 export class Played implements World {
@@ -30,6 +32,7 @@ export class Played implements World {
   readonly #members: readonly Writer[]
   /** What the gateway has said on the link and the test hasn't looked at yet. */
   #said: Message[] = []
+  #link = 0
   readonly #aliases = new Map<string, number>()
 
   /** The first `members` of those with a key are members: what they write and confirm is waited for. */
@@ -37,11 +40,20 @@ export class Played implements World {
     this.#members = this.keys.slice(0, members).map((key) => ({ origin: peerIdOf(key), since: 0 }))
     this.gateway = new SimulatedGateway(this, OURS, this.keys[OURS] as Uint8Array, START_MS, 2)
     this.gateway.start()
-    this.link(LINK, NEIGHBOUR)
+    this.again()
+  }
+
+  /** The neighbour's link goes, and it greets on another. */
+  again(interest: readonly string[] = ['*'], cursor: Cursor | null = null): void {
+    if (this.#link > 0) this.gateway.linkDown(this.#link)
+    this.#link += LINKS
+    this.#aliases.clear()
+    this.#said = []
+    this.link(this.#link, NEIGHBOUR, interest, cursor)
   }
 
   /** Another neighbour, by the index of its key, comes up and greets. */
-  link(link: number, index: number): void {
+  link(link: number, index: number, interest: readonly string[] = ['*'], cursor: Cursor | null = null): void {
     this.gateway.linkUp(link, index)
     const hello: Message = {
       type: 'hello',
@@ -49,8 +61,8 @@ export class Played implements World {
       features: ['heard'],
       instance: new Uint8Array(8).fill(index),
       lsn: 0,
-      cursor: null,
-      interest: ['*'],
+      cursor,
+      interest,
       clock: { class: 2, hlc: hlcFromMs(START_MS) },
       credit: 1_048_576,
       name: 'played',
@@ -60,7 +72,7 @@ export class Played implements World {
   }
 
   say(...messages: readonly Message[]): void {
-    this.sayOn(LINK, ...messages)
+    this.sayOn(this.#link, ...messages)
   }
 
   sayOn(link: number, ...messages: readonly Message[]): void {
@@ -83,7 +95,15 @@ export class Played implements World {
   }
 
   ownFeed(collection: string): Feed {
-    const publicKey = this.keys[OURS] as Uint8Array
+    return this.#feed(OURS, collection)
+  }
+
+  neighboursFeed(collection: string): Feed {
+    return this.#feed(NEIGHBOUR, collection)
+  }
+
+  #feed(index: number, collection: string): Feed {
+    const publicKey = this.keys[index] as Uint8Array
     const { incarnation } = this.gateway
     return feedOf(this.meshId, { publicKey, incarnation, collection, partition: '', kind: 0, encrypted: false })
   }

@@ -46,6 +46,7 @@ function statusText(status: StatusView): string {
   const lines = [
     `${status.name || status.peerId} (${status.peerId}) in mesh ${status.mesh}: ${status.state}${status.enrolled ? '' : ', not enrolled'}`,
     `profile ${status.profile.id} revision ${status.profile.revision}, version ${status.version}, up ${status.uptime} s`,
+    `keeps ${status.interest.join(', ') || 'nothing'}`,
     `listens on ${status.listeners.join(', ') || 'nothing'}`,
     ...(status.certificate === null
       ? []

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { hex } from '../../runtime/base/bytes.ts'
+import { decodeDescriptor, encodeDescriptor } from '../../runtime/wire/descriptor.ts'
+import type { Message } from '../../runtime/wire/message.ts'
+import { Played } from './played.ts'
+
+type Hello = Extract<Message, { type: 'hello' }>
+
+/** Collections of whose feeds was spoken, but for the system's. */
+function toldOf(said: readonly Message[]): string[] {
+  const told = said.flatMap((message) => {
+    const descriptor = message.type === 'feed' ? decodeDescriptor(message.descriptor) : null
+    return descriptor?.ok ? [descriptor.value.collection] : []
+  })
+  return told.filter((collection) => !collection.startsWith('$')).sort()
+}
+
+function helloIn(said: readonly Message[]): Hello {
+  return said.find((message): message is Hello => message.type === 'hello') ?? assert.fail('it has not greeted')
+}
+
+/** The neighbour tells that it has three batches of each. */
+function tellOf(played: Played, ...collections: readonly string[]): void {
+  collections.forEach((collection, alias) => {
+    const { descriptor } = played.neighboursFeed(collection)
+    played.say(
+      { type: 'feed', alias, descriptor: encodeDescriptor(descriptor), chain: [] },
+      { type: 'have', entries: [[alias, 3, new Uint8Array(8).fill(3)]], marker: null },
+    )
+  })
+}
+
+test('SPEC I25: of what is not kept nothing is asked for, and nothing refused, whoever tells of it', () => {
+  const played = new Played()
+  played.gateway.changeInterest(['climate'])
+  played.again(['*'], null)
+  tellOf(played, 'plugs', 'climate')
+  const said = played.pass(5_000)
+  const asked = said.flatMap((message) => (message.type === 'want' ? message.entries.map(([alias]) => alias) : []))
+  assert.deepEqual([...new Set(asked)], [1])
+  assert.deepEqual(
+    said.filter(({ type }) => type === 'nack'),
+    [],
+  )
+})
+
+test('SPEC I25: a neighbour hears of what it keeps alone; of what it keeps since it hears all, whatever it confirmed before', () => {
+  const played = new Played()
+  for (const collection of ['climate', 'plugs']) {
+    played.gateway.write(collection, { kind: 'put', key: 'k', fields: { x: 1 } })
+  }
+  played.pass(1_000)
+  played.again(['climate'], null)
+  const said = played.pass(1_000)
+  assert.deepEqual(toldOf(said), ['climate'])
+  const cursor = { instance: helloIn(said).instance, lsn: played.gateway.engine?.view.lsn ?? 0 }
+  played.again(['climate'], cursor)
+  assert.deepEqual(toldOf(played.pass(1_000)), [], 'it has confirmed that')
+  played.again(['climate', 'plugs'], cursor)
+  assert.ok(toldOf(played.pass(1_000)).includes('plugs'))
+})
+
+test('a gateway that keeps something else greets as another, without a cursor, when the rest is gone', () => {
+  const played = new Played()
+  played.gateway.write('plugs', { kind: 'put', key: 'k', fields: { x: 1 } })
+  played.pass(1_000)
+  played.again(['*'], null)
+  const before = helloIn(played.pass(1_000))
+  assert.deepEqual(before.interest, ['*'])
+  played.gateway.changeInterest(['climate'])
+  played.again(['*'], null)
+  const said = played.pass(2_000)
+  const { interest, instance, cursor } = helloIn(said)
+  assert.deepEqual(interest, ['climate'])
+  assert.notEqual(hex(instance), hex(before.instance))
+  assert.equal(cursor, null)
+  // What it wrote itself it keeps, and the neighbour hears of it.
+  assert.deepEqual(toldOf(said), ['plugs'])
+  played.gateway.crash()
+  played.gateway.start()
+  played.again(['*'], null)
+  assert.equal(hex(helloIn(played.pass(1_000)).instance), hex(instance), 'as long as it keeps the same it is the same')
+})
