@@ -86,6 +86,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           members: [],
           holdings: [],
           unconfirmed: [],
+          budget: null,
           quarantine: quarantine.list(),
           warnings: parsed.warnings,
         }),

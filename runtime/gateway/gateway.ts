@@ -446,7 +446,7 @@ export class Gateway {
         batchOpsMax: batch.maxOps,
         interest: this.#profile.interest,
         history: this.#profile.sync.history,
-        flow: { priority: this.#profile.sync.priority },
+        flow: { priority: this.#profile.sync.priority, budget: this.#profile.sync.budget },
       },
       store: this.#store,
       clock: this.#clock,
@@ -853,6 +853,7 @@ export class Gateway {
       members: this.#authority.members.all(),
       holdings: view.holdings,
       unconfirmed: view.unconfirmed,
+      budget: view.budget,
       quarantine: this.#quarantine.list(),
       warnings: this.#warnings(),
     }

@@ -35,6 +35,8 @@ export interface Observed {
   /** Whether there is a way to it over links that are up. */
   readonly isReachable: (peerId: string) => boolean
   readonly mdns: DiscoveryFigures | null
+  /** What of it is spent; null without a budget. */
+  readonly budget: ObservedBudget | null
   readonly totals: { readonly bytesSent: number; readonly bytesReceived: number }
   readonly members: Iterable<Capability>
   /** What is known of neighbours' disks, linked or not. */
@@ -56,6 +58,14 @@ export interface ObservedLink {
   readonly since: number
   readonly bytesSent: number
   readonly bytesReceived: number
+}
+
+/** Null is no limit; milliseconds. */
+export interface ObservedBudget {
+  readonly bytesPerSecond: number | null
+  readonly bytesPerDay: number | null
+  readonly sentToday: number
+  readonly dayEndsMs: number
 }
 
 export interface ObservedAddress {
@@ -94,7 +104,7 @@ export function statusOf(seen: Observed): StatusView {
     listeners: seen.listeners,
     certificate: seen.certificate,
     collections: Object.fromEntries([...seen.collections].filter(([, { count }]) => count > 0)),
-    links: { up: linked.size, ...seen.totals },
+    links: { up: linked.size, ...seen.totals, budget: budgetOf(seen.budget) },
     discovery: { addresses: countsOf(seen.addresses), mdns: seen.mdns },
     lag: lags.reduce((worst, lag) => (lag.batches > worst.batches ? lag : worst), NO_LAG),
     conflicts: seen.store.conflicts().length,
@@ -113,6 +123,12 @@ export function statusOf(seen: Observed): StatusView {
     memory: { rss: process.memoryUsage.rss() },
     warnings: seen.warnings,
   }
+}
+
+function budgetOf(budget: ObservedBudget | null): StatusView['links']['budget'] {
+  if (budget === null) return null
+  const { bytesPerSecond, bytesPerDay, sentToday, dayEndsMs } = budget
+  return { bytesPerSecond, bytesPerDay, sentToday, dayEndsIn: Math.ceil(dayEndsMs / 1_000) }
 }
 
 function clockOf({ clock: { class: trust, source, offsetMs, hlc }, wallMs }: Observed): ClockStatus {

@@ -211,7 +211,18 @@ export interface StatusView {
   readonly certificate: string | null
   readonly collections: { readonly [name: string]: { readonly count: number; readonly digest: string } }
   /** Links that are up, and bytes over links since start. */
-  readonly links: { readonly up: number; readonly bytesSent: number; readonly bytesReceived: number }
+  readonly links: {
+    readonly up: number
+    readonly bytesSent: number
+    readonly bytesReceived: number
+    /** What the profile lets this gateway send, null without a limit, and what of it is spent; `dayEndsIn` in seconds. */
+    readonly budget: {
+      readonly bytesPerSecond: number | null
+      readonly bytesPerDay: number | null
+      readonly sentToday: number
+      readonly dayEndsIn: number
+    } | null
+  }
   /** How many addresses are known from each source; what multicast DNS has done, null when it is off or not running. */
   readonly discovery: {
     readonly addresses: { readonly [source in AddressSource]?: number }

@@ -18,7 +18,6 @@ const NOT_BUILT: readonly { readonly key: string; readonly isUsed?: (value: Json
   { key: 'collections.*.encrypted', isUsed: (value) => value === true },
   { key: 'collections.*.readers.*' },
   { key: 'sources.*.preset', isUsed: (value) => typeof value === 'string' && !isBuiltPreset(value) },
-  { key: 'sync.budget.*' },
   { key: 'http.listen' },
 ]
 

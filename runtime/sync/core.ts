@@ -8,6 +8,7 @@ import type { KeyValue } from '../ports/store.ts'
 import type { Message } from '../wire/message.ts'
 import type { Draft, WriteQueue } from './author.ts'
 import type { Beacon } from './beacons.ts'
+import { Budget, BUDGET_KEY } from './budget.ts'
 import type { Compaction } from './compacting.ts'
 import { cursorKey, cursorToKeep, decodeCursor, encodeCursor, type Cursor } from './cursors.ts'
 import { FeedTable, type FeedState } from './feeds.ts'
@@ -36,9 +37,11 @@ export const TIMES = {
   greetMs: 1_000,
   /** Life sign, latency and digest of heads. */
   pingMs: 15_000,
+  meteredPingMs: 60_000,
   pingsMissedMax: 3,
   /** News of heads to links that don't take the feed eagerly are collected for so long. */
   tellMs: 250,
+  meteredTellMs: 5_000,
   /** A feed that is known to be ahead elsewhere and doesn't move is asked for again, doubling up to the maximum. */
   askMs: 1_000,
   askMsMax: 30_000,
@@ -100,6 +103,10 @@ export class Core<Token> {
   readonly options: EngineOptions
   readonly history: HistoryOptions
   readonly flow: FlowOptions
+  readonly budget: Budget
+  /** Where bytes are counted, life signs and news of heads go more seldom. */
+  readonly pingMs: number
+  readonly tellMs: number
   readonly surroundings: Surroundings
   readonly clock: HybridClock
   readonly time: Timekeeper
@@ -171,6 +178,8 @@ export class Core<Token> {
   readonly interests: Map<string, readonly Kept[]> = new Map<string, readonly Kept[]>()
   /** Control messages to each link, sent before anything else. */
   readonly outbox: Map<LinkState, Message[]> = new Map<LinkState, Message[]>()
+  /** Decisions what to send: whose turn it is. */
+  sendings = 0
   now: Told = { wallMs: 0, trust: 0, monotonicMs: 0, source: 'none' }
   /** Small records that the next commit takes along. */
   readonly #records = new Map<string, Uint8Array | null>()
@@ -188,6 +197,9 @@ export class Core<Token> {
     this.clock = new HybridClock(options.clockFloor)
     this.history = { ...DEFAULT_HISTORY, ...options.history }
     this.flow = { ...DEFAULT_FLOW, ...options.flow }
+    this.budget = new Budget(this.flow.budget, surroundings.getRecord(BUDGET_KEY))
+    this.pingMs = this.budget.isLimited ? TIMES.meteredPingMs : TIMES.pingMs
+    this.tellMs = this.budget.isLimited ? TIMES.meteredTellMs : TIMES.tellMs
     this.compactAt = this.history.intervalMs
     this.beaconAt = this.history.beaconMs
     const opening = openInterest(options, surroundings)
@@ -276,6 +288,7 @@ export class Core<Token> {
     for (const [key, value] of this.#records) records.push({ key, value })
     this.#records.clear()
     for (const record of takeDueHoldings(this, isCommitting)) records.push(record)
+    if (isCommitting) for (const record of this.budget.record(this.now.monotonicMs)) records.push(record)
     for (const state of this.#histories) {
       // Among what is on its way may be a checkpoint, which takes its own record along.
       if (state.isCommitting) continue

@@ -2,6 +2,7 @@ import { equal } from '../base/bytes.ts'
 import type { Batch, ChainPosition } from '../model/batch.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
 import { forgetBeacon, writeBeacon } from './beacons.ts'
+import type { BudgetView } from './budget.ts'
 import { compact, compactDeadline } from './compacting.ts'
 import { Core, TIMES, type Arrival, type Committed } from './core.ts'
 import type { Place } from '../model/interest.ts'
@@ -70,6 +71,7 @@ export class Engine<Token> {
       core.sayInterestAt,
       probeDeadline(core),
       mendDeadline(core),
+      core.budget.deadline,
       reissueDeadline(core),
     )
     for (const link of core.links.values()) deadline = Math.min(deadline, link.greetAt, link.tellAt, pingDeadline(link))
@@ -334,6 +336,7 @@ export interface HoldingView {
 }
 
 export interface EngineView {
+  readonly budget: BudgetView | null
   readonly feeds: number
   readonly lsn: number
   readonly clock: number
@@ -348,6 +351,7 @@ function viewOf<Token>(core: Core<Token>): EngineView {
   let waitingWrites = 0
   for (const queue of core.queues.values()) waitingWrites += queue.waitingOps
   return {
+    budget: core.budget.view(core.now.monotonicMs),
     feeds: core.feeds.size,
     lsn: core.feeds.lsn,
     clock: core.clock.last,

@@ -22,7 +22,7 @@ const UNCONFIRMED_MAX = 256
 
 export function pingIfDue<Token>(core: Core<Token>, link: LinkState): void {
   if (!link.isGreeted || core.now.monotonicMs < link.pingAt) return
-  link.pingAt = core.now.monotonicMs + TIMES.pingMs
+  link.pingAt = core.now.monotonicMs + core.pingMs
   if (!link.isPingAnswered) link.missedPings += 1
   if (link.missedPings >= TIMES.pingsMissedMax) return core.close(link, 'it does not answer')
   link.pingSentAt = core.now.monotonicMs

@@ -46,6 +46,11 @@ export function isPressing<Token>(core: Core<Token>, { feed }: FeedState): boole
   return priority === 'high' || priority === 'urgent'
 }
 
+/** What goes even when the budget is short: of urgent collections and of the system's. */
+export function isPrivileged<Token>(core: Core<Token>, { feed: { descriptor } }: FeedState): boolean {
+  return isSystemName(descriptor.collection) || core.flow.priority.get(descriptor.collection) === 'urgent'
+}
+
 /** What is subscribed and may have something to send, by class; within one, urgent collections come before high ones. */
 export function queuesOf<Token>(core: Core<Token>, link: LinkState): FeedState[][] {
   const queues: FeedState[][] = WEIGHTS.map(() => [])

@@ -10,7 +10,7 @@ import { isNamed, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { isOfferDue } from './filling.ts'
 import type { LinkState, Subscription } from './link.ts'
-import { creditOf, queuesOf } from './priority.ts'
+import { creditOf, isPrivileged, queuesOf } from './priority.ts'
 
 /**
  * The one decision what to send (SPEC, "Sending"): for each link, greetings and answers first, then batches that were
@@ -22,7 +22,8 @@ const FRAME_BYTES = PROTOCOL_LIMITS.frameBytesMax - 4_096
 const ENTRIES_PER_MESSAGE = 1_000
 
 export function send<Token>(core: Core<Token>): void {
-  for (const link of core.links.values()) {
+  core.budget.begin()
+  for (const link of linksInTurn(core)) {
     greetIfDue(core, link)
     if (link.isGreeted) {
       sendBatches(core, link)
@@ -31,6 +32,14 @@ export function send<Token>(core: Core<Token>): void {
     }
     flush(core, link)
   }
+}
+
+/** Where bytes are scarce, each time another link has them first. */
+function linksInTurn<Token>(core: Core<Token>): Iterable<LinkState> {
+  if (!core.budget.isLimited) return core.links.values()
+  const links = [...core.links.values()]
+  const first = core.sendings++ % Math.max(1, links.length)
+  return [...links.slice(first), ...links.slice(0, first)]
 }
 
 function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
@@ -66,6 +75,7 @@ function sendBatches<Token>(core: Core<Token>, link: LinkState): void {
   for (let at = link.turns.next(queues); at !== null; at = link.turns.next(queues)) {
     const queue = queues[at] as FeedState[]
     const state = queue.shift() as FeedState
+    if (!core.budget.allows(core.now.monotonicMs, isPrivileged(core, state))) continue
     const sentBefore = link.sentBytes
     const progress = sendFeed(core, link, state, link.subscriptions.get(state) as Subscription, creditOf(link))
     link.turns.spend(at, link.sentBytes - sentBefore)
@@ -183,6 +193,7 @@ function sendOffer<Token>(core: Core<Token>, link: LinkState, state: FeedState, 
 
 function sayBatches<Token>(core: Core<Token>, link: LinkState, batches: readonly Uint8Array[], bytes: number): void {
   link.sentBytes += bytes
+  core.budget.spend(core.now.monotonicMs, bytes)
   core.say(link, { type: 'data', batches })
 }
 
@@ -219,7 +230,7 @@ function tellHeads<Token>(core: Core<Token>, link: LinkState): void {
   }
   sayHave(core, link, entries)
   if (!isWaiting) link.tellAt = Number.POSITIVE_INFINITY
-  else if (isTime || link.tellAt === Number.POSITIVE_INFINITY) link.tellAt = core.now.monotonicMs + TIMES.tellMs
+  else if (isTime || link.tellAt === Number.POSITIVE_INFINITY) link.tellAt = core.now.monotonicMs + core.tellMs
 }
 
 /** Heads even of what was sent already: what of it got lost will be asked for again. */
@@ -385,7 +396,17 @@ function sendFrame<Token>(core: Core<Token>, link: LinkState, messages: readonly
     link.sentNumbered += 1
     messages = [{ type: 'number', number: link.sentNumbered }, ...messages]
   }
-  core.outputs.push({ type: 'send', link: link.link, bytes: encodeMessages(messages) })
+  const bytes = encodeMessages(messages)
+  // Batches have been paid for.
+  core.budget.spend(
+    core.now.monotonicMs,
+    bytes.length - messages.reduce((sum, message) => sum + batchBytes(message), 0),
+  )
+  core.outputs.push({ type: 'send', link: link.link, bytes })
+}
+
+function batchBytes(message: Message): number {
+  return message.type === 'data' ? message.batches.reduce((sum, batch) => sum + batch.length, 0) : 0
 }
 
 /** What tells the neighbour of batches, whose loss it must notice. */

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { NO_BUDGET, type BudgetOptions } from './budget.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import type { SequenceSet } from '../model/sequences.ts'
@@ -175,11 +176,13 @@ export interface FlowOptions {
   readonly priority: ReadonlyMap<string, Priority>
   /** Bytes of batches that a neighbour may have under way to us. */
   readonly creditBytes: number
+  readonly budget: BudgetOptions
 }
 
 export const DEFAULT_FLOW: FlowOptions = {
   priority: new Map<string, Priority>(),
   creditBytes: GATEWAY_LIMITS.creditBytes,
+  budget: NO_BUDGET,
 }
 
 /** How much of the past is kept, and how often that is looked at; milliseconds and bytes. */

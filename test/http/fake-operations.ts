@@ -143,7 +143,7 @@ export class FakeOperations implements Operations {
       listeners: ['mqtt://127.0.0.1:1883'],
       certificate: null,
       collections: Object.fromEntries(collections) as StatusView['collections'],
-      links: { up: 1, bytesSent: 2_048, bytesReceived: 1_024 },
+      links: { up: 1, bytesSent: 2_048, bytesReceived: 1_024, budget: null },
       discovery: { addresses: { bootstrap: 1 }, mdns: null },
       lag: { batches: 0, bytes: 0, seconds: 0 },
       conflicts: 0,

@@ -52,6 +52,7 @@ function statusText(status: StatusView): string {
       ? []
       : [`certificate SHA-256 ${status.certificate}; "marram certificate" prints it for devices`]),
     `links ${status.links.up} up, ${sizeText(status.links.bytesSent)} sent, ${sizeText(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
+    ...budgetLine(status.links.budget),
     discoveryText(status.discovery),
     `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
     clockText(clock),
@@ -67,6 +68,14 @@ function statusText(status: StatusView): string {
 function clockText({ class: trust, source, offsetMs, aheadMs }: ClockStatus): string {
   const offset = Math.abs(offsetMs) < 1_000 ? '' : `, ${Math.round(offsetMs / 1_000)} s from the system's`
   return `clock class ${trust} by ${source}${offset}${aheadMs > 0 ? `, stamps ${aheadMs} ms ahead` : ''}`
+}
+
+function budgetLine(budget: StatusView['links']['budget']): string[] {
+  if (budget === null) return []
+  const { bytesPerSecond, bytesPerDay, sentToday, dayEndsIn } = budget
+  const rate = bytesPerSecond === null ? '' : `, ${sizeText(bytesPerSecond)} a second at most`
+  const day = bytesPerDay === null ? '' : ` of ${sizeText(bytesPerDay)}`
+  return [`budget ${sizeText(sentToday)}${day} sent today, which ends in ${Math.ceil(dayEndsIn / 60)} min${rate}`]
 }
 
 function refusedLine({ batches, messages }: StatusView['quarantine']): string[] {
