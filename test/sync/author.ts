@@ -31,9 +31,10 @@ export class Author {
     played.say({ type: 'feed', alias: this.#alias, descriptor: encodeDescriptor(this.feed.descriptor), chain: [] })
   }
 
-  put(key: string, fields: { readonly [path: string]: Value }): Batch {
+  /** `aheadMs`: its author's clock is so far ahead. */
+  put(key: string, fields: { readonly [path: string]: Value }, aheadMs: number = 0): Batch {
     const paths = Object.keys(fields)
-    return this.#write({ docs: [key], shapes: [{ kind: OP_PUT, paths }], values: Object.values(fields) })
+    return this.#write({ docs: [key], shapes: [{ kind: OP_PUT, paths }], values: Object.values(fields) }, aheadMs)
   }
 
   delete(key: string): Batch {
@@ -56,7 +57,7 @@ export class Author {
 
   /** In its own `$self`: nothing older than now will come of it; it has these of others. */
   beacon(acks: readonly Held[]): Batch {
-    const at = this.#now()
+    const at = this.#now(0)
     const said = acks.map(({ feedId, seq, hash8 }): Value => [feedId, seq, hash8])
     return this.put(BEACON_KEY, { at, 'heads/0': [], 'acks/0': said })
   }
@@ -94,23 +95,23 @@ export class Author {
     this.#played.pass(200)
   }
 
-  #write({ docs, shapes, values }: Pick<Ops, 'docs' | 'shapes' | 'values'>): Batch {
-    return this.#add({ docs, shapes, values, opDocs: [0], opShapes: [0] })
+  #write({ docs, shapes, values }: Pick<Ops, 'docs' | 'shapes' | 'values'>, aheadMs: number = 0): Batch {
+    return this.#add({ docs, shapes, values, opDocs: [0], opShapes: [0] }, aheadMs)
   }
 
-  #now(): number {
+  #now(aheadMs: number): number {
     const before = this.batches.at(-1)?.header.hlc ?? 0
-    return Math.max(before + 1, hlcFromMs(START_MS + this.#played.schedule.now))
+    return Math.max(before + 1, hlcFromMs(START_MS + this.#played.schedule.now + aheadMs))
   }
 
-  #add(ops: NewBatch['ops']): Batch {
+  #add(ops: NewBatch['ops'], aheadMs: number = 0): Batch {
     const { publicKey } = this.feed.descriptor
     const batch = encodeBatch({
       meshId: this.#played.meshId,
       feed: this.feed,
       seq: this.batches.length + 1,
       prev: this.batches.at(-1)?.hash ?? new Uint8Array(32),
-      hlc: this.#now(),
+      hlc: this.#now(aheadMs),
       ops,
       clockClass: 2,
       sign: (message) => fakeSignature(publicKey, message),

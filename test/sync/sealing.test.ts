@@ -55,3 +55,11 @@ test('what was confirmed once of a sealed feed stays confirmed beside what is sa
   const { played, author } = confirmed(0)
   assert.deepEqual(acksOf(played, author), [6, SEAL - 1])
 })
+
+test('what is void is not taken again', () => {
+  const { played, author } = confirmed(0)
+  played.say({ type: 'data', batches: author.batches.slice(SEAL - 1).map(({ bytes }) => bytes) })
+  // Long enough for the disk, too short for the next look at what is sealed.
+  played.pass(60)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, SEAL - 1)
+})

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { msOfHlc } from '../../runtime/model/stamp.ts'
+import { encodeBatch } from '../../runtime/wire/batch.ts'
+import { fakeSignature } from '../simulation/gateway.ts'
+import { Author } from './author.ts'
+import { Played, START_MS } from './played.ts'
+
+const HOUR_MS = 3_600_000
+
+test('a batch whose signature is another’s is not taken', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  const { feed } = author
+  const { header, body } = author.put('hall', { temperature: 1 })
+  const forged = encodeBatch({
+    meshId: played.meshId,
+    feed,
+    seq: 1,
+    prev: header.prev,
+    hlc: header.hlc,
+    ops: { body, flags: header.flags & 15 },
+    clockClass: 2,
+    sign: (message) => fakeSignature(played.keys[2] as Uint8Array, message),
+  })
+  assert.ok(forged.ok)
+  author.tell(1)
+  played.say({ type: 'data', batches: [forged.value.bytes] })
+  played.pass(500)
+  assert.equal(played.gateway.disk.head(feed.key), undefined)
+})
+
+test('a batch from the future does not lift the clock', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  author.put('hall', { temperature: 1 }, HOUR_MS)
+  author.push()
+  played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 2 } })
+  played.pass(500)
+  const aheadMs = msOfHlc(played.gateway.engine?.view.clock ?? 0) - START_MS - played.schedule.now
+  assert.ok(aheadMs <= 0, `its clock is ${aheadMs} ms ahead`)
+})
