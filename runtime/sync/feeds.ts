@@ -117,6 +117,7 @@ interface Acked {
 export class FeedTable {
   readonly #byKey = new Map<string, FeedState>()
   readonly #byPlace = new Map<string, FeedState[]>()
+  readonly #countsByOrigin = new Map<string, number>()
   readonly #isOwn: (feed: Feed) => boolean
   /** The store's number of the last batch of all. */
   lsn = 0
@@ -149,12 +150,18 @@ export class FeedTable {
     if (!state) {
       state = new FeedState(feed, this.#isOwn(feed))
       this.#byKey.set(feed.key, state)
+      this.#countsByOrigin.set(feed.origin, this.countOf(feed.origin) + 1)
       const place = placeOf(feed.descriptor)
       const there = this.#byPlace.get(place)
       if (there) there.push(state)
       else this.#byPlace.set(place, [state])
     }
     return state
+  }
+
+  /** How many feeds of an author are known. */
+  countOf(origin: string): number {
+    return this.#countsByOrigin.get(origin) ?? 0
   }
 
   /** Every collection and partition of which there is a feed. */

@@ -126,23 +126,32 @@ function receiveFeed<Token>(core: Core<Token>, link: LinkState, message: Of<'fee
     link.strangeAliases.add(message.alias)
     return
   }
-  link.strangeAliases.delete(message.alias)
-  if (!core.feeds.get(feed.key) && core.feeds.size >= GATEWAY_LIMITS.feedsMax) {
-    const { origin } = feed
-    const { collection } = feed.descriptor
+  const tooMany = core.feeds.get(feed.key) ? null : tooManyFeeds(core, feed.origin)
+  if (tooMany !== null) {
+    // Heads that are told of it are passed over, else it would be told again and again.
+    link.strangeAliases.add(message.alias)
+    const { origin, descriptor } = feed
+    const { collection } = descriptor
     return core.emit('batch-refused', {
       feed: hex(feed.id),
       origin,
       collection,
       peerId: link.peerId,
       seq: 0,
-      why: 'too many feeds',
+      why: tooMany,
     })
   }
+  link.strangeAliases.delete(message.alias)
   const state = core.feeds.getOrAdd(feed)
   link.theirAliases.set(state, message.alias)
   link.feedsByTheirAlias.set(message.alias, state)
   if (message.chain.length > 0 && core.surroundings.authority.learn(message.chain)) considerRefused(core)
+}
+
+/** Why no further feed of the author is taken; null when one is. */
+function tooManyFeeds<Token>({ feeds }: Core<Token>, origin: string): string | null {
+  if (feeds.size >= GATEWAY_LIMITS.feedsMax) return 'too many feeds'
+  return feeds.countOf(origin) >= GATEWAY_LIMITS.feedsPerOriginMax ? 'too many feeds of its author' : null
 }
 
 /** HAVE tells what the neighbour has on its disk; with a marker, that we were told everything up to its `lsn`. */

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { GATEWAY_LIMITS } from '../../runtime/base/limits.ts'
+import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
+import type { Message } from '../../runtime/wire/message.ts'
+import { Played } from './played.ts'
+
+const FEEDS_A_FRAME = 100
+
+test('of one author no more feeds are taken than the limit, the next is passed over in silence, and those within it are asked for', () => {
+  const played = new Played()
+  const { descriptor } = played.neighboursFeed('climate')
+  const feeds = Array.from({ length: GATEWAY_LIMITS.feedsPerOriginMax + 1 }, (_, alias): Message => {
+    return {
+      type: 'feed',
+      alias,
+      descriptor: encodeDescriptor({ ...descriptor, partition: `room-${alias}` }),
+      chain: [],
+    }
+  })
+  for (let i = 0; i < feeds.length; i += FEEDS_A_FRAME) played.say(...feeds.slice(i, i + FEEDS_A_FRAME))
+  const [last, beyond] = [GATEWAY_LIMITS.feedsPerOriginMax - 1, GATEWAY_LIMITS.feedsPerOriginMax]
+  played.pass(100)
+  const heads = [last, beyond].map((alias) => [alias, 1, new Uint8Array(8)] as const)
+  played.say({ type: 'have', entries: heads, marker: null })
+  const said = played.pass(500)
+  const asked = said.flatMap((message) => (message.type === 'want' ? message.entries.map(([alias]) => alias) : []))
+  assert.deepEqual(asked, [last])
+  assert.deepEqual(
+    said.filter(({ type }) => type === 'nack'),
+    [],
+  )
+})
