@@ -32,7 +32,7 @@ import { hlcFromMs } from '../model/stamp.ts'
 import type { CollectionRules } from '../operations/documents.ts'
 import { Drafts } from '../operations/drafts.ts'
 import { isBatchValid } from '../operations/evidence.ts'
-import { membersOf } from '../operations/members.ts'
+import { heardOf, membersOf, missingWarnings } from '../operations/members.ts'
 import { Membership } from '../operations/membership.ts'
 import { Removals } from '../operations/removals.ts'
 import { timeOf } from '../operations/rows.ts'
@@ -43,7 +43,7 @@ import { OperationService } from '../operations/service.ts'
 import { peersOf, statusOf, type Observed, type ObservedLink } from '../operations/status.ts'
 import type { Broker } from '../ports/broker.ts'
 import type { Log } from '../ports/log.ts'
-import type { ClockStatus, Operations, RemovalOptions } from '../ports/operations.ts'
+import type { MemberView, ClockStatus, Operations, RemovalOptions } from '../ports/operations.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
 import { formatAddress } from '../profile/address.ts'
 import { fillDefaults, type DeviceProfile } from '../profile/defaults.ts'
@@ -593,7 +593,7 @@ export class Gateway {
       {
         status: () => statusOf(this.#observe()),
         peers: () => peersOf(this.#observe()),
-        members: () => membersOf(this.#store, this.#authority.members.all(), this.#removals.states()),
+        members: () => this.#memberViews(),
         backup: () => this.#backup(),
         quarantine: () => this.#quarantine.list(),
         remove: (peerId, options) => this.#remove(peerId, options),
@@ -859,12 +859,28 @@ export class Gateway {
     }
   }
 
+  #memberViews(): MemberView[] {
+    const { trust, wallMs } = this.#driver.time
+    const { silentAfterMs } = this.#profile.mesh
+    const self = { peerId: this.#peerId, nowMs: wallMs }
+    const heardMs = heardOf(this.#store.heads(), this.#driver.view.holdings, self)
+    const hearing = { heardMs, nowMs: trust > 0 ? wallMs : null, silentAfterMs }
+    return membersOf(this.#authority.members.all(), this.#removals.states(), hearing)
+  }
+
   #warnings(): string[] {
     const feeds = [...this.#store.heads()].map(({ feed }) => feed)
     const clock = this.#driver.time.trust === 0 ? NO_CLOCK : null
     const all = [clock, this.#neighbours.warning, this.#departure.warning, this.#enrolment.warning]
+    const missing = missingWarnings(this.#memberViews())
     const standing = all.filter((warning) => warning !== null)
-    return [...this.#parsed.warnings, ...this.#clones.warnings, ...kindWarnings(this.#profile, feeds), ...standing]
+    return [
+      ...this.#parsed.warnings,
+      ...this.#clones.warnings,
+      ...kindWarnings(this.#profile, feeds),
+      ...standing,
+      ...missing,
+    ]
   }
 
   /** The mesh has let this gateway in and not out again. */

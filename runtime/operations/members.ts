@@ -1,21 +1,49 @@
 import { peerIdOf } from '../crypto/identity.ts'
-import { fieldsOf } from '../model/fields.ts'
 import type { Capability } from '../model/capability.ts'
-import { SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, msOfHlc } from '../model/stamp.ts'
 import type { MemberView } from '../ports/operations.ts'
-import type { Documents } from '../ports/store.ts'
+import type { FeedHead } from '../model/batch.ts'
 import { rightsText } from './granting.ts'
 import type { RemovalState } from './removals.ts'
 
-/** Like BEACON_KEY of runtime/sync/beacons.ts. */
-const BEACON = 'beacon'
+/** When members were heard of last; Unix milliseconds. */
+export interface Hearing {
+  readonly heardMs: ReadonlyMap<string, number>
+  /** Null where no clock is to be believed: then nobody is missing. */
+  readonly nowMs: number | null
+  readonly silentAfterMs: number
+}
+
+/**
+ * What came of a member, over whomever, was stamped when it was alive; a neighbour says so itself. The own gateway is alive.
+ */
+export function heardOf(
+  heads: Iterable<FeedHead>,
+  neighbours: Iterable<{ readonly peerId: string; readonly heardAt: number }>,
+  self: { readonly peerId: string; readonly nowMs: number },
+): ReadonlyMap<string, number> {
+  const heard = new Map<string, number>([[self.peerId, self.nowMs]])
+  const note = (peerId: string, ms: number): void => void heard.set(peerId, Math.max(ms, heard.get(peerId) ?? ms))
+  for (const { feed, hlc } of heads) note(feed.origin, msOfHlc(hlc))
+  for (const { peerId, heardAt } of neighbours) if (heardAt > 0) note(peerId, heardAt)
+  return heard
+}
+
+/** For `status.warnings`. */
+export function missingWarnings(members: readonly MemberView[]): string[] {
+  return members
+    .filter(({ state }) => state === 'missing')
+    .map(
+      ({ name, peerId, lastHeard }) =>
+        `member-missing: ${name} (${peerId}) was ${lastHeard === null ? 'never heard of' : `last heard of ${lastHeard}`}; old deletes are kept until it is back or retired with "marram retire ${peerId}"`,
+    )
+}
 
 /** Who belongs, by name; whoever was removed stays in the list. */
 export function membersOf(
-  store: Documents,
   capabilities: Iterable<Capability>,
   removals: readonly RemovalState[],
+  hearing: Hearing,
 ): MemberView[] {
   const held = new Map<string, Capability[]>()
   for (const capability of capabilities) {
@@ -23,28 +51,36 @@ export function membersOf(
     held.set(peerId, [...(held.get(peerId) ?? []), capability])
   }
   const states = new Map(removals.map((removal) => [removal.closing.origin, removal]))
-  const members = [...held].map(([peerId, its]) => memberView(store, peerId, its, states.get(peerId) ?? null))
+  const members = [...held].map(([peerId, its]) => memberView(peerId, its, states.get(peerId) ?? null, hearing))
   return members.sort((a, b) => (a.name === b.name ? (a.peerId < b.peerId ? -1 : 1) : a.name < b.name ? -1 : 1))
 }
 
 function memberView(
-  store: Documents,
   peerId: string,
   capabilities: readonly Capability[],
   removal: RemovalState | null,
+  hearing: Hearing,
 ): MemberView {
   const until = Math.max(...capabilities.map(({ expires }) => expires))
-  const beacon = store.get({ collection: SELF_COLLECTION, partition: peerId }, BEACON)
-  const at = beacon ? fieldsOf(beacon)['at'] : undefined
+  const since = Math.min(...capabilities.map(({ notBefore }) => notBefore))
+  const heardMs = hearing.heardMs.get(peerId) ?? null
+  const isMissing = hearing.nowMs !== null && hearing.nowMs - (heardMs ?? msOfHlc(since)) > hearing.silentAfterMs
   return {
     peerId,
     name: capabilities[0]?.name ?? '',
     grants: capabilities.flatMap(grantsOf),
     roles: [...new Set(capabilities.flatMap(({ roles }) => roles))].sort(),
-    state: removal === null ? 'member' : removal.isSealed ? DONE[removal.closing.reason] : 'closing',
-    since: time(Math.min(...capabilities.map(({ notBefore }) => notBefore))),
+    state:
+      removal === null
+        ? isMissing
+          ? 'missing'
+          : 'member'
+        : removal.isSealed
+          ? DONE[removal.closing.reason]
+          : 'closing',
+    since: time(since),
     until: until === HLC_MAX ? null : time(until),
-    lastHeard: typeof at === 'number' ? time(at) : null,
+    lastHeard: heardMs === null ? null : new Date(heardMs).toISOString(),
     silent: removal?.silent ?? [],
   }
 }

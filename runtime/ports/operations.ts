@@ -298,9 +298,12 @@ export interface MemberView {
     readonly since: string
     readonly until: string | null
   }[]
-  /** `closing`: it is being removed, see `silent`. */
-  readonly state: 'member' | 'closing' | 'retired' | 'revoked'
-  /** ISO 8601; `until` is null for members without an end, `lastHeard` when it never said anything of itself. */
+  /**
+   * `closing`: it is being removed, see `silent`. `missing`: not heard of for longer than the profile's `mesh.silentAfter`, so it
+   * holds up what waits for all members.
+   */
+  readonly state: 'member' | 'missing' | 'closing' | 'retired' | 'revoked'
+  /** ISO 8601; `until` is null for members without an end, `lastHeard` when nothing of it has come. */
   readonly since: string
   readonly until: string | null
   readonly lastHeard: string | null

@@ -10,7 +10,6 @@ import type { Json } from './tree.ts'
 const NOT_BUILT: readonly { readonly key: string; readonly isUsed?: (value: Json) => boolean }[] = [
   { key: 'storage.encryption', isUsed: (value) => value !== 'none' },
   { key: 'mesh.superPeer', isUsed: (value) => value === true },
-  { key: 'mesh.silentAfter' },
   { key: 'collections.*.fields.*.min' },
   { key: 'collections.*.fields.*.max' },
   { key: 'collections.*.fields.*.deadband' },
