@@ -748,8 +748,8 @@ export class Gateway {
   /** What this gateway itself may read or pass on counts with the next engine. */
   #authorityChanged(): void {
     this.#driver?.authorityChanged()
-    const isOther = this.#driver !== undefined && !isSameSet(this.#keptReadable, this.#readable)
-    if (isOther) void this.#changeDriver(() => this.#keepAnew())
+    const isOther = (): boolean => this.#driver !== undefined && !isSameSet(this.#keptReadable, this.#readable)
+    if (isOther()) void this.#changeDriver(async () => (isOther() ? this.#keepAnew() : undefined))
   }
 
   /** What is kept never changes under way: the neighbours are greeted anew. */

@@ -41,15 +41,18 @@ export class Scope {
   readonly readable: readonly string[]
   /** Equal for equal scopes. */
   readonly name: string
+  /** As with most gateways; asked for with every batch and neighbour. */
+  readonly #isAll: boolean
 
   constructor(interest: readonly string[], readable: readonly string[]) {
     this.interest = reduced(interest)
     this.readable = reduced(readable)
+    this.#isAll = this.interest.includes('*') && this.readable.includes('*')
     this.name = JSON.stringify([this.interest, this.readable])
   }
 
   covers(place: Place): boolean {
-    if (isSystemName(place.collection)) return true
+    if (this.#isAll || isSystemName(place.collection)) return true
     const isCovered = (pattern: string): boolean => isWithin(pattern, place)
     return this.interest.some(isCovered) && this.readable.some(isCovered)
   }
