@@ -59,6 +59,7 @@ class Side {
         head: (key) => this.store.head(key),
         document: (place, key) => this.store.get(place, key),
         documentToWrite: (place, key) => this.store.get(place, key),
+        cells: (place) => this.store.summary(place).digest,
         sign: (message) => signer.sign(message),
         authority: {
           isKnown: () => true,

@@ -92,6 +92,13 @@ export const GATEWAY_LIMITS = {
   quarantineEntriesMax: 1_000,
   /** Batches of one link that are no batches, or not signed; then it is closed. */
   damagedPerLinkMax: 256,
+  /** Collections and partitions of which one message compares digests; and divergences that are remembered. */
+  placesComparedMax: 64,
+  /** What is read again to find what the card has changed: documents and bytes of batches, each time, and how often. */
+  scrubDocuments: 1_024,
+  scrubBytes: 262_144,
+  scrubMs: 60_000,
+  divergedMax: 256,
   /** Elements or links that one field may hold before further ones are refused with `too-large`. */
   elementsPerFieldMax: 4_096,
   /** Lost writes that are remembered, the latest; and the greatest value that is remembered with them, in UTF-16 units. */

@@ -3,12 +3,12 @@ import type { Place } from '../model/interest.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
-import type { Store } from '../ports/store.ts'
+import type { Space, Store } from '../ports/store.ts'
 import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
 import { Engine, type EngineView } from '../sync/engine.ts'
 import { Confirmations } from './confirmations.ts'
 import type { Told } from '../sync/timekeeping.ts'
-import type { Authority, EngineEvent, EngineOptions, Input, Output } from '../sync/types.ts'
+import type { Authority, EngineEvent, EngineOptions, Examined, Input, Output } from '../sync/types.ts'
 
 /** What a local write is answered through. */
 interface Waiting {
@@ -23,6 +23,8 @@ export interface DriverOptions {
   readonly authority: Authority
   readonly sign: (message: Uint8Array) => Uint8Array
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+  /** Derives the documents of a place anew from their batches. */
+  readonly examine: (place: Space) => Promise<Examined>
   readonly log: Log
   readonly onEvent: (name: EngineEvent, fields: { readonly [name: string]: unknown }) => void
 }
@@ -54,6 +56,7 @@ export class Driver implements LinkHandler, Writer {
       head: (feedKey) => store.head(feedKey),
       document: (space, key) => store.get(space, key),
       documentToWrite: (space, key) => store.getToWrite(space, key),
+      cells: (space) => store.summary(space).digest,
       authority,
       sign,
     })
@@ -110,6 +113,11 @@ export class Driver implements LinkHandler, Writer {
   /** Capabilities were learned. */
   authorityChanged(): void {
     this.#handle({ type: 'authority-changed' })
+  }
+
+  /** Documents were compared with their batches. */
+  examined(examined: Examined): void {
+    if (!this.#isClosed) this.#handle({ type: 'examined', ...examined })
   }
 
   /** Takes no more writes; resolves when what is on its way is on the disk. */
@@ -175,6 +183,8 @@ export class Driver implements LinkHandler, Writer {
       case 'written':
         output.tokens.forEach((token, i) => token.resolve(output.written[i] as Written))
         return
+      case 'examine':
+        return this.#examine(output)
       case 'confirmed':
         return this.#confirmations.confirmed(output.feedKeys)
       case 'write-failed':
@@ -200,6 +210,17 @@ export class Driver implements LinkHandler, Writer {
         this.#commits -= 1
         this.#options.log.error('commit-failed', { code: codeOf(error), message: sentenceOf(error) })
         this.#handle({ type: 'commit-failed', ticket, code: codeOf(error) })
+      },
+    )
+  }
+
+  #examine({ collection, partition }: Extract<Output<Waiting>, { type: 'examine' }>): void {
+    const { examine, log } = this.#options
+    examine({ collection, partition }).then(
+      (examined) => this.examined(examined),
+      (error: unknown) => {
+        log.warn('examination-failed', { collection, partition, message: sentenceOf(error) })
+        this.examined({ collection, partition, documents: 0, damaged: [] })
       },
     )
   }

@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { equal, hex } from '../base/bytes.ts'
 import { codeOf, MarramError, sentenceOf } from '../base/errors.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { createBroker } from '../broker/broker.ts'
 import { usersOf } from '../broker/users-file.ts'
 import { tlsIdentity, type TlsIdentity } from '../certificates/identity.ts'
@@ -54,6 +55,8 @@ import { collectionOf, resolveProfile } from '../profile/resolve.ts'
 import { encodeBackup } from '../store/backup-format.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import { openStore } from '../store/open.ts'
+import { Scrub } from '../store/scrub.ts'
+import { examinePlace } from '../store/verify.ts'
 import type { Told } from '../sync/timekeeping.ts'
 import type { EngineEvent } from '../sync/types.ts'
 import { BUILT_MS, VERSION } from '../version.ts'
@@ -67,6 +70,9 @@ import { Knowledge } from './knowledge.ts'
 import { Neighbours } from './neighbours.ts'
 import type { PartitionChange } from '../topology/partition.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
+
+const DIVERGED =
+  'diverged: "{c}" is not the same here and on gateway {p}, although both hold the same batches and have derived it anew from them; compare "marram verify" of both, and report it'
 
 const QUIET_EVENTS: ReadonlySet<EngineEvent> = new Set<EngineEvent>([
   'peer-up',
@@ -264,6 +270,8 @@ export class Gateway {
     this.#every(MARK_MS, () => this.#incarnation.mark(this.#store, this.#driver.view.clock))
     this.#every(RETENTION_MS, () => this.#trimSeries())
     this.#every(LOOK_MS, () => this.#neighbours.look())
+    const scrub = new Scrub(this.#store, this.#identity.mesh.meshId)
+    this.#every(GATEWAY_LIMITS.scrubMs, () => this.#scrub(scrub))
     this.#every(REMOVALS_MS, async () => void (await this.#removals.step()))
     if (!this.#enrolment.chain) return void this.#enrolment.ask()
     if (!this.#departure.isRemoved) this.#meetOthers()
@@ -453,6 +461,7 @@ export class Gateway {
       authority: this.#authority,
       sign: (message) => signer.sign(message),
       verify: (publicKey, message, signature) => this.#verifier.verify(publicKey, message, signature),
+      examine: (place) => examinePlace(this.#store, mesh.meshId, place),
       log: this.#log,
       onEvent: (name, fields) => this.#onEvent(name, fields),
     })
@@ -613,6 +622,15 @@ export class Gateway {
         this.#quarantine.add({ kind: 'message', topic, source, why: code, message }),
       log: this.#log,
     })
+  }
+
+  /** What is damaged the engine has mended; documents are derived anew here, with or without neighbours. */
+  async #scrub(scrub: Scrub): Promise<void> {
+    const { places, damaged } = scrub.step(GATEWAY_LIMITS.scrubDocuments, GATEWAY_LIMITS.scrubBytes)
+    for (const { collection, partition, ...batch } of damaged)
+      this.#driver.examined({ collection, partition, documents: 0, damaged: [batch] })
+    for (const place of places)
+      this.#driver.examined(await examinePlace(this.#store, this.#identity.mesh.meshId, place))
   }
 
   async *#backup(): AsyncGenerator<Uint8Array> {
@@ -874,12 +892,14 @@ export class Gateway {
     const all = [clock, this.#neighbours.warning, this.#departure.warning, this.#enrolment.warning]
     const missing = missingWarnings(this.#memberViews())
     const standing = all.filter((warning) => warning !== null)
+    const diverged = this.#driver.view.diverged.filter(({ isLasting }) => isLasting)
     return [
       ...this.#parsed.warnings,
       ...this.#clones.warnings,
       ...kindWarnings(this.#profile, feeds),
       ...standing,
       ...missing,
+      ...diverged.map(({ peerId, collection }) => DIVERGED.replace('{c}', collection).replace('{p}', peerId)),
     ]
   }
 

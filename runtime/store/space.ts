@@ -51,6 +51,8 @@ export class SpaceTable implements Space {
   /** That of exactly the documents in LMDB. */
   readonly summaryInBase: Summary
   readonly #stale = new Set<Entry>()
+  /** A reading of all documents under way: what those up to `to` sum up to as they are now. */
+  #audit: { to: string | null; digest: bigint } | null = null
   /** Keys that LMDB does not have yet; sorted when somebody asks. */
   #freshKeys: string[] = []
   #isSorted = true
@@ -94,9 +96,31 @@ export class SpaceTable implements Space {
     if (!entry.isStale) return
     const contribution = contributionOf(this, entry.key, entry.document)
     this.#summary.digest = exchange(this.#summary.digest, entry.contribution, contribution)
+    const { to = null } = this.#audit ?? {}
+    if (this.#audit !== null && to !== null && compareUtf8(entry.key, to) <= 0)
+      this.#audit.digest = exchange(this.#audit.digest, entry.contribution, contribution)
     entry.contribution = contribution
     entry.isStale = false
     this.#stale.delete(entry)
+  }
+
+  beginAudit(): void {
+    this.#audit = { to: null, digest: 0n }
+  }
+
+  /** The next document in order was read, and adds this. */
+  audited(key: string, contribution: bigint): void {
+    if (this.#audit === null) return
+    this.#audit.digest = exchange(this.#audit.digest, 0n, contribution)
+    this.#audit.to = key
+  }
+
+  /** True when all documents sum up to the digest; to be asked when the last was read. */
+  endAudit(): boolean {
+    const { digest } = this
+    const isSame = this.#audit?.digest === digest
+    this.#audit = null
+    return isSame
   }
 
   /** LMDB is about to hold `entry` as it is now, in the same transaction as `summaryInBase`. */

@@ -1,11 +1,11 @@
 import { crc32 } from 'node:zlib'
-import { equal, hex } from '../base/bytes.ts'
+import { equal, fromHex, hex, latin1 } from '../base/bytes.ts'
 import { sha256 } from '../crypto/hash.ts'
 import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
 import { emptyDocument, mergeDocument, mergeOps, type Document, type Write } from '../model/document.ts'
 import { shownOps } from '../model/rows.ts'
 import { compareStamps } from '../model/stamp.ts'
-import type { Space } from '../ports/store.ts'
+import type { DocumentPlace, Space } from '../ports/store.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { contributionOf, exchange } from './digest.ts'
@@ -22,6 +22,8 @@ export interface VerifyOptions {
   readonly verify: (feed: Feed, batch: Batch) => boolean
   /** Puts what the batches say in the place of what is stored, where they differ. */
   readonly isRepair?: boolean
+  /** This space alone, and its feeds. */
+  readonly only?: Space
 }
 
 export interface BadBatch {
@@ -55,6 +57,31 @@ export async function verifyStore(store: TableStore, options: VerifyOptions): Pr
   return run.result()
 }
 
+/** What `examinePlace` found: documents that differed and are put right, and batches whose bytes are not their authors'. */
+export interface Examination extends Pick<DocumentPlace, 'collection' | 'partition'> {
+  readonly documents: number
+  readonly damaged: readonly { readonly feedKey: string; readonly seq: number }[]
+}
+
+/**
+ * Derives the documents of a place anew from the batches of which hash and chain are sound, and puts right what differs. Appends go
+ * on meanwhile. Signatures are left to who hears of damaged batches.
+ */
+export async function examinePlace(store: TableStore, meshId: Uint8Array, place: Space): Promise<Examination> {
+  const { collection, partition } = place
+  const run = new VerificationRun(store, {
+    meshId,
+    verify: () => true,
+    isRepair: true,
+    only: { collection, partition },
+  })
+  await run.checkBatches()
+  await run.checkDocuments()
+  const { differences, bad } = run.result()
+  const damaged = bad.map(({ feed, sequence }) => ({ feedKey: latin1(fromHex(feed) as Uint8Array), seq: sequence }))
+  return { collection, partition, documents: differences, damaged }
+}
+
 class VerificationRun {
   readonly #store: TableStore
   readonly #options: VerifyOptions
@@ -69,7 +96,10 @@ class VerificationRun {
   constructor(store: TableStore, options: VerifyOptions) {
     this.#store = store
     this.#options = options
-    this.#heads = [...store.heads()].map((head) => ({ ...head, retained: head.retained.clone() }))
+    const { only } = options
+    this.#heads = [...store.heads()]
+      .filter(({ feed }) => only === undefined || spaceName(spaceOf(feed)) === spaceName(only))
+      .map((head) => ({ ...head, retained: head.retained.clone() }))
     this.#lsn = store.lastLsn()
   }
 
@@ -147,6 +177,8 @@ class VerificationRun {
 
   /** Those of documents, and those that feeds would have made. */
   #spaces(): Space[] {
+    const { only } = this.#options
+    if (only !== undefined) return [only]
     const spaces = new Map<string, Space>()
     for (const space of this.#store.spaces()) spaces.set(spaceName(space), space)
     for (const { feed } of this.#heads) {

@@ -10,6 +10,7 @@ import type { Draft, WriteQueue } from './author.ts'
 import type { Beacon } from './beacons.ts'
 import { Budget, BUDGET_KEY } from './budget.ts'
 import type { Compaction } from './compacting.ts'
+import type { Divergence } from './comparing.ts'
 import { cursorKey, cursorToKeep, decodeCursor, encodeCursor, type Cursor } from './cursors.ts'
 import { FeedTable, type FeedState } from './feeds.ts'
 import { readCheckpoint } from './filling.ts'
@@ -139,6 +140,10 @@ export class Core<Token> {
     number,
     { readonly state: FeedState; readonly seq: number }
   >()
+  /** By peer and place, what a neighbour shows differently with the same batches; when a place was derived anew last, monotonic. */
+  readonly diverged: Map<string, Divergence> = new Map<string, Divergence>()
+  readonly examinedAt: Map<string, number> = new Map<string, number>()
+  readonly examining: Set<string> = new Set<string>()
   readonly committing: Map<number, Committed<Token>> = new Map<number, Committed<Token>>()
   /** Feeds that are known to be ahead of us elsewhere. */
   readonly behind: Set<FeedState> = new Set<FeedState>()

@@ -3,6 +3,7 @@ import type { Batch, ChainPosition } from '../model/batch.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
 import { forgetBeacon, writeBeacon } from './beacons.ts'
 import type { BudgetView } from './budget.ts'
+import { noteExamined, type Divergence } from './comparing.ts'
 import { compact, compactDeadline } from './compacting.ts'
 import { Core, TIMES, type Arrival, type Committed } from './core.ts'
 import type { Place } from '../model/interest.ts'
@@ -124,6 +125,8 @@ export class Engine<Token> {
         applySeals(core)
         closeOtherRights(core)
         return considerRefused(core)
+      case 'examined':
+        return noteExamined(core, input)
       case 'time':
         return
     }
@@ -343,6 +346,8 @@ export interface EngineView {
   readonly waitingWrites: number
   readonly links: readonly LinkView[]
   readonly holdings: readonly HoldingView[]
+  /** Places that neighbours show differently with the same batches. */
+  readonly diverged: readonly Divergence[]
   /** What no other gateway has confirmed. */
   readonly unconfirmed: readonly FeedLag[]
 }
@@ -357,6 +362,7 @@ function viewOf<Token>(core: Core<Token>): EngineView {
     clock: core.clock.last,
     waitingWrites,
     links: [...core.links.values()].map(linkViewOf),
+    diverged: [...core.diverged.values()].map((each) => ({ ...each })),
     holdings: [...core.holdings.values()].map((holding) => holdingViewOf(core, holding)),
     unconfirmed: lagOf(core, (state) => {
       let held = 0

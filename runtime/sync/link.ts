@@ -125,6 +125,11 @@ export class LinkState {
   /** When it may be asked for heads of feeds that it has not told of; monotonic. */
   namesAt = 0
 
+  /** When places are compared with the neighbour next, up to which they were, and those that differed, with the heads as of then. */
+  compareAt: number
+  comparedTo = 0
+  readonly doubts: Map<string, Uint8Array> = new Map<string, Uint8Array>()
+
   // Life signs.
   greetAt = 0
   pingAt = 0
@@ -153,6 +158,7 @@ export class LinkState {
     this.upAt = now
     this.lastHeardAt = now
     this.saveCursorAt = now
+    this.compareAt = now
   }
 
   /** What the neighbour holds of a feed, as far as it said. */

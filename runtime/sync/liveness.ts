@@ -89,6 +89,8 @@ function lifeOfCell(
   const at = document?.paths.indexOf(name) ?? -1
   const winner = at < 0 ? (document?.deleted ?? null) : (document?.writes[at] ?? null)
   const isWinner = at >= 0 && winner !== null && winner.seq === write.seq && winner.feed === write.feed
+  // A cell that is not there though nothing has killed it was lost: the batch is what it can come back from.
+  if (value !== null && at < 0) return winner !== null && compareStamps(winner, write) >= 0 ? DEAD : LIVE
   if (value !== null) return isWinner && compareStamps(winner, write) === 0 ? LIVE : DEAD
   const isOvertaken = winner !== null && winner.feed === write.feed && !isWinner
   const isOlder = winner !== null && isWinner && compareStamps(winner, write) !== 0

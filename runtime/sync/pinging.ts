@@ -1,6 +1,7 @@
 import { concat, equal } from '../base/bytes.ts'
 import { sha256 } from '../crypto/hash.ts'
 import type { Message } from '../wire/message.ts'
+import { compareIfDue } from './comparing.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { noteEqual } from './holdings.ts'
@@ -30,6 +31,7 @@ export function pingIfDue<Token>(core: Core<Token>, link: LinkState): void {
   link.isPingAnswered = false
   core.say(link, ping(core, link, link.pingNonce, false))
   tellUnconfirmed(core, link)
+  compareIfDue(core, link)
 }
 
 /**

@@ -8,6 +8,7 @@ import { decodeBody } from '../wire/body.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { decodeMessages, type Marker, type Message } from '../wire/message.ts'
+import { receiveCells } from './comparing.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
 import { readBatch, receiveCheck, refuseBytes, refuseDamaged, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
@@ -61,6 +62,8 @@ function receiveMessage<Token>(core: Core<Token>, link: LinkState, message: Mess
       return answerPing(core, link, message)
     case 'dig':
       return answerDig(core, link, message.buckets)
+    case 'cells':
+      return receiveCells(core, link, message.entries)
     case 'number':
       return link.numbers.note(message.number)
     case 'pex':

@@ -425,6 +425,11 @@ function sizeOf(message: Message): number {
       return message.entries.reduce((sum, entry) => sum + 32 + (entry[3]?.length ?? 0) * 9, 32)
     case 'ack':
       return 32 + message.entries.length * 16
+    case 'cells':
+      return message.entries.reduce(
+        (sum, [collection, partition]) => sum + 40 + 3 * (collection.length + partition.length),
+        8,
+      )
     case 'feed':
       return message.chain.reduce((sum, link) => sum + link.length + 5, 300)
     default:

@@ -38,7 +38,18 @@ export type Input<Token> =
   | { readonly type: 'commit-failed'; readonly ticket: number; readonly code: ErrorCode }
   /** Capabilities were learned: what was refused for want of one may be asked for again. */
   | { readonly type: 'authority-changed' }
+  | ({ readonly type: 'examined' } & Examined)
   | { readonly type: 'time' }
+
+/** What was found where documents were compared with their batches. */
+export interface Examined {
+  readonly collection: string
+  readonly partition: string
+  /** Documents that were not what the batches say, and are now. */
+  readonly documents: number
+  /** Batches whose bytes are not those of their authors. */
+  readonly damaged: readonly { readonly feedKey: string; readonly seq: number }[]
+}
 
 /** As in ports/store.ts. */
 export interface CommitBatch {
@@ -72,6 +83,8 @@ export type Output<Token> =
   | { readonly type: 'written'; readonly tokens: readonly Token[]; readonly written: readonly Written[] }
   /** Other gateways have more of these own feeds on their disks than before: see Engine.heldBy. */
   | { readonly type: 'confirmed'; readonly feedKeys: readonly string[] }
+  /** Derive the documents of this place anew from their batches: answered by `examined`. */
+  | { readonly type: 'examine'; readonly collection: string; readonly partition: string }
   | { readonly type: 'write-failed'; readonly tokens: readonly Token[]; readonly code: ErrorCode }
   | { readonly type: 'event'; readonly name: EngineEvent; readonly fields: { readonly [name: string]: unknown } }
 
@@ -92,6 +105,8 @@ export type EngineEvent =
   | 'incarnation-lost'
   | 'reissued'
   | 'mended'
+  | 'diverged'
+  | 'documents-mended'
   | 'jumped'
   | 'left'
 
@@ -106,6 +121,8 @@ export interface Surroundings {
   document(place: Space, key: string): Document | undefined
   /** See ports/store.ts Documents.getToWrite: what counters and sets go on from, and whose values are written over. */
   documentToWrite(place: Space, key: string): Document | undefined
+  /** A digest of all live cells of a place's documents, the same in whatever order they came. */
+  cells(place: Space): Uint8Array
   readonly authority: Authority
   /** Ed25519 with the device's key. */
   sign(message: Uint8Array): Uint8Array
@@ -203,6 +220,8 @@ export interface HistoryOptions {
   readonly trashBytesMax: number
   /** Batches of what is not kept any more that one commit lets go: each is read once more, to know which documents it touched. */
   readonly leaveBatches: number
+  /** How often neighbours compare what they show with the same batches. */
+  readonly compareMs: number
 }
 
 const HOUR_MS = 3_600_000
@@ -218,4 +237,5 @@ export const DEFAULT_HISTORY: HistoryOptions = {
   beaconStaleMs: DAY_MS,
   trashBytesMax: 67_108_864,
   leaveBatches: 64,
+  compareMs: 600_000,
 }

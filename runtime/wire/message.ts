@@ -16,6 +16,7 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   ping  = [8, nonce, is-reply, digest, sent-bytes] / [8, nonce, is-reply, digest, sent-bytes, [class, unix-ms]]
  *   dig   = [9, buckets]
  *   pex   = [10, [address record...]]
+ *   cells = [17, [[collection, partition, heads8, live8, cells8]...]]
  *   bye   = [11, reason, retry-after-ms] / [11, reason, retry-after-ms, [evidence...]] / [11, reason, retry-after-ms, [evidence...], [address...]]
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
  *   grant = [13, [capability...], [address...]]
@@ -87,6 +88,14 @@ export type Message =
   /** Where gateways can be dialled and whom they are linked with: see wire/address-record.ts. */
   | { readonly type: 'pex'; readonly records: readonly Uint8Array[] }
   | {
+      readonly type: 'cells'
+      /**
+       * Of each collection and partition 8 bytes of a digest of where its feeds stand (heads and checkpoints), of which of their
+       * batches live, and of its documents' cells.
+       */
+      readonly entries: readonly CellsEntry[]
+    }
+  | {
       readonly type: 'bye'
       readonly reason: string
       readonly retryAfterMs: number
@@ -108,6 +117,14 @@ export type Message =
   | { readonly type: 'grant'; readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
   /** Stands in each frame that tells of heads or holds batches: how many such frames its sender has sent, this one included. */
   | { readonly type: 'number'; readonly number: number }
+
+export type CellsEntry = readonly [
+  collection: string,
+  partition: string,
+  heads: Uint8Array,
+  live: Uint8Array,
+  cells: Uint8Array,
+]
 
 /**
  * "Everything up to my `lsn` was told to you": true for whoever has got all of the `numbered` frames that were sent until then.
@@ -203,6 +220,8 @@ function elementsOf(message: Message): unknown[] {
       return [9, message.buckets]
     case 'pex':
       return [10, message.records]
+    case 'cells':
+      return [17, message.entries]
     case 'bye': {
       const { reason, retryAfterMs, evidence, addresses } = message
       if (addresses !== undefined) return [11, reason, retryAfterMs, evidence ?? [], addresses]
@@ -304,6 +323,14 @@ const DECODERS: { readonly [type: number]: Decoder } = {
   },
   9: ([, buckets]) => (isBytes(buckets, 512) ? { type: 'dig', buckets } : null),
   10: ([, records]) => (isList(records, isBytes) ? { type: 'pex', records } : null),
+  17: ([, entries]) => {
+    const isEntry = (entry: unknown): entry is CellsEntry =>
+      Array.isArray(entry) &&
+      entry.length >= 5 &&
+      entry.slice(0, 2).every(isText) &&
+      entry.slice(2, 5).every((digest) => isBytes(digest, 8))
+    return isList(entries, isEntry) ? { type: 'cells', entries } : null
+  },
   11: ([, reason, retryAfterMs, evidence, addresses]) => {
     if (!isText(reason) || !isCount(retryAfterMs)) return null
     const bye = { type: 'bye', reason, retryAfterMs } as const

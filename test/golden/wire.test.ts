@@ -108,6 +108,10 @@ const messages: { readonly [type in Message['type']]: Extract<Message, { type: t
   ping: { type: 'ping', nonce: 5, isReply: true, digest: new Uint8Array(8).fill(17), sentBytes: 123_456 },
   dig: { type: 'dig', buckets: new Uint8Array(512).fill(18) },
   pex: { type: 'pex', records: [new Uint8Array(3).fill(28)] },
+  cells: {
+    type: 'cells',
+    entries: [['climate', 'north', new Uint8Array(8).fill(25), new Uint8Array(8).fill(26), new Uint8Array(8).fill(27)]],
+  },
   bye: { type: 'bye', reason: 'stopping', retryAfterMs: 1_000 },
   join: {
     type: 'join',

@@ -9,6 +9,7 @@ import type { WalkOptions, WatchEvent } from '../../runtime/ports/operations.ts'
 import type { CellKind } from '../../runtime/model/cells.ts'
 import type { FieldKinds } from '../../runtime/model/fields.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
+import { examinePlace } from '../../runtime/store/verify.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 
@@ -59,6 +60,7 @@ function service(): DocumentService {
       isMember: () => false,
     },
     sign: (message) => signer.sign(message),
+    examine: (place) => examinePlace(store, MESH, place),
     verify: () => true,
     log: SILENT_LOG,
     onEvent: () => {},

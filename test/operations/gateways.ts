@@ -6,6 +6,7 @@ import { Driver, type DriverOptions } from '../../runtime/driver/driver.ts'
 import { DocumentService } from '../../runtime/operations/documents.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import type { LinkPeer } from '../../runtime/ports/link.ts'
+import { examinePlace } from '../../runtime/store/verify.ts'
 import { createMemoryStore, type MemoryStore, type MemoryStoreOptions } from '../../runtime/store/memory.ts'
 
 /** Gateways in one process: real services, engines and drivers over stores in memory, linked by passing frames. */
@@ -62,6 +63,7 @@ export function gateway(name: number, { isSeries = true, onFlush, onEvent = () =
     },
     sign: (message) => signer.sign(message),
     verify: (key, message, signature) => verifier.verify(key, message, signature),
+    examine: (place) => examinePlace(store, MESH, place),
     log: SILENT_LOG,
     onEvent,
   })

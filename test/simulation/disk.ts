@@ -1,8 +1,10 @@
-import { equal } from '../../runtime/base/bytes.ts'
+import { equal, utf8 } from '../../runtime/base/bytes.ts'
+import { sha256 } from '../../runtime/crypto/hash.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../../runtime/model/batch.ts'
 import { emptyDocument, mergeDocument, mergeOps, type Document } from '../../runtime/model/document.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
+import { COUNTED_KEY } from './writes.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { partOf } from '../../runtime/store/fold.ts'
 
@@ -29,7 +31,7 @@ export interface DiskAppend {
 export interface DiskWatch {
   taken(feed: Feed, batch: Batch, ops: Ops | null): void
   /** Dead batches have left; `before` and `after` are the live cells of the documents. */
-  dropped(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void
+  dropped(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>, mayChange: boolean): void
   /** A document may show something else; `mayGoBack`: void batches have left, or others while some were damaged. */
   changed(name: string, mayGoBack: boolean): void
 }
@@ -67,6 +69,8 @@ export class SimulatedDisk {
   readonly #tails = new Map<string, ChainPosition>()
   /** Batches that were taken out as damaged, and what they had changed: that stays until they come again. */
   readonly #rotten = new Map<string, { readonly feed: Feed; readonly seq: number; readonly held: Held }>()
+  /** Documents that were changed behind the gateway's back and have not been derived anew. */
+  readonly #altered = new Set<string>()
   #lsn = 0
 
   constructor(watch: DiskWatch) {
@@ -213,6 +217,66 @@ export class SimulatedDisk {
     this.#rotten.set(`${held.feed.key} ${seq}`, { feed: held.feed, seq, held: { batch, ops } })
   }
 
+  /** A digest of what is shown there; it reads all of it, as nothing but reading finds what has changed on a card. */
+  cells(place: { readonly collection: string; readonly partition: string }): Uint8Array {
+    const cells = [...cellsOf(this, `${place.collection}/${place.partition}/`)].toSorted(([a], [b]) => (a < b ? -1 : 1))
+    return sha256(utf8(JSON.stringify(cells)))
+  }
+
+  /** Derives the documents of a place anew; how many differed. */
+  examine({ collection, partition }: { readonly collection: string; readonly partition: string }): {
+    readonly documents: number
+    readonly damaged: readonly { readonly feedKey: string; readonly seq: number }[]
+  } {
+    const prefix = `${collection}/${partition}/`
+    const feeds = [...this.feeds.values()].filter(({ feed: { descriptor } }) => {
+      return descriptor.collection === collection && descriptor.partition === partition
+    })
+    const [first] = feeds
+    if (first === undefined) return { documents: 0, damaged: [] }
+    const before = cellsOf(this, prefix)
+    const keys = new Set([...this.documents.keys()].filter((name) => name.startsWith(prefix)))
+    for (const { batches } of feeds) {
+      for (const { ops } of batches.values()) for (const key of ops?.docs ?? []) keys.add(prefix + key)
+    }
+    this.#fold(first.feed, new Set([...keys].map((name) => name.slice(prefix.length))))
+    for (const name of keys) this.#watch.changed(name, true)
+    const after = cellsOf(this, prefix)
+    const names = new Set([...before.keys(), ...after.keys()])
+    const changed = [...names].filter((name) => before.get(name) !== after.get(name))
+    const damaged = feeds.flatMap(({ feed, batches }) =>
+      [...batches].filter(([, held]) => held.spoiled !== undefined).map(([seq]) => ({ feedKey: feed.key, seq })),
+    )
+    return { documents: new Set(changed.map((name) => name.slice(0, name.lastIndexOf(' ')))).size, damaged }
+  }
+
+  /** Changes what a few documents show, or loses some of it, without a batch that says so; returns how many. */
+  alter(random: Random): number {
+    let count = 0
+    for (const [name, document] of this.documents) {
+      if (name.startsWith('$') || random() < 0.8) continue
+      // What a counter or a set shows is what its gateway goes on from; of these nothing can be made up.
+      const at = document.values.findIndex((value) => typeof value === 'number' || typeof value === 'string')
+      if (at < 0 || name.endsWith(`/${COUNTED_KEY}`)) continue
+      this.#altered.add(name)
+      const draw = random()
+      if (draw < 0.3) this.documents.delete(name)
+      else if (draw < 0.6) document.values[at] = 'altered'
+      else {
+        for (const list of ['paths', 'values', 'writes'] as const)
+          Object.assign(document, { [list]: document[list].toSpliced(at, 1) })
+      }
+      this.#watch.changed(name, true)
+      count += 1
+    }
+    return count
+  }
+
+  /** What documents show is not what the batches say. */
+  get isAltered(): boolean {
+    return this.#altered.size > 0
+  }
+
   /** Something that was taken out as damaged has not come back. */
   get isRotten(): boolean {
     return this.#rotten.size > 0
@@ -263,10 +327,11 @@ export class SimulatedDisk {
       return new Map(touched.flatMap(({ feed, keys }) => [...liveCells(this, feed, keys)]))
     }
     const before = cells()
+    const mayGoBack = this.isRotten || this.isAltered
     for (const { feed, keys } of touched) if (keys.size > 0) this.#fold(feed, keys)
     const isOfDead = drops.every(({ head, isLeft = false }) => head === undefined && !isLeft)
-    if (drops.length > 0 && isOfDead) this.#watch.dropped(before, cells())
-    for (const { feed, keys } of touched) this.#tellChanged(feed, keys, !isOfDead || this.isRotten)
+    if (drops.length > 0 && isOfDead) this.#watch.dropped(before, cells(), mayGoBack)
+    for (const { feed, keys } of touched) this.#tellChanged(feed, keys, !isOfDead || mayGoBack)
   }
 
   /** Returns the documents that the batches had touched. */
@@ -331,6 +396,7 @@ export class SimulatedDisk {
       const before = this.documents.get(name)
       if (before && this.isRotten) shown.set(name, this.#unproven(before))
       this.documents.delete(name)
+      this.#altered.delete(name)
     }
     for (const { feed, batches } of this.feeds.values()) {
       if (feed.descriptor.collection !== collection || feed.descriptor.partition !== partition) continue
@@ -367,6 +433,20 @@ export class SimulatedDisk {
   }
 }
 
+function cellsOf(disk: SimulatedDisk, prefix: string): Map<string, string> {
+  const cells = new Map<string, string>()
+  for (const [name, document] of disk.documents) if (name.startsWith(prefix)) addCells(cells, name, document)
+  return cells
+}
+
+function addCells(cells: Map<string, string>, name: string, document: Document): void {
+  document.paths.forEach((path, i) => {
+    const { hlc, index, origin } = document.writes[i] as Document['writes'][number]
+    const value = document.values[i]
+    if (value !== null) cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${hlc}.${index}@${origin}`)
+  })
+}
+
 function headOf({ feed, head, lsn, retained, bytes }: DiskFeed): FeedHead {
   return { feed, ...head, lsn, bytes, retained }
 }
@@ -382,11 +462,7 @@ export function liveCells(disk: SimulatedDisk, feed?: Feed, keys: Iterable<strin
   for (const name of names) {
     const document = disk.documents.get(name)
     if (document === undefined || (feed === undefined && name.startsWith('$'))) continue
-    document.paths.forEach((path, i) => {
-      const { hlc, index, origin } = document.writes[i] as Document['writes'][number]
-      const value = document.values[i]
-      if (value !== null) cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${hlc}.${index}@${origin}`)
-    })
+    addCells(cells, name, document)
   }
   return cells
 }

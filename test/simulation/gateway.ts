@@ -77,7 +77,12 @@ export interface World {
   /** A batch is on a disk. */
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void
   /** Dead batches have left a disk. */
-  dropped(gateway: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void
+  dropped(
+    gateway: SimulatedGateway,
+    before: ReadonlyMap<string, string>,
+    after: ReadonlyMap<string, string>,
+    mayChange: boolean,
+  ): void
   /** A document may show something else; `mayGoBack`: also something older, by right. */
   shown?(gateway: SimulatedGateway, name: string, mayGoBack: boolean): void
 }
@@ -95,6 +100,7 @@ const HISTORY = {
   beaconMs: 15_000,
   beaconStaleMs: 30_000,
   leaveBatches: 3,
+  compareMs: 20_000,
 } as const satisfies Partial<HistoryOptions>
 
 interface Pending {
@@ -144,7 +150,7 @@ export class SimulatedGateway {
         world.stored(this, feed, batch, ops)
         if (feed.descriptor.collection === SELF_COLLECTION) this.#isSelfNews = true
       },
-      dropped: (before, after) => world.dropped(this, before, after),
+      dropped: (before, after, mayChange) => world.dropped(this, before, after, mayChange),
       changed: (name, mayGoBack) => world.shown?.(this, name, mayGoBack),
     }
     this.disk = new SimulatedDisk(this.watch)
@@ -214,6 +220,7 @@ export class SimulatedGateway {
         scanRecords: (prefix) => this.disk.scanRecords(prefix),
         head: (feedKey) => this.disk.head(feedKey),
         document: (place, key) => this.disk.document(place, key),
+        cells: (place) => this.disk.cells(place),
         documentToWrite: (place, key) => this.disk.document(place, key),
         authority: this.authority,
         sign: (message) => fakeSignature(this.publicKey, message),
@@ -331,6 +338,8 @@ export class SimulatedGateway {
           world.acknowledged({ gateway: this.index, place, op, stamp: output.written[i] as Stamp })
         })
         return
+      case 'examine':
+        return this.#examine(output)
       case 'write-failed':
       case 'confirmed':
         return
@@ -371,6 +380,17 @@ export class SimulatedGateway {
         if (this.#isSelfNews && this.#learn()) this.engine?.handle(this.now(), { type: 'authority-changed' })
       }),
     )
+  }
+
+  /** As long as it takes to read a log. */
+  #examine({ collection, partition }: { readonly collection: string; readonly partition: string }): void {
+    const boot = this.boots
+    this.#world.schedule.after(randomInteger(this.#world.random, 10, 2_000), () => {
+      if (this.boots !== boot || !this.engine) return
+      const found = this.disk.examine({ collection, partition })
+      this.engine.handle(this.now(), { type: 'examined', collection, partition, ...found })
+      this.#pump()
+    })
   }
 
   #sleep(): void {

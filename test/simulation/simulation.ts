@@ -75,6 +75,7 @@ export const FAULTS = [
   'commit failed',
   'batches rotted',
   'batches spoiled',
+  'documents altered',
   'clock jump',
   'restored copy',
   'restored copy unnoticed',
@@ -110,6 +111,8 @@ export const SOMETIMES = [
   'damaged batch refused',
   'damaged batch found',
   'places left',
+  'divergence found',
+  'documents mended',
 ] as const
 export type Sometimes = (typeof SOMETIMES)[number]
 
@@ -457,6 +460,8 @@ export class Simulation implements World {
     }
     if (name === 'batch-refused' && 'peerId' in fields && 'why' in fields && fields.why === 'shape')
       this.note('damaged batch refused')
+    if (name === 'diverged') this.note('divergence found')
+    if (name === 'documents-mended') this.note('documents mended')
     if (name === 'batch-damaged') this.note('damaged batch found')
     if (name === 'reissued') this.note('own writes made again')
     if (name === 'mended') this.note('holes mended')
@@ -486,11 +491,16 @@ export class Simulation implements World {
   }
 
   /** What is declared dead has been overtaken: nothing that anybody sees may change when it goes. */
-  dropped(gateway: SimulatedGateway, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
-    const { index, disk } = gateway
+  dropped(
+    gateway: SimulatedGateway,
+    before: ReadonlyMap<string, string>,
+    after: ReadonlyMap<string, string>,
+    mayChange: boolean,
+  ): void {
+    const { index } = gateway
     this.note('dead batches dropped')
-    // What overtook them may be among what rotted.
-    if (disk.isRotten) return
+    // What overtook them may be among what rotted, or was altered.
+    if (mayChange) return
     const isSeen = (cell: string): boolean => !gateway.hasLeft(cell)
     for (const [cell, value] of before) {
       if (!isSeen(cell)) continue
@@ -644,6 +654,7 @@ export class Simulation implements World {
     const draw = this.random()
     if (draw < 0.3) this.#rot(gateway)
     else if (draw < 0.5) this.#spoil(gateway)
+    else if (draw < 0.8) this.#alter(gateway)
     this.schedule.after(randomInteger(this.random, 100, 30_000), () => {
       this.#restart(gateway)
     })
@@ -659,6 +670,13 @@ export class Simulation implements World {
   #spoil(gateway: SimulatedGateway): void {
     const spoiled = gateway.disk.spoil(this.random, (feed, seq) => isOnOthersDisks(this, gateway, feed, seq))
     if (spoiled > 0) this.noteFault('batches spoiled')
+  }
+
+  /** Documents change on the card, not by a batch: only who shows the same batches can tell. */
+  #alter({ disk }: SimulatedGateway): void {
+    // Where feeds are sealed, gateways may keep different parts of what is dead: there they compare nothing.
+    if (this.scenario.forks === true || this.#hasRemovals) return
+    if (disk.alter(this.random) > 0) this.noteFault('documents altered')
   }
 
   #fillDisk(): void {

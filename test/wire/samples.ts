@@ -146,6 +146,7 @@ export const MESSAGES: readonly Message[] = [
   { type: 'ping', nonce: 1, isReply: false, digest: new Uint8Array(8), sentBytes: 2 ** 40 },
   { type: 'dig', buckets: new Uint8Array(512) },
   { type: 'pex', records: [ADDRESS_RECORD] },
+  { type: 'cells', entries: [['climate', 'north', new Uint8Array(8), new Uint8Array(8), new Uint8Array(8)]] },
   { type: 'bye', reason: 'used', retryAfterMs: 0 },
   {
     type: 'join',

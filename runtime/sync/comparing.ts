@@ -1,0 +1,158 @@
+import { concat, equal, utf8 } from '../base/bytes.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { sha256 } from '../crypto/hash.ts'
+import { FEED_KIND_STATE } from '../model/batch.ts'
+import { deadUnder } from '../model/checkpoint.ts'
+import { placeOf } from '../model/names.ts'
+import type { CellsEntry } from '../wire/message.ts'
+import type { Core } from './core.ts'
+import { suspect } from './damage.ts'
+import type { FeedState } from './feeds.ts'
+import type { LinkState } from './link.ts'
+import { holesOf } from './mending.ts'
+import type { Examined } from './types.ts'
+
+/**
+ * Silent divergence: gateways that hold the same batches of a collection and partition and yet show something else, for a card has
+ * changed a document or a program has merged wrongly. Now and then neighbours tell each other digests of places: of their feeds' heads
+ * and checkpoints, and where these are equal of the batches that live and of the documents' cells must be too. Which side is wrong
+ * each finds by itself: state is a pure fold of the log, so both derive the place anew from their batches, whose hashes are checked.
+ */
+
+const DIGEST_BYTES = 8
+const NO_DIGEST = new Uint8Array()
+
+/** With a life sign, when it is time: the next places, and first of all those in doubt. */
+export function compareIfDue<Token>(core: Core<Token>, link: LinkState): void {
+  if (core.now.monotonicMs < link.compareAt || link.version !== core.options.version) return
+  link.compareAt = core.now.monotonicMs + core.history.compareMs
+  const entries = placesToCompare(core, link)
+    .map((place) => digestsOf(core, place))
+    .filter((entry) => entry !== null)
+  if (entries.length > 0) core.say(link, { type: 'cells', entries })
+}
+
+function placesToCompare<Token>(core: Core<Token>, link: LinkState): string[] {
+  const all = [...core.feeds.places()]
+  const from = link.comparedTo >= all.length ? 0 : link.comparedTo
+  link.comparedTo = from + GATEWAY_LIMITS.placesComparedMax
+  const next = [...link.doubts.keys(), ...all.slice(from, link.comparedTo)]
+  return [...new Set(next)].slice(0, GATEWAY_LIMITS.placesComparedMax)
+}
+
+/** Null where something is under way, or nothing can be asked: what is not whole here is different by right. */
+function digestsOf<Token>(core: Core<Token>, place: string): CellsEntry | null {
+  const states = core.feeds.in(place).filter(({ head }) => head.seq > 0)
+  const [first] = states
+  if (first === undefined || !states.every((state) => isAtRest(core, state))) return null
+  states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
+  const { collection, partition } = first.feed.descriptor
+  const cells = core.surroundings.cells({ collection, partition })
+  return [collection, partition, digest(states.map(positionBytes)), digest(states.map(liveBytes)), digest([cells])]
+}
+
+function isAtRest<Token>(core: Core<Token>, state: FeedState): boolean {
+  const { feed, head, history, holes, fill, settled } = state
+  if (feed.descriptor.kind !== FEED_KIND_STATE || !core.surroundings.authority.isShared(feed)) return false
+  const isMoving = state.isCommitting || state.isRewinding || core.cutting.has(state) || fill !== null
+  // Of a sealed feed gateways may keep different parts of what is dead.
+  return !isMoving && !history.isJumped && holes.isEmpty && settled === null && history.retained.last <= head.seq
+}
+
+/** Where a feed stands: its head and the checkpoint that is applied. */
+function positionBytes({ feed, head, history }: FeedState): Uint8Array {
+  return concat(feed.id, numbers([head.seq, history.applied?.seq ?? 0]), head.hash)
+}
+
+function liveBytes({ feed, history: { applied, retained } }: FeedState): Uint8Array {
+  const live = applied === null ? retained : retained.without(deadUnder(applied.checkpoint, retained))
+  return concat(feed.id, numbers(live.runs))
+}
+
+function numbers(values: readonly number[]): Uint8Array {
+  const view = new DataView(new ArrayBuffer(values.length * 8))
+  values.forEach((value, i) => view.setFloat64(i * 8, value))
+  return new Uint8Array(view.buffer)
+}
+
+function digest(parts: readonly Uint8Array[]): Uint8Array {
+  return sha256(utf8('marram1/cells'), ...parts).slice(0, DIGEST_BYTES)
+}
+
+/** What a neighbour says of its places; what differs twice, while both stand where they stood, is no matter of what is under way. */
+export function receiveCells<Token>(core: Core<Token>, link: LinkState, entries: readonly CellsEntry[]): void {
+  if (link.version !== core.options.version) return
+  for (const entry of entries.slice(0, GATEWAY_LIMITS.placesComparedMax)) compareWith(core, link, entry)
+}
+
+function compareWith<Token>(core: Core<Token>, link: LinkState, entry: CellsEntry): void {
+  const [collection, partition, heads, live, cells] = entry
+  const place = placeOf({ collection, partition })
+  const ours = digestsOf(core, place)
+  if (ours === null || !equal(ours[2], heads)) return void link.doubts.delete(place)
+  const doubt = link.doubts.get(place)
+  link.doubts.delete(place)
+  if (equal(ours[3], live) && equal(ours[4], cells)) return void core.diverged.delete(`${link.peerId} ${place}`)
+  if (doubt === undefined || !equal(doubt, heads)) {
+    // With the next life sign it hears of it, and tells its own again.
+    link.doubts.set(place, heads.slice())
+    link.compareAt = core.now.monotonicMs
+    return
+  }
+  diverged(core, link, { collection, partition }, !equal(ours[3], live))
+}
+
+/** A place that shows something else than a neighbour's, with the same batches. */
+export interface Divergence {
+  readonly peerId: string
+  readonly collection: string
+  readonly partition: string
+  /** It stayed after both had derived it anew. */
+  isLasting: boolean
+}
+
+function diverged<Token>(
+  core: Core<Token>,
+  { peerId }: LinkState,
+  where: { readonly collection: string; readonly partition: string },
+  isOfLog: boolean,
+): void {
+  const place = placeOf(where)
+  const name = `${peerId} ${place}`
+  const known = core.diverged.get(name)
+  if (known === undefined) {
+    core.emit('diverged', { peerId, ...where, what: isOfLog ? 'batches' : 'documents' })
+    core.diverged.set(name, { peerId, ...where, isLasting: false })
+    for (const [oldest] of core.diverged)
+      if (core.diverged.size > GATEWAY_LIMITS.divergedMax) core.diverged.delete(oldest)
+  } else if (!core.examining.has(place)) known.isLasting = true
+  if (isOfLog) for (const state of core.feeds.in(place)) lookForHoles(core, state)
+  const examinedAt = core.examinedAt.get(place) ?? Number.NEGATIVE_INFINITY
+  if (core.examining.has(place) || core.now.monotonicMs < examinedAt + core.history.compareMs) return
+  core.examining.add(place)
+  core.outputs.push({ type: 'examine', ...where })
+}
+
+function lookForHoles<Token>(core: Core<Token>, state: FeedState): void {
+  state.holes = holesOf(state)
+  if (state.holes.isEmpty) return
+  core.holed.add(state)
+  core.mendAt = core.now.monotonicMs
+}
+
+/** A place was derived anew from its batches, or some of it was read again: of damaged batches the log is mended. */
+export function noteExamined<Token>(core: Core<Token>, { collection, partition, documents, damaged }: Examined): void {
+  const place = placeOf({ collection, partition })
+  if (core.examining.delete(place)) core.examinedAt.set(place, core.now.monotonicMs)
+  for (const { feedKey, seq } of damaged) {
+    const state = core.feeds.get(feedKey)
+    if (state) suspect(core, state, seq)
+  }
+  if (documents > 0) core.emit('documents-mended', { collection, partition, documents })
+  // Who was in doubt hears soon that it is equal again.
+  for (const link of core.links.values()) {
+    if (!core.diverged.has(`${link.peerId} ${place}`)) continue
+    link.doubts.set(place, NO_DIGEST)
+    link.compareAt = core.now.monotonicMs
+  }
+}

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Database, batchKey, documentKey, Slice } from '../../runtime/store/database.ts'
+import type { DiskStore } from '../../runtime/store/disk-store.ts'
+import { Scrub, type ScrubFindings } from '../../runtime/store/scrub.ts'
+import { examinePlace, verifyStore } from '../../runtime/store/verify.ts'
+import { append, Author, MESH_ID } from '../contract/author.ts'
+import { openTestStore } from './disk-fixture.ts'
+
+const DOCUMENTS = 300
+const STEP = 64
+
+/** A store that holds `DOCUMENTS` documents of one feed on the disk, and `change` done to them while nobody looked. */
+async function changed(
+  author: Author,
+  change: (database: Database, slice: Slice) => void,
+): Promise<{ store: DiskStore; dir: string }> {
+  const dir = mkdtempSync(join(tmpdir(), 'marram-scrub-'))
+  const store = await openTestStore(dir)
+  for (let i = 0; i < DOCUMENTS; i++) await store.append(append(author.put(`k${i}`, `value ${i}`)))
+  await store.close()
+  const database = new Database(dir, false)
+  const slice = new Slice()
+  change(database, slice)
+  await database.commit(slice)
+  await database.flushed()
+  await database.close()
+  return { store: await openTestStore(dir), dir }
+}
+
+/** The first space, and feed, that a store makes. */
+const FIRST = 1
+
+function flip(bytes: Uint8Array | undefined, at: number): Uint8Array {
+  assert.ok(bytes, 'there is something to change')
+  const copy = Uint8Array.from(bytes)
+  copy[at < 0 ? copy.length + at : at] = (copy.at(at) as number) ^ 1
+  return copy
+}
+
+/** What steps find while documents that were read, and others, are written over and new ones come. */
+async function scrubbed(store: DiskStore, author: Author, steps: number): Promise<ScrubFindings> {
+  const scrub = new Scrub(store, MESH_ID)
+  const found: ScrubFindings[] = []
+  for (let i = 0; i < steps; i++) {
+    found.push(scrub.step(STEP, 4_096))
+    for (const key of [`k${i}`, `k${DOCUMENTS - 1 - i}`, `new ${i}`]) await store.append(append(author.put(key, i)))
+    if (i % 5 === 0) await store.sweep()
+    // Until it is put right it would be found in every pass.
+    if (found.at(-1)?.places.length) break
+  }
+  return { places: found.flatMap(({ places }) => places), damaged: found.flatMap(({ damaged }) => damaged) }
+}
+
+test('a sound store is found sound while it is written, pass after pass', async () => {
+  const author = new Author('a')
+  const { store, dir } = await changed(author, () => {})
+  assert.deepEqual(await scrubbed(store, author, 60), { places: [], damaged: [] })
+  await store.close()
+  rmSync(dir, { recursive: true })
+})
+
+for (const [what, change] of [
+  [
+    'a document that the card has changed',
+    (database, slice) =>
+      slice.put(
+        'documents',
+        documentKey(FIRST, 'k150'),
+        flip(database.get('documents', documentKey(FIRST, 'k150')), -3),
+      ),
+  ],
+  ['a document that the card has lost', (_, slice) => slice.remove('documents', documentKey(FIRST, 'k150'))],
+] as const satisfies readonly [string, (database: Database, slice: Slice) => void][]) {
+  test(`${what} is found in one pass, and comes back as its batches say`, async () => {
+    const author = new Author('a')
+    const { store, dir } = await changed(author, change)
+    const { places } = await scrubbed(store, author, Math.ceil(DOCUMENTS / STEP) + 2)
+    assert.deepEqual(places, [{ collection: 'climate', partition: '' }])
+    const { documents } = await examinePlace(store, MESH_ID, { collection: 'climate', partition: '' })
+    assert.ok(documents >= 1)
+    assert.equal(store.get(author.space, 'k150')?.values[0], 'value 150')
+    const { differences } = await verifyStore(store, { meshId: MESH_ID, verify: () => true })
+    assert.equal(differences, 0)
+    await store.close()
+    rmSync(dir, { recursive: true })
+  })
+}
+
+test('a batch that the card has changed is found by the hash that was signed', async () => {
+  const author = new Author('a')
+  const { store, dir } = await changed(author, (database, slice) => {
+    slice.put('batches', batchKey(FIRST, 200), flip(database.get('batches', batchKey(FIRST, 200)), -1))
+  })
+  const { damaged, places } = await scrubbed(store, author, 40)
+  assert.deepEqual(places, [])
+  const { key } = author.feed
+  assert.deepEqual(damaged[0], { feedKey: key, collection: 'climate', partition: '', seq: 200 })
+  await store.close()
+  rmSync(dir, { recursive: true })
+})
