@@ -15,6 +15,7 @@ import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { raisedCuts } from './confirmed.ts'
 import { liveCells } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
+import { incomplete } from './histories.ts'
 import { unknownHoldings } from './holdings.ts'
 import { promisesOf } from './promises.ts'
 import type { Simulation } from './simulation.ts'
@@ -39,6 +40,7 @@ export function violations(simulation: Simulation): string[] {
     found.push(...simulation.confirmed.undone(simulation, first, place))
     found.push(...shownAgain(simulation, first, place))
   }
+  found.push(...simulation.present.flatMap(incomplete))
   found.push(...lostWrites(simulation))
   found.push(...lostOfLost(simulation))
   found.push(...raisedCuts(simulation))

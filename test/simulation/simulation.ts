@@ -15,6 +15,7 @@ import { lastingDeletes } from './deletes.ts'
 import { Confirmed } from './confirmed.ts'
 import type { SimulatedDisk } from './disk.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
+import { Progress } from './histories.ts'
 import { falseHoldings } from './holdings.ts'
 import { lieAbout } from './lies.ts'
 import { coreOf } from './liveness.ts'
@@ -235,6 +236,7 @@ export class Simulation implements World {
   readonly engine: () => Partial<EngineOptions>
   framesSent = 0
   bytesSent = 0
+  readonly #progress = new Map<SimulatedGateway, Progress>()
   readonly #trace = new Trace()
   readonly #network: Network
   readonly #spreading: Spreading
@@ -390,6 +392,11 @@ export class Simulation implements World {
   /** Again and again: what gateways know of each other must be true at any time. */
   #watchHoldings(): void {
     for (const found of falseHoldings(this)) this.report(found)
+    for (const gateway of this.present) {
+      const progress = this.#progress.get(gateway) ?? new Progress()
+      this.#progress.set(gateway, progress)
+      for (const found of progress.wentBack(gateway)) this.report(found)
+    }
     if (this.scenario.forks === true || this.#hasRemovals) this.confirmed.watch(this)
     this.schedule.after(HOLDINGS_MS, () => this.#watchHoldings())
   }

@@ -1,0 +1,119 @@
+import { equal } from '../../runtime/base/bytes.ts'
+import type { Feed } from '../../runtime/model/batch.ts'
+import type { Checkpoint, SignedCheckpoint } from '../../runtime/model/checkpoint.ts'
+import { isSystemName } from '../../runtime/model/names.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { signedCheckpoint } from '../../runtime/sync/filling.ts'
+import { historyKey } from '../../runtime/sync/history.ts'
+import { rootOf } from '../../runtime/wire/checkpoint.ts'
+import type { SimulatedDisk } from './disk.ts'
+import type { SimulatedGateway } from './gateway.ts'
+
+/** What a gateway holds of feeds' pasts: SPEC I7, I9. Not asked of feeds that are sealed, which go back by right. */
+
+const NONE: Checkpoint = {
+  floor: 1,
+  live: new SequenceSet(),
+  root: new Uint8Array(32),
+  before: { seq: 0, hash: new Uint8Array(32), hlc: 0 },
+  deps: [],
+  dropsTombstones: false,
+}
+
+/** I7 at rest: all up to the head is there that the base does not declare dead, and what lives below its floor makes its root. */
+export function incomplete({ index, disk, authority }: SimulatedGateway): string[] {
+  const found: string[] = []
+  for (const { feed, seq, retained } of disk.heads()) {
+    if (isSystemName(feed.descriptor.collection) || authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue
+    const base = baseOf(disk, feed)?.signed
+    if (base === null) {
+      found.push(`I7 gateway ${index} has lost the checkpoint that a feed is based on`)
+      continue
+    }
+    const { floor, live, root } = base?.checkpoint ?? NONE
+    const expected = base === undefined ? new SequenceSet() : live.clone()
+    if (seq >= floor) expected.addRange(floor, seq)
+    const lacking = expected.without(retained)
+    if (!lacking.isEmpty) found.push(`I7 gateway ${index} lacks ${lacking.runs.join(' ')} of a feed up to ${seq}`)
+    else if (base !== undefined && !equal(root, rootOf(hashesOf(disk, feed, live))))
+      found.push(`I7 gateway ${index} holds something else below ${floor} than its author says is live`)
+  }
+  return found
+}
+
+function hashesOf(disk: SimulatedDisk, feed: Feed, seqs: SequenceSet): Uint8Array[] {
+  return [...seqs.values()].map((seq) => disk.batch(feed.key, seq)?.hash ?? new Uint8Array(32))
+}
+
+interface Base {
+  readonly seq: number
+  /** Null when its batch is not there, or is none. */
+  readonly signed: SignedCheckpoint | null
+}
+
+/** Undefined when the feed was never compacted, as far as is known here. */
+function baseOf(disk: SimulatedDisk, feed: Feed): Base | undefined {
+  const record = disk.getRecord(historyKey(feed))
+  if (record === undefined) return undefined
+  const seq = new DataView(record.buffer, record.byteOffset).getFloat64(8)
+  const batch = disk.batch(feed.key, seq)
+  return seq === 0 ? undefined : { seq, signed: batch === undefined ? null : signedCheckpoint(batch) }
+}
+
+interface Seen {
+  readonly head: number
+  readonly base: Base | undefined
+}
+
+/** I9 for one gateway: heads, bases and floors never go back, live maps only shrink; nor do its clock and its count of batches. */
+export class Progress {
+  #disk: SimulatedDisk | null = null
+  #boots = 0
+  #clock = 0
+  #lsn = 0
+  readonly #feeds = new Map<string, Seen>()
+
+  /** What went back since it was looked at last. */
+  wentBack(gateway: SimulatedGateway): string[] {
+    const { index, disk, authority } = gateway
+    if (this.#disk !== disk) this.#feeds.clear()
+    this.#disk = disk
+    const found = this.#engineWentBack(gateway)
+    for (const { feed, seq: head } of disk.heads()) {
+      const before = this.#feeds.get(feed.key)
+      this.#feeds.delete(feed.key)
+      if (authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue
+      const base = baseOf(disk, feed)
+      const why = before === undefined ? null : faultOf(before, { head, base })
+      if (why !== null) found.push(`I9 gateway ${index}: ${why}`)
+      // One that rotted away is compared when it is back.
+      this.#feeds.set(feed.key, { head, base: base?.signed === null ? before?.base : base })
+    }
+    return found
+  }
+
+  #engineWentBack({ index, boots, engine }: SimulatedGateway): string[] {
+    if (engine === null) return []
+    const { clock, lsn } = engine.view
+    const isSame = this.#boots === boots
+    const found: string[] = []
+    if (isSame && clock < this.#clock) found.push(`I9 gateway ${index}: its clock went from ${this.#clock} to ${clock}`)
+    if (isSame && lsn < this.#lsn) found.push(`I9 gateway ${index}: it counted ${this.#lsn} batches and then ${lsn}`)
+    this.#boots = boots
+    this.#clock = clock
+    this.#lsn = lsn
+    return found
+  }
+}
+
+function faultOf(before: Seen, now: Seen): string | null {
+  if (now.head < before.head) return `a head went from ${before.head} to ${now.head} without a seal`
+  const [old, base] = [before.base, now.base]
+  if (old === undefined) return null
+  if (base === undefined || base.seq < old.seq) return `a base went from checkpoint ${old.seq} to ${base?.seq ?? 0}`
+  const [was, is] = [old.signed?.checkpoint, base.signed?.checkpoint]
+  if (was === undefined || is === undefined) return null
+  if (is.floor < was.floor) return `a floor went from ${was.floor} to ${is.floor}`
+  const revived = is.live.within(1, was.floor - 1).without(was.live)
+  return revived.isEmpty ? null : `batches ${revived.runs.join(' ')} of a feed live again`
+}
