@@ -315,6 +315,7 @@ export class Simulation implements World {
     if (this.#hasInterests) for (const { index } of this.gateways.slice(1)) this.#network.dial(0, index)
     for (const gateway of this.gateways) if (gateway !== late) this.#planWrites(gateway, 0)
     this.#planFaults()
+    this.#planAlterations()
     this.#watchHoldings()
     this.schedule.runUntil(this.scenario.minutes * 60_000)
     this.#heal()
@@ -661,7 +662,6 @@ export class Simulation implements World {
     const draw = this.random()
     if (draw < 0.3) this.#rot(gateway)
     else if (draw < 0.5) this.#spoil(gateway)
-    else if (draw < 0.8) this.#alter(gateway)
     this.schedule.after(randomInteger(this.random, 100, 30_000), () => {
       this.#restart(gateway)
     })
@@ -679,11 +679,16 @@ export class Simulation implements World {
     if (spoiled > 0) this.noteFault('batches spoiled')
   }
 
-  /** Documents change on the card, not by a batch: only who shows the same batches can tell. */
-  #alter({ disk }: SimulatedGateway): void {
+  /** Documents change on a card, not by a batch, when little will be written over them: only who shows the same batches can tell. */
+  #planAlterations(): void {
     // Where feeds are sealed, gateways may keep different parts of what is dead: there they compare nothing.
-    if (this.scenario.forks === true || this.#hasRemovals) return
-    if (disk.alter(this.random) > 0) this.noteFault('documents altered')
+    if (this.scenario.seed % 3 !== 0 || this.scenario.forks === true || this.#hasRemovals) return
+    // Of its own chance, so that all else happens as without it.
+    const random = seededRandom(this.scenario.seed + 1)
+    this.schedule.at(this.scenario.minutes * 60_000 - 1, () => {
+      const { disk } = this.gateways[randomInteger(random, 0, this.scenario.gateways - 1)] as SimulatedGateway
+      if (disk.alter(random) > 0) this.noteFault('documents altered')
+    })
   }
 
   #fillDisk(): void {
