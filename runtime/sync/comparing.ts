@@ -27,7 +27,7 @@ export function compareIfDue<Token>(core: Core<Token>, link: LinkState): void {
   if (core.now.monotonicMs < link.compareAt || link.version !== core.options.version) return
   link.compareAt = core.now.monotonicMs + core.history.compareMs
   const entries = placesToCompare(core, link)
-    .map((place) => digestsOf(core, place))
+    .map((place) => digestsOf(core, link, place))
     .filter((entry) => entry !== null)
   if (entries.length > 0) core.say(link, { type: 'cells', entries })
 }
@@ -41,10 +41,12 @@ function placesToCompare<Token>(core: Core<Token>, link: LinkState): string[] {
 }
 
 /** Null where something is under way, or nothing can be asked: what is not whole here is different by right. */
-function digestsOf<Token>(core: Core<Token>, place: string): CellsEntry | null {
+function digestsOf<Token>(core: Core<Token>, link: LinkState, place: string): CellsEntry | null {
   const states = core.feeds.in(place).filter(({ head }) => head.seq > 0)
   const [first] = states
-  if (first === undefined || !states.every((state) => isAtRest(core, state))) return null
+  if (first === undefined || !states.every((state) => link.keeps(state) && isAtRest(core, state))) return null
+  // Documents may still show what is on its way out.
+  if (core.leaving.some(({ feed }) => placeOf(feed.descriptor) === place)) return null
   states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
   const { collection, partition } = first.feed.descriptor
   const cells = core.surroundings.cells({ collection, partition })
@@ -88,7 +90,7 @@ export function receiveCells<Token>(core: Core<Token>, link: LinkState, entries:
 function compareWith<Token>(core: Core<Token>, link: LinkState, entry: CellsEntry): void {
   const [collection, partition, heads, live, cells] = entry
   const place = placeOf({ collection, partition })
-  const ours = digestsOf(core, place)
+  const ours = digestsOf(core, link, place)
   if (ours === null || !equal(ours[2], heads)) return void link.doubts.delete(place)
   const doubt = link.doubts.get(place)
   link.doubts.delete(place)

@@ -21,10 +21,12 @@ const NONE: Checkpoint = {
 }
 
 /** I7 at rest: all up to the head is there that the base does not declare dead, and what lives below its floor makes its root. */
-export function incomplete({ index, disk, authority }: SimulatedGateway): string[] {
+export function incomplete(gateway: SimulatedGateway): string[] {
+  const { index, disk, authority } = gateway
   const found: string[] = []
   for (const { feed, seq, retained } of disk.heads()) {
-    if (isSystemName(feed.descriptor.collection) || authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue
+    const isAsked = gateway.keeps(feed) && authority.sealOf(feed) === Number.POSITIVE_INFINITY
+    if (isSystemName(feed.descriptor.collection) || !isAsked) continue
     const base = baseOf(disk, feed)?.signed
     if (base === null) {
       found.push(`I7 gateway ${index} has lost the checkpoint that a feed is based on`)
@@ -82,7 +84,7 @@ export class Progress {
     for (const { feed, seq: head } of disk.heads()) {
       const before = this.#feeds.get(feed.key)
       this.#feeds.delete(feed.key)
-      if (authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue
+      if (!gateway.keeps(feed) || authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue
       const base = baseOf(disk, feed)
       const why = before === undefined ? null : faultOf(before, { head, base })
       if (why !== null) found.push(`I9 gateway ${index}: ${why}`)

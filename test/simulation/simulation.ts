@@ -683,6 +683,8 @@ export class Simulation implements World {
   #planAlterations(): void {
     // Where feeds are sealed, gateways may keep different parts of what is dead: there they compare nothing.
     if (this.scenario.seed % 3 !== 0 || this.scenario.forks === true || this.#hasRemovals) return
+    // Nor is there somebody else with the same everywhere where some keep parts only, or are left alone.
+    if (this.#hasInterests || this.#core !== null) return
     // Of its own chance, so that all else happens as without it.
     const random = seededRandom(this.scenario.seed + 1)
     this.schedule.at(this.scenario.minutes * 60_000 - 1, () => {
