@@ -71,27 +71,32 @@ export class Namespaces {
     await run('ip', ['link', 'set', `${this.#name}x`, 'up'])
     for (let i = 0; i < this.#count; i++) {
       const master = lines.includes(i) ? `${this.#name}x` : this.#name
-      await run('ip', ['link', 'set', `${this.#name}-${i}`, 'master', master])
+      await run('ip', ['link', 'set', this.#of(i), 'master', master])
     }
   }
 
   /** Whatever of it there is; its processes must have ended. */
   remove(): void {
-    for (let i = 0; i < this.#count; i++) tolerate(() => execFileSync('ip', ['netns', 'del', this.#of(i)], SILENT))
+    for (let i = 0; i < this.#count; i++) {
+      // The kernel takes its time with a namespace and what is in it, and the next test uses the names again.
+      tolerate(() => execFileSync('ip', ['link', 'del', this.#of(i)], SILENT))
+      tolerate(() => execFileSync('ip', ['netns', 'del', this.#of(i)], SILENT))
+    }
     for (const bridge of [this.#name, `${this.#name}x`])
       tolerate(() => execFileSync('ip', ['link', 'del', bridge], SILENT))
   }
 
   async #addOne(i: number): Promise<void> {
-    const port = `${this.#name}-${i}`
-    await run('ip', ['netns', 'add', this.#of(i)])
-    await run('ip', ['link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', this.#of(i)])
+    const port = this.#of(i)
+    await run('ip', ['netns', 'add', port])
+    await run('ip', ['link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', port])
     await run('ip', ['link', 'set', port, 'master', this.#name, 'up'])
     await this.#exec(i, 'ip', 'addr', 'add', `${this.host(i)}/24`, 'dev', 'eth0')
     await this.#exec(i, 'ip', 'link', 'set', 'lo', 'up')
     await this.#exec(i, 'ip', 'link', 'set', 'eth0', 'up')
   }
 
+  /** The name of a namespace, and of its line's end at the switch. */
   #of(i: number): string {
     return `${this.#name}-${i}`
   }
