@@ -54,6 +54,8 @@ export function retryBehind<Token>(core: Core<Token>): void {
   for (const state of core.behind) {
     if (!isAheadElsewhere(core, state)) {
       core.behind.delete(state)
+      // Whoever had another branch is gone: when somebody is ahead again it is looked into anew.
+      state.isRefused = false
       continue
     }
     if (isDeferred(core, state) || core.now.monotonicMs < retryAt(state)) continue
