@@ -259,7 +259,10 @@ function shownAgain(simulation: Simulation, gateway: SimulatedGateway, place: Pl
   return found
 }
 
-/** The documents that voided writes touched; the writes that are not void are added to `valid`. */
+/**
+ * The documents that voided writes touched, or those of a member that may call them dead as it likes; the writes that are not
+ * void are added to `valid`.
+ */
 function voidedDocuments(
   simulation: Simulation,
   gateway: SimulatedGateway,
@@ -274,7 +277,8 @@ function voidedDocuments(
       if (ops === null) continue
       const writes = writesOf(feed, batch, ops)
       if (chain.has(hash)) valid.push(...writes)
-      if (!chain.has(hash) || isBehind(simulation, gateway, feed, batch))
+      const isFree = feed.origin === simulation.byzantine?.gateway.peerId
+      if (isFree || !chain.has(hash) || isBehind(simulation, gateway, feed, batch))
         for (const { name } of writes) voided.add(name)
     }
   }

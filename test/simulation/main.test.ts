@@ -46,6 +46,7 @@ test('--help names every option and ends with 0', () => {
     'history',
     'liveness',
     'interests',
+    'byzantine',
     'jobs',
     'budget',
     'hours',

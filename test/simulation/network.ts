@@ -11,8 +11,8 @@ export interface Ends {
   linkUp(index: number, link: number, peer: number): void
   linkDown(index: number, link: number): void
   frame(index: number, link: number, bytes: Uint8Array): void
-  /** What really goes out when a gateway sends something: liars change it. */
-  lies(index: number, bytes: Uint8Array): readonly Uint8Array[]
+  /** What really goes out when a gateway sends something: liars change it, some as long as there are faults. */
+  lies(index: number, link: number, bytes: Uint8Array, isFaulty: boolean): readonly Uint8Array[]
 }
 
 interface Pipe {
@@ -88,8 +88,7 @@ export class Network {
   send(from: number, link: number, bytes: Uint8Array): void {
     const pipe = this.#pipes.get(link)
     if (!pipe) return
-    const frames = this.#isFaulty ? this.#ends.lies(from, bytes) : [bytes]
-    for (const frame of frames) this.#carry(pipe, from === pipe.a, frame)
+    for (const frame of this.#ends.lies(from, link, bytes, this.#isFaulty)) this.#carry(pipe, from === pipe.a, frame)
   }
 
   #carry(pipe: Pipe, isFromA: boolean, bytes: Uint8Array): void {

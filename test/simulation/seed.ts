@@ -26,7 +26,16 @@ export interface SeedResult {
 
 type How = Pick<
   Options,
-  'gateways' | 'minutes' | 'writes' | 'forks' | 'removals' | 'interests' | 'history' | 'liveness' | 'first'
+  | 'gateways'
+  | 'minutes'
+  | 'writes'
+  | 'forks'
+  | 'removals'
+  | 'interests'
+  | 'history'
+  | 'liveness'
+  | 'byzantine'
+  | 'first'
 >
 
 export function runSeed(seed: number, how: How): SeedResult {
@@ -47,7 +56,7 @@ export function runSeed(seed: number, how: How): SeedResult {
 
 /** What was asked for, and for the rest what the seed says. */
 export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
-  const { gateways, minutes, writes, forks, removals, interests, history, liveness } = how
+  const { gateways, minutes, writes, forks, removals, interests, history, liveness, byzantine } = how
   return scenarioOf(seed, {
     history,
     ...(gateways > 0 && { gateways }),
@@ -57,6 +66,7 @@ export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
     ...(removals !== null && { removals }),
     ...(interests !== null && { interests }),
     ...(liveness !== null && { liveness }),
+    ...(byzantine !== null && { byzantine }),
   })
 }
 

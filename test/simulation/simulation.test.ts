@@ -37,6 +37,15 @@ for (const seed of [5, 8]) {
   })
 }
 
+for (const seed of [1, 16, 27]) {
+  test(`a member that signs two batches of one number, false beacons and checkpoints leaves the others equal (seed ${seed})`, () => {
+    const simulation = new Simulation(scenarioOf(seed, { byzantine: 'all' }))
+    simulation.run()
+    for (const name of simulation.faults.keys()) reached.add(name)
+    assert.deepEqual(violations(simulation), [])
+  })
+}
+
 test('the seeds of the gate reach every kind of trouble: copied cards (SPEC I18, I19), cursors lost with the power (SPEC I23) and more', () => {
   assert.deepEqual(
     [...FAULTS, ...SOMETIMES].filter((kind) => !reached.has(kind)),

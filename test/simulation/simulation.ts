@@ -10,6 +10,7 @@ import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import { sealsAbove, type Holding } from '../../runtime/access/removals.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import type { EngineOptions, HistoryOptions, Priority } from '../../runtime/sync/types.ts'
+import { Byzantine } from './byzantine.ts'
 import { checkDelivered, checkFrame, isOnOthersDisks, violations } from './checks.ts'
 import { lastingDeletes } from './deletes.ts'
 import { Confirmed } from './confirmed.ts'
@@ -50,6 +51,11 @@ export interface Scenario {
   readonly history?: 'long' | 'short'
   /** After the faults only a core is healed; all others stay cut off or dead, and the core must converge without them. */
   readonly liveness?: boolean
+  /**
+   * One member signs what no honest gateway would, and the others must be equal. Some of it: two batches of one number and false
+   * beacons, as long as there are faults. All: false checkpoints too, and it never ceases to lie.
+   */
+  readonly byzantine?: 'no' | 'some' | 'all'
 }
 
 const SHORT_HISTORY: Partial<HistoryOptions> = {
@@ -91,6 +97,9 @@ export const FAULTS = [
   'lie: false head',
   'lie: withheld batches',
   'lie: flood',
+  'byzantine: two batches of one number',
+  'byzantine: false beacon',
+  'byzantine: false checkpoint',
   'gateway cut off for good',
   'gateway dead for good',
 ] as const
@@ -236,6 +245,8 @@ export class Simulation implements World {
   readonly engine: () => Partial<EngineOptions>
   framesSent = 0
   bytesSent = 0
+  /** The member that signs what isn't so, in some runs. */
+  readonly byzantine: Byzantine | null
   readonly #progress = new Map<SimulatedGateway, Progress>()
   readonly #trace = new Trace()
   readonly #network: Network
@@ -276,7 +287,9 @@ export class Simulation implements World {
     this.#hasInterests = scenario.interests === true && scenario.gateways > 2
     this.places = this.#hasInterests ? PLACES : COLLECTIONS.map((collection) => ({ collection, partition: '' }))
     this.history = { ...(this.#isShort && SHORT_HISTORY), beaconMs, beaconStaleMs: beaconMs * 2, trashBytesMax }
-    this.#liar = this.random() < 0.25 ? randomInteger(this.random, 0, scenario.gateways - 1) : -1
+    const liar = this.random() < 0.25 ? randomInteger(this.random, 0, scenario.gateways - 1) : -1
+    const isByzantine = scenario.byzantine === 'some' || scenario.byzantine === 'all'
+    this.#liar = isByzantine ? scenario.seed % scenario.gateways : liar
     // Who keeps all carries it for the others, and is needed.
     this.#core = scenario.liveness === true && !this.#hasInterests ? coreOf(scenario.seed, scenario.gateways) : null
     this.#network = new Network({
@@ -294,10 +307,10 @@ export class Simulation implements World {
         if (promises) this.#spreading.arrived(this.#gateway(index), link, promises)
         this.#deliver(this.#gateway(index), link, bytes)
       },
-      lies: (index, bytes) =>
-        index === this.#liar ? lieAbout(this.random, bytes, (lie) => this.noteFault(lie)) : [bytes],
+      lies: (index, link, bytes, isFaulty) => (index === this.#liar ? this.#lie(link, bytes, isFaulty) : [bytes]),
     })
     for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
+    this.byzantine = isByzantine ? this.#makeByzantine(this.#gateway(this.#liar)) : null
     if (this.#hasInterests) this.#drawInterests()
   }
 
@@ -330,8 +343,8 @@ export class Simulation implements World {
       if (violations(this).length === 0) break
     }
     this.#spread()
-    // Who is cut off says nothing, so that deletes wait for it.
-    if (!this.#isShort || this.#core !== null) return
+    // Who is cut off says nothing, and who lies what isn't so: deletes wait for it.
+    if (!this.#isShort || this.#core !== null || this.byzantine !== null) return
     this.schedule.runUntil(this.schedule.now + DELETES_MINUTES * 60_000)
     for (const found of lastingDeletes(this)) this.report(found)
   }
@@ -384,10 +397,29 @@ export class Simulation implements World {
       for (const gateway of this.healed) for (const place of this.places) this.#writeTo(gateway, place)
       this.schedule.runUntil(this.schedule.now + SPREAD_MS)
     }
-    for (const found of this.#spreading.endCounting()) this.report(found)
+    const tooMany = this.#spreading.endCounting()
+    // Of what a liar repeats it is not to blame who has it twice.
+    if (this.byzantine === null) for (const found of tooMany) this.report(found)
     for (let i = 0; i < CONVERGENCE_MINUTES && violations(this).length > 0; i++) {
       this.schedule.runUntil(this.schedule.now + 60_000)
     }
+  }
+
+  #makeByzantine(gateway: SimulatedGateway): Byzantine {
+    // Of its clock, and of what it wrote on which branch, nothing is asked, as of a copied card.
+    this.copied.add(gateway.peerId)
+    return new Byzantine(gateway, {
+      random: this.random,
+      meshId: this.meshId,
+      note: (fault) => this.noteFault(fault),
+      signed: (feed, batch, ops) => this.#noteIssued(feed, batch, ops),
+    })
+  }
+
+  #lie(link: number, bytes: Uint8Array, isFaulty: boolean): readonly Uint8Array[] {
+    if (this.scenario.byzantine !== 'all' && !isFaulty) return [bytes]
+    const said = this.byzantine?.speak(link, bytes) ?? bytes
+    return lieAbout(this.random, said, (lie) => this.noteFault(lie))
   }
 
   /** Again and again: what gateways know of each other must be true at any time. */
@@ -416,9 +448,10 @@ export class Simulation implements World {
     return this.gateways.filter((gateway) => !gateway.isGone)
   }
 
-  /** Those of them that are healed after the faults. */
+  /** Those of them that are healed after the faults, and honest. */
   get healed(): readonly SimulatedGateway[] {
-    return this.present.filter(({ index }) => this.#core?.has(index) ?? true)
+    const liar = this.byzantine?.gateway.peerId
+    return this.present.filter(({ index, peerId }) => (this.#core?.has(index) ?? true) && peerId !== liar)
   }
 
   peerIdOf(index: number): string {
@@ -486,6 +519,10 @@ export class Simulation implements World {
     if (gateway.trust > 0 && aheadMs > FUTURE_MS) {
       this.report(`I16 gateway ${gateway.index} stamped a batch ${aheadMs} ms after its clock`)
     }
+    this.#noteIssued(feed, batch, ops)
+  }
+
+  #noteIssued(feed: Feed, batch: Batch, ops: Ops | null): void {
     const batches = this.issued.get(feed.key) ?? { feed, batches: new Map<string, Issued>() }
     this.issued.set(feed.key, batches)
     batches.batches.set(latin1(batch.hash), { batch, ops })
@@ -640,6 +677,8 @@ export class Simulation implements World {
       () => this.#jumpClock(),
       ...(this.scenario.forks === true ? [() => this.#snapshot(), () => this.#restore(), () => this.#clone()] : []),
       ...(this.#hasInterests ? [() => this.#changeInterest(), () => this.#changeInterest()] : []),
+      ...(this.byzantine === null ? [] : [() => this.byzantine?.writeFalseBeacon()]),
+      ...(this.scenario.byzantine === 'all' ? [() => this.#appendFalsely()] : []),
     ]
     const count = randomInteger(this.random, 3, 10) + this.scenario.gateways
     for (let i = 0; i < count; i++) {
@@ -665,6 +704,16 @@ export class Simulation implements World {
     this.schedule.after(randomInteger(this.random, 100, 30_000), () => {
       this.#restart(gateway)
     })
+  }
+
+  /** What the Byzantine member goes on with after a power cut is not so. */
+  #appendFalsely(): void {
+    if (this.byzantine === null || !this.byzantine.gateway.isUp) return
+    const { gateway } = this.byzantine
+    gateway.crash()
+    this.#network.cutAll(gateway.index)
+    this.byzantine.appendFalseCheckpoint()
+    this.schedule.after(randomInteger(this.random, 100, 10_000), () => this.#restart(gateway))
   }
 
   /** Damaged batches were found and taken out; only such as somebody else holds, for nothing else can bring them back. */
@@ -821,7 +870,7 @@ export class Simulation implements World {
 
   #heal(): void {
     const core = this.healed
-    for (const gateway of this.present) if (!core.includes(gateway)) this.#abandon(gateway)
+    for (const gateway of this.present) if (this.#core?.has(gateway.index) === false) this.#abandon(gateway)
     this.#network.heal(this.#core)
     for (const gateway of core) {
       gateway.isDiskFull = false
@@ -832,7 +881,7 @@ export class Simulation implements World {
     // The others still reach each other without those that are not.
     core.forEach((gateway, i) => {
       const before = core[i - 1]
-      if (before && this.#core !== null) this.#network.dial(before.index, gateway.index)
+      if (before && (this.#core !== null || this.byzantine !== null)) this.#network.dial(before.index, gateway.index)
     })
   }
 
