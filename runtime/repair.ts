@@ -7,9 +7,21 @@ import { SequenceSet } from './model/sequences.ts'
 import { SILENT_LOG } from './ports/log.ts'
 import type { Store } from './ports/store.ts'
 import { openStore } from './store/open.ts'
+import type { TableStore } from './store/table-store.ts'
 import { verifyStore, type Verification } from './store/verify.ts'
 
-/** Damaged batches leave the log: the gateway asks its neighbours for them when it runs. */
+/** Checks a store; with `isRepair` documents are put right and damaged batches leave the log, to come again from neighbours. */
+export async function checkStore(store: TableStore, meshId: Uint8Array, isRepair: boolean): Promise<Verification> {
+  const verifier = createVerifier()
+  const verification = await verifyStore(store, {
+    meshId,
+    verify: (feed, batch) => verifier.verify(feed.descriptor.publicKey, batch.signed, batch.signature),
+    isRepair,
+  })
+  if (isRepair) await dropBad(store, verification)
+  return verification
+}
+
 async function dropBad(store: Store, { bad }: Verification): Promise<void> {
   for (const { feed } of store.heads()) {
     const seqs = SequenceSet.of(bad.filter((batch) => batch.feed === hex(feed.id)).map(({ sequence }) => sequence))
@@ -30,15 +42,8 @@ export async function verifyGateway(dir: string, isRepair: boolean): Promise<Ver
     const path = join(dir, 'data')
     const mode = isRepair ? { isRepair } : { readOnly: true }
     const store = await openStore({ dir: path, meshId, log: SILENT_LOG, onFatal: () => {}, ...mode })
-    const verifier = createVerifier()
     try {
-      const verification = await verifyStore(store, {
-        meshId,
-        verify: (feed, batch) => verifier.verify(feed.descriptor.publicKey, batch.signed, batch.signature),
-        isRepair,
-      })
-      if (isRepair) await dropBad(store, verification)
-      return verification
+      return await checkStore(store, meshId, isRepair)
     } finally {
       await store.close()
     }

@@ -42,6 +42,7 @@ export interface Verification {
 }
 
 const READ_BYTES = 262_144
+const BROKEN_CHAIN = 'it does not continue the batch before'
 const PAGE = 256
 /** Greater collections are folded in several passes over their batches, so that memory stays bounded. */
 const DOCUMENTS_PER_PASS = 50_000
@@ -78,7 +79,13 @@ export async function examinePlace(store: TableStore, meshId: Uint8Array, place:
   await run.checkBatches()
   await run.checkDocuments()
   const { differences, bad } = run.result()
-  const damaged = bad.map(({ feed, sequence }) => ({ feedKey: latin1(fromHex(feed) as Uint8Array), seq: sequence }))
+  const damaged = bad.flatMap(({ feed, sequence, why }) => {
+    const feedKey = latin1(fromHex(feed) as Uint8Array)
+    // Of two that don't fit only their signatures say which one is wrong.
+    return why === BROKEN_CHAIN
+      ? [sequence - 1, sequence].map((seq) => ({ feedKey, seq }))
+      : [{ feedKey, seq: sequence }]
+  })
   return { collection, partition, documents: differences, damaged }
 }
 
@@ -113,7 +120,8 @@ class VerificationRun {
       for await (const { seq, stored } of this.#read(head)) {
         this.#batches += 1
         const batch = stored && decodeBatch(this.#options.meshId, stored.subarray(1))
-        // Before the first batch that is kept after others were declared dead, the chain is broken by right.
+        // Before the first batch that is kept after others were declared dead, the chain is broken by right; a damaged one says nothing
+        // against the next.
         const prev = seq === last.seq + 1 ? last.hash : null
         const why = !batch
           ? 'it is missing'
@@ -121,8 +129,8 @@ class VerificationRun {
             ? this.#faultOf(head.feed, batch.value, seq, prev)
             : batch.error.message
         if (why !== null) this.#addBad(head.feed, seq, why)
-        if (batch?.ok === true) last = { seq, hash: batch.value.hash }
-        if (seq === head.seq && batch?.ok === true && !equal(last.hash, head.hash))
+        if (batch?.ok === true && why === null) last = { seq, hash: batch.value.hash }
+        if (seq === head.seq && why === null && !equal(last.hash, head.hash))
           this.#addBad(head.feed, seq, 'it is not the batch that the head names')
       }
     }
@@ -164,7 +172,7 @@ class VerificationRun {
     const { header, body } = batch
     if (!equal(header.feedId, feed.id)) return 'it belongs to another feed'
     if (header.seq !== seq) return `its sequence number is ${header.seq}`
-    if (prev !== null && !equal(header.prev, prev)) return 'it does not continue the batch before'
+    if (prev !== null && !equal(header.prev, prev)) return BROKEN_CHAIN
     if (!this.#options.verify(feed, batch)) return 'its signature does not verify'
     // Whether it decodes is no matter: a body that means nothing counts as no operations, everywhere.
     return equal(sha256(body), header.bodyHash) ? null : 'its body is not the one that was signed'
