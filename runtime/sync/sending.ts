@@ -80,7 +80,11 @@ function sendBatches<Token>(core: Core<Token>, link: LinkState): void {
     const progress = sendFeed(core, link, state, link.subscriptions.get(state) as Subscription, creditOf(link))
     link.turns.spend(at, link.sentBytes - sentBefore)
     if (progress === 'no credit') break
-    if (progress === 'more') queue.push(state)
+    if (progress !== 'more') continue
+    queue.push(state)
+    // The next decision begins with the others of its class.
+    link.pending.delete(state)
+    link.pending.add(state)
   }
   link.window.measure(core.now.monotonicMs, link.sentBytes, link.creditLimit)
 }

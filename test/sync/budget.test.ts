@@ -63,6 +63,17 @@ describe('a budget of bytes a second', () => {
     for (const index of [1, 2]) assert.ok(has(mesh, index, 'bulk', 'key-29'), `gateway ${index} lacks the last one`)
   })
 
+  test('lets feeds of one class take turns', () => {
+    const { mesh } = meshWith(16 * KIB, null)
+    writeBulk(mesh, 25)
+    mesh.at(0).write('climate', { kind: 'put', key: 'kitchen', fields: { on: true } })
+    mesh.pass(20_000)
+    for (const index of [1, 2]) {
+      assert.ok(has(mesh, index, 'climate', 'kitchen'), `gateway ${index} lacks it`)
+      assert.ok(!has(mesh, index, 'bulk', 'key-24'), 'there was nothing to overtake')
+    }
+  })
+
   test('does not hold up what is urgent', () => {
     const { mesh } = meshWith(8 * KIB, null)
     writeBulk(mesh, 30)
