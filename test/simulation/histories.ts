@@ -1,7 +1,7 @@
 import { equal } from '../../runtime/base/bytes.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
 import type { Checkpoint, SignedCheckpoint } from '../../runtime/model/checkpoint.ts'
-import { isSystemName } from '../../runtime/model/names.ts'
+import { isSystemName, placeOf } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
 import { historyKey } from '../../runtime/sync/history.ts'
@@ -85,6 +85,8 @@ export class Progress {
       const before = this.#feeds.get(feed.key)
       this.#feeds.delete(feed.key)
       if (!gateway.keeps(feed) || authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue
+      // A place that it has left begins anew when it is kept again.
+      if (gateway.hasLeft(`${placeOf(feed.descriptor)}/`)) continue
       const base = baseOf(disk, feed)
       const why = before === undefined ? null : faultOf(before, { head, base })
       if (why !== null) found.push(`I9 gateway ${index}: ${why}`)
