@@ -248,6 +248,8 @@ export class SimulatedGateway {
 
   /** Its owner gives it another profile: the engine is made anew, when all is on the disk. */
   changeInterest(interest: readonly string[]): void {
+    // What its clock has come to it knows, though what it read goes.
+    this.since = Math.max(this.since, this.engine?.view.clock ?? 0)
     this.engine = null
     this.#wakeAt = Number.POSITIVE_INFINITY
     this.disk.powerCut(this.disk.cached)
