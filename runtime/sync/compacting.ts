@@ -48,8 +48,8 @@ export class Compaction {
   /** Declared dead before, and still in the log. */
   readonly dead: SequenceSet
   nextAt = 0
-  /** Where the scan goes on: first the own feed, then, for tombstones, all feeds of the place. */
-  scan: { readonly state: FeedState; readonly to: number; seq: number }
+  /** Where the scan goes on: first the own feed, then, for tombstones, all feeds of the place. `last` was read last, if anything was. */
+  scan: { readonly state: FeedState; readonly to: number; seq: number; last: Batch | null }
   readonly rest: FeedState[] = []
   isSearching = false
   readonly examined: Examined[] = []
@@ -73,7 +73,7 @@ export class Compaction {
     this.stableBelow = stable
     const last = state.history.pending.at(-1) ?? state.history.applied
     this.dead = last === null ? new SequenceSet() : deadUnder(last.checkpoint, state.history.retained)
-    this.scan = { state, to: state.head.seq, seq: 1 }
+    this.scan = { state, to: state.head.seq, seq: 1, last: null }
   }
 }
 
@@ -88,7 +88,8 @@ export function compact<Token>(core: Core<Token>): void {
   if (compaction === null || core.now.monotonicMs < compaction.nextAt) return
   compaction.nextAt = core.now.monotonicMs + SLICE_MS
   const progress = readSlice(core, compaction)
-  if (progress === 'more') return
+  // Signatures may still be checked; when one doesn't verify, this compaction comes to nothing (damage.ts).
+  if (progress === 'more' || (progress === 'done' && isChecking(core, compaction))) return
   core.compaction = null
   if (progress === 'damaged') return
   finish(core, compaction)
@@ -151,6 +152,7 @@ function readSlice<Token>(core: Core<Token>, compaction: Compaction): 'more' | '
     else examine(core, compaction, batch)
   }
   if (read.length > 0 && scan.seq <= scan.to) return 'more'
+  vouchFor(core, scan)
   if (!compaction.isSearching) {
     compaction.isSearching = true
     const place = placeOf(compaction.state.feed.descriptor)
@@ -158,20 +160,46 @@ function readSlice<Token>(core: Core<Token>, compaction: Compaction): 'more' | '
   }
   const next = compaction.rest.pop()
   if (next === undefined) return 'done'
-  compaction.scan = { state: next, to: Number.MAX_SAFE_INTEGER, seq: 1 }
+  compaction.scan = { state: next, to: Number.MAX_SAFE_INTEGER, seq: 1, last: null }
   return 'more'
 }
 
-/** Null when it is not what should be there. */
-function nextBatch<Token>(core: Core<Token>, { state, seq, to }: Compaction['scan'], bytes: Uint8Array): Batch | null {
+/**
+ * Null when it is not what should be there. A header may have turned too, and what it says of its body is still true: each is vouched
+ * for by the batch that continues it, and the last of a run by its signature.
+ */
+function nextBatch<Token>(core: Core<Token>, scan: Compaction['scan'], bytes: Uint8Array): Batch | null {
+  const { state, seq, to, last } = scan
   const batch = readBatch(core, bytes)
   const expected = state.history.retained.next(seq)
   const isSound = typeof batch !== 'string' && equal(batch.header.feedId, state.feed.id)
   // Others may have left the log, or come to it, in this moment.
   const isInPlace = isSound && (batch.header.seq === expected || core.isDropping || expected === null || expected > to)
-  if (isInPlace) return batch
-  if (expected !== null) suspect(core, state, expected)
-  return null
+  if (!isInPlace) {
+    if (expected !== null) suspect(core, state, expected)
+    return null
+  }
+  if (last?.header.seq !== batch.header.seq - 1) vouchFor(core, scan)
+  else if (!equal(last.hash, batch.header.prev)) {
+    suspect(core, state, last.header.seq)
+    suspect(core, state, batch.header.seq)
+    return null
+  }
+  scan.last = batch
+  return batch
+}
+
+/** Nothing continues the batch that was read last. */
+function vouchFor<Token>(core: Core<Token>, scan: Compaction['scan']): void {
+  const { state, last } = scan
+  scan.last = null
+  if (last !== null && !equal(last.hash, state.head.hash)) suspect(core, state, last.header.seq)
+}
+
+function isChecking<Token>(core: Core<Token>, { state }: Compaction): boolean {
+  const states = core.feeds.in(placeOf(state.feed.descriptor))
+  for (const check of core.checking.values()) if (states.includes(check.state)) return true
+  return false
 }
 
 function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch): void {

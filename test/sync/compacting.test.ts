@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Batch } from '../../runtime/model/batch.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
+import { incomplete } from '../simulation/histories.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
 
 const MINUTE_MS = 60_000
 /** Less dead than that isn't worth a checkpoint. */
 const NOT_WORTH_BYTES = 1_200
+const ALIAS = 9
 
 function writeAndDelete(played: Played): void {
   for (let i = 0; i < 12; i++) {
@@ -108,6 +112,44 @@ test('what a checkpoint declared dead stays dead, also when what had overtaken i
   assert.ok((appliedCheckpoint(played.gateway, played.ownFeed('climate'))?.seq ?? 0) > declared, 'no later checkpoint')
   assert.equal(liveOf(played)?.includes(1), false)
 })
+
+/** A bit of a stored batch turns, in what it says of the one before it: what it says of its body is still true. */
+function turn(played: Played, seq: number): Batch {
+  const batches = played.gateway.disk.feeds.get(played.ownFeed('climate').key)?.batches
+  const held = batches?.get(seq)
+  assert.ok(batches && held)
+  const spoiled = held.batch.bytes.slice()
+  const at = Buffer.from(spoiled).indexOf(held.batch.header.prev)
+  spoiled[at] = (spoiled[at] as number) ^ 1
+  batches.set(seq, { ...held, spoiled })
+  return held.batch
+}
+
+for (const [what, isContinued] of [
+  ['another batch continues it', true],
+  ['all around it is gone', false],
+] as const) {
+  test(`no checkpoint is signed over a batch of which the header has turned, where ${what}`, () => {
+    const played = new Played(1)
+    played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
+    played.pass(100)
+    if (!isContinued) doubleTwice(played)
+    const { key, descriptor } = played.ownFeed('climate')
+    const retained = played.gateway.disk.feeds.get(key)?.retained
+    const whole = turn(played, 1)
+    writeOver(played)
+    assert.equal(retained?.has(2), isContinued)
+    doubleTwice(played)
+    assert.equal(retained?.has(1), false)
+    played.say({ type: 'feed', alias: ALIAS, descriptor: encodeDescriptor(descriptor), chain: [] })
+    played.say({ type: 'have', entries: [[ALIAS, 1, whole.hash.slice(0, 8)]], marker: null })
+    played.pass(10_000)
+    played.say({ type: 'data', batches: [whole.bytes] })
+    doubleTwice(played)
+    assert.equal(liveOf(played)?.includes(1), true)
+    assert.deepEqual(incomplete(played.gateway), [])
+  })
+}
 
 /** What is written before a compaction has become old enough for the next. */
 function doubleTwice(played: Played): void {
