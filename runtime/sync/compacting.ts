@@ -10,6 +10,7 @@ import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
 import { decodeBody } from '../wire/body.ts'
 import { encodeCheckpoint, isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import { stableBelow } from './beacons.ts'
+import { examineAgain } from './comparing.ts'
 import type { Core } from './core.ts'
 import { readBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
@@ -149,7 +150,7 @@ function readSlice<Token>(core: Core<Token>, compaction: Compaction): 'more' | '
     scan.seq = batch.header.seq + 1
     if (batch.header.seq > scan.to) break
     if (compaction.isSearching) search(compaction, scan.state, batch)
-    else examine(core, compaction, batch)
+    else if (!examine(core, compaction, batch)) return 'damaged'
   }
   if (read.length > 0 && scan.seq <= scan.to) return 'more'
   vouchFor(core, scan)
@@ -202,11 +203,12 @@ function isChecking<Token>(core: Core<Token>, { state }: Compaction): boolean {
   return false
 }
 
-function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch): void {
+/** False when documents don't show what the batch says: a card has changed them, and they tell nothing of what is dead. */
+function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch): boolean {
   const { header } = batch
   const { feed } = compaction.state
   // The checkpoint that is being made takes the place of every earlier one, and what was declared dead is not revived.
-  if (isCheckpoint(header) || compaction.dead.has(header.seq)) return
+  if (isCheckpoint(header) || compaction.dead.has(header.seq)) return true
   const ops = decodeBody(header, batch.body)
   // Its own author could read it when it was made: what is here now is damaged, and others hold it whole.
   if (!ops.ok || header.minReader > 1) return keep(compaction, batch)
@@ -218,13 +220,19 @@ function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch)
   const place = feed.descriptor
   const lives = livesOf(ops.value, source, (key): Document | undefined => core.surroundings.document(place, key))
   if (lives === null) return keep(compaction, batch)
+  if (lives.some(({ parts }) => parts.some(({ isLost }) => isLost))) {
+    examineAgain(core, place)
+    return false
+  }
   compaction.examined.push({ batch, ops: ops.value, source, lives, hash: batch.hash })
   for (const { parts } of lives) for (const { tombstone } of parts) if (tombstone) consider(compaction, tombstone)
+  return true
 }
 
-function keep(compaction: Compaction, batch: Batch): void {
+function keep(compaction: Compaction, batch: Batch): true {
   compaction.kept.set(batch.header.seq, batch.hash)
   compaction.keptBytes += batch.bytes.length
+  return true
 }
 
 /** A tombstone that is older than everything that can still come may go, unless something is found that it kills. */

@@ -3,6 +3,7 @@ import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { sha256 } from '../crypto/hash.ts'
 import { FEED_KIND_STATE } from '../model/batch.ts'
 import { deadUnder } from '../model/checkpoint.ts'
+import type { Place } from '../model/interest.ts'
 import { placeOf } from '../model/names.ts'
 import type { CellsEntry } from '../wire/message.ts'
 import type { Core } from './core.ts'
@@ -129,10 +130,16 @@ function diverged<Token>(
       if (core.diverged.size > GATEWAY_LIMITS.divergedMax) core.diverged.delete(oldest)
   } else if (!core.examining.has(place)) known.isLasting = true
   if (isOfLog) for (const state of core.feeds.in(place)) lookForHoles(core, state)
+  examineAgain(core, where)
+}
+
+/** Has the documents of a place derived anew from their batches, unless that was done a moment ago. */
+export function examineAgain<Token>(core: Core<Token>, { collection, partition }: Place): void {
+  const place = placeOf({ collection, partition })
   const examinedAt = core.examinedAt.get(place) ?? Number.NEGATIVE_INFINITY
   if (core.examining.has(place) || core.now.monotonicMs < examinedAt + core.history.compareMs) return
   core.examining.add(place)
-  core.outputs.push({ type: 'examine', ...where })
+  core.outputs.push({ type: 'examine', collection, partition })
 }
 
 function lookForHoles<Token>(core: Core<Token>, state: FeedState): void {

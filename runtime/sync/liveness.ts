@@ -31,6 +31,8 @@ export interface Tombstone {
 /** A part of an operation: one cell that it writes, or its delete. */
 interface Part {
   readonly isLive: boolean
+  /** The document shows neither it nor anything newer: it isn't what its batches say. */
+  readonly isLost?: boolean
   /** Set when the part counts only for what it keeps dead. */
   readonly tombstone: Tombstone | null
 }
@@ -70,6 +72,7 @@ export function livesOf(
 
 const DEAD: Part = { isLive: false, tombstone: null }
 const LIVE: Part = { isLive: true, tombstone: null }
+const LOST: Part = { isLive: true, isLost: true, tombstone: null }
 
 function lifeOfDelete(key: string, document: Document | undefined, write: Write): Part {
   const by = document?.deleted ?? null
@@ -89,9 +92,12 @@ function lifeOfCell(
   const at = document?.paths.indexOf(name) ?? -1
   const winner = at < 0 ? (document?.deleted ?? null) : (document?.writes[at] ?? null)
   const isWinner = at >= 0 && winner !== null && winner.seq === write.seq && winner.feed === write.feed
-  // A cell that is not there though nothing has killed it was lost: the batch is what it can come back from.
-  if (value !== null && at < 0) return winner !== null && compareStamps(winner, write) >= 0 ? DEAD : LIVE
-  if (value !== null) return isWinner && compareStamps(winner, write) === 0 ? LIVE : DEAD
+  if (value !== null) {
+    const order = winner === null ? -1 : compareStamps(winner, write)
+    // What nothing newer has overtaken and still isn't shown was lost: the batch is what it can come back from.
+    if (order < 0) return LOST
+    return isWinner && order === 0 ? LIVE : DEAD
+  }
   const isOvertaken = winner !== null && winner.feed === write.feed && !isWinner
   const isOlder = winner !== null && isWinner && compareStamps(winner, write) !== 0
   return isOvertaken || isOlder ? DEAD : { isLive: true, tombstone: { key, cell: name, stamp: write, writtenAt } }

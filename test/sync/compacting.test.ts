@@ -159,3 +159,26 @@ function doubleTwice(played: Played): void {
   }
   played.pass(MINUTE_MS)
 }
+
+test('what a card has changed behind the gateway’s back is no ground for declaring anything dead: it is derived anew first', () => {
+  const played = new Played(1)
+  played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
+  played.pass(100)
+  const { documents } = played.gateway.disk
+  const older = structuredClone(documents.get('climate//hall'))
+  played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 2 } })
+  played.pass(100)
+  writeOver(played)
+  assert.ok(older)
+  documents.set('climate//hall', {
+    ...older,
+    writes: older.writes.map((write) => ({ ...write, feed: played.ownFeed('climate') })),
+  })
+  played.pass(2 * MINUTE_MS)
+  writeOver(played)
+  writeOver(played)
+  played.pass(2 * MINUTE_MS)
+  assert.equal(documents.get('climate//hall')?.values[0], 2)
+  const live = liveOf(played)
+  assert.ok(live?.includes(2), `what lives is ${String(live)}`)
+})
