@@ -51,9 +51,17 @@ export function readCheckpoint<Token>(core: Core<Token>, state: FeedState, seq: 
   return batch === null ? null : signedCheckpoint(batch)
 }
 
-export function signedCheckpoint({ header, body }: Batch): SignedCheckpoint | null {
+/** A checkpoint is looked at several times between its arrival and the disk; a batch never changes. */
+const checkpointsRead = new WeakMap<Batch, SignedCheckpoint | null>()
+
+export function signedCheckpoint(batch: Batch): SignedCheckpoint | null {
+  const known = checkpointsRead.get(batch)
+  if (known !== undefined) return known
+  const { header, body } = batch
   const checkpoint = decodeCheckpoint(header, body)
-  return checkpoint.ok ? { seq: header.seq, hlc: header.hlc, checkpoint: checkpoint.value } : null
+  const signed = checkpoint.ok ? { seq: header.seq, hlc: header.hlc, checkpoint: checkpoint.value } : null
+  checkpointsRead.set(batch, signed)
+  return signed
 }
 
 /** A checkpoint ahead of our head, its signature checked: asks for what we lack of what it says is live. */

@@ -3,7 +3,8 @@ import { sha256 } from '../../runtime/crypto/hash.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../../runtime/model/batch.ts'
 import { emptyDocument, mergeDocument, mergeOps, type Document } from '../../runtime/model/document.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
-import { isSystemName } from '../../runtime/model/names.ts'
+import type { Place } from '../../runtime/model/interest.ts'
+import { isSystemName, placeOf } from '../../runtime/model/names.ts'
 import { COUNTED_KEY } from './writes.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { partOf } from '../../runtime/store/fold.ts'
@@ -71,6 +72,8 @@ export class SimulatedDisk {
   readonly #rotten = new Map<string, { readonly feed: Feed; readonly seq: number; readonly held: Held }>()
   /** Documents that were changed behind the gateway's back and have not been derived anew. */
   readonly #altered = new Set<string>()
+  /** What `cells` has found, by place, until anything there changes. */
+  readonly #digests = new Map<string, Uint8Array>()
   #lsn = 0
 
   constructor(watch: DiskWatch) {
@@ -217,10 +220,15 @@ export class SimulatedDisk {
     this.#rotten.set(`${held.feed.key} ${seq}`, { feed: held.feed, seq, held: { batch, ops } })
   }
 
-  /** A digest of what is shown there; it reads all of it, as nothing but reading finds what has changed on a card. */
-  cells(place: { readonly collection: string; readonly partition: string }): Uint8Array {
-    const cells = [...cellsOf(this, `${place.collection}/${place.partition}/`)].toSorted(([a], [b]) => (a < b ? -1 : 1))
-    return sha256(utf8(JSON.stringify(cells)))
+  /** A digest of what is shown there, whatever has changed it. */
+  cells(place: Place): Uint8Array {
+    const name = placeOf(place)
+    const known = this.#digests.get(name)
+    if (known !== undefined) return known
+    const cells = [...cellsOf(this, `${name}/`)].toSorted(([a], [b]) => (a < b ? -1 : 1))
+    const digest = sha256(utf8(JSON.stringify(cells)))
+    this.#digests.set(name, digest)
+    return digest
   }
 
   /** Derives the documents of a place anew; how many differed. */
@@ -259,6 +267,7 @@ export class SimulatedDisk {
       const at = document.values.findIndex((value) => typeof value === 'number' || typeof value === 'string')
       if (at < 0 || name.endsWith(`/${COUNTED_KEY}`)) continue
       this.#altered.add(name)
+      this.#digests.clear()
       const draw = random()
       if (draw < 0.3) this.documents.delete(name)
       else if (draw < 0.6) document.values[at] = 'altered'
@@ -390,6 +399,7 @@ export class SimulatedDisk {
   /** Documents of the collection and partition of `feed` are made anew, from the log and from what they show of damaged batches. */
   #fold({ descriptor }: Feed, keys: ReadonlySet<string>): void {
     const { collection, partition } = descriptor
+    this.#digests.delete(placeOf(descriptor))
     const shown = new Map<string, Document>()
     for (const key of keys) {
       const name = `${collection}/${partition}/${key}`
@@ -413,6 +423,7 @@ export class SimulatedDisk {
 
   #merge(feed: Feed, batch: Batch, ops: Ops, only: ReadonlySet<string> | null = null): void {
     const { collection, partition } = feed.descriptor
+    this.#digests.delete(placeOf(feed.descriptor))
     const source = { feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn: this.#lsn }
     const aside = emptyDocument()
     mergeOps(
