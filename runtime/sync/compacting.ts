@@ -7,12 +7,11 @@ import { placeOf } from '../model/names.ts'
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
-import { decodeBody } from '../wire/body.ts'
 import { encodeCheckpoint, isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import { stableBelow } from './beacons.ts'
 import { examineAgain } from './comparing.ts'
 import type { Core } from './core.ts'
-import { readBatch, suspect } from './damage.ts'
+import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { copyParts, isKilledBy, livesOf, mayKeepDead, OpsCopy, type OpLife, type Tombstone } from './liveness.ts'
 import { writeInternal } from './writing.ts'
@@ -149,7 +148,7 @@ function readSlice<Token>(core: Core<Token>, compaction: Compaction): 'more' | '
     if (batch === null) return 'damaged'
     scan.seq = batch.header.seq + 1
     if (batch.header.seq > scan.to) break
-    if (compaction.isSearching) search(compaction, scan.state, batch)
+    if (compaction.isSearching) search(core, compaction, scan.state, batch)
     else if (!examine(core, compaction, batch)) return 'damaged'
   }
   if (read.length > 0 && scan.seq <= scan.to) return 'more'
@@ -171,7 +170,7 @@ function readSlice<Token>(core: Core<Token>, compaction: Compaction): 'more' | '
  */
 function nextBatch<Token>(core: Core<Token>, scan: Compaction['scan'], bytes: Uint8Array): Batch | null {
   const { state, seq, to, last } = scan
-  const batch = readBatch(core, bytes)
+  const batch = core.reading.batch(bytes)
   const expected = state.history.retained.next(seq)
   const isSound = typeof batch !== 'string' && equal(batch.header.feedId, state.feed.id)
   // Others may have left the log, or come to it, in this moment.
@@ -209,7 +208,7 @@ function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch)
   const { feed } = compaction.state
   // The checkpoint that is being made takes the place of every earlier one, and what was declared dead is not revived.
   if (isCheckpoint(header) || compaction.dead.has(header.seq)) return true
-  const ops = decodeBody(header, batch.body)
+  const ops = core.reading.ops(batch)
   // Its own author could read it when it was made: what is here now is damaged, and others hold it whole.
   if (!ops.ok || header.minReader > 1) return keep(compaction, batch)
   if (header.hlc >= compaction.settledBelow) {
@@ -249,9 +248,9 @@ function consider(compaction: Compaction, tombstone: Tombstone): void {
 }
 
 /** Looks in a batch of any feed of the place for what the tombstones keep dead. */
-function search(compaction: Compaction, state: FeedState, batch: Batch): void {
+function search<Token>(core: Core<Token>, compaction: Compaction, state: FeedState, batch: Batch): void {
   const { header } = batch
-  const ops = decodeBody(header, batch.body)
+  const ops = core.reading.ops(batch)
   if (!ops.ok || !ops.value.docs.some((key) => compaction.tombstones.has(key))) return
   const source: Source = { feed: state.feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
   let at = 0

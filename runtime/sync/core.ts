@@ -19,6 +19,7 @@ import { keepHoldingAgain, loadHoldings, takeDueHoldings, type Holding } from '.
 import { isOfScope, openInterest, type Kept, type Leaving } from './interest.ts'
 import type { LinkState } from './link.ts'
 import { holesOf } from './mending.ts'
+import { readingOf, type Reading } from './reading.ts'
 import { Timekeeper, type Told } from './timekeeping.ts'
 import { noteDeaths, type Look } from './trash.ts'
 import {
@@ -109,6 +110,7 @@ export class Core<Token> {
   readonly pingMs: number
   readonly tellMs: number
   readonly surroundings: Surroundings
+  readonly reading: Reading
   readonly clock: HybridClock
   readonly time: Timekeeper
   readonly feeds: FeedTable
@@ -199,6 +201,7 @@ export class Core<Token> {
   ) {
     this.options = options
     this.surroundings = surroundings
+    this.reading = surroundings.reading ?? readingOf(options.meshId)
     this.clock = new HybridClock(options.clockFloor)
     this.history = { ...DEFAULT_HISTORY, ...options.history }
     this.flow = { ...DEFAULT_FLOW, ...options.flow }

@@ -1,10 +1,9 @@
 import { equal, hex } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import { sha256 } from '../crypto/hash.ts'
 import type { Batch } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
 import { SequenceSet } from '../model/sequences.ts'
-import { decodeBatch, feedIdOfBatch, seqOfBatch } from '../wire/batch.ts'
+import { feedIdOfBatch, seqOfBatch } from '../wire/batch.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
@@ -20,19 +19,10 @@ import { considerFeed, spoil } from './pulling.ts'
 /** Shorter bytes name no feed and sequence. */
 const NAMED_BYTES_MIN = 64
 
-/** The batch, or a sentence about why its bytes are no batch; its signature is not checked. */
-export function readBatch<Token>(core: Core<Token>, bytes: Uint8Array): Batch | string {
-  const decoded = decodeBatch(core.options.meshId, bytes)
-  if (!decoded.ok) return decoded.error.message
-  const { header, body } = decoded.value
-  // The signature covers the header, and through it the body.
-  return equal(sha256(body), header.bodyHash) ? decoded.value : 'its body is not the one that was signed'
-}
-
 /** The stored batch, or null when it is gone; or damaged, which then is seen to. */
 export function storedBatch<Token>(core: Core<Token>, state: FeedState, seq: number): Batch | null {
   const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
-  const batch = bytes !== undefined && isNamed(state, seq, bytes) ? readBatch(core, bytes) : null
+  const batch = bytes !== undefined && isNamed(state, seq, bytes) ? core.reading.batch(bytes) : null
   if (batch !== null && typeof batch !== 'string') return batch
   suspect(core, state, seq)
   return null
@@ -81,7 +71,7 @@ export function suspect<Token>(core: Core<Token>, state: FeedState, seq: number)
   const name = `${state.feed.key} ${seq}`
   if (!state.history.retained.has(seq) || core.suspected.has(name) || core.cutting.has(state)) return
   const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
-  const batch = bytes === undefined ? 'it is missing' : readBatch(core, bytes)
+  const batch = bytes === undefined ? 'it is missing' : core.reading.batch(bytes)
   core.suspected.add(name)
   if (typeof batch === 'string') return takeOut(core, state, seq, batch)
   const { header } = batch

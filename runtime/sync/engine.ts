@@ -178,7 +178,7 @@ function commitArrivals<Token>(core: Core<Token>): void {
   const batches: CommitBatch[] = arrivals.map((arrival) => ({
     feed: arrival.state.feed,
     batch: arrival.batch,
-    ops: opsOf(arrival),
+    ops: opsOf(core, arrival),
     ...(arrival.place !== undefined && { place: arrival.place }),
   }))
   const ticket = core.nextTicket()

@@ -4,13 +4,12 @@ import { FEED_KIND_SERIES, type Batch, type ChainPosition, type Ops } from '../m
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { LAST_MS, msOfHlc } from '../model/stamp.ts'
-import { decodeBody } from '../wire/body.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { decodeMessages, type Marker, type Message } from '../wire/message.ts'
 import { receiveCells } from './comparing.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
-import { readBatch, receiveCheck, refuseBytes, refuseDamaged, suspect } from './damage.ts'
+import { receiveCheck, refuseBytes, refuseDamaged, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { beginFill, isWanted, signedCheckpoint, takePart } from './filling.ts'
 import { scopeOf } from './interest.ts'
@@ -264,7 +263,7 @@ function receiveNack<Token>(core: Core<Token>, link: LinkState, message: Of<'nac
 /** Takes one batch as far as its signature (protocol D12, steps 1 to 7). */
 export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: Uint8Array): void {
   link.receivedBytes += bytes.length
-  const batch = readBatch(core, bytes)
+  const batch = core.reading.batch(bytes)
   if (typeof batch === 'string') return refuseBytes(core, link, bytes, batch)
   const state = core.feeds.getById(batch.header.feedId)
   const why = state ? refusal(core, link, state, batch) : 'unknown feed'
@@ -468,11 +467,11 @@ function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, ch
 }
 
 /** What a batch changes; null stores and forwards it without showing it. A malformed body changes nothing, everywhere. */
-export function opsOf(arrival: Pick<Arrival, 'state' | 'batch'>): Ops | null {
-  const { header, body } = arrival.batch
+export function opsOf<Token>(core: Core<Token>, arrival: Pick<Arrival, 'state' | 'batch'>): Ops | null {
+  const { header } = arrival.batch
   if (isCheckpoint(header)) return null
   if (header.minReader > READER_VERSION || arrival.state.feed.descriptor.kind > FEED_KIND_SERIES) return null
   if (arrival.state.feed.descriptor.encrypted) return null
-  const ops = decodeBody(header, body)
+  const ops = core.reading.ops(arrival.batch)
   return ops.ok ? ops.value : null
 }

@@ -11,7 +11,7 @@ import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
 import { beaconOf, forgetBeacon } from './beacons.ts'
 import type { Core } from './core.ts'
-import { readBatch, suspect } from './damage.ts'
+import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
@@ -330,7 +330,7 @@ export function* batchesFrom<Token>(core: Core<Token>, state: FeedState, from: n
     const read = core.surroundings.batches(state.feed.key, seq, READ_BYTES)
     if (read.length === 0) return
     for (const bytes of read) {
-      const batch = readBatch(core, bytes)
+      const batch = core.reading.batch(bytes)
       const isSound = typeof batch !== 'string' && batch.header.seq >= seq && equal(batch.header.feedId, state.feed.id)
       // What a damaged one says of its place is worth nothing.
       const at = isSound ? batch.header.seq : (state.history.retained.next(seq) ?? seq)

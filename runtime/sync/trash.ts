@@ -2,10 +2,8 @@ import { deadUnder } from '../model/checkpoint.ts'
 import { placeOf } from '../model/names.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import type { Hlc } from '../model/stamp.ts'
-import { decodeBody } from '../wire/body.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { TIMES, type Core } from './core.ts'
-import { readBatch } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { mayKeepDead } from './liveness.ts'
 import { isSettled } from './sealing.ts'
@@ -183,13 +181,12 @@ function valuesToDrop<Token>(core: Core<Token>, looks: readonly Look[]): readonl
 /** The stamp of a batch that deletes or removes something, else null. */
 function tombstoneHlc<Token>(core: Core<Token>, { state, hlc }: Death, seq: number): Hlc | null {
   const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
-  const batch = bytes === undefined ? null : readBatch(core, bytes)
+  const batch = bytes === undefined ? null : core.reading.batch(bytes)
   // A damaged one is not mended any more; it may have deleted something.
   if (typeof batch === 'string') return hlc
   if (batch === null || batch.header.seq !== seq || isCheckpoint(batch.header)) return null
-  const { header, body } = batch
-  const ops = decodeBody(header, body)
-  return ops.ok && mayKeepDead(ops.value) ? header.hlc : null
+  const ops = core.reading.ops(batch)
+  return ops.ok && mayKeepDead(ops.value) ? batch.header.hlc : null
 }
 
 /**

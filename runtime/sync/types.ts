@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { NO_BUDGET, type BudgetOptions } from './budget.ts'
+import type { Reading } from './reading.ts'
 import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import type { SequenceSet } from '../model/sequences.ts'
@@ -123,6 +124,8 @@ export interface Surroundings {
   documentToWrite(place: Space, key: string): Document | undefined
   /** A digest of all live cells of a place's documents, the same in whatever order they came. */
   cells(place: Space): Uint8Array
+  /** Absent: each batch is read whenever it is needed. */
+  readonly reading?: Reading
   readonly authority: Authority
   /** Ed25519 with the device's key. */
   sign(message: Uint8Array): Uint8Array

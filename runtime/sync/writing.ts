@@ -4,7 +4,6 @@ import type { Hlc } from '../model/stamp.ts'
 import { ok } from '../base/result.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
 import { encodeBatch, type NewBatch } from '../wire/batch.ts'
-import { decodeBody } from '../wire/body.ts'
 import { feedOf } from '../wire/descriptor.ts'
 import { draftOf, halves, WriteQueue, type Draft } from './author.ts'
 import type { Core, OwnBatch } from './core.ts'
@@ -134,7 +133,7 @@ function makeBatch<Token>(
   })
   // What the others will read is what is stored here too: no limit may be seen differently by an author and the rest.
   const isOps = !('body' in content)
-  const read = encoded.ok && isOps ? decodeBody(encoded.value.header, encoded.value.body) : ok(null)
+  const read = encoded.ok && isOps ? core.reading.ops(encoded.value) : ok(null)
   if (!encoded.ok || !read.ok) return false
   const batch = encoded.value
   if (read.value !== null && mayKeepDead(read.value)) state.history.hasTombstones = true

@@ -64,6 +64,11 @@ export function encodeBody(ops: Ops, hlc: Hlc): { body: Uint8Array; flags: numbe
 export function decodeBody(header: BatchHeader, body: Uint8Array): Result<Ops> {
   if (body.length !== header.bodyLength || !equal(sha256(body), header.bodyHash))
     return malformed('it is not the one that was signed')
+  return decodeSoundBody(header, body)
+}
+
+/** The same of a body whose hash was compared already. */
+export function decodeSoundBody(header: BatchHeader, body: Uint8Array): Result<Ops> {
   const raw = inflated(header.flags & COMPRESSION, body)
   if (!raw.ok) return raw
   const decoded = decodeValue(raw.value)

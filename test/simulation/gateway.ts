@@ -10,6 +10,7 @@ import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
+import type { Reading } from '../../runtime/sync/reading.ts'
 import { SimulatedAuthority } from './authority.ts'
 import { SimulatedDisk, type DiskWatch } from './disk.ts'
 import type { Schedule } from './schedule.ts'
@@ -58,6 +59,8 @@ export interface World {
   readonly meshId: Uint8Array
   readonly random: Random
   readonly schedule: Schedule
+  /** Shared by the gateways; without it each reads for itself. */
+  readonly reading?: Reading
   peerIdOf(index: number): string
   send(from: number, link: number, bytes: Uint8Array): void
   closeLink(from: number, link: number, reason: string): void
@@ -222,6 +225,7 @@ export class SimulatedGateway {
         document: (place, key) => this.disk.document(place, key),
         cells: (place) => this.disk.cells(place),
         documentToWrite: (place, key) => this.disk.document(place, key),
+        ...(this.#world.reading && { reading: this.#world.reading }),
         authority: this.authority,
         sign: (message) => fakeSignature(this.publicKey, message),
       },

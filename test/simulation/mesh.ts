@@ -4,6 +4,7 @@ import { randomInteger, seededRandom, type Random } from '../../runtime/base/ran
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { EngineOptions } from '../../runtime/sync/types.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type World } from './gateway.ts'
+import { SharedReading } from './reading.ts'
 import { Schedule } from './schedule.ts'
 
 export interface MeshOptions {
@@ -24,6 +25,7 @@ const START_MS = Date.UTC(2026, 0, 1)
 /** Gateways on a virtual clock whose links lose nothing, but may be slow: what flow and spreading are measured on. */
 export class Mesh implements World {
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
+  readonly reading: SharedReading = new SharedReading(this.meshId)
   readonly random: Random
   readonly schedule: Schedule = new Schedule()
   readonly gateways: SimulatedGateway[] = []

@@ -21,6 +21,7 @@ import { falseHoldings } from './holdings.ts'
 import { lieAbout } from './lies.ts'
 import { coreOf } from './liveness.ts'
 import { Network } from './network.ts'
+import { SharedReading } from './reading.ts'
 import { Reads } from './reads.ts'
 import { promisesOf } from './promises.ts'
 import { Schedule } from './schedule.ts'
@@ -210,6 +211,7 @@ export class Simulation implements World {
   readonly random: Random
   readonly schedule: Schedule = new Schedule(EVENTS_MAX)
   readonly meshId: Uint8Array = new Uint8Array(16).fill(7)
+  readonly reading: SharedReading = new SharedReading(this.meshId)
   readonly gateways: SimulatedGateway[] = []
   readonly acknowledgements: Acknowledged[] = []
   /** How often something was counted, by place. */

@@ -1,0 +1,28 @@
+import { latin1 } from '../../runtime/base/bytes.ts'
+import type { Result } from '../../runtime/base/result.ts'
+import type { Batch, Ops } from '../../runtime/model/batch.ts'
+import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
+
+/** What the gateways of one simulation read: the same bytes mean the same to all, so they are read once. */
+export class SharedReading implements Reading {
+  readonly #reading: Reading
+  readonly #batches = new Map<string, Batch | string>()
+  readonly #ops = new WeakMap<Batch, Result<Ops>>()
+
+  constructor(meshId: Uint8Array) {
+    this.#reading = readingOf(meshId)
+  }
+
+  batch(bytes: Uint8Array): Batch | string {
+    const name = latin1(bytes)
+    const batch = this.#batches.get(name) ?? this.#reading.batch(bytes)
+    this.#batches.set(name, batch)
+    return batch
+  }
+
+  ops(batch: Batch): Result<Ops> {
+    const ops = this.#ops.get(batch) ?? this.#reading.ops(batch)
+    this.#ops.set(batch, ops)
+    return ops
+  }
+}
