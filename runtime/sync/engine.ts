@@ -15,7 +15,7 @@ import { tookOut } from './damage.ts'
 import { keptSince, leave, leaveDeadline, leaveFailed, left, sayInterest, scopeOf } from './interest.ts'
 import { LinkState } from './link.ts'
 import { mendDeadline, mendHoles, noteHoles } from './mending.ts'
-import { pingIfDue } from './pinging.ts'
+import { forgetDigests, pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
 import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
 import { reissueDeadline, reissueVoided } from './reissuing.ts'
@@ -124,6 +124,7 @@ export class Engine<Token> {
       case 'authority-changed':
         applySeals(core)
         closeOtherRights(core)
+        forgetDigests(core)
         return considerRefused(core)
       case 'examined':
         return noteExamined(core, input)

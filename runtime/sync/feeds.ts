@@ -113,16 +113,25 @@ interface Acked {
   readonly seq: number
 }
 
+/** Feeds by the first byte of their ids: where heads differ from a neighbour's is found by digests of these. */
+export const BUCKETS = 64
+
+export function bucketOf({ feed }: FeedState): number {
+  return (feed.id[0] as number) % BUCKETS
+}
+
 /** Every feed the engine knows, stored or only heard of. */
 export class FeedTable {
   readonly #byKey = new Map<string, FeedState>()
   readonly #byPlace = new Map<string, FeedState[]>()
+  readonly #byBucket = Array.from({ length: BUCKETS }, (): FeedState[] => [])
   readonly #countsByOrigin = new Map<string, number>()
   readonly #isOwn: (feed: Feed) => boolean
   /** The store's number of the last batch of all. */
   lsn = 0
-  /** Grows with every change of any head: what digests are cached by. */
+  /** Grows with every change of any head; and what it was when a head in a bucket changed last: what digests are cached by. */
   version = 0
+  readonly bucketVersions: number[] = Array.from({ length: BUCKETS }, () => 0)
 
   constructor(isOwn: (feed: Feed) => boolean, heads: Iterable<FeedHead>) {
     this.#isOwn = isOwn
@@ -155,6 +164,7 @@ export class FeedTable {
       const there = this.#byPlace.get(place)
       if (there) there.push(state)
       else this.#byPlace.set(place, [state])
+      this.inBucket(bucketOf(state)).push(state)
     }
     return state
   }
@@ -174,6 +184,16 @@ export class FeedTable {
     return this.#byPlace.get(place) ?? []
   }
 
+  inBucket(bucket: number): FeedState[] {
+    return this.#byBucket[bucket] as FeedState[]
+  }
+
+  /** Its head has changed. */
+  moved(state: FeedState): void {
+    this.version += 1
+    this.bucketVersions[bucketOf(state)] = this.version
+  }
+
   /**
    * A batch is on the disk, as a rule as its feed's head; the store numbers batches in the order in which it took them.
    */
@@ -181,7 +201,7 @@ export class FeedTable {
     state.head = head
     state.history.retained.add(seq)
     state.lsn = ++this.lsn
-    this.version += 1
+    this.moved(state)
   }
 
   #load(head: FeedHead): void {

@@ -28,6 +28,12 @@ export interface Spoiled {
   readonly times: number
 }
 
+/** Of the heads that both sides keep, as of a version of the feed table. */
+export interface BucketDigest {
+  readonly version: number
+  readonly digest: Uint8Array
+}
+
 /** Which numbered frames have come: they may overtake each other. */
 export class FrameNumbers {
   /** All up to this one have. */
@@ -143,7 +149,8 @@ export class LinkState {
   lastHeardAt: number
   /** Pings to let pass before differing digests are looked into, doubling while they stay different. */
   resyncWait = 1
-  /** Cache of pinging.ts, valid for one version of the feed table. */
+  /** Cache of pinging.ts: of each bucket, and of all. */
+  readonly bucketDigests: BucketDigest[] = []
   headsDigest: { readonly version: number; readonly digest: Uint8Array } | null = null
   pingsSinceResync = 0
   /** Feeds that were told or sent and not confirmed at the last ping; and the same for telling them again. */

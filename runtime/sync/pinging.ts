@@ -3,7 +3,7 @@ import { sha256 } from '../crypto/hash.ts'
 import type { Message } from '../wire/message.ts'
 import { compareIfDue } from './comparing.ts'
 import { TIMES, type Core } from './core.ts'
-import type { FeedState } from './feeds.ts'
+import { bucketOf, type FeedState } from './feeds.ts'
 import { noteEqual } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { tellHeadsOf } from './sending.ts'
@@ -14,7 +14,6 @@ import { tellHeadsOf } from './sending.ts'
  * says what time it is.
  */
 
-const BUCKETS = 64
 const EMPTY_BUCKET = new Uint8Array(8)
 /** Pings between two such looks, at most. */
 const RESYNC_WAIT_MAX = 8
@@ -133,6 +132,14 @@ function ping<Token>(core: Core<Token>, link: LinkState, nonce: number, isReply:
   }
 }
 
+/** Feeds may be shared now that were not. */
+export function forgetDigests<Token>(core: Core<Token>): void {
+  for (const link of core.links.values()) {
+    link.bucketDigests.length = 0
+    link.headsDigest = null
+  }
+}
+
 /** SHA-256 over the digests of the buckets; 8 bytes. */
 function headsDigest<Token>(core: Core<Token>, link: LinkState): Uint8Array {
   if (link.headsDigest?.version !== core.feeds.version) {
@@ -147,20 +154,22 @@ function headsDigest<Token>(core: Core<Token>, link: LinkState): Uint8Array {
  * order of ids.
  */
 function bucketDigests<Token>(core: Core<Token>, link: LinkState): Uint8Array[] {
-  const buckets = Array.from({ length: BUCKETS }, (): FeedState[] => [])
-  for (const state of core.feeds.values()) {
-    const isCommon = link.keeps(state) && core.surroundings.authority.isShared(state.feed)
-    if (state.head.seq > 0 && isCommon) buckets[bucketOf(state)]?.push(state)
-  }
-  return buckets.map((states) => {
-    if (states.length === 0) return EMPTY_BUCKET
-    states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
-    return sha256(concat(...states.map(headBytes))).slice(0, 8)
+  return core.feeds.bucketVersions.map((version, bucket) => {
+    const known = link.bucketDigests[bucket]
+    if (known?.version === version) return known.digest
+    const digest = bucketDigest(core, link, bucket)
+    link.bucketDigests[bucket] = { version, digest }
+    return digest
   })
 }
 
-function bucketOf({ feed }: FeedState): number {
-  return (feed.id[0] as number) % BUCKETS
+function bucketDigest<Token>(core: Core<Token>, link: LinkState, bucket: number): Uint8Array {
+  const states = core.feeds.inBucket(bucket).filter((state) => {
+    return state.head.seq > 0 && link.keeps(state) && core.surroundings.authority.isShared(state.feed)
+  })
+  if (states.length === 0) return EMPTY_BUCKET
+  states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
+  return sha256(concat(...states.map(headBytes))).slice(0, 8)
 }
 
 function headBytes(state: FeedState): Uint8Array {

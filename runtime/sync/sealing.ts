@@ -268,7 +268,7 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   state.head = head
   // What is void is not lacking.
   state.holes = holesOf(state)
-  core.feeds.version += 1
+  core.feeds.moved(state)
   noteCut(core, state)
   for (const link of core.links.values()) {
     link.forget(state)

@@ -66,9 +66,9 @@ export class Timekeeper {
     return clock.ms + roundTripMs / 2 - now.monotonicMs
   }
 
-  #believe(now: Now, source: TimeSource): Told {
-    this.#offsetMs = now.wallMs - now.monotonicMs
-    this.#believedAtMs = now.monotonicMs
-    return { ...now, source }
+  #believe({ wallMs, trust, monotonicMs }: Now, source: TimeSource): Told {
+    this.#offsetMs = wallMs - monotonicMs
+    this.#believedAtMs = monotonicMs
+    return { wallMs, trust, monotonicMs, source }
   }
 }

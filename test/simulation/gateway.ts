@@ -142,6 +142,9 @@ export class SimulatedGateway {
   latestWallMs = 0
   readonly #world: World
   readonly #links = new Set<number>()
+  /** Of what it was made, so that it is made anew when that changes. */
+  #scope: { readonly interest: readonly string[]; readonly readable: readonly string[]; readonly scope: Scope } | null =
+    null
   #isSelfNews = false
   #flushedAt = 0
   #wakeAt = Number.POSITIVE_INFINITY
@@ -191,7 +194,11 @@ export class SimulatedGateway {
   }
 
   keepsAt(place: Place): boolean {
-    return new Scope(this.interest, this.authority.readable(this.peerId)).covers(place)
+    const { interest } = this
+    const readable = this.authority.readable(this.peerId)
+    if (this.#scope?.interest !== interest || this.#scope.readable !== readable)
+      this.#scope = { interest, readable, scope: new Scope(interest, readable) }
+    return this.#scope.scope.covers(place)
   }
 
   start(): void {

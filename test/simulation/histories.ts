@@ -81,7 +81,10 @@ export class Progress {
     if (this.#disk !== disk) this.#feeds.clear()
     this.#disk = disk
     const found = this.#engineWentBack(gateway)
-    for (const { feed, seq: head } of disk.heads()) {
+    for (const {
+      feed,
+      head: { seq: head },
+    } of disk.feeds.values()) {
       const before = this.#feeds.get(feed.key)
       this.#feeds.delete(feed.key)
       if (!gateway.keeps(feed) || authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue

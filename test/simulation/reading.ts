@@ -7,7 +7,8 @@ import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
 export class SharedReading implements Reading {
   readonly #reading: Reading
   readonly #batches = new Map<string, Batch | string>()
-  readonly #ops = new WeakMap<Batch, Result<Ops>>()
+  /** By the hash of the header, which covers the body: the author's own is read here too. */
+  readonly #ops = new Map<string, Result<Ops>>()
 
   constructor(meshId: Uint8Array) {
     this.#reading = readingOf(meshId)
@@ -21,8 +22,9 @@ export class SharedReading implements Reading {
   }
 
   ops(batch: Batch): Result<Ops> {
-    const ops = this.#ops.get(batch) ?? this.#reading.ops(batch)
-    this.#ops.set(batch, ops)
+    const name = latin1(batch.hash)
+    const ops = this.#ops.get(name) ?? this.#reading.ops(batch)
+    this.#ops.set(name, ops)
     return ops
   }
 }
