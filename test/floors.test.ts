@@ -10,7 +10,12 @@ const HOUSE: House = {
   base: { floor: 0, builtins: [], isPure: true },
   'version.ts': { floor: 0, builtins: [], isPure: true },
   model: { floor: 1, builtins: [], isPure: true },
-  crypto: { floor: 1, builtins: ['node:crypto'], packages: ['@noble/ed25519'], isPure: true },
+  crypto: {
+    floor: 1,
+    builtins: ['node:crypto'],
+    packages: ['@noble/ed25519', '@hpke/core', '@hpke/chacha20poly1305'],
+    isPure: true,
+  },
   wire: { floor: 2, builtins: ['node:buffer', 'node:zlib'], packages: ['cbor-x'], isPure: true },
   profile: { floor: 2, builtins: [], isPure: true },
   access: { floor: 2, builtins: [], isPure: true },

@@ -32,6 +32,7 @@ const EXIT_BY_CODE: { readonly [code in ErrorCode]: number } = {
   'too-large': EXIT.failed,
   'kind-mismatch': EXIT.failed,
   'not-kept': EXIT.failed,
+  'no-key': EXIT.failed,
   'not-supported': EXIT.failed,
   overloaded: EXIT.failed,
   unconfirmed: EXIT.timedOut,

@@ -1,5 +1,6 @@
-import { createCipheriv, createDecipheriv, createHmac, createPublicKey, diffieHellman, randomBytes } from 'node:crypto'
+import { createHmac, createPublicKey, diffieHellman, randomBytes } from 'node:crypto'
 import { concat, utf8 } from '../base/bytes.ts'
+import { open, seal, TAG } from './aead.ts'
 import { sha256 } from './hash.ts'
 import { deviceKeysFrom, privateKeyOf } from './identity.ts'
 
@@ -36,7 +37,6 @@ export interface HandshakeOptions {
 
 const PROTOCOL = utf8('Noise_XX_25519_ChaChaPoly_SHA256')
 const KEY = 32
-const TAG = 16
 
 type Token = 'e' | 's' | 'ee' | 'es' | 'se'
 /** XX: -> e, <- e ee s es, -> s se. */
@@ -193,34 +193,6 @@ class SymmetricState {
 
   split(): [Uint8Array, Uint8Array] {
     return hkdf(this.#chainingKey, new Uint8Array(0))
-  }
-}
-
-/** ChaCha20-Poly1305 (RFC 8439); `nonce` has 12 bytes. */
-export function seal(key: Uint8Array, nonce: Uint8Array, associated: Uint8Array, plaintext: Uint8Array): Uint8Array {
-  const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG })
-  cipher.setAAD(associated, { plaintextLength: plaintext.length })
-  return concat(cipher.update(plaintext), cipher.final(), cipher.getAuthTag())
-}
-
-/** Null when the tag is wrong. */
-export function open(
-  key: Uint8Array,
-  nonce: Uint8Array,
-  associated: Uint8Array,
-  sealed: Uint8Array,
-): Uint8Array | null {
-  if (sealed.length < TAG) return null
-  const decipher = createDecipheriv('chacha20-poly1305', key, nonce, { authTagLength: TAG })
-  decipher.setAAD(associated, { plaintextLength: sealed.length - TAG })
-  decipher.setAuthTag(sealed.subarray(sealed.length - TAG))
-  const plaintext = new Uint8Array(decipher.update(sealed.subarray(0, sealed.length - TAG)))
-  try {
-    decipher.final()
-    return plaintext
-  } catch {
-    // What OpenSSL throws says no more than that the tag is wrong.
-    return null
   }
 }
 

@@ -1,4 +1,5 @@
-import { nonceBytes, open, seal } from './noise.ts'
+import { open, seal } from './aead.ts'
+import { nonceBytes } from './noise.ts'
 
 /**
  * Frames of a link after its handshake (protocol D21): `[0x01, session u32, counter u48, ciphertext, tag 16]`, 27 bytes

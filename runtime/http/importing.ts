@@ -12,6 +12,7 @@ const LASTING: readonly ErrorCode[] = [
   'storage-io',
   'closed',
   'not-kept',
+  'no-key',
   'not-supported',
   'not-permitted',
   'overloaded',

@@ -27,6 +27,7 @@ const STATUS: { readonly [code in ErrorCode]: number } = {
   'too-large': 413,
   'kind-mismatch': 409,
   'not-kept': 409,
+  'no-key': 409,
   'not-supported': 501,
   overloaded: 503,
   unconfirmed: 504,

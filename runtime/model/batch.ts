@@ -87,6 +87,17 @@ export interface Feed {
   readonly origin: string
 }
 
+/** In the flags of a header: the body is encrypted. Set in every batch of an encrypted feed but in its checkpoints. */
+export const FLAG_ENCRYPTED = 4
+
+/** How a body was encrypted (protocol D28). */
+export interface Encryption {
+  /** Names the key: see crypto/epoch-key.ts. */
+  readonly epoch: number
+  /** 12 random bytes. */
+  readonly nonce: Uint8Array
+}
+
 /** The signed header of a batch (protocol D11). */
 export interface BatchHeader {
   readonly feedId: Uint8Array
@@ -100,6 +111,8 @@ export interface BatchHeader {
   readonly bodyHash: Uint8Array
   readonly bodyLength: number
   readonly flags: number
+  /** With FLAG_ENCRYPTED; absent with it means that nobody can read the body. */
+  readonly encryption?: Encryption
   readonly minReader: number
 }
 
@@ -117,6 +130,12 @@ export interface Batch {
   readonly body: Uint8Array
 }
 
+/** In the place of what a batch changes: it counts, and nobody can say what it changes before its key is here. */
+export const LOCKED = 'locked'
+
+/** What a batch changes; null when it is stored and forwarded without being shown (unknown version or kind, malformed body). */
+export type Content = Ops | typeof LOCKED | null
+
 /** Where a feed stands in a store. */
 export interface FeedHead {
   readonly feed: Feed
@@ -132,6 +151,8 @@ export interface FeedHead {
   readonly retained: SequenceSet
   /** Batches that were stored, were damaged, and have not come again; absent where none ever was. */
   readonly damaged?: SequenceSet
+  /** Batches that are stored and wait for the key of their epoch; absent where none ever did. */
+  readonly locked?: SequenceSet
 }
 
 /** A place in a feed's chain. */

@@ -2,8 +2,16 @@ import { concat, utf8 } from '../base/bytes.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { fail, ok, type Result } from '../base/result.ts'
 import { sha256 } from '../crypto/hash.ts'
-import type { Batch, BatchHeader, ChainPosition, Feed, Ops } from '../model/batch.ts'
+import {
+  FLAG_ENCRYPTED,
+  type Batch,
+  type BatchHeader,
+  type ChainPosition,
+  type Feed,
+  type Ops,
+} from '../model/batch.ts'
 import { encodeBody } from './body.ts'
+import { encryptBody, type BodyKey } from './encryption.ts'
 import { decodeDeterministic, encodeDeterministic, type Item } from './deterministic.ts'
 
 /**
@@ -12,6 +20,7 @@ import { decodeDeterministic, encodeDeterministic, type Item } from './determini
  */
 const PROTECTED = Uint8Array.of(0xa1, 0x01, 0x32) // {1: -19}, Ed25519 by RFC 9864
 const ZEROS = new Uint8Array(32)
+const NONCE_BYTES = 12
 
 export interface NewBatch {
   readonly meshId: Uint8Array
@@ -22,22 +31,25 @@ export interface NewBatch {
   /** What it changes, or a body that was made already, with its flags. */
   readonly ops: Ops | { readonly body: Uint8Array; readonly flags: number }
   readonly clockClass: 0 | 1 | 2
+  /** Of an encrypted feed; not for checkpoints. */
+  readonly key?: BodyKey
   readonly sign: (message: Uint8Array) => Uint8Array
 }
 
 /** Fails with `too-large` when the batch would be over the transmitted maximum. */
 export function encodeBatch(options: NewBatch): Result<Batch> {
-  const { body, flags } = 'body' in options.ops ? options.ops : encodeBody(options.ops, options.hlc)
-  const header: BatchHeader = {
-    feedId: options.feed.id,
-    seq: options.seq,
-    prev: options.seq === 1 ? ZEROS : options.prev,
-    hlc: options.hlc,
-    bodyHash: sha256(body),
-    bodyLength: body.length,
-    flags: flags | (options.clockClass << 4),
-    minReader: 1,
+  const { feed, seq, hlc, key } = options
+  const plain = 'body' in options.ops ? options.ops : encodeBody(options.ops, hlc)
+  const place = {
+    feedId: feed.id,
+    seq,
+    prev: seq === 1 ? ZEROS : options.prev,
+    hlc,
+    flags: plain.flags | (options.clockClass << 4) | (key ? FLAG_ENCRYPTED : 0),
+    ...(key && { encryption: { epoch: key.epoch, nonce: key.nonce } }),
   }
+  const body = key ? encryptBody(place, key, plain.body) : plain.body
+  const header: BatchHeader = { ...place, bodyHash: sha256(body), bodyLength: body.length, minReader: 1 }
   const headerBytes = encodeHeader(header)
   const signed = signedBytes(options.meshId, headerBytes)
   const signature = options.sign(signed)
@@ -127,6 +139,7 @@ function encodeHeader(header: BatchHeader): Uint8Array {
     [6, header.bodyLength],
     [7, header.flags],
   ])
+  if (header.encryption) map.set(8, header.encryption.epoch).set(9, header.encryption.nonce)
   if (header.minReader !== 1) map.set(10, header.minReader)
   return encodeDeterministic(map)
 }
@@ -141,7 +154,9 @@ function decodeHeader(bytes: Uint8Array): Result<BatchHeader> {
   if (!isBytes(feedId, 16) || !isBytes(prev, 32) || !isBytes(bodyHash, 32)) return malformed('header')
   if (!isCount(seq) || seq < 1 || !isCount(hlc) || !isCount(bodyLength) || !isCount(flags) || !isCount(minReader))
     return malformed('header')
-  return ok({ feedId, seq, prev, hlc, bodyHash, bodyLength, flags, minReader })
+  const [epoch, nonce] = (flags & FLAG_ENCRYPTED) === 0 ? [] : [map.get(8), map.get(9)]
+  const encryption = isCount(epoch) && isBytes(nonce, NONCE_BYTES) ? { epoch, nonce } : null
+  return ok({ feedId, seq, prev, hlc, bodyHash, bodyLength, flags, ...(encryption && { encryption }), minReader })
 }
 
 function isBytes(item: Item | undefined, length: number): item is Uint8Array {

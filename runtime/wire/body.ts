@@ -36,6 +36,9 @@ const DEFLATE_FROM_BYTES = 200
 /** Stands for an operation that is wrong by itself: its place counts, it changes nothing. */
 const OP_SKIPPED = 255
 
+/** Of a transmitted body the one that was compressed. */
+export type Decrypt = (body: Uint8Array) => Result<Uint8Array>
+
 /** `hlc` is the batch's stamp; no stamp of `ops` is greater. */
 export function encodeBody(ops: Ops, hlc: Hlc): { body: Uint8Array; flags: number } {
   const isInOrder = ops.opDocs.length === ops.docs.length && ops.opDocs.every((doc, i) => doc === i)
@@ -59,17 +62,20 @@ export function encodeBody(ops: Ops, hlc: Hlc): { body: Uint8Array; flags: numbe
 
 /**
  * The operations of a body whose hash is the header's. A body that is malformed as a whole is an error; an operation that
- * is wrong by itself (a key, path or value that no gateway may store) is skipped the same way everywhere.
+ * is wrong by itself (a key, path or value that no gateway may store) is skipped the same way everywhere. `decrypt` is for
+ * an encrypted one: see encryption.ts, which knows when.
  */
-export function decodeBody(header: BatchHeader, body: Uint8Array): Result<Ops> {
+export function decodeBody(header: BatchHeader, body: Uint8Array, decrypt: Decrypt = ok): Result<Ops> {
   if (body.length !== header.bodyLength || !equal(sha256(body), header.bodyHash))
     return malformed('it is not the one that was signed')
-  return decodeSoundBody(header, body)
+  return decodeSoundBody(header, body, decrypt)
 }
 
 /** The same of a body whose hash was compared already. */
-export function decodeSoundBody(header: BatchHeader, body: Uint8Array): Result<Ops> {
-  const raw = inflated(header.flags & COMPRESSION, body)
+export function decodeSoundBody(header: BatchHeader, body: Uint8Array, decrypt: Decrypt = ok): Result<Ops> {
+  const plain = decrypt(body)
+  if (!plain.ok) return plain
+  const raw = inflated(header.flags & COMPRESSION, plain.value)
   if (!raw.ok) return raw
   const decoded = decodeValue(raw.value)
   if (!decoded.ok) return decoded

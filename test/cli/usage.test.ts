@@ -80,6 +80,7 @@ test('every error code has an exit code of its kind', () => {
     'too-large': 1,
     'kind-mismatch': 1,
     'not-kept': 1,
+    'no-key': 1,
     'not-supported': 1,
     overloaded: 1,
     unconfirmed: 124,

@@ -15,6 +15,7 @@ import type { Value } from '../../runtime/model/value.ts'
 import type { Append, AppendBatch, KeyValue } from '../../runtime/ports/store.ts'
 import { encodeBatch } from '../../runtime/wire/batch.ts'
 import { feedOf } from '../../runtime/wire/descriptor.ts'
+import type { BodyKey } from '../../runtime/wire/encryption.ts'
 
 export const MESH_ID: Uint8Array = sha256(utf8('a mesh for tests')).slice(0, 16)
 
@@ -24,17 +25,19 @@ export type Write = readonly [key: string, fields: { readonly [path: string]: Va
 /** Writes signed batches of one feed, one after the other, with stamps that the test chooses or that rise by one. */
 export class Author {
   readonly feed: Feed
+  /** Of an encrypted feed: what the next batch is encrypted with. */
+  key: BodyKey | null = null
   readonly #sign: (message: Uint8Array) => Uint8Array
   #seq = 0
   #prev: Uint8Array = new Uint8Array(32)
   #hlc = 1_000_000
 
   /** The same name gives the same keys. */
-  constructor(name: string, collection = 'climate', partition = '', kind: number = FEED_KIND_STATE) {
+  constructor(name: string, collection = 'climate', partition = '', kind: number = FEED_KIND_STATE, encrypted = false) {
     const signer = createSigner(sha256(utf8(name)))
     const incarnation = sha256(utf8(`${name}/incarnation`)).slice(0, 8)
     const { publicKey } = signer
-    const descriptor = { publicKey, incarnation, collection, partition, kind, encrypted: false }
+    const descriptor = { publicKey, incarnation, collection, partition, kind, encrypted }
     this.feed = feedOf(MESH_ID, descriptor)
     this.#sign = (message) => signer.sign(message)
   }
@@ -56,6 +59,7 @@ export class Author {
       hlc,
       ops,
       clockClass: 2,
+      ...(this.key && { key: this.key }),
       sign: this.#sign,
     })
     if (!made.ok) throw new Error(made.error.message)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { Keyring } from '../../runtime/access/keyring.ts'
 import { hex, utf8 } from '../../runtime/base/bytes.ts'
 import { sha256 } from '../../runtime/crypto/hash.ts'
 import { deviceKeysFrom } from '../../runtime/crypto/identity.ts'
@@ -25,6 +26,7 @@ import { decodeBody } from '../../runtime/wire/body.ts'
 import { encodeCapability, verifyChain } from '../../runtime/wire/capability.ts'
 import { decodeCheckpoint, encodeCheckpoint } from '../../runtime/wire/checkpoint.ts'
 import { decodeDescriptor, encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
+import { readBody } from '../../runtime/wire/encryption.ts'
 import { decodeInvite, encodeInvite } from '../../runtime/wire/invite.ts'
 import { decodeMessages, encodeMessages, type Message } from '../../runtime/wire/message.ts'
 import { decodeProof, encodeProof } from '../../runtime/wire/proof.ts'
@@ -173,6 +175,12 @@ function decoded(name: string): Batch {
   return batch.value
 }
 
+/** The epoch of this number that such a key belongs to. */
+function numbered(number: number, key: Uint8Array): number {
+  const [a = 0, b = 0, c = 0] = sha256(utf8('marram1/epoch'), key)
+  return number * 2 ** 24 + a * 65_536 + b * 256 + c
+}
+
 function isGolden(name: string, bytes: Uint8Array): void {
   assert.equal(hex(bytes), hex(golden(name)), `${name} is other bytes than version 1 wrote`)
 }
@@ -193,6 +201,33 @@ describe('version 1 on the wire', () => {
     const found = decodeBody(header, body)
     assert.ok(found.ok)
     assert.deepEqual(found.value.values, Array<number>(100).fill(1))
+  })
+
+  test('an encrypted batch, of the same operations', () => {
+    const encrypted = feedOf(MESH_ID, { ...descriptor, encrypted: true })
+    const key = new Uint8Array(32).fill(29)
+    const keyring = new Keyring()
+    const epoch = numbered(7, key)
+    assert.ok(keyring.add({ collection: 'climate', epoch, key }))
+    const nonce = new Uint8Array(12).fill(30)
+    const prev = sha256(utf8('the batch before'))
+    const bodyKey = { epoch, nonce, key: keyring.of(encrypted, epoch) as Uint8Array }
+    const made = encodeBatch({
+      meshId: MESH_ID,
+      feed: encrypted,
+      seq: 300,
+      prev,
+      hlc: HLC,
+      ops,
+      clockClass: 2,
+      key: bodyKey,
+      sign,
+    })
+    assert.ok(made.ok)
+    isGolden('wire/batch-encrypted', made.value.bytes)
+    const { header, body } = decoded('wire/batch-encrypted')
+    assert.deepEqual([header.flags, header.encryption], [(2 << 4) | 4, { epoch, nonce }])
+    assert.deepEqual(readBody(encrypted, header, body, keyring), { ok: true, value: ops })
   })
 
   test('a checkpoint', () => {
