@@ -6,6 +6,7 @@ import { hex } from './base/bytes.ts'
 import { MarramError, sentenceOf } from './base/errors.ts'
 import { flushFolder, writeDurably } from './identity/files.ts'
 import { hasIdentity, loadIdentity } from './identity/identity.ts'
+import { loadKeyring } from './identity/keyring-file.ts'
 import { takeLock } from './identity/lock.ts'
 import { newIncarnation, readMark, writeMark } from './identity/mark.ts'
 import { SILENT_LOG } from './ports/log.ts'
@@ -19,7 +20,8 @@ export async function* backupOf(dir: string): AsyncGenerator<Uint8Array> {
   const { meshId } = loadIdentity(dir).mesh
   const lock = takeLock(dir)
   try {
-    const store = await openStore({ dir: join(dir, 'data'), meshId, log: SILENT_LOG, onFatal: () => {} })
+    const keys = loadKeyring(dir)
+    const store = await openStore({ dir: join(dir, 'data'), meshId, keys, log: SILENT_LOG, onFatal: () => {} })
     try {
       const header = { meshId: hex(meshId), hlc: readMark(dir)?.hlc ?? 0, identity: {} }
       yield* encodeBackup(header, (await store.snapshot()).rows())

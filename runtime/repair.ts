@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { hex } from './base/bytes.ts'
 import { createVerifier } from './crypto/signature.ts'
 import { loadIdentity } from './identity/identity.ts'
+import { loadKeyring } from './identity/keyring-file.ts'
 import { takeLock } from './identity/lock.ts'
 import { SequenceSet } from './model/sequences.ts'
 import { SILENT_LOG } from './ports/log.ts'
@@ -41,7 +42,8 @@ export async function verifyGateway(dir: string, isRepair: boolean): Promise<Ver
     const { meshId } = mesh
     const path = join(dir, 'data')
     const mode = isRepair ? { isRepair } : { readOnly: true }
-    const store = await openStore({ dir: path, meshId, log: SILENT_LOG, onFatal: () => {}, ...mode })
+    const keys = loadKeyring(dir)
+    const store = await openStore({ dir: path, meshId, keys, log: SILENT_LOG, onFatal: () => {}, ...mode })
     try {
       return await checkStore(store, meshId, isRepair)
     } finally {

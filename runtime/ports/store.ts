@@ -1,4 +1,4 @@
-import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
+import type { Batch, ChainPosition, Content, Feed, FeedHead } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { Value } from '../model/value.ts'
@@ -13,8 +13,8 @@ import type { Value } from '../model/value.ts'
 export interface AppendBatch {
   readonly feed: Feed
   readonly batch: Batch
-  /** The decoded body to merge; null stores and forwards it without showing it (unknown version or kind). */
-  readonly ops: Ops | null
+  /** The decoded body to merge. What is locked is merged as soon as its key is here. */
+  readonly ops: Content
   /**
    * `next`, when absent: it continues the feed's head, which it becomes. `aside`: it is part of a fill and leaves the head
    * where it is. A position: it is the last part of a fill, and the head jumps there.
@@ -81,6 +81,8 @@ export interface Space {
   readonly partition: string
   /** Rows of a series (model/rows.ts), which stand apart from documents of a collection of the same name. */
   readonly isSeries?: boolean
+  /** What was written to encrypted feeds, which stands apart in the same way. */
+  readonly isEncrypted?: boolean
 }
 
 /** One document. */

@@ -144,6 +144,12 @@ export class DiskStore extends TableStore {
     return false
   }
 
+  protected async unlocked(): Promise<void> {
+    this.#timer.touch()
+    if (this.state.fill >= GATEWAY_LIMITS.sweepAtFill) await this.sweep()
+    else await new Promise((resolve) => setImmediate(resolve))
+  }
+
   protected flush(appends: readonly PendingAppend[], done: () => void): void {
     const ring = this.#parts.ring as Ring
     const { record, durable } = encode(appends)

@@ -364,8 +364,8 @@ export function isBlank(document: Document): boolean {
   return document.deleted === null && document.paths.length === 0
 }
 
-function placeOf({ collection, partition }: Space, key: string): DocumentPlace {
-  return { collection, partition, key }
+function placeOf({ collection, partition, isEncrypted }: Space, key: string): DocumentPlace {
+  return { collection, partition, key, ...(isEncrypted === true && { isEncrypted }) }
 }
 
 function placeName(space: number, key: string): string {

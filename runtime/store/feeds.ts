@@ -1,8 +1,8 @@
 import { assert } from '../base/errors.ts'
 import { equal } from '../base/bytes.ts'
-import { isSeries } from '../model/rows.ts'
 import type { Batch, ChainPosition, Feed, FeedHead } from '../model/batch.ts'
 import { SequenceSet } from '../model/sequences.ts'
+import { spaceOf } from '../model/spaces.ts'
 import type { AppendBatch, Space } from '../ports/store.ts'
 import type { Base } from './base.ts'
 
@@ -50,6 +50,7 @@ export class StoredFeed {
   isHeadSwept = true
   readonly retained: SequenceSet
   readonly damaged: SequenceSet
+  readonly locked: SequenceSet
   /** It is not kept any more, and what it still holds makes no documents. */
   isLeaving = false
   /** Batches that no sweep has taken to LMDB, by sequence. */
@@ -63,6 +64,7 @@ export class StoredFeed {
     this.space = spaceOf(feed)
     this.retained = new SequenceSet()
     this.damaged = new SequenceSet()
+    this.locked = new SequenceSet()
   }
 }
 
@@ -133,10 +135,11 @@ export class FeedTable {
 
   /** What stands in the base as of its mark. */
   restoreHead(stored: StoredFeed, head: FeedHead): void {
-    const { retained, damaged } = stored
+    const { retained, damaged, locked } = stored
     retained.replace(head.retained)
     damaged.replace(head.damaged ?? new SequenceSet())
-    stored.head = { ...head, retained, damaged }
+    locked.replace(head.locked ?? new SequenceSet())
+    stored.head = { ...head, retained, damaged, locked }
     stored.tail = head
   }
 
@@ -157,15 +160,26 @@ export class FeedTable {
   /** A batch that is durable is stored, and becomes its feed's head unless it fills a gap. Returns its number here. */
   take(stored: StoredFeed, batch: Batch, bytes: StoredBatch, place: AppendBatch['place']): number {
     const { seq, hlc } = batch.header
-    const { head, retained, damaged } = stored
+    const { head, retained, damaged, locked } = stored
     assert(place !== undefined || seq === (head?.seq ?? 0) + 1, 'batches take effect in the order of their feed')
     this.#lsn += 1
     const position = place === undefined ? { seq, hash: batch.hash, hlc } : place === 'aside' ? head : place
     const total = (head?.bytes ?? 0) + (retained.has(seq) ? 0 : bytes.length - 1)
     retained.add(seq)
     damaged.deleteRange(seq, seq)
+    locked.deleteRange(seq, seq)
     const { seq: at, hash, hlc: time } = position ?? { seq: 0, hash: NO_HASH, hlc: 0 }
-    stored.head = { feed: stored.feed, seq: at, hash, hlc: time, lsn: this.#lsn, bytes: total, retained, damaged }
+    stored.head = {
+      feed: stored.feed,
+      seq: at,
+      hash,
+      hlc: time,
+      lsn: this.#lsn,
+      bytes: total,
+      retained,
+      damaged,
+      locked,
+    }
     stored.isHeadSwept = false
     this.#forgetRecent(stored, seq)
     stored.recent.set(seq, bytes)
@@ -184,6 +198,7 @@ export class FeedTable {
       stored.dropped.add(seq)
     }
     stored.retained.delete(there)
+    stored.locked.delete(there)
     if (end === DAMAGED) for (const seq of there.values()) stored.damaged.add(seq)
     else if (end !== LEFT) stored.damaged.delete(seqs)
     if (stored.head === null) return batches
@@ -203,6 +218,22 @@ export class FeedTable {
     stored.tail = stored.head
   }
 
+  /** The batch waits for its key, or does no longer. */
+  lock(stored: StoredFeed, seq: number): void {
+    stored.locked.add(seq)
+    stored.isHeadSwept = false
+  }
+
+  unlock(stored: StoredFeed, seq: number): void {
+    stored.locked.deleteRange(seq, seq)
+    stored.isHeadSwept = false
+  }
+
+  /** Batches that wait for their keys, from a sequence on, until so many bytes are passed. */
+  locked(stored: StoredFeed, fromSeq: number, bytesMax: number): SequencedBatch[] {
+    return this.#upTo(this.#read(stored, stored.locked.clone(), fromSeq, bytesMax), bytesMax)
+  }
+
   /** LMDB has these batches, and no longer has those. */
   release(stored: StoredFeed, swept: Iterable<readonly [number, StoredBatch]>, dropped: SequenceSet): void {
     for (const [seq, bytes] of swept) if (stored.recent.get(seq) === bytes) this.#forgetRecent(stored, seq)
@@ -216,10 +247,13 @@ export class FeedTable {
   /** See Log.batches, with the byte in front that says whether the batch counts. */
   batches(key: string, fromSeq: number, bytesMax: number): SequencedBatch[] {
     const stored = this.#byKey.get(key)
+    return stored === undefined ? [] : this.#upTo(this.#read(stored, stored.retained, fromSeq, bytesMax), bytesMax)
+  }
+
+  #upTo(batches: Iterable<SequencedBatch>, bytesMax: number): SequencedBatch[] {
     const found: SequencedBatch[] = []
-    if (stored === undefined) return found
     let bytes = 0
-    for (const batch of this.#read(stored, stored.retained, fromSeq, bytesMax)) {
+    for (const batch of batches) {
       found.push(batch)
       bytes += batch.bytes.length - 1
       if (bytes > bytesMax) break
@@ -282,12 +316,7 @@ function recentIn({ recent }: StoredFeed, from: number, to: number): number | nu
   return null
 }
 
-export function spaceOf(feed: Feed): Space {
-  const { collection, partition } = feed.descriptor
-  return isSeries(feed) ? { collection, partition, isSeries: true } : { collection, partition }
-}
-
 /** Names one space. */
-export function spaceName({ collection, partition, isSeries: isRows = false }: Space): string {
-  return `${collection}\0${partition}${isRows ? '\0rows' : ''}`
+export function spaceName({ collection, partition, isSeries: isRows = false, isEncrypted = false }: Space): string {
+  return `${collection}\0${partition}${isRows ? '\0rows' : ''}${isEncrypted ? '\0encrypted' : ''}`
 }

@@ -49,8 +49,9 @@ const IS_DELETED = 2
 const HAS_ORIGINS = 4
 /** A row of a series: live, and its contribution is not kept. */
 const IS_ROW = 8
-/** After a space that is of a series. */
+/** After a space: whether it is of a series, and of encrypted feeds. */
 const SERIES = 1
+const ENCRYPTED = 2
 /** In the place of a feed's number: the write of the cell before. */
 const SAME_WRITE = 0
 
@@ -136,15 +137,17 @@ function decodeWrite(
 }
 
 export function encodeHead(head: FeedHead): Uint8Array {
-  const runs = head.retained.runs.length + (head.damaged?.runs.length ?? 0)
+  const { retained, damaged = new SequenceSet(), locked = new SequenceSet() } = head
+  const runs = retained.runs.length + damaged.runs.length + locked.runs.length
   const writer = new ByteWriter(Buffer.allocUnsafe(96 + runs * 8))
   writer.natural(head.seq)
   writer.raw(head.hash)
   writer.natural(head.hlc)
   writer.natural(head.lsn)
   writer.natural(head.bytes)
-  encodeRuns(writer, head.retained)
-  if (head.damaged?.isEmpty === false) encodeRuns(writer, head.damaged)
+  encodeRuns(writer, retained)
+  if (!damaged.isEmpty || !locked.isEmpty) encodeRuns(writer, damaged)
+  if (!locked.isEmpty) encodeRuns(writer, locked)
   return writer.view()
 }
 
@@ -158,6 +161,7 @@ export function decodeHead(bytes: Uint8Array, feed: Feed): Result<FeedHead> {
     bytes: reader.natural(),
     retained: decodeRuns(reader),
     ...(!reader.isAtEnd && { damaged: decodeRuns(reader) }),
+    ...(!reader.isAtEnd && { locked: decodeRuns(reader) }),
   }))
 }
 
@@ -190,18 +194,25 @@ export function encodeSpace(space: StoredSpace): Uint8Array {
   writer.text(space.partition)
   writer.natural(space.count)
   writer.raw(bytesOf(space.digest))
-  if (space.isSeries === true) writer.u8(SERIES)
+  const flags = (space.isSeries === true ? SERIES : 0) | (space.isEncrypted === true ? ENCRYPTED : 0)
+  if (flags !== 0) writer.u8(flags)
   return writer.view()
 }
 
 export function decodeSpace(bytes: Uint8Array): Result<StoredSpace> {
-  return decoding('space', bytes, (reader) => ({
-    collection: reader.text(),
-    partition: reader.text(),
-    count: reader.natural(),
-    digest: bigintOf(reader.raw(32)),
-    ...(!reader.isAtEnd && reader.u8() === SERIES && { isSeries: true }),
-  }))
+  return decoding('space', bytes, (reader) => {
+    const [collection, partition] = [reader.text(), reader.text()]
+    const [count, digest] = [reader.natural(), bigintOf(reader.raw(32))]
+    const flags = reader.isAtEnd ? 0 : reader.u8()
+    return {
+      collection,
+      partition,
+      count,
+      digest,
+      ...((flags & SERIES) !== 0 && { isSeries: true }),
+      ...((flags & ENCRYPTED) !== 0 && { isEncrypted: true }),
+    }
+  })
 }
 
 export function encodeMark({ position, lsn }: Mark): Uint8Array {

@@ -1,5 +1,6 @@
 import { MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
+import type { BodyKeys } from '../model/keys.ts'
 import { SILENT_LOG } from '../ports/log.ts'
 import type { StorageStatus } from '../ports/store.ts'
 import { NOTHING_BENEATH } from './base.ts'
@@ -14,11 +15,12 @@ export interface MemoryStoreOptions {
    * turn.
    */
   readonly onFlush?: (bytes: number, done: () => void) => void
+  readonly keys?: BodyKeys
 }
 
 /** A Store that keeps everything in memory: the same table and the same semantics as the one on a disk, and a crash. */
 export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore {
-  return new MemoryStore(new State(NOTHING_BENEATH, Number.POSITIVE_INFINITY), options)
+  return new MemoryStore(new State(NOTHING_BENEATH, Number.POSITIVE_INFINITY, options.keys), options)
 }
 
 export class MemoryStore extends TableStore {
@@ -73,6 +75,10 @@ export class MemoryStore extends TableStore {
 
   protected hasRoom(): boolean {
     return true
+  }
+
+  protected unlocked(): Promise<void> {
+    return Promise.resolve()
   }
 
   protected flush(appends: readonly PendingAppend[], done: () => void): void {

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { Result } from '../base/result.ts'
+import type { BodyKeys } from '../model/keys.ts'
 import type { Log } from '../ports/log.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { TokenBucket } from './bucket.ts'
@@ -34,6 +35,8 @@ export interface StoreOptions {
   readonly maxBytes?: number
   readonly ballastBytes?: number
   readonly tableBytesMax?: number
+  /** Of encrypted collections, as far as they are known. */
+  readonly keys?: BodyKeys
   /** Taken when the store is made; a store keeps its ring for life. */
   readonly ring?: { readonly segments: number; readonly segmentBytes: number }
   /** Recovers the log in memory and writes nothing; appends are refused. */
@@ -68,12 +71,12 @@ async function openOn(database: Database, options: StoreOptions): Promise<DiskSt
   const { dir, meshId, log, onFatal } = options
   const isReadOnly = options.readOnly === true
   await ensureMade(database, options)
-  const state = new State(database, options.tableBytesMax)
+  const state = new State(database, options.tableBytesMax, options.keys)
   load(database, state, meshId)
   const { shape, position, oldest } = await recover(database, state, options)
   const rules = rulesOf(options)
   if (!isReadOnly) keepBallast(dir, rules)
-  return new DiskStore({
+  const store = new DiskStore({
     dir,
     log,
     state,
@@ -86,6 +89,9 @@ async function openOn(database: Database, options: StoreOptions): Promise<DiskSt
     flushMax: { bytes: shape.segmentBytes / 2, memory: (options.tableBytesMax ?? GATEWAY_LIMITS.tableBytesMax) / 8 },
     onFatal,
   })
+  // A key came, and not all that waited for it was unlocked when the gateway stopped.
+  await store.unlock()
+  return store
 }
 
 /** A new store's ring is there before anything says so. */

@@ -1,8 +1,7 @@
 import { equal } from '../base/bytes.ts'
 import { MarramError, sentenceOf } from '../base/errors.ts'
-import type { Batch } from '../model/batch.ts'
+import { LOCKED, type Batch } from '../model/batch.ts'
 import { decodeBatch } from '../wire/batch.ts'
-import { decodeBody } from '../wire/body.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { readEntries, type RingEntry } from './entries.ts'
 import { BATCH_SHOWN, type StoredFeed } from './feeds.ts'
@@ -50,8 +49,8 @@ function replayBatch(state: State, meshId: Uint8Array, entry: RingEntry & { type
     throw damage(`batch ${batch.value.header.seq} of feed ${entry.feed} does not follow what is stored`)
   }
   state.feeds.expect(stored, batch.value, entry.place)
-  const ops = bytes[0] === BATCH_SHOWN ? decodeBody(batch.value.header, batch.value.body) : null
-  state.take({ stored, batch: batch.value, ops: ops?.ok === true ? ops.value : null, bytes, place: entry.place })
+  // The state reads it, with the keys that are here now.
+  state.take({ stored, batch: batch.value, ops: bytes[0] === BATCH_SHOWN ? LOCKED : null, bytes, place: entry.place })
 }
 
 function continues({ tail }: StoredFeed, { header }: Batch): boolean {

@@ -40,6 +40,7 @@ export class SpaceTable implements Space {
   readonly collection: string
   readonly partition: string
   readonly isSeries: boolean
+  readonly isEncrypted: boolean
   /** From 1: stands for the space in LMDB's keys. */
   readonly number: number
   readonly entries: Map<string, Entry> = new Map()
@@ -61,6 +62,7 @@ export class SpaceTable implements Space {
     this.collection = space.collection
     this.partition = space.partition
     this.isSeries = space.isSeries === true
+    this.isEncrypted = space.isEncrypted === true
     this.number = number
     this.isInBase = inBase !== null
     this.isWritten = this.isInBase

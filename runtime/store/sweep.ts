@@ -57,7 +57,8 @@ function takeFeeds(state: State): SweptFeed[] {
   for (const stored of state.feeds.all()) {
     if (stored.isHeadSwept || stored.head === null) continue
     stored.isHeadSwept = true
-    const head = { ...stored.head, retained: stored.retained.clone(), damaged: stored.damaged.clone() }
+    const { retained, damaged, locked } = stored
+    const head = { ...stored.head, retained: retained.clone(), damaged: damaged.clone(), locked: locked.clone() }
     const batches = [...stored.recent].sort(([a], [b]) => a - b)
     feeds.push({ stored, head, batches, dropped: stored.dropped.clone() })
   }
@@ -129,8 +130,12 @@ class SweepWriter {
     for (const stored of this.#state.feeds.takeNew()) {
       slice.put('feeds', numberKey(stored.number), encodeDescriptor(stored.feed.descriptor))
     }
-    for (const { collection, partition, isSeries, number, summaryInBase } of this.#spaces) {
-      slice.put('spaces', numberKey(number), encodeSpace({ collection, partition, isSeries, ...summaryInBase }))
+    for (const { collection, partition, isSeries, isEncrypted, number, summaryInBase } of this.#spaces) {
+      slice.put(
+        'spaces',
+        numberKey(number),
+        encodeSpace({ collection, partition, isSeries, isEncrypted, ...summaryInBase }),
+      )
     }
     const spaces = this.#spaces
     this.#slice = new Slice()

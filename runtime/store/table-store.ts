@@ -1,6 +1,7 @@
 import { assert, MarramError } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import type { Feed, FeedHead } from '../model/batch.ts'
+import { LOCKED, type Feed, type FeedHead } from '../model/batch.ts'
+import type { BodyKeys } from '../model/keys.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { Document } from '../model/document.ts'
 import type { Log as Logger } from '../ports/log.ts'
@@ -49,6 +50,14 @@ export interface PendingDrop {
   readonly end: DropEnd
 }
 
+/** A batch that its key does not open: its author encrypted something else than its header says. */
+export interface Unreadable {
+  readonly feed: Feed
+  readonly seq: number
+}
+
+/** What one turn of the event loop unlocks. */
+const UNLOCK_BYTES = 131_072
 /** More than the descriptor of any feed takes. */
 const DESCRIPTOR_BYTES_MAX = 512
 
@@ -91,7 +100,10 @@ export abstract class TableStore implements Store {
       if (fault !== null) return reject(fault)
       if (bytes === 0) return resolve()
       const expected = this.#expect(append)
-      const memory = append.batches.reduce((sum, { ops }) => sum + (ops === null ? 0 : memoryOfOps(ops)), bytes)
+      const memory = append.batches.reduce(
+        (sum, { ops }) => sum + (ops === null || ops === LOCKED ? 0 : memoryOfOps(ops)),
+        bytes,
+      )
       this.flusher.add({ bytes, memory, ...expected, records: append.records.map(copyOf), resolve, reject })
     })
   }
@@ -143,11 +155,12 @@ export abstract class TableStore implements Store {
   }
 
   spaces(): Space[] {
-    return this.state.documents
-      .spaces()
-      .map(({ collection, partition, isSeries }) =>
-        isSeries ? { collection, partition, isSeries } : { collection, partition },
-      )
+    return this.state.documents.spaces().map(({ collection, partition, isSeries, isEncrypted }) => ({
+      collection,
+      partition,
+      ...(isSeries && { isSeries }),
+      ...(isEncrypted && { isEncrypted }),
+    }))
   }
 
   summary(space: Space): { readonly count: number; readonly digest: Uint8Array } {
@@ -172,6 +185,28 @@ export abstract class TableStore implements Store {
   /** For verification: batches with the byte in front that says whether they count. */
   storedBatches(feedKey: string, fromSeq: number, bytesMax: number): SequencedBatch[] {
     return this.state.feeds.batches(feedKey, fromSeq, bytesMax)
+  }
+
+  /** Keys have come: what waited for them is merged, in slices; the event loop runs meanwhile. */
+  async unlock(): Promise<readonly Unreadable[]> {
+    const unreadable: Unreadable[] = []
+    for (const stored of this.state.feeds.all()) {
+      for (let from: number | null = 1; from !== null && !stored.locked.isEmpty;) {
+        const { next, bad } = this.state.unlock(stored, from, UNLOCK_BYTES)
+        unreadable.push(...bad.map((seq) => ({ feed: stored.feed, seq })))
+        this.announce(this.state.settle(), [])
+        from = next
+        await this.unlocked()
+      }
+    }
+    return unreadable
+  }
+
+  /** Some batches were unlocked: makes room for more. */
+  protected abstract unlocked(): Promise<void>
+
+  get keys(): BodyKeys {
+    return this.state.keys
   }
 
   /** For verification and repair. */

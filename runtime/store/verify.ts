@@ -4,14 +4,16 @@ import { sha256 } from '../crypto/hash.ts'
 import type { Batch, Feed, FeedHead, Ops } from '../model/batch.ts'
 import { emptyDocument, mergeDocument, mergeOps, type Document, type Write } from '../model/document.ts'
 import { shownOps } from '../model/rows.ts'
+import { spaceOf } from '../model/spaces.ts'
 import { compareStamps } from '../model/stamp.ts'
+import type { Place } from '../model/interest.ts'
 import type { DocumentPlace, Space } from '../ports/store.ts'
 import { decodeBatch } from '../wire/batch.ts'
-import { decodeBody } from '../wire/body.ts'
+import { readBody } from '../wire/encryption.ts'
 import { contributionOf, exchange } from './digest.ts'
 import { isBlank } from './documents.ts'
 import { partOf } from './fold.ts'
-import { BATCH_SHOWN, spaceName, spaceOf, type StoredBatch } from './feeds.ts'
+import { BATCH_SHOWN, spaceName, type StoredBatch } from './feeds.ts'
 import type { StoredDocument } from './layout.ts'
 import type { Summary } from './space.ts'
 import type { TableStore } from './table-store.ts'
@@ -22,8 +24,8 @@ export interface VerifyOptions {
   readonly verify: (feed: Feed, batch: Batch) => boolean
   /** Puts what the batches say in the place of what is stored, where they differ. */
   readonly isRepair?: boolean
-  /** This space alone, and its feeds. */
-  readonly only?: Space
+  /** The documents of this place alone, encrypted ones too, and their feeds. */
+  readonly only?: Place
 }
 
 export interface BadBatch {
@@ -89,6 +91,10 @@ export async function examinePlace(store: TableStore, meshId: Uint8Array, place:
   return { collection, partition, documents: differences, damaged }
 }
 
+function spacesOf(place: Place | undefined): Space[] {
+  return place === undefined ? [] : [place, { ...place, isEncrypted: true }]
+}
+
 class VerificationRun {
   readonly #store: TableStore
   readonly #options: VerifyOptions
@@ -105,7 +111,10 @@ class VerificationRun {
     this.#options = options
     const { only } = options
     this.#heads = [...store.heads()]
-      .filter(({ feed }) => only === undefined || spaceName(spaceOf(feed)) === spaceName(only))
+      .filter(
+        ({ feed }) =>
+          spacesOf(only).some((space) => spaceName(spaceOf(feed)) === spaceName(space)) || only === undefined,
+      )
       .map((head) => ({ ...head, retained: head.retained.clone() }))
     this.#lsn = store.lastLsn()
   }
@@ -186,7 +195,7 @@ class VerificationRun {
   /** Those of documents, and those that feeds would have made. */
   #spaces(): Space[] {
     const { only } = this.#options
-    if (only !== undefined) return [only]
+    if (only !== undefined) return spacesOf(only)
     const spaces = new Map<string, Space>()
     for (const space of this.#store.spaces()) spaces.set(spaceName(space), space)
     for (const { feed } of this.#heads) {
@@ -217,7 +226,7 @@ class VerificationRun {
   #opsOf(feed: Feed, stored: StoredBatch): { ops: Ops; hlc: number } | null {
     const batch = stored[0] === BATCH_SHOWN ? decodeBatch(this.#options.meshId, stored.subarray(1)) : null
     if (batch?.ok !== true) return null
-    const ops = decodeBody(batch.value.header, batch.value.body)
+    const ops = readBody(feed, batch.value.header, batch.value.body, this.#store.keys)
     const { hlc } = batch.value.header
     return ops.ok ? { ops: shownOps(ops.value, feed, hlc), hlc } : null
   }

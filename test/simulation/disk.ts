@@ -1,6 +1,14 @@
 import { equal, utf8 } from '../../runtime/base/bytes.ts'
 import { sha256 } from '../../runtime/crypto/hash.ts'
-import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../../runtime/model/batch.ts'
+import {
+  LOCKED,
+  type Batch,
+  type ChainPosition,
+  type Content,
+  type Feed,
+  type FeedHead,
+  type Ops,
+} from '../../runtime/model/batch.ts'
 import { emptyDocument, mergeDocument, mergeOps, type Document } from '../../runtime/model/document.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import type { Place } from '../../runtime/model/interest.ts'
@@ -21,7 +29,7 @@ export interface DiskAppend {
   readonly batches: readonly {
     readonly feed: Feed
     readonly batch: Batch
-    readonly ops: Ops | null
+    readonly ops: Content
     readonly place?: 'aside' | ChainPosition
   }[]
   readonly drops?: readonly DiskDrop[]
@@ -300,7 +308,8 @@ export class SimulatedDisk {
     this.#drop(append.drops ?? [])
   }
 
-  #takeBatch({ feed, batch, ops, place }: DiskAppend['batches'][number]): void {
+  #takeBatch({ feed, batch, ops: content, place }: DiskAppend['batches'][number]): void {
+    const ops = content === LOCKED ? null : content
     const held = this.feeds.get(feed.key) ?? this.#addFeed(feed)
     const { seq, hlc } = batch.header
     if (!held.batches.has(seq)) held.bytes += batch.bytes.length
