@@ -3,7 +3,7 @@ import { createSigner, createVerifier } from '../runtime/crypto/signature.ts'
 import { peerIdOf } from '../runtime/crypto/identity.ts'
 import { createMemoryStore, type MemoryStore } from '../runtime/store/memory.ts'
 import { Engine } from '../runtime/sync/engine.ts'
-import type { Output } from '../runtime/sync/types.ts'
+import { NO_COLLECTION_KEYS, type Output } from '../runtime/sync/types.ts'
 
 /**
  * `npm run bench:away -- --writes N --documents N`: a gateway is away for a virtual year while another writes over a few
@@ -61,6 +61,7 @@ class Side {
         documentToWrite: (place, key) => this.store.get(place, key),
         cells: (place) => this.store.summary(place).digest,
         sign: (message) => signer.sign(message),
+        keys: NO_COLLECTION_KEYS,
         authority: {
           isKnown: () => true,
           permits: () => true,

@@ -14,7 +14,7 @@ import { batchKey, Database, documentKey, Slice } from '../runtime/store/databas
 import type { DiskStore } from '../runtime/store/disk-store.ts'
 import { openStore } from '../runtime/store/open.ts'
 import { Engine } from '../runtime/sync/engine.ts'
-import type { Input, Output } from '../runtime/sync/types.ts'
+import { NO_COLLECTION_KEYS, type Input, type Output } from '../runtime/sync/types.ts'
 import { encodeBatch } from '../runtime/wire/batch.ts'
 import { feedOf } from '../runtime/wire/descriptor.ts'
 
@@ -156,6 +156,7 @@ class Side {
         documentToWrite: (place, key) => store.get(place, key),
         cells: (place) => store.summary(place).digest,
         sign: (message) => signer.sign(message),
+        keys: NO_COLLECTION_KEYS,
         authority: {
           isKnown: () => true,
           permits: () => true,

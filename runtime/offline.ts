@@ -4,6 +4,7 @@ import { MarramError } from './base/errors.ts'
 import { peerIdOf } from './crypto/identity.ts'
 import { createVerifier } from './crypto/signature.ts'
 import { loadIdentity } from './identity/identity.ts'
+import { loadKeyring } from './identity/keyring-file.ts'
 import { takeLock } from './identity/lock.ts'
 import { loadProfile } from './identity/profile-file.ts'
 import { DocumentService } from './operations/documents.ts'
@@ -35,21 +36,28 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
   try {
     const parsed = loadProfile({ dir })
     const profile = resolveProfile(parsed.profile)
+    const keyring = loadKeyring(dir)
     const store = await openStore({
       dir: join(dir, 'data'),
       meshId: mesh.meshId,
+      keys: keyring,
       log: SILENT_LOG,
       onFatal: () => {},
       readOnly: true,
     })
     const verifier = createVerifier()
+    const hasKey = (name: string): boolean => keyring.has(name)
+    const encryption = {
+      isEncrypted: (name: string) => profile.collections.get(name)?.encrypted ?? hasKey(name),
+      hasKey,
+    }
     const documents = new DocumentService({
       store,
       writer: {
         write: () => Promise.reject(new MarramError('not-running', `Cannot write: no gateway runs on "${dir}"`)),
       },
       confirmer: { checkWait: () => {}, confirm: () => Promise.resolve(0) },
-      rules: () => rulesOf(profile, EVERYTHING),
+      rules: () => rulesOf(profile, EVERYTHING, encryption),
       instance: '0000000000000000',
       isValid: (feedKey, seq) => isBatchValid(store, mesh.meshId, verifier, feedKey, seq),
     })
@@ -77,6 +85,11 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           waitingWrites: 0,
           broker: null,
           collections: documents.summaries(),
+          encryption: {
+            collections: () => keyring.collections(),
+            newest: (name) => keyring.newest(name),
+            hasKey: () => true,
+          },
           store,
           links: [],
           addresses: [],

@@ -8,7 +8,7 @@ import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
 import { Engine, type EngineView } from '../sync/engine.ts'
 import { Confirmations } from './confirmations.ts'
 import type { Told } from '../sync/timekeeping.ts'
-import type { Authority, EngineEvent, EngineOptions, Examined, Input, Output } from '../sync/types.ts'
+import type { Authority, CollectionKeys, EngineEvent, EngineOptions, Examined, Input, Output } from '../sync/types.ts'
 
 /** What a local write is answered through. */
 interface Waiting {
@@ -21,6 +21,7 @@ export interface DriverOptions {
   readonly store: Store
   readonly clock: Clock
   readonly authority: Authority
+  readonly keys: CollectionKeys
   readonly sign: (message: Uint8Array) => Uint8Array
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
   /** Derives the documents of a place anew from their batches. */
@@ -47,7 +48,7 @@ export class Driver implements LinkHandler, Writer {
 
   constructor(options: DriverOptions) {
     this.#options = options
-    const { store, authority, sign } = options
+    const { store, authority, keys, sign } = options
     this.#engine = new Engine(options.engine, {
       heads: () => store.heads(),
       batches: (feedKey, fromSeq, bytesMax) => store.batches(feedKey, fromSeq, bytesMax),
@@ -58,6 +59,7 @@ export class Driver implements LinkHandler, Writer {
       documentToWrite: (space, key) => store.getToWrite(space, key),
       cells: (space) => store.summary(space).digest,
       authority,
+      keys,
       sign,
     })
     this.#confirmations = new Confirmations((feedKey) => this.#engine.heldBy(feedKey))
@@ -243,6 +245,8 @@ export class Driver implements LinkHandler, Writer {
 const WRITE_FAILED: { readonly [code in ErrorCode]?: string } = {
   'storage-full': 'Cannot write: the disk is full, free space or raise storage.maxBytes',
   'storage-io': 'Cannot write: the disk returned an error, see the log',
+  'no-key':
+    "Cannot write: the collection is encrypted and this gateway has no key for it now; an administrator's gateway gives one to each of its readers as soon as it hears of them",
   'too-large': 'Cannot write: it is over 48 KiB when encoded, larger things are to be kept as files',
   overloaded: 'Cannot write: too many writes are waiting for the disk, try again later',
   closed: 'Cannot write: the gateway is stopping',

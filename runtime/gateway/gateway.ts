@@ -1,5 +1,7 @@
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
+import type { Keyring } from '../access/keyring.ts'
+import { readersOf } from '../access/readers.ts'
 import { equal, hex } from '../base/bytes.ts'
 import { codeOf, MarramError, sentenceOf } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
@@ -19,6 +21,7 @@ import { MeshAuthority } from '../driver/authority.ts'
 import { Driver } from '../driver/driver.ts'
 import { createControlServer } from '../http/server.ts'
 import { loadIdentity, loadRootKey, type Identity } from '../identity/identity.ts'
+import { loadKeyring, saveKeyring } from '../identity/keyring-file.ts'
 import { takeLock, type Lock } from '../identity/lock.ts'
 import { checkedProfile, keepProfile, loadProfile } from '../identity/profile-file.ts'
 import { readRelayLogin } from '../identity/relay-logins.ts'
@@ -30,6 +33,7 @@ import { RIGHT_WRITE, type Capability } from '../model/capability.ts'
 import type { Place } from '../model/interest.ts'
 import { isSystemName } from '../model/names.ts'
 import { hlcFromMs } from '../model/stamp.ts'
+import { CollectionKeyService } from '../operations/collection-keys.ts'
 import type { CollectionRules } from '../operations/documents.ts'
 import { Drafts } from '../operations/drafts.ts'
 import { isBatchValid } from '../operations/evidence.ts'
@@ -43,6 +47,7 @@ import { Quarantine } from '../operations/quarantine.ts'
 import { OperationService } from '../operations/service.ts'
 import { peersOf, statusOf, type Observed, type ObservedLink } from '../operations/status.ts'
 import type { Broker } from '../ports/broker.ts'
+import type { Space } from '../ports/store.ts'
 import type { Log } from '../ports/log.ts'
 import type { MemberView, ClockStatus, Operations, RemovalOptions } from '../ports/operations.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
@@ -108,6 +113,8 @@ const MARK_MS = 3_600_000
 const RETENTION_MS = 60_000
 const REMOVALS_MS = 2_000
 const LOOK_MS = 5_000
+/** Keys are looked at whenever something changes; and now and then for what time alone changes. */
+const KEYS_MS = 60_000
 
 const NO_CLOCK =
   'no-trusted-clock: neither the network, a clock with a battery nor a neighbour says what time it is, so stamps go on from the last time known; set up NTP, or MARRAM_TRUST_CLOCK=1 where something else keeps the clock right'
@@ -164,6 +171,7 @@ export class Gateway {
   readonly #verifier = createVerifier()
   readonly #authority: MeshAuthority
   readonly #drafts: Drafts
+  readonly #keyring: Keyring
   readonly #startedAt = Date.now()
   readonly #timers: NodeJS.Timeout[] = []
   readonly #writer = {
@@ -192,6 +200,7 @@ export class Gateway {
   readonly #clones: Clones
   #store!: DiskStore
   #removals!: Removals
+  #keys!: CollectionKeyService
   #knowledge!: Knowledge
   #departure!: Departure
   #driver!: Driver
@@ -221,6 +230,7 @@ export class Gateway {
     this.#profile = inForce(parsed)
     this.#peerId = peerIdOf(identity.keys.publicKey)
     this.#drafts = new Drafts(this.#peerId)
+    this.#keyring = loadKeyring(options.dir)
     this.#incarnation = new Incarnation(options.dir, options.log)
     this.#clones = new Clones(options.log, (fields) => this.#door?.publishEvent('alert', fields))
     this.#enrolment = new Enrolment({
@@ -260,6 +270,7 @@ export class Gateway {
     await this.#openBroker()
     this.#control = await createControlServer({ operations: this.#operations, dir: this.#options.dir, log: this.#log })
     await this.#members.publishOwn(this.#name)
+    await this.#keys.step()
     await this.#door.start(this.#broker as Broker)
     if (this.#bridge) this.#arrivals = this.#startArrivals(this.#bridge, this.#broker as Broker)
     const certificate = this.#tls?.fingerprint
@@ -273,6 +284,7 @@ export class Gateway {
     const scrub = new Scrub(this.#store, this.#identity.mesh.meshId)
     this.#every(GATEWAY_LIMITS.scrubMs, () => this.#scrub(scrub))
     this.#every(REMOVALS_MS, async () => void (await this.#removals.step()))
+    this.#every(KEYS_MS, () => this.#keys.step())
     if (!this.#enrolment.chain) return void this.#enrolment.ask()
     if (!this.#departure.isRemoved) this.#meetOthers()
     await this.#drafts.writeAgain(this.#store, this.#writer)
@@ -317,6 +329,7 @@ export class Gateway {
     this.#store = await openStore({
       dir: join(this.#options.dir, 'data'),
       meshId: this.#identity.mesh.meshId,
+      keys: this.#keyring,
       log: this.#log,
       flushesPerSecond: storage.flushesPerSecond,
       reserveFreeBytes: storage.reserveFreeBytes,
@@ -409,10 +422,57 @@ export class Gateway {
     })
     this.#knowledge.load()
     this.#departure.load()
+    this.#keys = this.#makeKeys()
+    this.#keys.load()
     this.#store.subscribe((change) => {
       this.#knowledge.learn(change)
-      if (!isSystemName(change.collection) && this.#rules().keeps(change)) this.#door?.publishChange(change)
+      this.#keys.learn(change)
+      if (!isSystemName(change.collection) && this.#isShown(change)) this.#door?.publishChange(change)
     })
+  }
+
+  #isShown(space: Space): boolean {
+    const rules = this.#rules()
+    return rules.keeps(space) && rules.isEncrypted(space.collection) === (space.isEncrypted ?? false)
+  }
+
+  #makeKeys(): CollectionKeyService {
+    const declared = (): readonly string[] =>
+      [...this.#profile.collections].filter(([, { encrypted }]) => encrypted).map(([name]) => name)
+    return new CollectionKeyService({
+      store: this.#store,
+      writer: this.#writer,
+      keyring: this.#keyring,
+      save: () => saveKeyring(this.#options.dir, this.#keyring),
+      meshId: this.#identity.mesh.meshId,
+      peerId: this.#peerId,
+      linkSecretKey: this.#identity.keys.linkSecretKey,
+      declared,
+      isDeclared: (name) => this.#profile.collections.get(name)?.encrypted ?? null,
+      isAdministrator: () => this.#belongs && this.#authority.isAdministrator(this.#peerId),
+      readersOf: (name) => this.#readersOf(name),
+      nowMs: () => (this.#driver.time.trust > 0 ? this.#driver.time.wallMs : null),
+      onKeys: () => this.#unlock(),
+      log: this.#log,
+    })
+  }
+
+  #readersOf(collection: string): { readonly peerId: string; readonly linkKey: Uint8Array }[] {
+    const { trust, wallMs } = this.#driver.time
+    const labels = this.#profile.collections.get(collection)?.readers ?? []
+    const hlc = trust > 0 ? Math.max(hlcFromMs(wallMs), this.#driver.view.clock) : null
+    return readersOf(this.#authority.members.all(), collection, labels, hlc)
+      .map(({ subject, linkKey }) => ({ peerId: peerIdOf(subject), linkKey }))
+      .filter(({ peerId }) => !this.#authority.isClosed(peerId))
+  }
+
+  /** What waited for a key is shown. */
+  async #unlock(): Promise<void> {
+    for (const { feed, seq } of await this.#store.unlock()) {
+      const { collection } = feed.descriptor
+      this.#quarantine?.addBatch({ feed: hex(feed.id), origin: feed.origin, collection, seq, why: 'unreadable' })
+    }
+    this.#driver?.authorityChanged()
   }
 
   async #remove(origin: string, { reason, since, now }: RemovalOptions): Promise<void> {
@@ -459,6 +519,11 @@ export class Gateway {
       store: this.#store,
       clock: this.#clock,
       authority: this.#authority,
+      keys: {
+        of: (feed, epoch) => this.#keyring.of(feed, epoch),
+        isEncrypted: (name) => this.#keys.isEncrypted(name),
+        current: (feed) => this.#keys.current(feed),
+      },
       sign: (message) => signer.sign(message),
       verify: (publicKey, message, signature) => this.#verifier.verify(publicKey, message, signature),
       examine: (place) => examinePlace(this.#store, mesh.meshId, place),
@@ -665,8 +730,13 @@ export class Gateway {
     const profile = this.#profile
     const readable = this.#readable
     if (this.#ruled?.profile !== profile || this.#ruled.readable !== readable)
-      this.#ruled = { profile, readable, rules: rulesOf(profile, readable) }
+      this.#ruled = { profile, readable, rules: rulesOf(profile, readable, this.#encryption) }
     return this.#ruled.rules
+  }
+
+  readonly #encryption = {
+    isEncrypted: (name: string): boolean => this.#keys.isEncrypted(name),
+    hasKey: (name: string): boolean => this.#keyring.has(name),
   }
 
   /** Patterns of what this gateway may read or pass on. */
@@ -757,6 +827,7 @@ export class Gateway {
     this.#parsed = parsed
     this.#profile = inForce(parsed)
     this.#door.reload(this.#profile)
+    this.#keys.plan()
     if (this.#belongs) this.#neighbours.setBootstrap(this.#bootstrap())
     this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
     if (!isSameSet(before, this.#profile.interest)) await this.#changeDriver(() => this.#keepAnew())
@@ -766,6 +837,7 @@ export class Gateway {
   /** What this gateway itself may read or pass on counts with the next engine. */
   #authorityChanged(): void {
     this.#driver?.authorityChanged()
+    if (this.#driver) this.#keys.plan()
     const isOther = (): boolean => this.#driver !== undefined && !isSameSet(this.#keptReadable, this.#readable)
     if (isOther()) void this.#changeDriver(async () => (isOther() ? this.#keepAnew() : undefined))
   }
@@ -802,6 +874,7 @@ export class Gateway {
     if (name === 'peer-down') this.#neighbours.peerDown(peerId)
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'batch-refused') this.#quarantine?.addBatch(fields)
+    if (name === 'batch-unreadable') this.#quarantine?.addBatch({ ...fields, why: 'unreadable', detail: fields['why'] })
     if (name === 'incarnation-lost') this.#loseIncarnation(String(fields['why']))
     if (name === 'peer-up' || name === 'peer-down') this.#door?.publishEvent(name, fields)
   }
@@ -862,6 +935,11 @@ export class Gateway {
       waitingWrites: view.waitingWrites,
       broker: this.#broker?.status() ?? null,
       collections: this.#operations.summaries(),
+      encryption: {
+        collections: () => this.#keys.collections(),
+        newest: (name) => this.#keys.newest(name),
+        hasKey: (name, epoch) => this.#keyring.keyOf(name, epoch) !== null,
+      },
       store: this.#store,
       links,
       addresses: this.#neighbours.addresses(),

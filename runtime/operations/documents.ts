@@ -49,6 +49,9 @@ export interface CollectionRules {
   /** Whether this gateway keeps what is written there, and of a collection any of it. */
   keeps(place: Place): boolean
   keepsSome(collection: string): boolean
+  isEncrypted(collection: string): boolean
+  /** It is encrypted, and there is no key for it here. */
+  isLocked(collection: string): boolean
   /** Why this gateway doesn't keep what it would write, or null. */
   strangeness(collection: string): string | null
 }
@@ -195,8 +198,9 @@ export class DocumentService implements Documents {
     const { store } = this.#with
     const sums = new Map<string, { count: number; digest: Uint8Array }>()
     for (const space of store.spaces()) {
-      const { collection, isSeries = false } = space
+      const { collection, isSeries = false, isEncrypted = false } = space
       if (isSystemName(collection) || this.#isSeries(collection) !== isSeries || !this.#keeps(space)) continue
+      if (this.#with.rules().isEncrypted(collection) !== isEncrypted) continue
       const { count, digest } = store.summary(space)
       const sum = sums.get(collection)
       sums.set(collection, sum ? { count: sum.count + count, digest: added(sum.digest, digest) } : { count, digest })
@@ -217,6 +221,7 @@ export class DocumentService implements Documents {
     if (refusal) throw new MarramError('not-supported', `Cannot write "${collection}": ${refusal}`)
     const strangeness = this.#with.rules().strangeness(collection)
     if (strangeness) throw new MarramError('not-kept', `Cannot write "${collection}": ${strangeness}`)
+    if (this.#with.rules().isLocked(collection)) throw lockedError('write', collection)
     const checked = checkDocumentKey(key)
     if (!checked.ok) throw new MarramError(checked.error.code, checked.error.message)
   }
@@ -224,6 +229,7 @@ export class DocumentService implements Documents {
   /** Where nothing is kept nothing is to be found, whatever others have. */
   #checkKept(collection: string): void {
     checkCollection(collection)
+    if (this.#with.rules().isLocked(collection)) throw lockedError('read', collection)
     if (this.isKept(collection)) return
     const sentence = `Cannot read "${collection}": this gateway does not keep it: it is not of its "interest" in the profile, or beyond its rights`
     throw new MarramError('not-kept', sentence)
@@ -252,7 +258,9 @@ export class DocumentService implements Documents {
   #place(collection: string, key: string): DocumentPlace | undefined {
     const { store } = this.#with
     const keeps = (space: Space): boolean => this.#keeps(space)
-    for (const space of [this.#ownSpace(collection), ...spacesOf({ store, isSeries: false, keeps }, collection)]) {
+    const isEncrypted = this.#with.rules().isEncrypted(collection)
+    const spaces = spacesOf({ store, isSeries: false, isEncrypted, keeps }, collection)
+    for (const space of [this.#ownSpace(collection), ...spaces]) {
       const document = this.#with.store.get(space, key)
       if (document && isLive(document)) return { ...space, key }
     }
@@ -260,7 +268,9 @@ export class DocumentService implements Documents {
   }
 
   #ownSpace(collection: string): Space {
-    return { collection, partition: this.#with.rules().partitionOf(collection) }
+    const rules = this.#with.rules()
+    const place = { collection, partition: rules.partitionOf(collection) }
+    return rules.isEncrypted(collection) ? { ...place, isEncrypted: true } : place
   }
 
   /** As the profile says; a collection that it does not name is what the mesh has made of it. */
@@ -285,6 +295,7 @@ export class DocumentService implements Documents {
       store: this.#with.store,
       kinds: this.#kindsOf(collection),
       isSeries: this.#isSeries(collection),
+      isEncrypted: this.#with.rules().isEncrypted(collection),
       keeps: (space) => this.#keeps(space),
     }
   }
@@ -310,6 +321,13 @@ export class DocumentService implements Documents {
       valid: this.#with.isValid(write.feed.key, write.seq),
     }
   }
+}
+
+function lockedError(verb: 'read' | 'write', collection: string): MarramError {
+  return new MarramError(
+    'no-key',
+    `Cannot ${verb} "${collection}": it is encrypted, and this gateway has no key for it: an administrator's gateway gives one to each of its readers as soon as it hears of them, "marram status" shows what waits`,
+  )
 }
 
 function rowOp(key: string, fields: Fields, row: string | undefined): WriteOp {

@@ -49,6 +49,7 @@ const SENTENCES: { readonly [why: string]: string } = {
   shape: 'it is damaged, or its author never made it',
   fork: 'it does not continue what is known of its author',
   'not-permitted': 'its author has no right to write there',
+  unreadable: 'it does not open with the key that it names',
   sealed: 'it is void: its author was removed, or wrote something else as well',
 }
 
@@ -112,7 +113,8 @@ export class Quarantine {
     await this.#flush()
   }
 
-  #hasCome({ feed, sequence, peer, isOurs }: QuarantineEntry, holdings: readonly Holding[]): boolean {
+  #hasCome({ why, feed, sequence, peer, isOurs }: QuarantineEntry, holdings: readonly Holding[]): boolean {
+    if (why === 'unreadable') return false
     const id = feed === undefined ? null : fromHex(feed)
     if (id === null || sequence === undefined || sequence === 0) return false
     if (isOurs === true) {

@@ -15,6 +15,7 @@ export interface Reader {
   readonly store: Documents
   readonly kinds: FieldKinds
   readonly isSeries: boolean
+  readonly isEncrypted: boolean
   /** Whether this gateway keeps what is written there: else it has just what it wrote itself, and shows nothing. */
   keeps(space: Space): boolean
 }
@@ -66,10 +67,15 @@ export function countDocuments(reader: Reader, collection: string, query: Query 
 }
 
 /** The partitions of a collection, as what it is: documents, or rows of a series. */
-export function spacesOf(reader: Pick<Reader, 'store' | 'isSeries' | 'keeps'>, collection: string): Space[] {
-  const { store, isSeries } = reader
+export function spacesOf(
+  reader: Pick<Reader, 'store' | 'isSeries' | 'isEncrypted' | 'keeps'>,
+  collection: string,
+): Space[] {
+  const { store, isSeries, isEncrypted } = reader
   const isOfCollection = (space: Space): boolean =>
-    space.collection === collection && (space.isSeries ?? false) === isSeries
+    space.collection === collection &&
+    (space.isSeries ?? false) === isSeries &&
+    (space.isEncrypted ?? false) === isEncrypted
   return store.spaces().filter((space) => isOfCollection(space) && reader.keeps(space))
 }
 

@@ -1,10 +1,11 @@
 import type { FeedHead } from '../model/batch.ts'
+import type { BodyKeys } from '../model/keys.ts'
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
 import type { Documents, Drop, Log } from '../ports/store.ts'
 import { decodeBatch } from '../wire/batch.ts'
-import { decodeBody } from '../wire/body.ts'
+import { readBody } from '../wire/encryption.ts'
 
 /**
  * How long a series keeps its rows is each gateway's own (protocol D9): whole batches go, the oldest first, when they are
@@ -17,7 +18,9 @@ export interface Retention {
   readonly bytes: number | null
 }
 
-export interface RetainedStore extends Log, Documents {}
+export interface RetainedStore extends Log, Documents {
+  readonly keys: BodyKeys
+}
 
 const READ_BYTES = 262_144
 /** One run lets go of at most so many batches; the next one goes on. */
@@ -95,7 +98,7 @@ function* batchesOf(store: RetainedStore, { feed, seq: last }: FeedHead): Genera
       if (!batch.ok) continue
       const { header, body } = batch.value
       if (header.seq >= last) return
-      const ops = decodeBody(header, body)
+      const ops = readBody(feed, header, body, store.keys)
       yield {
         seq: header.seq,
         hlc: header.hlc,

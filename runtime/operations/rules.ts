@@ -8,11 +8,21 @@ import type { CollectionRules } from './documents.ts'
 
 const NO_KINDS: FieldKinds = new Map()
 
+export interface EncryptionRules {
+  isEncrypted(collection: string): boolean
+  /** Whether some of what was written there can be read here. */
+  hasKey(collection: string): boolean
+}
+
 /**
  * What the profile says of collections, as the documents' service asks for it. `readable`: patterns of what this gateway may
- * read or pass on.
+ * read or pass on; `encryption`: what is encrypted, and of which of that the key is here.
  */
-export function rulesOf(profile: ResolvedProfile, readable: readonly string[]): CollectionRules {
+export function rulesOf(
+  profile: ResolvedProfile,
+  readable: readonly string[],
+  encryption: EncryptionRules,
+): CollectionRules {
   const scope = new Scope(profile.interest, readable)
   const partitionOf = (name: string): string => collectionOf(profile, name)?.partition ?? ''
   return {
@@ -24,10 +34,10 @@ export function rulesOf(profile: ResolvedProfile, readable: readonly string[]): 
     },
     kindsOf: (name) => collectionOf(profile, name)?.kinds ?? NO_KINDS,
     refusal: (name) => {
-      const collection = collectionOf(profile, name)
-      if (!collection) return 'the profile does not declare it, add it under "collections"'
-      return collection.encrypted ? 'encrypted collections are not built yet' : null
+      return collectionOf(profile, name) ? null : 'the profile does not declare it, add it under "collections"'
     },
+    isEncrypted: (name) => encryption.isEncrypted(name),
+    isLocked: (name) => encryption.isEncrypted(name) && !encryption.hasKey(name),
     keeps: (place) => scope.covers(place),
     keepsSome: (name) => isSystemName(name) || (isTouched(profile.interest, name) && isTouched(readable, name)),
     strangeness: (name) => {
@@ -48,15 +58,22 @@ function strangeTo(interest: readonly string[], { collection, partition }: Place
   return `this gateway keeps ${kept}, and must keep what it writes: add "${lacking}" to "interest" in the profile`
 }
 
-/** Collections that reach us as another kind than the profile declares: stored and forwarded, kept out of the collection. */
+/**
+ * Collections that reach us as another kind than the profile declares, or encrypted where it says that they are not, or not
+ * where it says that they are: stored and forwarded, kept out of the collection.
+ */
 export function kindWarnings(profile: ResolvedProfile, feeds: Iterable<Feed>): string[] {
-  const names = new Set<string>()
+  const warnings = new Set<string>()
   for (const { descriptor } of feeds) {
-    const declared = profile.collections.get(descriptor.collection)
-    const isOther = declared && (declared.kind === 'series') !== (descriptor.kind === FEED_KIND_SERIES)
-    if (isOther) names.add(descriptor.collection)
+    const { collection: name, kind, encrypted } = descriptor
+    const declared = profile.collections.get(name)
+    if (!declared) continue
+    if ((declared.kind === 'series') !== (kind === FEED_KIND_SERIES))
+      warnings.add(`kind-mismatch: other gateways write "${name}" as another kind than this profile declares`)
+    if (declared.encrypted !== encrypted)
+      warnings.add(
+        `kind-mismatch: "${name}" was written ${encrypted ? 'encrypted' : 'unencrypted'}, here or on other gateways, and this profile declares it ${declared.encrypted ? 'encrypted' : 'unencrypted'}: what was written so is kept and forwarded, and not shown`,
+      )
   }
-  return [...names].map(
-    (name) => `kind-mismatch: other gateways write "${name}" as another kind than this profile declares`,
-  )
+  return [...warnings]
 }

@@ -1,3 +1,4 @@
+import { numberOfEpoch } from '../crypto/epoch-key.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { Capability } from '../model/capability.ts'
 import { msOfHlc } from '../model/stamp.ts'
@@ -29,6 +30,7 @@ export interface Observed {
   readonly waitingWrites: number
   readonly broker: BrokerStatus | null
   readonly collections: ReadonlyMap<string, Summary>
+  readonly encryption: ObservedEncryption
   readonly store: Documents & Log & { status(): StorageStatus }
   readonly links: readonly ObservedLink[]
   readonly addresses: readonly ObservedAddress[]
@@ -45,6 +47,14 @@ export interface Observed {
   readonly unconfirmed: readonly Behind[]
   readonly quarantine: readonly QuarantineEntry[]
   readonly warnings: readonly string[]
+}
+
+export interface ObservedEncryption {
+  /** Encrypted collections, as far as they are known. */
+  collections(): readonly string[]
+  /** The epoch that is written with there, see crypto/epoch-key.ts. */
+  newest(collection: string): number | null
+  hasKey(collection: string, epoch: number): boolean
 }
 
 export interface ObservedLink {
@@ -104,6 +114,7 @@ export function statusOf(seen: Observed): StatusView {
     listeners: seen.listeners,
     certificate: seen.certificate,
     collections: Object.fromEntries([...seen.collections].filter(([, { count }]) => count > 0)),
+    encryption: encryptionOf(seen),
     links: { up: linked.size, ...seen.totals, budget: budgetOf(seen.budget) },
     discovery: { addresses: countsOf(seen.addresses), mdns: seen.mdns },
     lag: lags.reduce((worst, lag) => (lag.batches > worst.batches ? lag : worst), NO_LAG),
@@ -123,6 +134,20 @@ export function statusOf(seen: Observed): StatusView {
     memory: { rss: process.memoryUsage.rss() },
     warnings: seen.warnings,
   }
+}
+
+function encryptionOf({ encryption, store }: Observed): StatusView['encryption'] {
+  const waiting = new Map(encryption.collections().map((name) => [name, 0]))
+  for (const { feed, locked } of store.heads()) {
+    const { collection, encrypted } = feed.descriptor
+    if (encrypted) waiting.set(collection, (waiting.get(collection) ?? 0) + (locked?.size ?? 0))
+  }
+  const views = [...waiting].map(([name, count]) => {
+    const epoch = encryption.newest(name)
+    const readable = epoch !== null && encryption.hasKey(name, epoch)
+    return [name, { epoch: epoch === null ? null : numberOfEpoch(epoch), readable, waiting: count }] as const
+  })
+  return Object.fromEntries(views.sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
 function budgetOf(budget: ObservedBudget | null): StatusView['links']['budget'] {

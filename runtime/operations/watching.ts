@@ -20,6 +20,7 @@ export interface WatchedStore {
   readonly kinds: FieldKinds
   /** Rows only come: each is told once, as `enter`, and none leaves. */
   readonly isSeries: boolean
+  readonly isEncrypted: boolean
   keeps(space: Space): boolean
   /** The store's number of its last batch. */
   lastLsn(): number
@@ -74,6 +75,7 @@ class Watcher {
     this.#signal?.addEventListener('abort', () => this.#wake?.())
     this.#unsubscribe = watched.store.subscribe((change) => {
       if (change.collection !== collection || (change.isSeries ?? false) !== watched.isSeries) return
+      if ((change.isEncrypted ?? false) !== watched.isEncrypted) return
       if (!watched.keeps(change)) return
       if (isLive(change.document) || !watched.isSeries) this.#note(change, change.key, change.document.lsn)
     })

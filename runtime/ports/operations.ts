@@ -210,6 +210,13 @@ export interface StatusView {
   /** SHA-256 of the certificate that devices are given to trust (`AA:BB:…`); null without a TLS listener. */
   readonly certificate: string | null
   readonly collections: { readonly [name: string]: { readonly count: number; readonly digest: string } }
+  /**
+   * Of encrypted collections: the number of the epoch that is written with now (null before there is one), whether its key
+   * is here, and how many batches are stored and wait for a key.
+   */
+  readonly encryption: {
+    readonly [name: string]: { readonly epoch: number | null; readonly readable: boolean; readonly waiting: number }
+  }
   /** Links that are up, and bytes over links since start. */
   readonly links: {
     readonly up: number

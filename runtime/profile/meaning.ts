@@ -64,6 +64,13 @@ function checkCollections({ collections, node }: FilledProfile): Finding[] {
         must: 'left out, or the kind "series"',
       })
     }
+    if (encrypted && name === '*') {
+      findings.push({
+        path: [...path, 'encrypted'],
+        is: 'it is of all collections that have no name here',
+        must: 'with each encrypted collection by its name',
+      })
+    }
     if (!encrypted && readers.length > 0) {
       findings.push({
         path: [...path, 'readers'],

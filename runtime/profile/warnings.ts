@@ -14,8 +14,6 @@ const NOT_BUILT: readonly { readonly key: string; readonly isUsed?: (value: Json
   { key: 'collections.*.fields.*.max' },
   { key: 'collections.*.fields.*.deadband' },
   { key: 'collections.*.indexes.*' },
-  { key: 'collections.*.encrypted', isUsed: (value) => value === true },
-  { key: 'collections.*.readers.*' },
   { key: 'sources.*.preset', isUsed: (value) => typeof value === 'string' && !isBuiltPreset(value) },
   { key: 'http.listen' },
 ]

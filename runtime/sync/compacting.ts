@@ -6,6 +6,7 @@ import { cellsOfOp, writeOf, type Document, type Source } from '../model/documen
 import { placeOf } from '../model/names.ts'
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
+import { spaceOf } from '../model/spaces.ts'
 import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
 import { encodeCheckpoint, isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import { stableBelow } from './beacons.ts'
@@ -208,7 +209,7 @@ function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch)
   const { feed } = compaction.state
   // The checkpoint that is being made takes the place of every earlier one, and what was declared dead is not revived.
   if (isCheckpoint(header) || compaction.dead.has(header.seq)) return true
-  const ops = core.reading.ops(batch)
+  const ops = core.opsOf(feed, batch)
   // Its own author could read it when it was made: what is here now is damaged, and others hold it whole.
   if (!ops.ok || header.minReader > 1) return keep(compaction, batch)
   if (header.hlc >= compaction.settledBelow) {
@@ -216,7 +217,7 @@ function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch)
     return keep(compaction, batch)
   }
   const source: Source = { feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
-  const place = feed.descriptor
+  const place = spaceOf(feed)
   const lives = livesOf(ops.value, source, (key): Document | undefined => core.surroundings.document(place, key))
   if (lives === null) return keep(compaction, batch)
   if (lives.some(({ parts }) => parts.some(({ isLost }) => isLost))) {
@@ -250,7 +251,9 @@ function consider(compaction: Compaction, tombstone: Tombstone): void {
 /** Looks in a batch of any feed of the place for what the tombstones keep dead. */
 function search<Token>(core: Core<Token>, compaction: Compaction, state: FeedState, batch: Batch): void {
   const { header } = batch
-  const ops = core.reading.ops(batch)
+  const ops = core.opsOf(state.feed, batch)
+  // Nobody can say here what it holds.
+  if (!ops.ok && ops.error.code === 'no-key') return keepAll(compaction)
   if (!ops.ok || !ops.value.docs.some((key) => compaction.tombstones.has(key))) return
   const source: Source = { feed: state.feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
   let at = 0
@@ -269,6 +272,10 @@ function search<Token>(core: Core<Token>, compaction: Compaction, state: FeedSta
       }
     }
   }
+}
+
+function keepAll({ tombstones, needed }: Compaction): void {
+  for (const candidates of tombstones.values()) for (const tombstone of candidates) needed.add(tombstone)
 }
 
 /** Signs what was found. */

@@ -1,4 +1,5 @@
-import type { Batch, ChainPosition, Feed } from '../model/batch.ts'
+import type { Result } from '../base/result.ts'
+import type { Batch, ChainPosition, Feed, Ops } from '../model/batch.ts'
 import { HybridClock } from '../model/clock.ts'
 import type { Scope } from '../model/interest.ts'
 import { placeOf } from '../model/names.ts'
@@ -231,6 +232,11 @@ export class Core<Token> {
   /** Whether this gateway stores the feed, and tells of it. */
   keeps(feed: Feed): boolean {
     return isOfScope(this.options.peerId, this.scope, feed)
+  }
+
+  /** What a batch of the feed changes, as far as its key is here. */
+  opsOf(feed: Feed, batch: Batch): Result<Ops> {
+    return this.reading.ops(feed, batch, this.surroundings.keys)
   }
 
   nextTicket(): number {

@@ -17,7 +17,7 @@ import { LinkState } from './link.ts'
 import { mendDeadline, mendHoles, noteHoles } from './mending.ts'
 import { forgetDigests, pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
-import { fillOn, opsOf, receiveFrame, receiveVerdict } from './receiving.ts'
+import { contentOf, fillOn, receiveFrame, receiveVerdict } from './receiving.ts'
 import { reissueDeadline, reissueVoided } from './reissuing.ts'
 import { applySeals, feedCut, noteStatement } from './sealing.ts'
 import { send } from './sending.ts'
@@ -125,6 +125,8 @@ export class Engine<Token> {
         applySeals(core)
         closeOtherRights(core)
         forgetDigests(core)
+        // What it was encrypted with may be here now.
+        core.isReissueDue = true
         return considerRefused(core)
       case 'examined':
         return noteExamined(core, input)
@@ -179,7 +181,7 @@ function commitArrivals<Token>(core: Core<Token>): void {
   const batches: CommitBatch[] = arrivals.map((arrival) => ({
     feed: arrival.state.feed,
     batch: arrival.batch,
-    ops: opsOf(core, arrival),
+    ops: contentOf(core, arrival),
     ...(arrival.place !== undefined && { place: arrival.place }),
   }))
   const ticket = core.nextTicket()

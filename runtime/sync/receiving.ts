@@ -1,6 +1,6 @@
 import { equal, hex } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
-import { FEED_KIND_SERIES, type Batch, type ChainPosition, type Ops } from '../model/batch.ts'
+import { FEED_KIND_SERIES, LOCKED, type Batch, type ChainPosition, type Content, type Feed } from '../model/batch.ts'
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { LAST_MS, msOfHlc } from '../model/stamp.ts'
@@ -467,11 +467,19 @@ function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, ch
 }
 
 /** What a batch changes; null stores and forwards it without showing it. A malformed body changes nothing, everywhere. */
-export function opsOf<Token>(core: Core<Token>, arrival: Pick<Arrival, 'state' | 'batch'>): Ops | null {
-  const { header } = arrival.batch
+export function contentOf<Token>(core: Core<Token>, { state, batch }: Pick<Arrival, 'state' | 'batch'>): Content {
+  const { header } = batch
+  const { feed } = state
   if (isCheckpoint(header)) return null
-  if (header.minReader > READER_VERSION || arrival.state.feed.descriptor.kind > FEED_KIND_SERIES) return null
-  if (arrival.state.feed.descriptor.encrypted) return null
-  const ops = core.reading.ops(arrival.batch)
-  return ops.ok ? ops.value : null
+  if (header.minReader > READER_VERSION || feed.descriptor.kind > FEED_KIND_SERIES) return null
+  const ops = core.opsOf(feed, batch)
+  if (ops.ok) return ops.value
+  if (ops.error.code === 'no-key') return LOCKED
+  if (feed.descriptor.encrypted) tellUnreadable(core, feed, header.seq, ops.error.message)
+  return null
+}
+
+/** It is its author's and stays, and changes nothing for anyone who has the key. */
+function tellUnreadable<Token>(core: Core<Token>, { id, origin, descriptor }: Feed, seq: number, why: string): void {
+  core.emit('batch-unreadable', { feed: hex(id), origin, collection: descriptor.collection, seq, why })
 }

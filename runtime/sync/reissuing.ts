@@ -1,12 +1,13 @@
 import { hex } from '../base/bytes.ts'
-import { FEED_KIND_SERIES, OP_COUNTER, OP_DELETE, type Ops, type Shape } from '../model/batch.ts'
+import { FEED_KIND_SERIES, LOCKED, OP_COUNTER, OP_DELETE, type Ops, type Shape } from '../model/batch.ts'
 import { cellsOfOp, writeOf, type Document, type Source, type Write } from '../model/document.ts'
+import { spaceOf } from '../model/spaces.ts'
 import { compareStamps } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
 import { decodeBatch } from '../wire/batch.ts'
-import { decodeBody } from '../wire/body.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { decodeDeterministic, type Item } from '../wire/deterministic.ts'
+import { readBody } from '../wire/encryption.ts'
 import type { Core } from './core.ts'
 import { OpsCopy } from './liveness.ts'
 import { REISSUE_PREFIX } from './sealing.ts'
@@ -22,6 +23,7 @@ export function reissueVoided<Token>(core: Core<Token>): void {
   for (const { key, value } of core.surroundings.scanRecords(REISSUE_PREFIX)) {
     if (value === null) continue
     const voided = decode(core, value)
+    if (voided === LOCKED) continue
     const isWritten = voided === null || voided.ops.size === 0 || writeInternal(core, voided.state, voided.ops, key)
     if (voided === null || voided.ops.size === 0) core.removeRecord(key)
     if (isWritten && voided !== null)
@@ -43,24 +45,24 @@ function isWriting<Token>(core: Core<Token>): boolean {
 function decode<Token>(
   core: Core<Token>,
   value: Uint8Array,
-): { readonly state: ReturnType<typeof ownFeed>; readonly ops: OpsCopy } | null {
+): { readonly state: ReturnType<typeof ownFeed>; readonly ops: OpsCopy } | typeof LOCKED | null {
   const item = decodeDeterministic(value)
   const [descriptorBytes, bytes] = item.ok && Array.isArray(item.value) ? (item.value as Item[]) : []
   if (!(descriptorBytes instanceof Uint8Array) || !(bytes instanceof Uint8Array)) return null
   const descriptor = decodeDescriptor(descriptorBytes)
   const batch = decodeBatch(core.options.meshId, bytes)
   if (!descriptor.ok || !batch.ok) return null
-  const ops = decodeBody(batch.value.header, batch.value.body)
-  if (!ops.ok) return null
   const feed = feedOf(core.options.meshId, descriptor.value)
+  const ops = readBody(feed, batch.value.header, batch.value.body, core.surroundings.keys)
+  if (!ops.ok) return ops.error.code === 'no-key' ? LOCKED : null
   const { seq, hlc } = batch.value.header
   const source: Source = { feed, seq, hlc, lsn: 0 }
-  const { collection, partition, kind } = descriptor.value
+  const { collection, partition, kind, encrypted } = descriptor.value
   const copies =
     kind === FEED_KIND_SERIES
       ? rowsOf(ops.value, source)
-      : winning(ops.value, source, (key) => core.surroundings.document(descriptor.value, key))
-  return { state: ownFeed(core, collection, partition, kind), ops: copies }
+      : winning(ops.value, source, (key) => core.surroundings.document(spaceOf(feed), key))
+  return { state: ownFeed(core, collection, partition, kind, encrypted), ops: copies }
 }
 
 /** Rows stay what and when they were. */

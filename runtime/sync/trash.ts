@@ -185,7 +185,9 @@ function tombstoneHlc<Token>(core: Core<Token>, { state, hlc }: Death, seq: numb
   // A damaged one is not mended any more; it may have deleted something.
   if (typeof batch === 'string') return hlc
   if (batch === null || batch.header.seq !== seq || isCheckpoint(batch.header)) return null
-  const ops = core.reading.ops(batch)
+  const ops = core.opsOf(state.feed, batch)
+  // Nor can we say that of one that is locked.
+  if (!ops.ok && ops.error.code === 'no-key') return batch.header.hlc
   return ops.ok && mayKeepDead(ops.value) ? batch.header.hlc : null
 }
 

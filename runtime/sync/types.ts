@@ -2,12 +2,14 @@ import type { ErrorCode } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { NO_BUDGET, type BudgetOptions } from './budget.ts'
 import type { Reading } from './reading.ts'
-import type { Batch, ChainPosition, Feed, FeedHead, Ops } from '../model/batch.ts'
+import type { Batch, ChainPosition, Content, Feed, FeedHead } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
+import { NO_KEYS, type BodyKeys } from '../model/keys.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { Hlc } from '../model/stamp.ts'
 import type { KeyValue, Space } from '../ports/store.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
+import type { BodyKey } from '../wire/encryption.ts'
 
 /**
  * Time as the engine is told it: the system's clock in Unix milliseconds and whether anything vouches for it, and a clock that
@@ -56,7 +58,7 @@ export interface Examined {
 export interface CommitBatch {
   readonly feed: Feed
   readonly batch: Batch
-  readonly ops: Ops | null
+  readonly ops: Content
   readonly place?: 'aside' | ChainPosition
 }
 
@@ -99,6 +101,7 @@ export type EngineEvent =
   | 'batch-refused'
   | 'batch-deferred'
   | 'batch-damaged'
+  | 'batch-unreadable'
   | 'resync'
   | 'compacted'
   | 'sealed'
@@ -127,9 +130,21 @@ export interface Surroundings {
   /** Absent: each batch is read whenever it is needed. */
   readonly reading?: Reading
   readonly authority: Authority
+  readonly keys: CollectionKeys
   /** Ed25519 with the device's key. */
   sign(message: Uint8Array): Uint8Array
 }
+
+/** Which collections are encrypted, and with what (protocol D28). */
+export interface CollectionKeys extends BodyKeys {
+  /** Whether what is written there here is to be encrypted. */
+  isEncrypted(collection: string): boolean
+  /** What bodies of an own feed are encrypted with now; null when the key isn't here, and then nothing can be written. */
+  current(feed: Feed): BodyKey | null
+}
+
+/** Nothing is encrypted. */
+export const NO_COLLECTION_KEYS: CollectionKeys = { ...NO_KEYS, isEncrypted: () => false, current: () => null }
 
 /** Who may write, from signed data alone. */
 export interface Authority {

@@ -1,10 +1,13 @@
 import { FEED_KIND_SERIES, FEED_KIND_STATE, type Batch, type Feed, type FeedDescriptor } from '../model/batch.ts'
-import { placeOf } from '../model/names.ts'
+import { isSystemName, placeOf } from '../model/names.ts'
+import { spaceOf } from '../model/spaces.ts'
 import type { Hlc } from '../model/stamp.ts'
+import type { ErrorCode } from '../base/errors.ts'
 import { ok } from '../base/result.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
 import { encodeBatch, type NewBatch } from '../wire/batch.ts'
 import { feedOf } from '../wire/descriptor.ts'
+import type { BodyKey } from '../wire/encryption.ts'
 import { draftOf, halves, WriteQueue, type Draft } from './author.ts'
 import type { Core, OwnBatch } from './core.ts'
 import { historiesOf } from './gating.ts'
@@ -70,7 +73,7 @@ export function addInternalWrite<Token>(
   addWrite(core, { collection, partition, ops, token: null })
 }
 
-/** A batch that the engine makes by itself in an own feed; false when it would be too large. */
+/** A batch that the engine makes by itself in an own feed; false when it would be too large, or its key isn't here. */
 export function writeInternal<Token>(
   core: Core<Token>,
   state: FeedState,
@@ -78,7 +81,9 @@ export function writeInternal<Token>(
   doneRecord: string | null = null,
 ): boolean {
   if (core.isIncarnationLost) return false
-  return makeBatch(core, state, core.clock.next(core.now.wallMs), content, null, doneRecord)
+  const key = 'body' in content ? undefined : keyFor(core, state)
+  if (key === null) return false
+  return makeBatch(core, state, { hlc: core.clock.next(core.now.wallMs), content, key }, null, doneRecord)
 }
 
 /** This gateway's own feed there. */
@@ -87,9 +92,10 @@ export function ownFeed<Token>(
   collection: string,
   partition: string,
   kind: number = FEED_KIND_STATE,
+  encrypted: boolean = false,
 ): FeedState {
   const { publicKey, incarnation, meshId } = core.options
-  return core.feeds.getOrAdd(feedOf(meshId, { publicKey, incarnation, collection, partition, kind, encrypted: false }))
+  return core.feeds.getOrAdd(feedOf(meshId, { publicKey, incarnation, collection, partition, kind, encrypted }))
 }
 
 function writeBatch<Token>(
@@ -98,10 +104,13 @@ function writeBatch<Token>(
   queue: WriteQueue<Token>,
   writes: readonly LocalWrite<Token>[],
 ): void {
+  const key = keyFor(core, state)
+  if (key === null) return failCut(core, queue, writes, 'no-key')
   const hlc = core.clock.next(core.now.wallMs)
   const attempt = queue.ahead.attempt({ feed: state.feed, seq: state.tip.seq + 1, hlc, lsn: 0 }, countsAs(core, state))
   const draft = draftOf(writes, attempt, isWrittenByOthers(core, state))
-  if (!makeBatch(core, state, hlc, draft.ops, { draft, queue })) return split(core, state, queue, writes)
+  if (!makeBatch(core, state, { hlc, content: draft.ops, key }, { draft, queue }))
+    return split(core, state, queue, writes)
   attempt.succeeded()
 }
 
@@ -112,12 +121,22 @@ function isWrittenByOthers<Token>(core: Core<Token>, { feed }: FeedState): boole
     .some(({ feed: { origin }, head }) => origin !== feed.origin && head.seq > 0)
 }
 
+/** With what the next batch is encrypted: undefined in a feed that isn't, null when the key isn't here. */
+function keyFor<Token>(core: Core<Token>, { feed }: FeedState): BodyKey | null | undefined {
+  return feed.descriptor.encrypted ? core.surroundings.keys.current(feed) : undefined
+}
+
+interface Next {
+  readonly hlc: Hlc
+  readonly content: NewBatch['ops']
+  readonly key: BodyKey | undefined
+}
+
 /** Signs the next batch of an own feed and sends it to the disk; false when it can't be made. */
 function makeBatch<Token>(
   core: Core<Token>,
   state: FeedState,
-  hlc: Hlc,
-  content: NewBatch['ops'],
+  { hlc, content, key }: Next,
   written: OwnBatch<Token>['written'],
   doneRecord: string | null = null,
 ): boolean {
@@ -129,11 +148,12 @@ function makeBatch<Token>(
     hlc,
     ops: content,
     clockClass: core.now.trust,
+    ...(key && { key }),
     sign: (message) => core.surroundings.sign(message),
   })
   // What the others will read is what is stored here too: no limit may be seen differently by an author and the rest.
   const isOps = !('body' in content)
-  const read = encoded.ok && isOps ? core.reading.ops(encoded.value) : ok(null)
+  const read = encoded.ok && isOps ? core.opsOf(state.feed, encoded.value) : ok(null)
   if (!encoded.ok || !read.ok) return false
   const batch = encoded.value
   if (read.value !== null && mayKeepDead(read.value)) state.history.hasTombstones = true
@@ -162,17 +182,24 @@ function split<Token>(
   writes: readonly LocalWrite<Token>[],
 ): void {
   const parts = halves(writes)
-  if (!parts) {
-    queue.settled()
-    core.outputs.push({ type: 'write-failed', tokens: tokensOf({ writes }), code: 'too-large' })
-    return
-  }
+  if (!parts) return failCut(core, queue, writes, 'too-large')
   queue.started()
   for (const part of parts) writeBatch(core, state, queue, part)
 }
 
+function failCut<Token>(
+  core: Core<Token>,
+  queue: WriteQueue<Token>,
+  writes: readonly LocalWrite<Token>[],
+  code: ErrorCode,
+): void {
+  queue.settled()
+  core.outputs.push({ type: 'write-failed', tokens: tokensOf({ writes }), code })
+}
+
 function queueOf<Token>(core: Core<Token>, collection: string, partition: string, kind: number): WriteQueue<Token> {
-  const name = `${kind} ${collection}/${partition}`
+  const encrypted = !isSystemName(collection) && core.surroundings.keys.isEncrypted(collection)
+  const name = `${kind} ${encrypted ? 'encrypted ' : ''}${collection}/${partition}`
   const known = core.queuesByPlace.get(name)
   if (known) return known
   const { options } = core
@@ -182,12 +209,13 @@ function queueOf<Token>(core: Core<Token>, collection: string, partition: string
     collection,
     partition,
     kind,
-    encrypted: false,
+    encrypted,
   }
+  const feed = feedOf(options.meshId, descriptor)
   const queue = new WriteQueue<Token>(options.batchOpsMax, options.batchDelayMs, (key) =>
-    core.surroundings.documentToWrite({ collection, partition }, key),
+    core.surroundings.documentToWrite(spaceOf(feed), key),
   )
   core.queuesByPlace.set(name, queue)
-  core.queues.set(core.feeds.getOrAdd(feedOf(options.meshId, descriptor)), queue)
+  core.queues.set(core.feeds.getOrAdd(feed), queue)
   return queue
 }

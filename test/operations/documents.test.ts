@@ -10,6 +10,7 @@ import type { CellKind } from '../../runtime/model/cells.ts'
 import type { FieldKinds } from '../../runtime/model/fields.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import { examinePlace } from '../../runtime/store/verify.ts'
+import { NO_COLLECTION_KEYS } from '../../runtime/sync/types.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 
@@ -59,6 +60,7 @@ function service(): DocumentService {
       isClosed: () => false,
       isMember: () => false,
     },
+    keys: NO_COLLECTION_KEYS,
     sign: (message) => signer.sign(message),
     examine: (place) => examinePlace(store, MESH, place),
     verify: () => true,
@@ -71,6 +73,8 @@ function service(): DocumentService {
     confirmer: { checkWait: () => {}, confirm: driver.confirm },
     rules: () => ({
       partitionOf: () => '',
+      isEncrypted: () => false,
+      isLocked: () => false,
       isSeries: (name) => (name === 'readings' ? true : null),
       kindsOf: (name) => KINDS.get(name) ?? new Map(),
       refusal: (name) => (name === 'closed' ? 'the profile does not declare it' : null),

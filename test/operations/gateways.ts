@@ -7,6 +7,7 @@ import { DocumentService } from '../../runtime/operations/documents.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import type { LinkPeer } from '../../runtime/ports/link.ts'
 import { examinePlace } from '../../runtime/store/verify.ts'
+import { NO_COLLECTION_KEYS } from '../../runtime/sync/types.ts'
 import { createMemoryStore, type MemoryStore, type MemoryStoreOptions } from '../../runtime/store/memory.ts'
 
 /** Gateways in one process: real services, engines and drivers over stores in memory, linked by passing frames. */
@@ -61,6 +62,7 @@ export function gateway(name: number, { isSeries = true, onFlush, onEvent = () =
       isClosed: () => false,
       isMember: () => true,
     },
+    keys: NO_COLLECTION_KEYS,
     sign: (message) => signer.sign(message),
     verify: (key, message, signature) => verifier.verify(key, message, signature),
     examine: (place) => examinePlace(store, MESH, place),
@@ -74,6 +76,8 @@ export function gateway(name: number, { isSeries = true, onFlush, onEvent = () =
     confirmer: { checkWait: () => {}, confirm: driver.confirm },
     rules: () => ({
       partitionOf: () => '',
+      isEncrypted: () => false,
+      isLocked: () => false,
       isSeries: () => isSeries,
       kindsOf: () => new Map(),
       refusal: () => null,

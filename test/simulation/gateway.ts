@@ -4,7 +4,13 @@ import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import { Engine } from '../../runtime/sync/engine.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
-import type { EngineOptions, HistoryOptions, Now, Output } from '../../runtime/sync/types.ts'
+import {
+  NO_COLLECTION_KEYS,
+  type EngineOptions,
+  type HistoryOptions,
+  type Now,
+  type Output,
+} from '../../runtime/sync/types.ts'
 import type { Stamp } from '../../runtime/model/stamp.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
@@ -234,6 +240,7 @@ export class SimulatedGateway {
         documentToWrite: (place, key) => this.disk.document(place, key),
         ...(this.#world.reading && { reading: this.#world.reading }),
         authority: this.authority,
+        keys: NO_COLLECTION_KEYS,
         sign: (message) => fakeSignature(this.publicKey, message),
       },
     )

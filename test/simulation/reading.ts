@@ -1,6 +1,7 @@
 import { latin1 } from '../../runtime/base/bytes.ts'
 import type { Result } from '../../runtime/base/result.ts'
-import type { Batch, Ops } from '../../runtime/model/batch.ts'
+import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
+import type { BodyKeys } from '../../runtime/model/keys.ts'
 import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
 
 /** What the gateways of one simulation read: the same bytes mean the same to all, so they are read once. */
@@ -21,9 +22,11 @@ export class SharedReading implements Reading {
     return batch
   }
 
-  ops(batch: Batch): Result<Ops> {
+  ops(feed: Feed, batch: Batch, keys: BodyKeys): Result<Ops> {
+    // Not everyone can read what is encrypted.
+    if (feed.descriptor.encrypted) return this.#reading.ops(feed, batch, keys)
     const name = latin1(batch.hash)
-    const ops = this.#ops.get(name) ?? this.#reading.ops(batch)
+    const ops = this.#ops.get(name) ?? this.#reading.ops(feed, batch, keys)
     this.#ops.set(name, ops)
     return ops
   }

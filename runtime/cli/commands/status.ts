@@ -60,9 +60,17 @@ function statusText(status: StatusView): string {
     ...refusedLine(status.quarantine),
     collections.length === 0 ? 'no documents yet' : 'collections:',
     ...collections,
+    ...encryptionLines(status.encryption),
     ...status.warnings.map((warning) => `warning: ${warning}`),
   ]
   return lines.join('\n')
+}
+
+function encryptionLines(encryption: StatusView['encryption']): string[] {
+  return Object.entries(encryption).map(([name, { epoch, readable, waiting }]) => {
+    const key = epoch === null ? 'no key yet' : `epoch ${epoch}, ${readable ? 'readable here' : 'not readable here'}`
+    return `encrypted: ${name}, ${key}${waiting === 0 ? '' : `, ${waiting} batches wait for a key`}`
+  })
 }
 
 function clockText({ class: trust, source, offsetMs, aheadMs }: ClockStatus): string {
