@@ -110,7 +110,7 @@ function acknowledgementsOf<Token>(core: Core<Token>, state: FeedState): Value[]
   const { history, feed, head } = state
   const { authority } = core.surroundings
   const isSealed = authority.sealOf(feed) < Number.POSITIVE_INFINITY
-  const isAsked = history.applied !== null || history.pending.length > 0 || isSealed
+  const isAsked = history.appliedSeq > 0 || history.pending.length > 0 || isSealed
   if (state.isOwn || !isAsked || feed.descriptor.collection === SELF_COLLECTION) return []
   const said = beaconOf(core, core.options.peerId)?.acks.get(feed.key) ?? []
   const isFrozen = authority.isClosed(feed.origin) && !isSealed

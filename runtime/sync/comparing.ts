@@ -64,7 +64,7 @@ function isAtRest<Token>(core: Core<Token>, state: FeedState): boolean {
 
 /** Where a feed stands: its head and the checkpoint that is applied. */
 function positionBytes({ feed, head, history }: FeedState): Uint8Array {
-  return concat(feed.id, numbers([head.seq, history.applied?.seq ?? 0]), head.hash)
+  return concat(feed.id, numbers([head.seq, history.appliedSeq]), head.hash)
 }
 
 function liveBytes({ feed, history: { applied, retained } }: FeedState): Uint8Array {

@@ -5,7 +5,7 @@ import { SequenceSet } from '../model/sequences.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { decodeCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
-import { storedBatch } from './damage.ts'
+import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { ask } from './pulling.ts'
@@ -48,7 +48,10 @@ export function isOfferDue(state: FeedState, from: number): boolean {
 /** The checkpoint in a stored batch; null when it is gone or means nothing. */
 export function readCheckpoint<Token>(core: Core<Token>, state: FeedState, seq: number): SignedCheckpoint | null {
   const batch = storedBatch(core, state, seq)
-  return batch === null ? null : signedCheckpoint(batch)
+  const signed = batch === null ? null : signedCheckpoint(batch)
+  // Its header may have turned.
+  if (batch !== null && signed === null) suspect(core, state, seq)
+  return signed
 }
 
 /** A checkpoint is looked at several times between its arrival and the disk; a batch never changes. */

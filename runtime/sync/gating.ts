@@ -8,6 +8,7 @@ import { signedCheckpoint } from './filling.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { isSettled } from './sealing.ts'
 import type { FeedState } from './feeds.ts'
+import { noteHoles } from './mending.ts'
 import { noteDeaths } from './trash.ts'
 
 /**
@@ -86,8 +87,7 @@ function applicable<Token>(core: Core<Token>, states: readonly FeedState[]): [Fe
 }
 
 function isPermitted<Token>(core: Core<Token>, choice: Choice, state: FeedState, signed: SignedCheckpoint): boolean {
-  const { base } = state.history
-  if (base !== null && base.seq > signed.seq) return false
+  if (state.history.baseSeq > signed.seq) return false
   const { deps } = signed.checkpoint
   // What it waited for last time is most likely what it still waits for.
   const last = state.waitsFor
@@ -109,15 +109,15 @@ function isMet<Token>(core: Core<Token>, choice: Choice, { checkpoint }: SignedC
 
 /** A delete may go when what it kept dead is dead for good: a checkpoint that may still be voided is no ground for that. */
 function isRestSettled<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
-  const { applied, pending } = state.history
-  const last = pending.findLast((signed) => signed.seq <= seq) ?? applied
-  return last === null || last.seq > seq || isSettled(core, state, Math.min(last.seq, state.cut - 1))
+  const { appliedSeq, pending } = state.history
+  const last = pending.findLast((signed) => signed.seq <= seq)?.seq ?? appliedSeq
+  return last === 0 || last > seq || isSettled(core, state, Math.min(last, state.cut - 1))
 }
 
 function countedHead(choice: Choice, state: FeedState): number {
-  const { base, applied, preJump } = state.history
-  const level = choice.newest(state)?.seq ?? applied?.seq ?? 0
-  return base !== null && base.seq > level ? preJump : state.head.seq
+  const { baseSeq, appliedSeq, preJump } = state.history
+  const level = choice.newest(state)?.seq ?? appliedSeq
+  return baseSeq > level ? preJump : state.head.seq
 }
 
 /** The records of feeds among whose arrivals are checkpoints, as they are when all of them are on the disk. */
@@ -146,7 +146,14 @@ export function noteHistory<Token>(
 ): void {
   const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
   if (signed === null) return
-  if (typeof place === 'object') state.history.jump(signed, headBefore)
-  else state.history.add(signed)
-  core.pendingPlaces.add(placeOf(state.feed.descriptor))
+  const { history } = state
+  const lost = history.lost
+  if (typeof place === 'object') history.jump(signed, headBefore)
+  else history.add(signed)
+  const name = placeOf(state.feed.descriptor)
+  core.pendingPlaces.add(name)
+  if (!lost.has(signed.seq)) return
+  // What else is lacking, and what is dead, is known again.
+  noteHoles(core, state)
+  noteDeaths(core, name)
 }

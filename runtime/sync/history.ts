@@ -10,9 +10,12 @@ import { SequenceSet } from '../model/sequences.ts'
  */
 export class FeedHistory {
   retained: SequenceSet = new SequenceSet()
+  /** Null when none is, and when the batch that carries it was found damaged and has not come again: its sequence stays known. */
   applied: SignedCheckpoint | null = null
+  appliedSeq = 0
   /** The newest that is applied or that the feed jumped by: what the feed is served from. */
   base: SignedCheckpoint | null = null
+  baseSeq = 0
   /** Newer than the applied one and at or below the head, in order. */
   pending: SignedCheckpoint[] = []
   /** The head before the feed jumped by a base that isn't applied yet. */
@@ -26,11 +29,21 @@ export class FeedHistory {
 
   /** True while the feed jumped and the checkpoint that it jumped by is not applied. */
   get isJumped(): boolean {
-    return this.base !== null && this.base.seq > (this.applied?.seq ?? 0)
+    return this.baseSeq > this.appliedSeq
+  }
+
+  /** The checkpoints that the rest goes by were damaged and have not come again. */
+  get lost(): SequenceSet {
+    const lost = new SequenceSet()
+    if (this.applied === null && this.appliedSeq > 0) lost.add(this.appliedSeq)
+    if (this.base === null && this.baseSeq > 0) lost.add(this.baseSeq)
+    return lost
   }
 
   add(checkpoint: SignedCheckpoint): void {
-    if (checkpoint.seq <= (this.applied?.seq ?? 0)) return
+    if (checkpoint.seq === this.appliedSeq) this.applied = checkpoint
+    if (checkpoint.seq === this.baseSeq) this.base = checkpoint
+    if (checkpoint.seq <= this.appliedSeq) return
     if (this.pending.some(({ seq }) => seq === checkpoint.seq)) return
     this.pending.push(checkpoint)
     this.pending.sort((a, b) => a.seq - b.seq)
@@ -38,14 +51,21 @@ export class FeedHistory {
 
   jump(checkpoint: SignedCheckpoint, headBefore: number): void {
     if (!this.isJumped) this.preJump = headBefore
-    if (checkpoint.seq > (this.base?.seq ?? 0)) this.base = checkpoint
+    this.#rise(checkpoint)
     this.add(checkpoint)
   }
 
   apply(checkpoint: SignedCheckpoint): void {
     this.applied = checkpoint
-    if (checkpoint.seq > (this.base?.seq ?? 0)) this.base = checkpoint
+    this.appliedSeq = checkpoint.seq
+    this.#rise(checkpoint)
     this.pending = this.pending.filter(({ seq }) => seq > checkpoint.seq)
+  }
+
+  #rise(checkpoint: SignedCheckpoint): void {
+    if (checkpoint.seq <= this.baseSeq) return
+    this.base = checkpoint
+    this.baseSeq = checkpoint.seq
   }
 
   clone(): FeedHistory {
@@ -56,28 +76,36 @@ export class FeedHistory {
   /** Forgets the checkpoints from `seq` on. */
   cut(seq: number): void {
     this.pending = this.pending.filter((pending) => pending.seq < seq)
-    if (this.applied !== null && this.applied.seq >= seq) this.applied = null
-    if (this.base !== null && this.base.seq >= seq) this.base = this.applied
+    if (this.appliedSeq >= seq) {
+      this.applied = null
+      this.appliedSeq = 0
+    }
+    if (this.baseSeq >= seq) {
+      this.base = this.applied
+      this.baseSeq = this.appliedSeq
+    }
   }
 
   /** What is stored of it: numbers, the sequences of what is pending last. */
   encode(): Uint8Array {
-    const { applied, base, preJump, keptBytes, compactedSeq, pending } = this
+    const { appliedSeq, baseSeq, preJump, keptBytes, compactedSeq, pending } = this
     const seqs = pending.map(({ seq }) => seq)
-    const numbers = [applied?.seq ?? 0, base?.seq ?? 0, preJump, keptBytes, compactedSeq, ...seqs]
+    const numbers = [appliedSeq, baseSeq, preJump, keptBytes, compactedSeq, ...seqs]
     const bytes = new Uint8Array(numbers.length * 8)
     const view = new DataView(bytes.buffer)
     numbers.forEach((number, i) => view.setFloat64(i * 8, number))
     return bytes
   }
 
-  /** `read` gives the checkpoint in the stored batch `seq`; one that is gone or means nothing is left out. */
+  /** `read` gives the checkpoint in the stored batch `seq`; one that is gone comes again as a hole is filled. */
   decode(bytes: Uint8Array, read: (seq: number) => SignedCheckpoint | null): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     const numbers = Array.from({ length: bytes.length >> 3 }, (_, i) => view.getFloat64(i * 8))
-    const [applied = 0, base = 0, preJump = 0, keptBytes = 0, compactedSeq = 0, ...pending] = numbers
-    this.applied = applied > 0 ? read(applied) : null
-    this.base = base > 0 ? read(base) : null
+    const [appliedSeq = 0, baseSeq = 0, preJump = 0, keptBytes = 0, compactedSeq = 0, ...pending] = numbers
+    this.appliedSeq = appliedSeq
+    this.baseSeq = baseSeq
+    this.applied = appliedSeq > 0 ? read(appliedSeq) : null
+    this.base = baseSeq > 0 ? read(baseSeq) : null
     this.preJump = preJump
     this.keptBytes = keptBytes
     this.compactedSeq = compactedSeq

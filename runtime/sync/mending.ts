@@ -23,6 +23,8 @@ const NAMES_MS = 60_000
 export function holesOf({ feed, head, history }: FeedState): SequenceSet {
   // Which rows of a series it keeps is each gateway's own affair.
   if (feed.descriptor.kind !== FEED_KIND_STATE) return new SequenceSet()
+  // What else is lacking only these checkpoints say.
+  if (!history.lost.isEmpty) return history.lost.without(history.retained)
   const base = history.base?.checkpoint ?? null
   const expected = base === null ? SequenceSet.range(1, head.seq) : base.live.clone()
   if (base !== null) expected.addRange(base.floor, head.seq)
@@ -41,7 +43,7 @@ export function countsAs<Token>(core: Core<Token>, state: FeedState): string {
   return hex(sha256(concat(incarnation, utf8(holes.runs.join(' ')))).subarray(0, incarnation.length))
 }
 
-/** The feed has jumped, and is on the disk with all parts of its fill but for those that the disk refused. */
+/** It has jumped, perhaps without parts that the disk refused, or the checkpoint that it goes by is back: what is lacking now. */
 export function noteHoles<Token>(core: Core<Token>, state: FeedState): void {
   state.holes = holesOf(state)
   if (!state.holes.isEmpty) core.holed.add(state)

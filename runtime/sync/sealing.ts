@@ -291,7 +291,7 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
  */
 function historyBelow<Token>(core: Core<Token>, state: FeedState, cut: number): FeedHistory {
   const history = state.history.clone()
-  const wasApplied = (history.applied?.seq ?? 0) >= cut
+  const wasApplied = history.appliedSeq >= cut
   history.cut(cut)
   if (!wasApplied) return history
   const older = [...checkpointsOf(core, state)].filter(({ seq }) => seq < cut)
@@ -309,8 +309,8 @@ function* checkpointsOf<Token>(core: Core<Token>, state: FeedState): Generator<S
 }
 
 /** As far as nothing is lacking under a checkpoint that is not void: a feed that jumped by a void one goes back behind it. */
-function completeTo({ history: { base, retained } }: FeedState, after: FeedHistory, cut: number): number {
-  if (base === null || base.seq < cut) return cut - 1
+function completeTo({ history: { baseSeq, retained } }: FeedState, after: FeedHistory, cut: number): number {
+  if (baseSeq < cut) return cut - 1
   return retained.runEnd(after.applied?.checkpoint.floor ?? 1)
 }
 

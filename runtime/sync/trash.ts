@@ -80,7 +80,7 @@ function join({ deaths }: Look, death: Death): void {
 export function reviveTrash<Token>(core: Core<Token>, state: FeedState): void {
   const place = placeOf(state.feed.descriptor)
   const dead = trashOf(state)
-  const by = state.history.applied?.seq ?? 0
+  const by = state.history.appliedSeq
   for (const death of deathsOf(core.trash.get(place) ?? [], state)) {
     death.seqs.delete(death.seqs.without(dead))
     for (const seq of death.tombstones.keys()) if (!dead.has(seq)) death.tombstones.delete(seq)

@@ -3,7 +3,10 @@ import { test } from 'node:test'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
+import { appliedCheckpoint } from '../simulation/checks.ts'
 import { SimulatedDisk, type DiskFeed } from '../simulation/disk.ts'
+import { incomplete } from '../simulation/histories.ts'
+import { Author } from './author.ts'
 import { Played } from './played.ts'
 
 const COUNTED = 5
@@ -49,4 +52,34 @@ test('what is counted while the last counts are lacking is counted beside them, 
   played.sayOn(LINK, { type: 'data', batches: [last.bytes] })
   played.pass(1_000)
   assert.equal(total(played), COUNTED + 1)
+})
+
+test('a feed whose checkpoint is damaged goes by it all the same, and asks for nothing that it had declared dead', () => {
+  const played = new Played()
+  const { gateway } = played
+  const author = new Author(played, 1)
+  for (let i = 1; i <= 6; i++) author.put('hall', { temperature: i })
+  const checkpoint = author.checkpoint([1, 6])
+  const { seq } = checkpoint.header
+  author.put('hall', { temperature: 7 })
+  author.push()
+  const dead = SequenceSet.range(2, 5)
+  const { feed } = author
+  gateway.disk.append({ batches: [], drops: [{ feed, seqs: dead }], records: [] })
+  gateway.disk.append({ batches: [], drops: [{ feed, seqs: SequenceSet.of([seq]), isDamaged: true }], records: [] })
+  while (gateway.disk.cached > 0) gateway.disk.flushOne()
+  gateway.crash()
+  gateway.start()
+  played.link(LINK, 1)
+  played.sayOn(LINK, { type: 'feed', alias: ALIAS, descriptor: encodeDescriptor(feed.descriptor), chain: [] })
+  const { hash8 } = author.held()
+  played.sayOn(LINK, { type: 'have', entries: [[ALIAS, author.batches.length, hash8]], marker: null })
+  const wants = played.pass(30_000).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  const numbers = wants.map(([, , , runs]) => runs).filter((runs) => runs !== undefined)
+  assert.ok(numbers.length > 0)
+  for (const runs of numbers) assert.deepEqual(runs, [seq, seq])
+  played.sayOn(LINK, { type: 'data', batches: [checkpoint.bytes] })
+  played.pass(10_000)
+  assert.equal(appliedCheckpoint(gateway, feed)?.seq, seq)
+  assert.deepEqual(incomplete(gateway), [])
 })
