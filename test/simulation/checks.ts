@@ -104,8 +104,23 @@ function faultsOf(simulation: Simulation, from: SimulatedGateway, sent: Uint8Arr
 }
 
 /** Whether another gateway, of those that will be healed, has the batch for good, and whole. */
-export function isOnOthersDisks(simulation: Simulation, gateway: SimulatedGateway, feed: Feed, seq: number): boolean {
-  return simulation.healed.some((other) => other !== gateway && other.disk.isSound(feed.key, seq))
+export function isOnOthersDisks(
+  simulation: Simulation,
+  gateway: SimulatedGateway,
+  feedKey: string,
+  seq: number,
+): boolean {
+  return simulation.healed.some((other) => other !== gateway && other.disk.isSound(feedKey, seq))
+}
+
+/** Whether only this gateway has what was damaged elsewhere: were it to lose that now, nothing could bring it back. */
+export function isNeeded(simulation: Simulation, gateway: SimulatedGateway): boolean {
+  const others = simulation.healed.filter((other) => other !== gateway)
+  return others.some(({ disk }) => {
+    return [...disk.damaged()].some(({ feedKey, seq }) => {
+      return gateway.disk.isSound(feedKey, seq) && !isOnOthersDisks(simulation, gateway, feedKey, seq)
+    })
+  })
 }
 
 function isOnDisk(gateway: SimulatedGateway, seq: number, hash8: Uint8Array): boolean {

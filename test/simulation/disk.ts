@@ -294,6 +294,13 @@ export class SimulatedDisk {
     return this.#altered.size > 0
   }
 
+  /** What was taken out as damaged and has not come back, or is damaged and will be. */
+  *damaged(): Generator<{ readonly feedKey: string; readonly seq: number }> {
+    for (const { feed, seq } of this.#rotten.values()) yield { feedKey: feed.key, seq }
+    for (const { feed, batches } of this.feeds.values())
+      for (const [seq, { spoiled }] of batches) if (spoiled !== undefined) yield { feedKey: feed.key, seq }
+  }
+
   /** Something that was taken out as damaged has not come back. */
   get isRotten(): boolean {
     return this.#rotten.size > 0

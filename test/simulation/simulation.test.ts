@@ -11,6 +11,8 @@ SEEDS.push(40, 44, 47, 48, 50, 52, 54, 56, 84, 104, 136, 156, 216)
 SEEDS.push(33)
 /** Once lost: a damaged batch that came again just when the disk was full was not asked for any more. */
 SEEDS.push(145)
+/** Once lost, by the simulator's own doing: the only whole copy of a damaged batch, with the place that its holder left. */
+SEEDS.push(334)
 /** Once lost: counts that a repair had taken out. Once back for a moment: what a dead removal had kept dead. */
 SEEDS.push(20019, 20055)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */

@@ -11,7 +11,7 @@ import { sealsAbove, type Holding } from '../../runtime/access/removals.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import type { EngineOptions, HistoryOptions, Priority } from '../../runtime/sync/types.ts'
 import { Byzantine } from './byzantine.ts'
-import { checkDelivered, checkFrame, isOnOthersDisks, violations } from './checks.ts'
+import { checkDelivered, checkFrame, isNeeded, isOnOthersDisks, violations } from './checks.ts'
 import { lastingDeletes } from './deletes.ts'
 import { Confirmed } from './confirmed.ts'
 import type { SimulatedDisk } from './disk.ts'
@@ -373,7 +373,7 @@ export class Simulation implements World {
   }
 
   #giveInterest(gateway: SimulatedGateway, interest: readonly string[]): void {
-    if (gateway.index === 0 || !gateway.isUp) return
+    if (gateway.index === 0 || !gateway.isUp || isNeeded(this, gateway)) return
     this.noteFault('interest changed')
     const before = PLACES.filter((place) => gateway.keepsAt(place))
     this.#changed.add(gateway.peerId)
@@ -720,13 +720,13 @@ export class Simulation implements World {
 
   /** Damaged batches were found and taken out; only such as somebody else holds, for nothing else can bring them back. */
   #rot(gateway: SimulatedGateway): void {
-    const rotten = gateway.disk.rot(this.random, (feed, seq) => isOnOthersDisks(this, gateway, feed, seq))
+    const rotten = gateway.disk.rot(this.random, ({ key }, seq) => isOnOthersDisks(this, gateway, key, seq))
     if (rotten > 0) this.noteFault('batches rotted')
   }
 
   /** Bytes turn in the log, and nobody knows until a batch is wanted. */
   #spoil(gateway: SimulatedGateway): void {
-    const spoiled = gateway.disk.spoil(this.random, (feed, seq) => isOnOthersDisks(this, gateway, feed, seq))
+    const spoiled = gateway.disk.spoil(this.random, ({ key }, seq) => isOnOthersDisks(this, gateway, key, seq))
     if (spoiled > 0) this.noteFault('batches spoiled')
   }
 
@@ -771,7 +771,7 @@ export class Simulation implements World {
 
   /** An old copy is put back; whether the gateway notices at once depends on where its mark was. */
   #restore(): void {
-    const [found] = [...this.#snapshots].filter(([gateway]) => gateway.isUp)
+    const [found] = [...this.#snapshots].filter(([gateway]) => gateway.isUp && !isNeeded(this, gateway))
     if (!found) return
     const [gateway, { disk, incarnation }] = found
     this.#snapshots.delete(gateway)
@@ -820,6 +820,7 @@ export class Simulation implements World {
     if (able.length < 3) return
     // Who keeps all carries it for the others.
     const gone = this.#pick(this.#hasInterests ? able.filter(({ index }) => index > 0) : able)
+    if (isNeeded(this, gone)) return
     const isRevoked = this.random() < 0.5
     this.noteFault(isRevoked ? 'member revoked' : 'member retired')
     gone.isGone = true
