@@ -1,4 +1,5 @@
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
+import type { Document } from '../model/document.ts'
 import type { Place } from '../model/interest.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
@@ -55,7 +56,7 @@ export class Driver implements LinkHandler, Writer {
       getRecord: (key) => store.getRecord(key),
       scanRecords: (prefix) => store.scanRecords(prefix),
       head: (feedKey) => store.head(feedKey),
-      document: (space, key) => store.get(space, key),
+      document: (space, key) => soundOf(store, space, key),
       documentToWrite: (space, key) => store.getToWrite(space, key),
       cells: (space) => store.summary(space).digest,
       authority,
@@ -242,11 +243,22 @@ export class Driver implements LinkHandler, Writer {
   }
 }
 
+/** A damaged document is being derived anew; until then it shows nothing. */
+function soundOf(store: Store, space: Space, key: string): Document | undefined {
+  try {
+    return store.get(space, key)
+  } catch (error) {
+    if (codeOf(error) === 'storage-damaged') return undefined
+    throw error
+  }
+}
+
 const WRITE_FAILED: { readonly [code in ErrorCode]?: string } = {
   'storage-full': 'Cannot write: the disk is full, free space or raise storage.maxBytes',
   'storage-io': 'Cannot write: the disk returned an error, see the log',
   'no-key':
     "Cannot write: the collection is encrypted and this gateway has no key for it now; an administrator's gateway gives one to each of its readers as soon as it hears of them",
+  'storage-damaged': 'Cannot write: the document is damaged and is being derived anew, try again later',
   'too-large': 'Cannot write: it is over 48 KiB when encoded, larger things are to be kept as files',
   overloaded: 'Cannot write: too many writes are waiting for the disk, try again later',
   closed: 'Cannot write: the gateway is stopping',

@@ -60,7 +60,6 @@ import { collectionOf, resolveProfile } from '../profile/resolve.ts'
 import { encodeBackup } from '../store/backup-format.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import { openStore } from '../store/open.ts'
-import { Scrub } from '../store/scrub.ts'
 import { examinePlace } from '../store/verify.ts'
 import type { Told } from '../sync/timekeeping.ts'
 import type { EngineEvent } from '../sync/types.ts'
@@ -73,6 +72,7 @@ import { Enrolment } from './enrolment.ts'
 import { Incarnation } from './incarnation.ts'
 import { Knowledge } from './knowledge.ts'
 import { Neighbours } from './neighbours.ts'
+import { Soundness } from './soundness.ts'
 import type { PartitionChange } from '../topology/partition.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
 
@@ -281,8 +281,13 @@ export class Gateway {
     this.#every(MARK_MS, () => this.#incarnation.mark(this.#store, this.#driver.view.clock))
     this.#every(RETENTION_MS, () => this.#trimSeries())
     this.#every(LOOK_MS, () => this.#neighbours.look())
-    const scrub = new Scrub(this.#store, this.#identity.mesh.meshId)
-    this.#every(GATEWAY_LIMITS.scrubMs, () => this.#scrub(scrub))
+    const soundness = new Soundness({
+      store: this.#store,
+      meshId: this.#identity.mesh.meshId,
+      examined: (examined) => this.#driver.examined(examined),
+      log: this.#log,
+    })
+    this.#every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
     this.#every(REMOVALS_MS, async () => void (await this.#removals.step()))
     this.#every(KEYS_MS, () => this.#keys.step())
     if (!this.#enrolment.chain) return void this.#enrolment.ask()
@@ -687,15 +692,6 @@ export class Gateway {
         this.#quarantine.add({ kind: 'message', topic, source, why: code, message }),
       log: this.#log,
     })
-  }
-
-  /** What is damaged the engine has mended; documents are derived anew here, with or without neighbours. */
-  async #scrub(scrub: Scrub): Promise<void> {
-    const { places, damaged } = scrub.step(GATEWAY_LIMITS.scrubDocuments, GATEWAY_LIMITS.scrubBytes)
-    for (const { collection, partition, ...batch } of damaged)
-      this.#driver.examined({ collection, partition, documents: 0, damaged: [batch] })
-    for (const place of places)
-      this.#driver.examined(await examinePlace(this.#store, this.#identity.mesh.meshId, place))
   }
 
   async *#backup(): AsyncGenerator<Uint8Array> {

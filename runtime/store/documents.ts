@@ -42,6 +42,8 @@ export class DocumentTable {
   #changed: Entry[] = []
   /** To be stored, but nobody need hear of it: only the batch that holds a cell is another. */
   readonly #moved = new Set<Entry>()
+  /** Told of each space in which a document's bytes have changed on the disk: it must be derived anew. */
+  onDamaged: (space: Space) => void = () => {}
 
   constructor(base: Base, feedOf: (number: number) => Feed | undefined) {
     this.#base = base
@@ -75,15 +77,14 @@ export class DocumentTable {
     const table = this.space(space)
     if (table === undefined) return undefined
     const entry = table.entries.get(key)
-    if (entry !== undefined) return isBlank(entry.document) ? undefined : entry.document
+    if (entry !== undefined) return this.#shown(entry)
     return this.#loadFromBase(table, key)?.document
   }
 
   getToWrite(space: Space, key: string): Document | undefined {
     const table = this.space(space)
     if (table === undefined) return undefined
-    const { document } = table.entries.get(key) ?? this.#load(table, key)
-    return isBlank(document) ? undefined : document
+    return this.#shown(table.entries.get(key) ?? this.#load(table, key))
   }
 
   scan(space: Space, range: ScanRange): DocumentEntry[] {
@@ -91,8 +92,8 @@ export class DocumentTable {
     const found: DocumentEntry[] = []
     if (table === undefined || range.limit < 1) return found
     for (const { key, bytes } of scanKeys(table, this.#base, range)) {
-      const document = table.entries.get(key)?.document ?? this.#decode(table, key, bytes as Uint8Array).document
-      if (!isBlank(document)) found.push({ key, document })
+      const document = this.#read(table, key, bytes)
+      if (document !== undefined) found.push({ key, document })
       if (found.length >= range.limit) break
     }
     return found
@@ -124,8 +125,8 @@ export class DocumentTable {
     const table = this.space(space)
     if (table === undefined) return undefined
     for (const { key, bytes } of scanBack(table, this.#base, prefix)) {
-      const document = table.entries.get(key)?.document ?? this.#decode(table, key, bytes as Uint8Array).document
-      if (!isBlank(document)) return { key, document }
+      const document = this.#read(table, key, bytes)
+      if (document !== undefined) return { key, document }
     }
     return undefined
   }
@@ -221,7 +222,8 @@ export class DocumentTable {
   /** Puts `document` in the place of whatever is stored under `key`; a blank one removes it. */
   put(space: Space, key: string, document: Document): void {
     const table = this.#spaceFor(space)
-    const entry = table.entries.get(key) ?? this.#loadForRepair(table, key)
+    const entry = table.entries.get(key) ?? this.#load(table, key)
+    table.damaged.delete(key)
     Object.assign(entry.document, document)
     this.#noteChange(entry)
   }
@@ -304,19 +306,35 @@ export class DocumentTable {
     this.#links.note(entry)
   }
 
-  /** As a clean entry, so that it gives way unless it changes. */
+  /** As a clean entry, so that it gives way unless it changes. A damaged one is taken for an empty one, until it is derived anew. */
   #load(space: SpaceTable, key: string): Entry {
-    const stored = this.#loadFromBase(space, key)
-    if (stored !== undefined) return this.#addEntry(space, key, stored, true)
-    return this.#addEntry(space, key, { document: emptyDocument(), contribution: 0n }, false)
-  }
-
-  /** A document that does not decode is taken for an empty one. */
-  #loadForRepair(space: SpaceTable, key: string): Entry {
-    const bytes = this.#base.document(space.number, key)
+    const bytes = space.isInBase ? this.#base.document(space.number, key) : undefined
     const stored = bytes === undefined ? null : decodeDocument(bytes, this.#feedOf)
+    if (stored?.ok === false) this.#noteDamage(space, key)
     const found = stored?.ok === true ? stored.value : { document: emptyDocument(), contribution: 0n }
     return this.#addEntry(space, key, found, bytes !== undefined)
+  }
+
+  /** Of what a scan found: undefined when nothing was written to it. */
+  #read(space: SpaceTable, key: string, bytes: Uint8Array | null): Document | undefined {
+    const entry = space.entries.get(key)
+    if (entry !== undefined) return this.#shown(entry)
+    const { document } = this.#decode(space, key, bytes as Uint8Array)
+    return isBlank(document) ? undefined : document
+  }
+
+  #noteDamage(space: SpaceTable, key: string): void {
+    space.damaged.add(key)
+    this.onDamaged(space)
+  }
+
+  /** Undefined when nothing was written to it. Throws when it is damaged. */
+  #shown({ space, key, document }: Entry): Document | undefined {
+    if (space.damaged.has(key)) {
+      this.onDamaged(space)
+      throw unreadable(space, key, 'its bytes have changed')
+    }
+    return isBlank(document) ? undefined : document
   }
 
   #addEntry(space: SpaceTable, key: string, { document, contribution }: StoredDocument, isInBase: boolean): Entry {
@@ -349,14 +367,22 @@ export class DocumentTable {
   #decode(space: SpaceTable, key: string, bytes: Uint8Array): StoredDocument {
     const stored = decodeDocument(bytes, this.#feedOf)
     if (stored.ok) return stored.value
-    const sentence = `Cannot read the document "${key}" of ${space.collection}: ${stored.error.message}`
-    throw new MarramError(stored.error.code, `${sentence}; run: marram verify --repair`)
+    this.#noteDamage(space, key)
+    throw unreadable(space, key, stored.error.message)
   }
 
   #addClean(entry: Entry): void {
     this.#clean.add(entry)
     this.#cleanBytes += entry.bytes
   }
+}
+
+function unreadable({ collection }: Space, key: string, why: string): MarramError {
+  const sentence = `Cannot read the document "${key}" of ${collection}: ${why}`
+  return new MarramError(
+    'storage-damaged',
+    `${sentence}; a running gateway derives it anew, else run: marram verify --repair`,
+  )
 }
 
 /** Nothing was ever written to it: a delete of what isn't there leaves its stamp, and is not blank. */

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import { fail, ok, type Result } from '../base/result.ts'
 import { sentenceOf } from '../base/errors.ts'
 import type { Feed, FeedHead } from '../model/batch.ts'
@@ -52,11 +53,13 @@ const IS_ROW = 8
 /** After a space: whether it is of a series, and of encrypted feeds. */
 const SERIES = 1
 const ENCRYPTED = 2
+/** Of the CRC-32 after a document. */
+const CHECK_BYTES = 4
 /** In the place of a feed's number: the write of the cell before. */
 const SAME_WRITE = 0
 
 /**
- *     document = flags u8, lsn, [contribution 32 bytes], [write of the delete], number of cells, (write, path, value)…
+ *     document = flags u8, lsn, [contribution 32 bytes], [write of the delete], number of cells, (write, path, value)…, CRC-32
  *     write    = 0 for that of the cell before, or feed, seq, hlc, index, [origin, empty for the feed's author]
  */
 export function encodeDocument(
@@ -67,6 +70,7 @@ export function encodeDocument(
   const hasOrigins = document.writes.some(isOfAnother)
   const isDeleted = document.deleted !== null
   const isRow = contribution === ROW_CONTRIBUTION
+  const from = writer.length
   const live = contribution === 0n ? 0 : isRow ? IS_ROW : IS_LIVE
   writer.u8(live | (isDeleted ? IS_DELETED : 0) | (hasOrigins ? HAS_ORIGINS : 0))
   writer.natural(document.lsn)
@@ -82,13 +86,16 @@ export function encodeDocument(
     writer.text(document.paths[i] as string)
     writer.value(document.values[i] as Value, false)
   }
+  writer.u32(crc32(writer.view(from)))
 }
 
 export function decodeDocument(
   bytes: Uint8Array,
   feedOf: (number: number) => Feed | undefined,
 ): Result<StoredDocument> {
-  return decoding('document', bytes, (reader) => {
+  const content = bytes.subarray(0, Math.max(0, bytes.length - CHECK_BYTES))
+  return decoding('document', content, (reader) => {
+    if (crc32(content) !== u32At(bytes, content.length)) throw new RangeError('its bytes have changed')
     const flags = reader.u8()
     const lsn = reader.natural()
     const contribution = flags & IS_LIVE ? bigintOf(reader.raw(32)) : flags & IS_ROW ? ROW_CONTRIBUTION : 0n
@@ -104,6 +111,11 @@ export function decodeDocument(
     }
     return { document, contribution }
   })
+}
+
+/** NaN where it ends before. */
+function u32At(bytes: Uint8Array, at: number): number {
+  return bytes.length < at + 4 ? Number.NaN : new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0)
 }
 
 function encodeWrite(writer: ByteWriter, write: Write, hasOrigins: boolean, numberOf: (feed: Feed) => number): void {

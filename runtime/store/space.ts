@@ -44,6 +44,8 @@ export class SpaceTable implements Space {
   /** From 1: stands for the space in LMDB's keys. */
   readonly number: number
   readonly entries: Map<string, Entry> = new Map()
+  /** Keys of documents whose bytes have changed on the disk: nobody reads them until they are derived anew. */
+  readonly damaged: Set<string> = new Set()
   /** Something was written in it. */
   isWritten = false
   isInBase: boolean

@@ -232,6 +232,7 @@ class VerificationRun {
   }
 
   async #compare(space: Space, folded: Map<string, Document>, isInPass: (key: string) => boolean): Promise<void> {
+    const damaged = this.#store.documents.space(space)?.damaged
     for await (const { key, stored } of this.#scan(space)) {
       if (!isInPass(key)) continue
       const expected = folded.get(key) ?? emptyDocument()
@@ -244,7 +245,8 @@ class VerificationRun {
         )
       this.#cells += stored?.document.values.length ?? 0
       const isNewer = stored !== null && stored.document.lsn > this.#lsn
-      if (!isNewer && !isSame(space, key, stored, expected)) this.#differ(space, key, expected)
+      if (!isNewer && (damaged?.has(key) === true || !isSame(space, key, stored, expected)))
+        this.#differ(space, key, expected)
     }
     for (const [key, expected] of folded) {
       const isThere = isBlank(expected) || (this.#store.get(space, key)?.lsn ?? 0) > this.#lsn

@@ -1,4 +1,5 @@
 import { hex } from '../base/bytes.ts'
+import { codeOf } from '../base/errors.ts'
 import { OP_ADD, OP_COUNTER, OP_DELETE, OP_LINK, OP_PUT, OP_REMOVE } from '../model/batch.ts'
 import { cellName, counterSub, isRemovableSub, pathOfCell, subOfCell } from '../model/cells.ts'
 import { emptyDocument, mergeDocument, mergeOps, type Document, type Source } from '../model/document.ts'
@@ -72,12 +73,20 @@ export class Attempt {
     return this.#source.feed.origin
   }
 
-  /** The document that a put writes over, as it is stored; null when there is none. */
+  /** The document that a put writes over, as it is stored; null when there is none, or it can't be read. */
   stored(key: string): Document | null {
-    return this.#stored(key) ?? null
+    try {
+      return this.#stored(key) ?? null
+    } catch (error) {
+      if (codeOf(error) === 'storage-damaged') return null
+      throw error
+    }
   }
 
-  /** What `op` becomes as operation `index` and following of the batch: at least one, so that it has a stamp. */
+  /**
+   * What `op` becomes as operation `index` and following of the batch: at least one, so that it has a stamp. Throws `storage-damaged`
+   * when what it goes on from can't be read.
+   */
   rowsOf(op: TypedOp, index: number): readonly Row[] {
     const rows = this.#rows(op)
     rows.forEach((row, i) => this.#merge(row, index + i))

@@ -123,7 +123,10 @@ export interface Surroundings {
   scanRecords(prefix: string): readonly KeyValue[]
   head(feedKey: string): FeedHead | undefined
   document(place: Space, key: string): Document | undefined
-  /** See ports/store.ts Documents.getToWrite: what counters and sets go on from, and whose values are written over. */
+  /**
+   * See ports/store.ts Documents.getToWrite: what counters and sets go on from, and whose values are written over. Throws
+   * `storage-damaged` when what is there can't be read.
+   */
   documentToWrite(place: Space, key: string): Document | undefined
   /** A digest of all live cells of a place's documents, the same in whatever order they came. */
   cells(place: Space): Uint8Array

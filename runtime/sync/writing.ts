@@ -1,12 +1,13 @@
+import { codeOf, type ErrorCode } from '../base/errors.ts'
 import { FEED_KIND_SERIES, FEED_KIND_STATE, type Batch, type Feed, type FeedDescriptor } from '../model/batch.ts'
 import { isSystemName, placeOf } from '../model/names.ts'
 import { spaceOf } from '../model/spaces.ts'
 import type { Hlc } from '../model/stamp.ts'
-import type { ErrorCode } from '../base/errors.ts'
 import { ok } from '../base/result.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
 import { encodeBatch, type NewBatch } from '../wire/batch.ts'
 import { feedOf } from '../wire/descriptor.ts'
+import type { Attempt } from './ahead.ts'
 import type { BodyKey } from '../wire/encryption.ts'
 import { draftOf, halves, WriteQueue, type Draft } from './author.ts'
 import type { Core, OwnBatch } from './core.ts'
@@ -108,10 +109,25 @@ function writeBatch<Token>(
   if (key === null) return failCut(core, queue, writes, 'no-key')
   const hlc = core.clock.next(core.now.wallMs)
   const attempt = queue.ahead.attempt({ feed: state.feed, seq: state.tip.seq + 1, hlc, lsn: 0 }, countsAs(core, state))
-  const draft = draftOf(writes, attempt, isWrittenByOthers(core, state))
+  const draft = readableDraft(writes, attempt, isWrittenByOthers(core, state))
+  if (draft === null) return split(core, state, queue, writes, 'storage-damaged')
   if (!makeBatch(core, state, { hlc, content: draft.ops, key }, { draft, queue }))
-    return split(core, state, queue, writes)
+    return split(core, state, queue, writes, 'too-large')
   attempt.succeeded()
+}
+
+/** Null when one of them is to a document that can't be read: no counter begins anew for that. */
+function readableDraft<Token>(
+  writes: readonly LocalWrite<Token>[],
+  attempt: Attempt,
+  isShared: boolean,
+): Draft<Token> | null {
+  try {
+    return draftOf(writes, attempt, isShared)
+  } catch (error) {
+    if (codeOf(error) === 'storage-damaged') return null
+    throw error
+  }
 }
 
 /** Where nobody else writes, nobody else's values are written over. */
@@ -174,15 +190,16 @@ function makeBatch<Token>(
   return true
 }
 
-/** A batch over the transmitted maximum is made two; a single write that large is refused. */
+/** What makes no batch, for `why`, is made two; a single write is refused. */
 function split<Token>(
   core: Core<Token>,
   state: FeedState,
   queue: WriteQueue<Token>,
   writes: readonly LocalWrite<Token>[],
+  why: 'too-large' | 'storage-damaged',
 ): void {
   const parts = halves(writes)
-  if (!parts) return failCut(core, queue, writes, 'too-large')
+  if (!parts) return failCut(core, queue, writes, why)
   queue.started()
   for (const part of parts) writeBatch(core, state, queue, part)
 }

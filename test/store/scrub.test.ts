@@ -102,3 +102,30 @@ test('a batch that the card has changed is found by the hash that was signed', a
   await store.close()
   rmSync(dir, { recursive: true })
 })
+
+test('a document that the card has changed is never shown as if it were sound: it can be merged into, and comes back whole', async () => {
+  const author = new Author('a')
+  const { store, dir } = await changed(author, (database, slice) => {
+    for (const key of ['k150', 'k151']) {
+      const place = documentKey(FIRST, key)
+      slice.put('documents', place, flip(database.get('documents', place), -7))
+    }
+  })
+  const found: string[] = []
+  store.documents.onDamaged = ({ collection }) => found.push(collection)
+  const { space } = author
+  const isDamaged = { code: 'storage-damaged' }
+  assert.throws(() => store.get(space, 'k150'), isDamaged)
+  assert.throws(() => store.scan(space, { limit: DOCUMENTS }), isDamaged)
+  await store.append(append(author.put('k151', 'later')))
+  assert.throws(() => store.getToWrite(space, 'k151'), isDamaged)
+  await store.sweep()
+  assert.throws(() => store.get(space, 'k151'), isDamaged)
+  assert.ok(found.length > 0)
+  assert.equal((await examinePlace(store, MESH_ID, space)).documents, 3, 'two documents and the digest')
+  assert.deepEqual([store.get(space, 'k150')?.values, store.get(space, 'k151')?.values], [['value 150'], ['later']])
+  assert.equal((await verifyStore(store, { meshId: MESH_ID, verify: () => true })).differences, 0)
+  assert.equal(store.scan(space, { limit: 2 * DOCUMENTS }).length, DOCUMENTS)
+  await store.close()
+  rmSync(dir, { recursive: true })
+})
