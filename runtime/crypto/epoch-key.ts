@@ -21,7 +21,12 @@ const NO_SALT = new Uint8Array(0)
 
 export function newEpochKey(number: number): EpochKey {
   const key = randomBytes(EPOCH_KEY_BYTES)
-  return { epoch: number * NAME_BITS + nameOf(key), key }
+  return { epoch: epochOf(number, key), key }
+}
+
+/** The epoch of this number that has this key. */
+export function epochOf(number: number, key: Uint8Array): number {
+  return number * NAME_BITS + nameOf(key)
 }
 
 /** As people count them, from 1. */

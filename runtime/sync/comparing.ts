@@ -50,8 +50,18 @@ function digestsOf<Token>(core: Core<Token>, link: LinkState, place: string): Ce
   if (core.leaving.some(({ feed }) => placeOf(feed.descriptor) === place)) return null
   states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
   const { collection, partition } = first.feed.descriptor
-  const cells = core.surroundings.cells({ collection, partition })
-  return [collection, partition, digest(states.map(positionBytes)), digest(states.map(liveBytes)), digest([cells])]
+  const where = { collection, partition }
+  const cells = core.surroundings.cells(where)
+  const [positions, live] = [digest(states.map(positionBytes)), digest(states.map(liveBytes))]
+  const entry = [collection, partition, positions, live, digest([cells])] as const
+  if (!states.some(({ feed }) => feed.descriptor.encrypted) || states.some((state) => isLocked(core, state)))
+    return entry
+  return [...entry, digest([core.surroundings.cells({ ...where, isEncrypted: true })])]
+}
+
+/** Some of it can't be read here. */
+function isLocked<Token>(core: Core<Token>, { feed }: FeedState): boolean {
+  return core.surroundings.head(feed.key)?.locked?.isEmpty === false
 }
 
 function isAtRest<Token>(core: Core<Token>, state: FeedState): boolean {
@@ -89,13 +99,16 @@ export function receiveCells<Token>(core: Core<Token>, link: LinkState, entries:
 }
 
 function compareWith<Token>(core: Core<Token>, link: LinkState, entry: CellsEntry): void {
-  const [collection, partition, heads, live, cells] = entry
+  const [collection, partition, heads, live, cells, encrypted] = entry
   const place = placeOf({ collection, partition })
   const ours = digestsOf(core, link, place)
   if (ours === null || !equal(ours[2], heads)) return void link.doubts.delete(place)
   const doubt = link.doubts.get(place)
   link.doubts.delete(place)
-  if (equal(ours[3], live) && equal(ours[4], cells)) return void core.diverged.delete(`${link.peerId} ${place}`)
+  // Who can't read what is encrypted says nothing of it.
+  const isEqual = ours[5] === undefined || encrypted === undefined || equal(ours[5], encrypted)
+  if (equal(ours[3], live) && equal(ours[4], cells) && isEqual)
+    return void core.diverged.delete(`${link.peerId} ${place}`)
   if (doubt === undefined || !equal(doubt, heads)) {
     // With the next life sign it hears of it, and tells its own again.
     link.doubts.set(place, heads.slice())

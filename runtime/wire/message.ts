@@ -16,7 +16,7 @@ import { decodeSequence, encodeValue } from './cbor.ts'
  *   ping  = [8, nonce, is-reply, digest, sent-bytes] / [8, nonce, is-reply, digest, sent-bytes, [class, unix-ms]]
  *   dig   = [9, buckets]
  *   pex   = [10, [address record...]]
- *   cells = [17, [[collection, partition, heads8, live8, cells8]...]]
+ *   cells = [17, [[collection, partition, heads8, live8, cells8, encrypted8?]...]]
  *   bye   = [11, reason, retry-after-ms] / [11, reason, retry-after-ms, [evidence...]] / [11, reason, retry-after-ms, [evidence...], [address...]]
  *   join  = [12, invite-id, secret, public-key, link-key, name, signature]
  *   grant = [13, [capability...], [address...]]
@@ -124,6 +124,8 @@ export type CellsEntry = readonly [
   heads: Uint8Array,
   live: Uint8Array,
   cells: Uint8Array,
+  /** Of what encrypted feeds hold there, from who can read all of it. */
+  encrypted?: Uint8Array,
 ]
 
 /**
@@ -328,7 +330,7 @@ const DECODERS: { readonly [type: number]: Decoder } = {
       Array.isArray(entry) &&
       entry.length >= 5 &&
       entry.slice(0, 2).every(isText) &&
-      entry.slice(2, 5).every((digest) => isBytes(digest, 8))
+      entry.slice(2, 6).every((digest) => isBytes(digest, 8))
     return isList(entries, isEntry) ? { type: 'cells', entries } : null
   },
   11: ([, reason, retryAfterMs, evidence, addresses]) => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Keyring } from '../../runtime/access/keyring.ts'
 import { hex, utf8 } from '../../runtime/base/bytes.ts'
+import { epochOf } from '../../runtime/crypto/epoch-key.ts'
 import { sha256 } from '../../runtime/crypto/hash.ts'
 import { deviceKeysFrom } from '../../runtime/crypto/identity.ts'
 import { createSession } from '../../runtime/crypto/session.ts'
@@ -28,7 +29,7 @@ import { decodeCheckpoint, encodeCheckpoint } from '../../runtime/wire/checkpoin
 import { decodeDescriptor, encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
 import { readBody } from '../../runtime/wire/encryption.ts'
 import { decodeInvite, encodeInvite } from '../../runtime/wire/invite.ts'
-import { decodeMessages, encodeMessages, type Message } from '../../runtime/wire/message.ts'
+import { decodeMessages, encodeMessages, type CellsEntry, type Message } from '../../runtime/wire/message.ts'
 import { decodeProof, encodeProof } from '../../runtime/wire/proof.ts'
 import { golden, goldenNames } from './read.ts'
 
@@ -133,6 +134,10 @@ const messagesWithMore: { readonly [name: string]: Message } = {
   'ack-lacking': { ...messages.ack, lacking: [3, 300] },
   'bye-addresses': { type: 'bye', reason: 'cannot-enrol', retryAfterMs: 0, addresses: ['mqtt://10.0.0.1:1883'] },
   'ping-clock': { ...messages.ping, clock: { class: 2, ms: 1_796_000_000_000 } },
+  'cells-encrypted': {
+    type: 'cells',
+    entries: messages.cells.entries.map((entry): CellsEntry => [...entry, new Uint8Array(8).fill(31)] as never),
+  },
   'have-numbered': { type: 'have', entries: [], marker: { lsn: 300, frames: 12, numbered: 11 } },
 }
 
@@ -175,12 +180,6 @@ function decoded(name: string): Batch {
   return batch.value
 }
 
-/** The epoch of this number that such a key belongs to. */
-function numbered(number: number, key: Uint8Array): number {
-  const [a = 0, b = 0, c = 0] = sha256(utf8('marram1/epoch'), key)
-  return number * 2 ** 24 + a * 65_536 + b * 256 + c
-}
-
 function isGolden(name: string, bytes: Uint8Array): void {
   assert.equal(hex(bytes), hex(golden(name)), `${name} is other bytes than version 1 wrote`)
 }
@@ -207,7 +206,7 @@ describe('version 1 on the wire', () => {
     const encrypted = feedOf(MESH_ID, { ...descriptor, encrypted: true })
     const key = new Uint8Array(32).fill(29)
     const keyring = new Keyring()
-    const epoch = numbered(7, key)
+    const epoch = epochOf(7, key)
     assert.ok(keyring.add({ collection: 'climate', epoch, key }))
     const nonce = new Uint8Array(12).fill(30)
     const prev = sha256(utf8('the batch before'))
