@@ -23,16 +23,19 @@ import { COUNTED_KEY } from './writes.ts'
 
 /**
  * What must hold of each place, among those that keep it, when all is healed and quiet, as sentences about what doesn't:
- * SPEC I1, I2, I3, I5, I6, I8, I20, I25.
+ * SPEC I1, I2, I3, I5, I6, I8, I20, I25, I26, I27.
  */
 export function violations(simulation: Simulation): string[] {
   const found = [...simulation.seen]
   for (const place of simulation.places) {
-    const [first, ...others] = simulation.healed.filter((gateway) => gateway.keepsAt(place))
+    const keepers = simulation.healed.filter((gateway) => gateway.keepsAt(place))
+    const first = keepers.find((gateway) => gateway.readsAt(place))
     if (!first) continue
-    for (const gateway of others) {
+    for (const gateway of keepers.filter((other) => other !== first)) {
       found.push(...differences('I1 heads', headsOf(first, place), headsOf(gateway, place), gateway.index))
-      found.push(...differences('I1 cells', cellsAt(first, place), cellsAt(gateway, place), gateway.index))
+      // A gateway without keys holds just what the others hold (I26), and shows nothing of it (I27).
+      const shown = gateway.readsAt(place) ? cellsAt(first, place) : new Map<string, string>()
+      found.push(...differences('I1 cells', shown, cellsAt(gateway, place), gateway.index))
       found.push(...differences('I8 retained', liveSets(first, place), liveSets(gateway, place), gateway.index))
     }
     found.push(...oracleDifferences(simulation, first, place))

@@ -38,6 +38,8 @@ export interface DiskAppend {
 
 /** What the checkers want to hear of. */
 export interface DiskWatch {
+  /** What a locked batch changes now: its key may have come meanwhile. */
+  read(feed: Feed, batch: Batch): Content
   taken(feed: Feed, batch: Batch, ops: Ops | null): void
   /** Dead batches have left; `before` and `after` are the live cells of the documents. */
   dropped(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>, mayChange: boolean): void
@@ -48,6 +50,8 @@ export interface DiskWatch {
 interface Held {
   readonly batch: Batch
   readonly ops: Ops | null
+  /** It waits for its key. */
+  readonly isLocked?: boolean
   /** What is read in its place: some of its bytes have turned. */
   readonly spoiled?: Uint8Array
 }
@@ -239,6 +243,21 @@ export class SimulatedDisk {
     return digest
   }
 
+  /** What waited for its key is shown as far as that is here now. */
+  unlock(): void {
+    for (const { feed, batches } of this.feeds.values()) {
+      for (const [seq, held] of batches) {
+        const content = held.isLocked === true ? this.#watch.read(feed, held.batch) : LOCKED
+        if (content === LOCKED) continue
+        const { batch, spoiled } = held
+        batches.set(seq, { batch, ops: content, ...(spoiled && { spoiled }) })
+        if (content === null) continue
+        this.#merge(feed, batch, content)
+        this.#tellChanged(feed, content.docs, false)
+      }
+    }
+  }
+
   /** Derives the documents of a place anew; how many differed. */
   examine({ collection, partition }: { readonly collection: string; readonly partition: string }): {
     readonly documents: number
@@ -316,11 +335,12 @@ export class SimulatedDisk {
   }
 
   #takeBatch({ feed, batch, ops: content, place }: DiskAppend['batches'][number]): void {
-    const ops = content === LOCKED ? null : content
+    const known = content === LOCKED ? this.#watch.read(feed, batch) : content
+    const ops = known === LOCKED ? null : known
     const held = this.feeds.get(feed.key) ?? this.#addFeed(feed)
     const { seq, hlc } = batch.header
     if (!held.batches.has(seq)) held.bytes += batch.bytes.length
-    held.batches.set(seq, { batch, ops })
+    held.batches.set(seq, { batch, ops, ...(known === LOCKED && { isLocked: true }) })
     held.retained.add(seq)
     this.#rotten.delete(`${feed.key} ${seq}`)
     held.lsn = ++this.#lsn
@@ -474,8 +494,10 @@ function addCells(cells: Map<string, string>, name: string, document: Document):
   })
 }
 
-function headOf({ feed, head, lsn, retained, bytes }: DiskFeed): FeedHead {
-  return { feed, ...head, lsn, bytes, retained }
+function headOf({ feed, head, lsn, retained, bytes, batches }: DiskFeed): FeedHead {
+  if (!feed.descriptor.encrypted) return { feed, ...head, lsn, bytes, retained }
+  const waiting = [...batches].filter(([, { isLocked }]) => isLocked === true).map(([seq]) => seq)
+  return { feed, ...head, lsn, bytes, retained, locked: SequenceSet.of(waiting.sort((a, b) => a - b)) }
 }
 
 /** Cells that have a value, with their stamps, of all documents but the system's. */

@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto'
 import { concat } from '../../runtime/base/bytes.ts'
-import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
+import type { Keyring } from '../../runtime/access/keyring.ts'
+import { sha256 } from '../../runtime/crypto/hash.ts'
+import { LOCKED, type Batch, type Content, type Feed, type Ops } from '../../runtime/model/batch.ts'
 import { randomInteger, type Random } from '../../runtime/base/random.ts'
 import { Engine } from '../../runtime/sync/engine.ts'
+import type { Space } from '../../runtime/ports/store.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
 import {
   NO_COLLECTION_KEYS,
+  type CollectionKeys,
   type EngineOptions,
   type HistoryOptions,
   type Now,
@@ -16,7 +20,7 @@ import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
-import type { Reading } from '../../runtime/sync/reading.ts'
+import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
 import { SimulatedAuthority } from './authority.ts'
 import { SimulatedDisk, type DiskWatch } from './disk.ts'
 import type { Schedule } from './schedule.ts'
@@ -77,6 +81,8 @@ export interface World {
   readable?(origin: string): readonly string[]
   /** What of the engine's times and sizes is another than in other simulations. */
   readonly history: Partial<HistoryOptions>
+  /** The keys of encrypted collections, which some gateways have; without it nothing is encrypted. */
+  readonly keyring?: Keyring
   /** Of the engine of a gateway; without it as usual. */
   readonly engine?: (index: number) => Partial<EngineOptions>
   /** The gateway has stopped; all its links go down. */
@@ -146,6 +152,9 @@ export class SimulatedGateway {
   readonly onceLeft: Set<string> = new Set<string>()
   /** The latest time that its clock ever showed, in Unix milliseconds. */
   latestWallMs = 0
+  /** It may read what is encrypted. */
+  hasKeys = true
+  #nonces = 0
   readonly #world: World
   readonly #links = new Set<number>()
   /** Of what it was made, so that it is made anew when that changes. */
@@ -158,6 +167,7 @@ export class SimulatedGateway {
   constructor(world: World, index: number, publicKey: Uint8Array, clockBaseMs: number, trust: 0 | 1 | 2) {
     this.#world = world
     this.watch = {
+      read: (feed, batch) => this.#read(feed, batch),
       taken: (feed, batch, ops) => {
         world.stored(this, feed, batch, ops)
         if (feed.descriptor.collection === SELF_COLLECTION) this.#isSelfNews = true
@@ -199,6 +209,52 @@ export class SimulatedGateway {
     return [...this.onceLeft].some((place) => name.startsWith(`${place}/`))
   }
 
+  /** Whether it can read what is written there. */
+  readsAt({ collection }: Place): boolean {
+    return this.hasKeys || !this.#keys.isEncrypted(collection)
+  }
+
+  /** An administrator has given it the keys. */
+  learnKeys(): void {
+    this.hasKeys = true
+    if (this.engine === null) return
+    this.disk.unlock()
+    this.engine.handle(this.now(), { type: 'authority-changed' })
+    this.#pump()
+  }
+
+  get #keys(): CollectionKeys {
+    const { keyring } = this.#world
+    if (!keyring) return NO_COLLECTION_KEYS
+    const of: CollectionKeys['of'] = (feed, epoch) => (this.hasKeys ? keyring.of(feed, epoch) : null)
+    return {
+      of,
+      isEncrypted: (collection) => keyring.has(collection),
+      current: (feed) => {
+        const epoch = keyring.newest(feed.descriptor.collection)
+        const key = epoch === null ? null : of(feed, epoch)
+        return epoch === null || key === null ? null : { epoch, key, nonce: this.#nonce() }
+      },
+    }
+  }
+
+  #nonce(): Uint8Array {
+    return sha256(this.publicKey, this.incarnation, Uint8Array.of(this.boots, (this.#nonces += 1))).slice(0, 12)
+  }
+
+  #read(feed: Feed, batch: Batch): Content {
+    const ops = readingOf(this.#world.meshId).ops(feed, batch, this.#keys)
+    if (ops.ok) return ops.value
+    return ops.error.code === 'no-key' ? LOCKED : null
+  }
+
+  /** Here documents of one name stand in one place, whether they are encrypted or not. */
+  #cells(place: Space): Uint8Array {
+    return this.#keys.isEncrypted(place.collection) === (place.isEncrypted ?? false)
+      ? this.disk.cells(place)
+      : new Uint8Array(32)
+  }
+
   keepsAt(place: Place): boolean {
     const { interest } = this
     const readable = this.authority.readable(this.peerId)
@@ -211,6 +267,7 @@ export class SimulatedGateway {
     this.boots += 1
     this.#links.clear()
     this.#world.started?.(this.index)
+    if (this.hasKeys) this.disk.unlock()
     this.#learn()
     const floor = Math.max(this.since, ...this.disk.heads().map((head) => head.hlc))
     this.engine = new Engine<Pending>(
@@ -236,11 +293,11 @@ export class SimulatedGateway {
         scanRecords: (prefix) => this.disk.scanRecords(prefix),
         head: (feedKey) => this.disk.head(feedKey),
         document: (place, key) => this.disk.document(place, key),
-        cells: (place) => this.disk.cells(place),
+        cells: (place) => this.#cells(place),
         documentToWrite: (place, key) => this.disk.document(place, key),
         ...(this.#world.reading && { reading: this.#world.reading }),
         authority: this.authority,
-        keys: NO_COLLECTION_KEYS,
+        keys: this.#keys,
         sign: (message) => fakeSignature(this.publicKey, message),
       },
     )

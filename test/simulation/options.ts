@@ -17,6 +17,7 @@ export interface Options {
   readonly forks: boolean | null
   readonly removals: boolean | null
   readonly interests: boolean | null
+  readonly encrypted: boolean | null
   readonly history: 'long' | 'short'
   readonly liveness: boolean | null
   readonly byzantine: 'no' | 'some' | 'all' | null
@@ -32,6 +33,8 @@ export const USAGE = `npm run sim -- [options]
   --forks yes|no  whether cards are copied and stores put back; otherwise in about every fourth run
   --removals yes|no  whether a member is retired or revoked; otherwise in about every fourth run
   --interests yes|no  whether gateways keep different collections, and change that; otherwise in about every fourth run
+  --encrypted yes|no  whether a collection is encrypted, one gateway has no key and one gets it late; otherwise in about every
+                  seventh run
   --history long|short  short: compactions, deletes and cut links come often, and what was overtaken goes soon (long)
   --liveness yes|no  whether only a core is healed after the faults, all others stay cut off or dead, and the core must
                   be equal within 20 virtual minutes; otherwise in every seventh run
@@ -75,6 +78,7 @@ export function optionsOf(args: readonly string[]): Options | null {
     forks: yesOrNo('forks', values.forks),
     removals: yesOrNo('removals', values.removals),
     interests: yesOrNo('interests', values.interests),
+    encrypted: yesOrNo('encrypted', values.encrypted),
     history: oneOf('history', values.history, ['long', 'short']),
     liveness: yesOrNo('liveness', values.liveness),
     byzantine:
@@ -102,6 +106,7 @@ function parsed(args: readonly string[]) {
         forks: { type: 'string' },
         removals: { type: 'string' },
         interests: { type: 'string' },
+        encrypted: { type: 'string' },
         history: { type: 'string', default: 'long' },
         liveness: { type: 'string' },
         byzantine: { type: 'string' },

@@ -32,6 +32,7 @@ type How = Pick<
   | 'forks'
   | 'removals'
   | 'interests'
+  | 'encrypted'
   | 'history'
   | 'liveness'
   | 'byzantine'
@@ -56,7 +57,7 @@ export function runSeed(seed: number, how: How): SeedResult {
 
 /** What was asked for, and for the rest what the seed says. */
 export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
-  const { gateways, minutes, writes, forks, removals, interests, history, liveness, byzantine } = how
+  const { gateways, minutes, writes, forks, removals, interests, encrypted, history, liveness, byzantine } = how
   return scenarioOf(seed, {
     history,
     ...(gateways > 0 && { gateways }),
@@ -65,6 +66,7 @@ export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
     ...(forks !== null && { forks }),
     ...(removals !== null && { removals }),
     ...(interests !== null && { interests }),
+    ...(encrypted !== null && { encrypted }),
     ...(liveness !== null && { liveness }),
     ...(byzantine !== null && { byzantine }),
   })

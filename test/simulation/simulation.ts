@@ -1,12 +1,14 @@
 import { equal, hex, latin1 } from '../../runtime/base/bytes.ts'
 import { GATEWAY_LIMITS } from '../../runtime/base/limits.ts'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
+import { epochOf } from '../../runtime/crypto/epoch-key.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import type { Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { msOfHlc } from '../../runtime/model/stamp.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
+import { Keyring } from '../../runtime/access/keyring.ts'
 import { sealsAbove, type Holding } from '../../runtime/access/removals.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import type { EngineOptions, HistoryOptions, Priority } from '../../runtime/sync/types.ts'
@@ -50,6 +52,8 @@ export interface Scenario {
   readonly interests?: boolean
   /** Short: compactions, deletes and cut links come often, and what was overtaken goes soon. */
   readonly history?: 'long' | 'short'
+  /** One collection is encrypted; one gateway never has its keys, another gets them late. */
+  readonly encrypted?: boolean
   /** After the faults only a core is healed; all others stay cut off or dead, and the core must converge without them. */
   readonly liveness?: boolean
   /**
@@ -58,6 +62,11 @@ export interface Scenario {
    */
   readonly byzantine?: 'no' | 'some' | 'all'
 }
+
+const EPOCH_KEY = new Uint8Array(32).fill(7)
+const EPOCH = { epoch: epochOf(1, EPOCH_KEY), key: EPOCH_KEY }
+/** Of each minute of faults so many milliseconds pass until the keys come that come late. */
+const LATE_MS = 40_000
 
 const SHORT_HISTORY: Partial<HistoryOptions> = {
   pruneGraceMs: 2_000,
@@ -124,6 +133,7 @@ export const SOMETIMES = [
   'places left',
   'divergence found',
   'documents mended',
+  'keys came late',
 ] as const
 export type Sometimes = (typeof SOMETIMES)[number]
 
@@ -146,6 +156,8 @@ export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenari
     liveness: seed % LIVENESS_EVERY === 3,
     forks: large === null ? seed % 4 === 0 : hundreds % 4 === 3,
     interests: large === null ? seed % 4 === 2 : hundreds % 4 === 2,
+    // With keys that a liar has it could say to everyone what it likes; that is for the unit tests.
+    encrypted: seed % ENCRYPTED_EVERY === 4 && gateways > 2 && given.byzantine === undefined,
   }
   return { ...drawn, ...given }
 }
@@ -174,6 +186,7 @@ const WRITES_SHORT = 150
 const BEACON_MS = 15_000
 const SHORT_BEACON_MS = 3_000
 const LIVENESS_EVERY = 7
+const ENCRYPTED_EVERY = 7
 const SIZES: readonly number[] = [2, 3, 4, 5, 6, 3, 4, 8, 5, 3, 10, 4, 7]
 
 interface Issued {
@@ -243,6 +256,8 @@ export class Simulation implements World {
    * them back.
    */
   readonly history: Partial<HistoryOptions>
+  /** Of the encrypted collection, in some runs. */
+  readonly keyring?: Keyring
   /** In every second run one collection is urgent, in every third a neighbour is sent little at once. */
   readonly engine: () => Partial<EngineOptions>
   framesSent = 0
@@ -311,9 +326,25 @@ export class Simulation implements World {
       },
       lies: (index, link, bytes, isFaulty) => (index === this.#liar ? this.#lie(link, bytes, isFaulty) : [bytes]),
     })
+    if (scenario.encrypted === true) this.keyring = new Keyring([{ collection: 'plugs', ...EPOCH }])
     for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
     this.byzantine = isByzantine ? this.#makeByzantine(this.#gateway(this.#liar)) : null
     if (this.#hasInterests) this.#drawInterests()
+    if (scenario.encrypted === true) this.#giveKeys()
+  }
+
+  /** All but two have them. */
+  #giveKeys(): void {
+    const { seed, gateways, minutes } = this.scenario
+    if (gateways < 3) return
+    const blind = this.#gateway(seed % gateways)
+    const late = this.#gateway((seed + 1) % gateways)
+    blind.hasKeys = false
+    late.hasKeys = false
+    this.schedule.at(minutes * LATE_MS, () => {
+      late.learnKeys()
+      this.note('keys came late')
+    })
   }
 
   get #isShort(): boolean {
@@ -661,7 +692,7 @@ export class Simulation implements World {
   #writeTo(gateway: SimulatedGateway, place: Place): void {
     const op = drawOp(this.random, this.#isShort ? DEADLY_MIX : USUAL_MIX)
     // Who writes somewhere keeps it.
-    if (!gateway.keepsAt(place)) return
+    if (!gateway.keepsAt(place) || !gateway.readsAt(place)) return
     const name = placeOf(place)
     if (op.kind === 'count') this.counted.set(name, (this.counted.get(name) ?? 0) + 1)
     gateway.write(place.collection, op, place.partition)
