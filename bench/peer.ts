@@ -6,6 +6,7 @@ type Request =
   | { readonly type: 'open'; readonly dir: string; readonly bootstrap: string }
   | { readonly type: 'count-to'; readonly collection: string; readonly count: number }
   | { readonly type: 'watch'; readonly collection: string }
+  | { readonly type: 'keyed'; readonly collection: string }
   | { readonly type: 'figures' }
   | { readonly type: 'close' }
 
@@ -29,6 +30,9 @@ async function answer(request: Request): Promise<void> {
     case 'count-to':
       while ((gateway?.collection(request.collection).count() ?? 0) < request.count) await turn()
       return say({ type: 'counted', at: now() })
+    case 'keyed':
+      while (gateway?.status().encryption[request.collection]?.readable !== true) await turn()
+      return say({ type: 'keyed' })
     case 'watch':
       void watch(request.collection)
       return say({ type: 'watching' })

@@ -12,6 +12,7 @@ import { decodeSequence, decodeValue, encodeValue } from '../../runtime/wire/cbo
 import { decodeCheckpoint, encodeCheckpoint } from '../../runtime/wire/checkpoint.ts'
 import { decodeDescriptor, encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
 import { decodeDeterministic, encodeDeterministic } from '../../runtime/wire/deterministic.ts'
+import { encryptBody, readBody } from '../../runtime/wire/encryption.ts'
 import { decodeInvite, encodeInvite } from '../../runtime/wire/invite.ts'
 import { decodeMessages, encodeMessages } from '../../runtime/wire/message.ts'
 import { PacketLengthGuard } from '../../runtime/wire/packet-length.ts'
@@ -20,11 +21,14 @@ import { scan } from '../../runtime/wire/scan.ts'
 import {
   ADDRESS_RECORD,
   BATCHES,
+  BODY_KEY,
   CAPABILITY,
   CHECKPOINT,
+  ENCRYPTED_FEED,
   FEED,
   HLC,
   INVITE,
+  KEYRING,
   KEYS,
   MESH,
   MESSAGES,
@@ -101,7 +105,27 @@ export const WIRE_TARGETS: readonly Target[] = [
       if (!read.ok) return false
       must(seqOfBatch(input) === read.value.header.seq, 'its sequence stands elsewhere')
       decodeBody(read.value.header, read.value.body)
+      for (const feed of [FEED, ENCRYPTED_FEED]) readBody(feed, read.value.header, read.value.body, KEYRING)
       return true
+    },
+  },
+  {
+    name: 'body, encrypted bytes',
+    form: 'bytes',
+    samples: BODIES.map((body) => encryptBody({ ...headerOf(body, 4), encryption: BODY_KEY }, BODY_KEY, body)),
+    run: (input) => readBody(ENCRYPTED_FEED, { ...headerOf(input, 4), encryption: BODY_KEY }, input, KEYRING).ok,
+  },
+  {
+    name: 'body, encrypted',
+    form: 'cbor',
+    samples: BODIES,
+    run: (input) => {
+      const header = { ...headerOf(input, 4), encryption: BODY_KEY }
+      const body = encryptBody(header, BODY_KEY, input)
+      const signed = { ...header, bodyHash: sha256(body), bodyLength: body.length }
+      const read = readBody(ENCRYPTED_FEED, signed, body, KEYRING)
+      must(read.ok === isBody(input, 0), 'it is read otherwise than in the clear')
+      return read.ok
     },
   },
   { name: 'body', form: 'cbor', samples: BODIES, run: (input) => isBody(input, 0) },

@@ -1,5 +1,7 @@
 import { utf8 } from '../../runtime/base/bytes.ts'
+import { Keyring } from '../../runtime/access/keyring.ts'
 import { grantsOf } from '../../runtime/access/roles.ts'
+import { epochOf } from '../../runtime/crypto/epoch-key.ts'
 import { sha256 } from '../../runtime/crypto/hash.ts'
 import { deviceKeysFrom, type DeviceKeys } from '../../runtime/crypto/identity.ts'
 import { createSigner } from '../../runtime/crypto/signature.ts'
@@ -20,6 +22,7 @@ import { encodeAddressRecord } from '../../runtime/wire/address-record.ts'
 import { encodeBatch, type NewBatch } from '../../runtime/wire/batch.ts'
 import { encodeCapability } from '../../runtime/wire/capability.ts'
 import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
+import type { BodyKey } from '../../runtime/wire/encryption.ts'
 import type { Invite } from '../../runtime/wire/invite.ts'
 import type { Message } from '../../runtime/wire/message.ts'
 
@@ -39,6 +42,17 @@ export const FEED: Feed = feedOf(MESH, {
   kind: 0,
   encrypted: false,
 })
+
+/** The same, encrypted, and its keys. */
+export const ENCRYPTED_FEED: Feed = feedOf(MESH, { ...FEED.descriptor, encrypted: true })
+const EPOCH_KEY = new Uint8Array(32).fill(14)
+const EPOCH = epochOf(1, EPOCH_KEY)
+export const KEYRING: Keyring = new Keyring([{ collection: 'climate', epoch: EPOCH, key: EPOCH_KEY }])
+export const BODY_KEY: BodyKey = {
+  epoch: EPOCH,
+  nonce: new Uint8Array(12).fill(15),
+  key: KEYRING.of(ENCRYPTED_FEED, EPOCH) as Uint8Array,
+}
 
 export const CHECKPOINT: Checkpoint = {
   floor: 9,
@@ -82,9 +96,10 @@ export const OPS: readonly Ops[] = [
 export const BATCHES: readonly Batch[] = [
   ...OPS.map((ops, i) => batchOf({ seq: i + 1, ops })),
   batchOf({ seq: 2 ** 33, ops: { body: utf8('a body'), flags: 4 } }),
+  batchOf({ seq: 9, ops: OPS[0] as Ops, feed: ENCRYPTED_FEED, key: BODY_KEY }),
 ]
 
-export function batchOf(options: Pick<NewBatch, 'seq' | 'ops'>): Batch {
+export function batchOf(options: Pick<NewBatch, 'seq' | 'ops'> & Partial<Pick<NewBatch, 'feed' | 'key'>>): Batch {
   const made = encodeBatch({
     meshId: MESH,
     feed: FEED,
