@@ -335,10 +335,20 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
     suspectFork(core, link, state, header.seq)
     return refuse(core, link, state, header.seq, 'fork')
   }
-  if (!core.surroundings.authority.permits(state.feed, header.hlc)) {
-    return refuse(core, link, state, header.seq, 'not-permitted')
-  }
-  return isFuture(core, header.hlc) ? defer(core, link, state, batch) : null
+  return null
+}
+
+/**
+ * Whether its author may write at its stamp, and its time has come. A feed that isn't so waits, perhaps for long: only what its author
+ * signed says that, for a header may have turned on the sender's disk, or be somebody's work.
+ */
+function isInTime<Token>(core: Core<Token>, { link, state, batch }: Arrival): boolean {
+  const { header } = batch
+  if (!core.surroundings.authority.permits(state.feed, header.hlc))
+    refuse(core, link, state, header.seq, 'not-permitted')
+  else if (isFuture(core, header.hlc)) defer(core, link, state, batch)
+  else return true
+  return false
 }
 
 /** Up to where the sender of a batch has the feed. A checkpoint may be ahead of its head: it has jumped to the floor by it, and no further. */
@@ -424,7 +434,8 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   if (isValid && arrival.isOffer === true) {
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true
-    if (!state.isRewinding && beginFill(core, link, state, batch) === 'differs') differs(core, link, state, batch)
+    if (state.isRewinding || !isInTime(core, arrival)) return
+    if (beginFill(core, link, state, batch) === 'differs') differs(core, link, state, batch)
     return
   }
   // Its feed may have been sealed while the signature was checked.
@@ -433,13 +444,15 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
     core.verified.push(arrival)
     return
   }
-  if (isTaken && arrival.place === 'aside' && isWanted(state, header.seq)) {
+  if (isTaken && arrival.place === 'aside' && isWanted(state, header.seq) && isInTime(core, arrival)) {
     core.verified.push(arrival)
     return fillOn(core, link, state, batch)
   }
   const isNext = header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
   const isFirst = typeof arrival.place === 'object' && header.seq > state.verified.seq
-  if (isTaken && !state.isRewinding && (isFirst || (isNext && arrival.place === undefined))) {
+  const isOfChain = isTaken && !state.isRewinding && (isFirst || (isNext && arrival.place === undefined))
+  if (isOfChain && !isInTime(core, arrival)) state.tip = state.verified
+  else if (isOfChain) {
     state.verified = positionOf(batch)
     core.clock.observe(header.hlc)
     core.verified.push(arrival)

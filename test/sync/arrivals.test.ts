@@ -30,6 +30,27 @@ test('a batch whose signature is another’s is not taken', () => {
   assert.equal(played.gateway.disk.head(feed.key), undefined)
 })
 
+test('only what its author signed makes a feed wait: a stamp may have turned on the disk of who sends it', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  const { bytes, header } = author.put('hall', { temperature: 1 })
+  const turned = bytes.slice()
+  const stamp = Buffer.alloc(8)
+  stamp.writeBigUInt64BE(BigInt(header.hlc))
+  const at = bytes.indexOf(stamp[2] as number, Buffer.from(bytes).indexOf(stamp))
+  turned[at] = (bytes[at] as number) ^ 128
+  author.tell(1)
+  played.say({ type: 'data', batches: [turned] })
+  const nacks = played.pass(5_000).filter((message) => message.type === 'nack')
+  assert.deepEqual(
+    nacks.map(({ code }) => code),
+    ['shape'],
+  )
+  played.say({ type: 'data', batches: [bytes] })
+  played.pass(500)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
+})
+
 test('a batch from the future does not lift the clock', () => {
   const played = new Played()
   const author = new Author(played, 1)
