@@ -13,7 +13,7 @@ import { decodeMessages } from '../../runtime/wire/message.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { raisedCuts } from './confirmed.ts'
-import { liveCells } from './disk.ts'
+import { cellsOf } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
 import { incomplete } from './histories.ts'
 import { unknownHoldings } from './holdings.ts'
@@ -31,12 +31,13 @@ export function violations(simulation: Simulation): string[] {
     const keepers = simulation.healed.filter((gateway) => gateway.keepsAt(place))
     const first = keepers.find((gateway) => gateway.readsAt(place))
     if (!first) continue
+    const [heads, cells, live] = [headsOf(first, place), cellsAt(first, place), liveSets(first, place)]
     for (const gateway of keepers.filter((other) => other !== first)) {
-      found.push(...differences('I1 heads', headsOf(first, place), headsOf(gateway, place), gateway.index))
+      found.push(...differences('I1 heads', heads, headsOf(gateway, place), gateway.index))
       // A gateway without keys holds just what the others hold (I26), and shows nothing of it (I27).
-      const shown = gateway.readsAt(place) ? cellsAt(first, place) : new Map<string, string>()
+      const shown = gateway.readsAt(place) ? cells : new Map<string, string>()
       found.push(...differences('I1 cells', shown, cellsAt(gateway, place), gateway.index))
-      found.push(...differences('I8 retained', liveSets(first, place), liveSets(gateway, place), gateway.index))
+      found.push(...differences('I8 retained', live, liveSets(gateway, place), gateway.index))
     }
     found.push(...oracleDifferences(simulation, first, place))
     found.push(...miscounted(simulation, first, place))
@@ -172,7 +173,7 @@ export function isAt({ descriptor }: Feed, { collection, partition }: Place): bo
 }
 
 function cellsAt({ disk }: SimulatedGateway, place: Place): Map<string, string> {
-  return new Map([...liveCells(disk)].filter(([cell]) => cell.startsWith(`${placeOf(place)}/`)))
+  return cellsOf(disk, `${placeOf(place)}/`)
 }
 
 function stampText(stamp: { hlc: number; index: number; origin: string }): string {
@@ -217,14 +218,21 @@ export interface CellWrite {
  * other. Nothing is ever pruned here.
  */
 function naiveFold(writes: readonly CellWrite[]): Map<string, string> {
-  const cells = new Map<string, string>()
-  for (const { name, cell, value, stamp } of writes.toSorted(inOrder)) {
-    if (cell === null) {
-      for (const other of cells.keys()) if (other.startsWith(`${name} `)) cells.delete(other)
-    } else if (value === null) cells.delete(`${name} ${cell}`)
-    else cells.set(`${name} ${cell}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
+  const documents = new Map<string, Map<string, CellWrite>>()
+  for (const write of writes.toSorted(inOrder)) {
+    const { name, cell, value } = write
+    const cells = documents.get(name) ?? new Map<string, CellWrite>()
+    documents.set(name, cells)
+    if (cell === null) cells.clear()
+    else if (value === null) cells.delete(cell)
+    else cells.set(cell, write)
   }
-  return cells
+  const shown = new Map<string, string>()
+  for (const [name, cells] of documents) {
+    for (const [cell, { value, stamp }] of cells)
+      shown.set(`${name} ${cell}`, `${JSON.stringify(value)} ${stampText(stamp)}`)
+  }
+  return shown
 }
 
 /** I2. What a voided write had overtaken may be gone for good (protocol R1): of the documents it touched nothing is asked. */
@@ -234,7 +242,7 @@ function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway, pl
   const isAsked = ([cell]: [string, string]): boolean =>
     cell.startsWith(`${placeOf(place)}/`) && !voided.has(cell.slice(0, cell.lastIndexOf(' ')))
   const expected = new Map([...naiveFold(valid)].filter(isAsked))
-  const found = new Map([...liveCells(gateway.disk)].filter(isAsked))
+  const found = new Map([...cellsAt(gateway, place)].filter(isAsked))
   for (const name of onceVoidDocuments(simulation)) voided.add(name)
   const resurrected = [...simulation.changedByDrops].filter(isAsked).map(([cell, how]) => `I3 "${cell}" on ${how}`)
   const wentBack = [...simulation.wentBack].filter(isAsked).map(([cell, how]) => `I4 "${cell}" on ${how}`)
@@ -340,7 +348,16 @@ export function chainOf(
   return chain
 }
 
-export function writesOf(feed: Feed, batch: Batch, ops: Ops): CellWrite[] {
+/** Of batches, which never change: all checks ask for them again and again. */
+const writesRead = new WeakMap<Batch, readonly CellWrite[]>()
+
+export function writesOf(feed: Feed, batch: Batch, ops: Ops): readonly CellWrite[] {
+  const writes = writesRead.get(batch) ?? readWrites(feed, batch, ops)
+  writesRead.set(batch, writes)
+  return writes
+}
+
+function readWrites(feed: Feed, batch: Batch, ops: Ops): readonly CellWrite[] {
   const { collection, partition } = feed.descriptor
   const source = { feed, seq: batch.header.seq, hlc: batch.header.hlc, lsn: 0 }
   const writes: CellWrite[] = []

@@ -15,6 +15,7 @@ import type { Place } from '../../runtime/model/interest.ts'
 import { isSystemName, placeOf } from '../../runtime/model/names.ts'
 import { COUNTED_KEY } from './writes.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { historyKey } from '../../runtime/sync/history.ts'
 import { partOf } from '../../runtime/store/fold.ts'
 
 interface DiskDrop {
@@ -59,6 +60,8 @@ interface Held {
 /** One feed on the disk. */
 export interface DiskFeed {
   readonly feed: Feed
+  /** Of the record of its past. */
+  readonly historyKey: string
   readonly batches: Map<number, Held>
   readonly retained: SequenceSet
   head: ChainPosition
@@ -427,7 +430,15 @@ export class SimulatedDisk {
   }
 
   #addFeed(feed: Feed): DiskFeed {
-    const held: DiskFeed = { feed, batches: new Map(), retained: new SequenceSet(), head: BEGINNING, lsn: 0, bytes: 0 }
+    const held: DiskFeed = {
+      feed,
+      historyKey: historyKey(feed),
+      batches: new Map(),
+      retained: new SequenceSet(),
+      head: BEGINNING,
+      lsn: 0,
+      bytes: 0,
+    }
     this.feeds.set(feed.key, held)
     return held
   }
@@ -480,7 +491,8 @@ export class SimulatedDisk {
   }
 }
 
-function cellsOf(disk: SimulatedDisk, prefix: string): Map<string, string> {
+/** Cells that have a value, with their stamps, of the documents whose names begin so. */
+export function cellsOf(disk: SimulatedDisk, prefix: string): Map<string, string> {
   const cells = new Map<string, string>()
   for (const [name, document] of disk.documents) if (name.startsWith(prefix)) addCells(cells, name, document)
   return cells
@@ -500,18 +512,13 @@ function headOf({ feed, head, lsn, retained, bytes, batches }: DiskFeed): FeedHe
   return { feed, ...head, lsn, bytes, retained, locked: SequenceSet.of(waiting.sort((a, b) => a - b)) }
 }
 
-/** Cells that have a value, with their stamps, of all documents but the system's. */
-export function liveCells(disk: SimulatedDisk): Map<string, string>
-/** Of some documents of the collection and partition of `feed`. */
-export function liveCells(disk: SimulatedDisk, feed: Feed, keys: Iterable<string>): Map<string, string>
-export function liveCells(disk: SimulatedDisk, feed?: Feed, keys: Iterable<string> = []): Map<string, string> {
+/** The same of some documents of the collection and partition of `feed`. */
+function liveCells(disk: SimulatedDisk, { descriptor }: Feed, keys: Iterable<string>): Map<string, string> {
   const cells = new Map<string, string>()
-  const place = `${feed?.descriptor.collection}/${feed?.descriptor.partition}/`
-  const names = feed ? Array.from(keys, (key) => place + key) : [...disk.documents.keys()]
-  for (const name of names) {
+  for (const key of keys) {
+    const name = `${placeOf(descriptor)}/${key}`
     const document = disk.documents.get(name)
-    if (document === undefined || (feed === undefined && name.startsWith('$'))) continue
-    addCells(cells, name, document)
+    if (document !== undefined) addCells(cells, name, document)
   }
   return cells
 }

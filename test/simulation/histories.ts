@@ -3,10 +3,10 @@ import type { Feed } from '../../runtime/model/batch.ts'
 import type { Checkpoint, SignedCheckpoint } from '../../runtime/model/checkpoint.ts'
 import { isSystemName, placeOf } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import type { EngineView } from '../../runtime/sync/engine.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
-import { historyKey } from '../../runtime/sync/history.ts'
 import { rootOf } from '../../runtime/wire/checkpoint.ts'
-import type { SimulatedDisk } from './disk.ts'
+import type { DiskFeed, SimulatedDisk } from './disk.ts'
 import type { SimulatedGateway } from './gateway.ts'
 
 /** What a gateway holds of feeds' pasts: SPEC I7, I9. Not asked of feeds that are sealed, which go back by right. */
@@ -24,10 +24,12 @@ const NONE: Checkpoint = {
 export function incomplete(gateway: SimulatedGateway): string[] {
   const { index, disk, authority } = gateway
   const found: string[] = []
-  for (const { feed, seq, retained } of disk.heads()) {
+  for (const held of disk.feeds.values()) {
+    const { feed, head, retained } = held
+    const { seq } = head
     const isAsked = gateway.keeps(feed) && authority.sealOf(feed) === Number.POSITIVE_INFINITY
     if (isSystemName(feed.descriptor.collection) || !isAsked) continue
-    const base = baseOf(disk, feed)?.signed
+    const base = baseOf(disk, held)?.signed
     if (base === null) {
       found.push(`I7 gateway ${index} has lost the checkpoint that a feed is based on`)
       continue
@@ -54,8 +56,8 @@ interface Base {
 }
 
 /** Undefined when the feed was never compacted, as far as is known here. */
-function baseOf(disk: SimulatedDisk, feed: Feed): Base | undefined {
-  const record = disk.getRecord(historyKey(feed))
+function baseOf(disk: SimulatedDisk, { feed, historyKey }: DiskFeed): Base | undefined {
+  const record = disk.getRecord(historyKey)
   if (record === undefined) return undefined
   const seq = new DataView(record.buffer, record.byteOffset).getFloat64(8)
   const batch = disk.batch(feed.key, seq)
@@ -76,21 +78,20 @@ export class Progress {
   readonly #feeds = new Map<string, Seen>()
 
   /** What went back since it was looked at last. */
-  wentBack(gateway: SimulatedGateway): string[] {
+  wentBack(gateway: SimulatedGateway, view: EngineView | undefined): string[] {
     const { index, disk, authority } = gateway
     if (this.#disk !== disk) this.#feeds.clear()
     this.#disk = disk
-    const found = this.#engineWentBack(gateway)
-    for (const {
-      feed,
-      head: { seq: head },
-    } of disk.feeds.values()) {
+    const found = view === undefined ? [] : this.#engineWentBack(gateway, view)
+    for (const held of disk.feeds.values()) {
+      const { feed } = held
+      const head = held.head.seq
       const before = this.#feeds.get(feed.key)
       this.#feeds.delete(feed.key)
       if (!gateway.keeps(feed) || authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue
       // A place that it has left begins anew when it is kept again.
       if (gateway.hasLeft(`${placeOf(feed.descriptor)}/`)) continue
-      const base = baseOf(disk, feed)
+      const base = baseOf(disk, held)
       const why = before === undefined ? null : faultOf(before, { head, base })
       if (why !== null) found.push(`I9 gateway ${index}: ${why}`)
       // One that rotted away is compared when it is back.
@@ -99,9 +100,7 @@ export class Progress {
     return found
   }
 
-  #engineWentBack({ index, boots, engine }: SimulatedGateway): string[] {
-    if (engine === null) return []
-    const { clock, lsn } = engine.view
+  #engineWentBack({ index, boots }: SimulatedGateway, { clock, lsn }: EngineView): string[] {
     const isSame = this.#boots === boots
     const found: string[] = []
     if (isSame && clock < this.#clock) found.push(`I9 gateway ${index}: its clock went from ${this.#clock} to ${clock}`)
@@ -119,7 +118,7 @@ function faultOf(before: Seen, now: Seen): string | null {
   if (old === undefined) return null
   if (base === undefined || base.seq < old.seq) return `a base went from checkpoint ${old.seq} to ${base?.seq ?? 0}`
   const [was, is] = [old.signed?.checkpoint, base.signed?.checkpoint]
-  if (was === undefined || is === undefined) return null
+  if (was === undefined || is === undefined || was === is) return null
   if (is.floor < was.floor) return `a floor went from ${was.floor} to ${is.floor}`
   const revived = is.live.within(1, was.floor - 1).without(was.live)
   return revived.isEmpty ? null : `batches ${revived.runs.join(' ')} of a feed live again`

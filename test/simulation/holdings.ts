@@ -1,15 +1,8 @@
 import { hex } from '../../runtime/base/bytes.ts'
 import { isSystemName } from '../../runtime/model/names.ts'
+import type { EngineView } from '../../runtime/sync/engine.ts'
 import type { SimulatedGateway } from './gateway.ts'
 import type { Simulation } from './simulation.ts'
-
-/**
- * SPEC I31: what a gateway takes to be on a neighbour's disk is there. Not asked of what a liar says of itself, of cards that were put
- * back or copied, of those that keep something else since they were heard, and of feeds that are cut: there what was confirmed is gone by right until they speak again.
- */
-export function falseHoldings(simulation: Simulation): string[] {
-  return simulation.present.flatMap((gateway) => falseHoldingsOf(simulation, gateway))
-}
 
 /** I31 at rest: of the neighbours that it is linked with it knows all that they have. */
 export function unknownHoldings(simulation: Simulation): string[] {
@@ -28,9 +21,13 @@ export function unknownHoldings(simulation: Simulation): string[] {
   return found
 }
 
-function falseHoldingsOf(simulation: Simulation, gateway: SimulatedGateway): string[] {
+/**
+ * SPEC I31: what a gateway takes to be on a neighbour's disk is there. Not asked of what a liar says of itself, of cards that were put
+ * back or copied, of those that keep something else since they were heard, and of feeds that are cut: there what was confirmed is gone by right until they speak again.
+ */
+export function falseHoldings(simulation: Simulation, gateway: SimulatedGateway, view: EngineView): string[] {
   const found: string[] = []
-  for (const { peerId, lag } of gateway.engine?.view.holdings ?? []) {
+  for (const { peerId, lag } of view.holdings) {
     const peer = simulation.present.find((other) => other.peerId === peerId)
     if (!peer || !isAsked(simulation, peerId) || simulation.unheard.has(`${gateway.index} ${peerId}`)) continue
     const held = new Map(lag.map((feed) => [feed.feedKey, feed.held]))

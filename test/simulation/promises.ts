@@ -16,12 +16,19 @@ const ACK = 5
 /** Where in a message the credit stands. */
 const CREDIT_AT: { readonly [type: number]: number } = { [HELLO]: 8, [ACK]: 2 }
 
+/** A frame is looked at when it is sent, and again when it arrives. */
+const framesRead = new WeakMap<Uint8Array, Promises | null>()
+
 /**
  * Reads just that from the grammar in runtime/wire/message.ts, for this is done with every frame that is sent: whether the rest
  * of it is well-formed its receiver says. Null when it can't be read.
  */
 export function promisesOf(frame: Uint8Array): Promises | null {
-  return new FrameReader(frame).read()
+  const known = framesRead.get(frame)
+  if (known !== undefined) return known
+  const promises = new FrameReader(frame).read()
+  framesRead.set(frame, promises)
+  return promises
 }
 
 class FrameReader {

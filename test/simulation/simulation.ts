@@ -457,11 +457,12 @@ export class Simulation implements World {
 
   /** Again and again: what gateways know of each other must be true at any time. */
   #watchHoldings(): void {
-    for (const found of falseHoldings(this)) this.report(found)
     for (const gateway of this.present) {
+      const view = gateway.engine?.view
+      for (const found of view ? falseHoldings(this, gateway, view) : []) this.report(found)
       const progress = this.#progress.get(gateway) ?? new Progress()
       this.#progress.set(gateway, progress)
-      for (const found of progress.wentBack(gateway)) this.report(found)
+      for (const found of progress.wentBack(gateway, view)) this.report(found)
     }
     if (this.scenario.forks === true || this.#hasRemovals) this.confirmed.watch(this)
     this.schedule.after(HOLDINGS_MS, () => this.#watchHoldings())
