@@ -87,8 +87,9 @@ export class SimulatedDisk {
   readonly #rotten = new Map<string, { readonly feed: Feed; readonly seq: number; readonly held: Held }>()
   /** Documents that were changed behind the gateway's back and have not been derived anew. */
   readonly #altered = new Set<string>()
-  /** What `cells` has found, by place, until anything there changes. */
+  /** What `cells` has found, by place and by document, until anything there changes. */
   readonly #digests = new Map<string, Uint8Array>()
+  readonly #texts = new Map<string, string>()
   #lsn = 0
 
   constructor(watch: DiskWatch) {
@@ -240,10 +241,22 @@ export class SimulatedDisk {
     const name = placeOf(place)
     const known = this.#digests.get(name)
     if (known !== undefined) return known
-    const cells = [...cellsOf(this, `${name}/`)].toSorted(([a], [b]) => (a < b ? -1 : 1))
-    const digest = sha256(utf8(JSON.stringify(cells)))
+    const names = [...this.documents.keys()].filter((document) => document.startsWith(`${name}/`)).sort()
+    const texts = names.map((document) => this.#textOf(document)).filter((text) => text !== '')
+    const digest = sha256(utf8(`[${texts.join()}]`))
     this.#digests.set(name, digest)
     return digest
+  }
+
+  /** Empty when nothing is left there: it is as if there were no document. */
+  #textOf(name: string): string {
+    const known = this.#texts.get(name)
+    if (known !== undefined) return known
+    const cells = new Map<string, string>()
+    addCells(cells, name, this.documents.get(name) as Document)
+    const text = JSON.stringify([...cells].sort(([a], [b]) => (a < b ? -1 : 1))).slice(1, -1)
+    this.#texts.set(name, text)
+    return text
   }
 
   /** What waited for its key is shown as far as that is here now. */
@@ -298,6 +311,7 @@ export class SimulatedDisk {
       if (at < 0 || name.endsWith(`/${COUNTED_KEY}`)) continue
       this.#altered.add(name)
       this.#digests.clear()
+      this.#texts.delete(name)
       const draw = random()
       if (draw < 0.3) this.documents.delete(name)
       else if (draw < 0.6) document.values[at] = 'altered'
@@ -453,6 +467,7 @@ export class SimulatedDisk {
       const before = this.documents.get(name)
       if (before && this.isRotten) shown.set(name, this.#unproven(before))
       this.documents.delete(name)
+      this.#texts.delete(name)
       this.#altered.delete(name)
     }
     for (const { feed, batches } of this.feeds.values()) {
@@ -481,7 +496,9 @@ export class SimulatedDisk {
     )
   }
 
+  /** To be changed. */
   #document(name: string): Document {
+    this.#texts.delete(name)
     let document = this.documents.get(name)
     if (!document) {
       document = emptyDocument()
