@@ -89,6 +89,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
             collections: () => keyring.collections(),
             newest: (name) => keyring.newest(name),
             hasKey: () => true,
+            held: () => 0,
           },
           store,
           links: [],

@@ -89,6 +89,9 @@ export const GATEWAY_LIMITS = {
   relayHandshakesMax: 16,
   watchersMax: 256,
   watcherQueueMax: 4_096,
+  /** What devices wrote to encrypted collections whose keys are not here yet. */
+  heldWritesMax: 10_000,
+  heldWriteBytesMax: 4_194_304,
   quarantineEntriesMax: 1_000,
   /** Batches of one link that are no batches, or not signed; then it is closed. */
   damagedPerLinkMax: 256,

@@ -5,7 +5,7 @@ import { keyOfRow } from '../model/rows.ts'
 import type { Fields } from '../model/value.ts'
 import type { Broker, BrokerHandler, ClientMessage } from '../ports/broker.ts'
 import type { Log } from '../ports/log.ts'
-import type { Operations } from '../ports/operations.ts'
+import type { HeldWrite, Holder, Operations } from '../ports/operations.ts'
 import type { Change } from '../ports/store.ts'
 import { collectionOf } from '../profile/resolve.ts'
 import type { ResolvedProfile, ResolvedSource } from '../profile/resolved.ts'
@@ -38,6 +38,7 @@ export interface DoorOptions {
   readonly operations: Operations
   /** Null when the profile has no rule for it. */
   readonly bridge: Bridge | null
+  readonly holder: Holder
   /** Keeps it for the owner to see. */
   readonly putAside: (message: Quarantined) => void
   readonly log: Log
@@ -56,6 +57,7 @@ export function createDeviceDoor(options: DoorOptions): DeviceDoor {
 
 class Door implements DeviceDoor {
   readonly #keep: DoorOptions['putAside']
+  readonly #holder: Holder
   readonly #operations: Operations
   readonly #log: Log
   #profile: ResolvedProfile
@@ -68,9 +70,10 @@ class Door implements DeviceDoor {
   #errorsSince = 0
   #errors = 0
 
-  constructor({ profile, operations, bridge, putAside, log }: DoorOptions) {
+  constructor({ profile, operations, bridge, holder, putAside, log }: DoorOptions) {
     this.#bridge = bridge
     this.#keep = putAside
+    this.#holder = holder
     this.#operations = operations
     this.#log = log
     this.#profile = profile
@@ -186,8 +189,11 @@ class Door implements DeviceDoor {
           `Cannot set "${topic}": the topic must be marram/data/<collection>/<key>/set`,
         )
       }
-      if (payload.length === 0) await this.#operations.delete(collection, key)
-      else await this.#operations.put(collection, key, objectOf(payload))
+      const fields = payload.length === 0 ? null : objectOf(payload)
+      await this.#orHold({ collection, key, fields }, async () => {
+        if (fields === null) await this.#operations.delete(collection, key)
+        else await this.#operations.put(collection, key, fields)
+      })
     })
   }
 
@@ -215,8 +221,11 @@ class Door implements DeviceDoor {
     await this.#guarded(topic, source, async () => {
       if ('refusal' in mapped)
         throw new MarramError('bad-request', `Cannot use the message on "${topic}": ${mapped.refusal}`)
-      const fields = this.#fieldsToWrite(source, mapped.key, mapped.fields)
-      if (Object.keys(fields).length > 0) await this.#operations.put(source.collection, mapped.key, fields)
+      const { key } = mapped
+      await this.#orHold({ collection: source.collection, key, fields: mapped.fields }, async () => {
+        const fields = this.#fieldsToWrite(source, key, mapped.fields)
+        if (Object.keys(fields).length > 0) await this.#operations.put(source.collection, key, fields)
+      })
     })
   }
 
@@ -226,6 +235,17 @@ class Door implements DeviceDoor {
     if (!source.onlyOnChange) return withoutIdleNulls(fields, stored)
     const known = collectionOf(this.#profile, source.collection)?.fields
     return changedFields(fields, stored, (field) => known?.get(field)?.deadband)
+  }
+
+  /** Where the key is not here yet it is kept until it comes, in order. */
+  async #orHold(write: HeldWrite, act: () => Promise<void>): Promise<void> {
+    if (this.#holder.isHolding(write.collection)) return this.#holder.hold(write)
+    try {
+      await act()
+    } catch (error) {
+      if (codeOf(error) !== 'no-key') throw error
+      await this.#holder.hold(write)
+    }
   }
 
   /** What can't be used is put aside and acknowledged, or the device would send it for ever; what may pass is not. */

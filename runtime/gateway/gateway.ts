@@ -45,11 +45,12 @@ import { trimSeries, type Retention } from '../operations/retention.ts'
 import { kindWarnings, rulesOf } from '../operations/rules.ts'
 import { Quarantine } from '../operations/quarantine.ts'
 import { OperationService } from '../operations/service.ts'
+import { HeldWrites } from '../operations/held-writes.ts'
 import { peersOf, statusOf, type Observed, type ObservedLink } from '../operations/status.ts'
 import type { Broker } from '../ports/broker.ts'
 import type { Space } from '../ports/store.ts'
 import type { Log } from '../ports/log.ts'
-import type { MemberView, ClockStatus, Operations, RemovalOptions } from '../ports/operations.ts'
+import type { HeldWrite, MemberView, ClockStatus, Operations, RemovalOptions } from '../ports/operations.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
 import { formatAddress } from '../profile/address.ts'
 import { fillDefaults, type DeviceProfile } from '../profile/defaults.ts'
@@ -201,6 +202,7 @@ export class Gateway {
   #store!: DiskStore
   #removals!: Removals
   #keys!: CollectionKeyService
+  #held!: HeldWrites
   #knowledge!: Knowledge
   #departure!: Departure
   #driver!: Driver
@@ -271,6 +273,7 @@ export class Gateway {
     this.#control = await createControlServer({ operations: this.#operations, dir: this.#options.dir, log: this.#log })
     await this.#members.publishOwn(this.#name)
     await this.#keys.step()
+    await this.#held.release()
     await this.#door.start(this.#broker as Broker)
     if (this.#bridge) this.#arrivals = this.#startArrivals(this.#bridge, this.#broker as Broker)
     const certificate = this.#tls?.fingerprint
@@ -289,7 +292,10 @@ export class Gateway {
     })
     this.#every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
     this.#every(REMOVALS_MS, async () => void (await this.#removals.step()))
-    this.#every(KEYS_MS, () => this.#keys.step())
+    this.#every(KEYS_MS, async () => {
+      await this.#keys.step()
+      await this.#held.release()
+    })
     if (!this.#enrolment.chain) return void this.#enrolment.ask()
     if (!this.#departure.isRemoved) this.#meetOthers()
     await this.#drafts.writeAgain(this.#store, this.#writer)
@@ -478,6 +484,19 @@ export class Gateway {
       this.#quarantine?.addBatch({ feed: hex(feed.id), origin: feed.origin, collection, seq, why: 'unreadable' })
     }
     this.#driver?.authorityChanged()
+    await this.#held?.release()
+  }
+
+  /** Who may not write there waits for nothing. */
+  async #hold(write: HeldWrite): Promise<void> {
+    this.#checkRight(write.collection, this.#rules().partitionOf(write.collection))
+    await this.#held.hold(write)
+  }
+
+  /** What was written before there was a key. */
+  async #writeHeld({ collection, key, fields }: HeldWrite): Promise<void> {
+    if (fields !== null) await this.#operations.put(collection, key, fields)
+    else if (this.#operations.get(collection, key)) await this.#operations.delete(collection, key)
   }
 
   async #remove(origin: string, { reason, since, now }: RemovalOptions): Promise<void> {
@@ -682,12 +701,22 @@ export class Gateway {
         setProfile: (profile) => this.#setProfile(profile),
       },
     )
+    this.#held = new HeldWrites({
+      store: this.#store,
+      canWrite: (collection) => this.#keys.canWrite(collection),
+      write: (write) => this.#writeHeld(write),
+      log: this.#log,
+    })
     const { bridge } = this.#profile
     if (bridge.length > 0) this.#bridge = new Bridge(bridge, this.#writer)
     this.#door = createDeviceDoor({
       profile: this.#profile,
       operations: this.#operations,
       bridge: this.#bridge,
+      holder: {
+        isHolding: (collection) => this.#held.isHolding(collection),
+        hold: (write) => this.#hold(write),
+      },
       putAside: ({ topic, source, code, message }) =>
         this.#quarantine.add({ kind: 'message', topic, source, why: code, message }),
       log: this.#log,
@@ -935,6 +964,7 @@ export class Gateway {
         collections: () => this.#keys.collections(),
         newest: (name) => this.#keys.newest(name),
         hasKey: (name, epoch) => this.#keyring.keyOf(name, epoch) !== null,
+        held: (name) => this.#held.countOf(name),
       },
       store: this.#store,
       links,

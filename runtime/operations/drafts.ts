@@ -1,4 +1,5 @@
 import { hex, utf8 } from '../base/bytes.ts'
+import { codeOf } from '../base/errors.ts'
 import type { Feed } from '../model/batch.ts'
 import { incarnationOfCell, kindOfCell, pathOfCell, type Element, type Reference } from '../model/cells.ts'
 import type { Document, Write } from '../model/document.ts'
@@ -41,7 +42,10 @@ export class Drafts {
     return feed.origin === this.#peerId && this.#incarnations.has(hex(feed.descriptor.incarnation))
   }
 
-  /** To be called as a member. What was written again is no draft any more, so being cut short costs nothing. */
+  /**
+   * To be called as a member. What was written again is no draft any more, so being cut short costs nothing; nor does a collection
+   * whose key is not here yet: the next start tries again.
+   */
   async writeAgain(
     store: Documents & { append(append: { batches: []; records: KeyValue[] }): Promise<void> },
     writer: Writer,
@@ -50,14 +54,22 @@ export class Drafts {
       .filter(([, state]) => state === 'pending')
       .map(([incarnation]) => incarnation)
     if (pending.length === 0) return
+    let isWhole = true
     for (const space of store.spaces()) {
       if (isSystemName(space.collection)) continue
       for (const { key, document } of entriesOf(store, space)) {
         const isDraft = (feed: Feed): boolean => this.isDraft(feed)
         const ops = space.isSeries ? rowAgain(key, document, isDraft) : opsAgain(key, document, isDraft)
-        if (ops.length > 0) await writer.write(space.collection, space.partition, ops)
+        if (ops.length === 0) continue
+        try {
+          await writer.write(space.collection, space.partition, ops)
+        } catch (error) {
+          if (codeOf(error) !== 'no-key') throw error
+          isWhole = false
+        }
       }
     }
+    if (!isWhole) return
     for (const incarnation of pending) this.#incarnations.set(incarnation, 'written')
     await store.append({
       batches: [],

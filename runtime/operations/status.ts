@@ -55,6 +55,8 @@ export interface ObservedEncryption {
   /** The epoch that is written with there, see crypto/epoch-key.ts. */
   newest(collection: string): number | null
   hasKey(collection: string, epoch: number): boolean
+  /** What devices wrote there, which waits for the key. */
+  held(collection: string): number
 }
 
 export interface ObservedLink {
@@ -145,7 +147,10 @@ function encryptionOf({ encryption, store }: Observed): StatusView['encryption']
   const views = [...waiting].map(([name, count]) => {
     const epoch = encryption.newest(name)
     const readable = epoch !== null && encryption.hasKey(name, epoch)
-    return [name, { epoch: epoch === null ? null : numberOfEpoch(epoch), readable, waiting: count }] as const
+    return [
+      name,
+      { epoch: epoch === null ? null : numberOfEpoch(epoch), readable, waiting: count, held: encryption.held(name) },
+    ] as const
   })
   return Object.fromEntries(views.sort(([a], [b]) => (a < b ? -1 : 1)))
 }

@@ -212,10 +212,15 @@ export interface StatusView {
   readonly collections: { readonly [name: string]: { readonly count: number; readonly digest: string } }
   /**
    * Of encrypted collections: the number of the epoch that is written with now (null before there is one), whether its key
-   * is here, and how many batches are stored and wait for a key.
+   * is here, how many batches are stored and wait for a key, and how many writes of devices are held until it comes.
    */
   readonly encryption: {
-    readonly [name: string]: { readonly epoch: number | null; readonly readable: boolean; readonly waiting: number }
+    readonly [name: string]: {
+      readonly epoch: number | null
+      readonly readable: boolean
+      readonly waiting: number
+      readonly held: number
+    }
   }
   /** Links that are up, and bytes over links since start. */
   readonly links: {
@@ -360,3 +365,19 @@ export interface Administration {
 }
 
 export interface Operations extends Documents, Administration {}
+
+/** What a device wrote to an encrypted collection. */
+export interface HeldWrite {
+  readonly collection: string
+  readonly key: string
+  /** Null deletes. */
+  readonly fields: Fields | null
+}
+
+/** Keeps what devices write to encrypted collections until their keys have come. */
+export interface Holder {
+  /** Whether something is kept of the collection: what comes now goes behind it. */
+  isHolding(collection: string): boolean
+  /** Resolves when it is on the disk. Rejects with `no-key` when no more is kept. */
+  hold(write: HeldWrite): Promise<void>
+}

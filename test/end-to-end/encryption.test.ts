@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { connectAsync } from 'mqtt'
 import type { StatusView } from '../../runtime/ports/operations.ts'
 import { found, GatewayProcess, joined, marram, temporaryFolder, until, type StartOptions } from './harness.ts'
 
@@ -63,7 +64,7 @@ test('what one gateway writes encrypted another reads through a third that canno
   assert.match((await marram('put', 'secrets', 'x', '{"a":1}', '--json', '--dir', b.dir)).stderr, /"no-key"/)
   assert.deepEqual((await statusOf(b)).encryption['secrets']?.readable, false)
   assert.ok(((await statusOf(b)).encryption['secrets']?.waiting ?? 0) >= 2)
-  assert.deepEqual((await statusOf(c)).encryption['secrets'], { epoch: 1, readable: true, waiting: 0 })
+  assert.deepEqual((await statusOf(c)).encryption['secrets'], { epoch: 1, readable: true, waiting: 0, held: 0 })
 
   // Whoever comes later gets the keys of what is there, and all of it from one who cannot read it.
   await a.run('put', 'secrets', 'second', JSON.stringify({ code: MARKER }))
@@ -83,6 +84,28 @@ test('what one gateway writes encrypted another reads through a third that canno
   assert.equal(holds(b.dir, MARKER), false, 'no plaintext on the disk of the one that passes it on')
   assert.equal(holds(d.dir, MARKER), true, 'it would have been found')
   assert.equal((await marram('verify', '--dir', b.dir)).code, 0)
+})
+
+test('what a device says where there is no key yet is kept over a restart and written when the key comes', async (t) => {
+  const folder = temporaryFolder()
+  const forOps = { ...SECRETS, secrets: { ...SECRETS.secrets, readers: ['ops'] } }
+  const set = [...ALONE, `collections=${JSON.stringify(forOps)}`]
+  const a = await found(t, folder, 'a', { set })
+  const c = await joined(t, folder, 'c', a, { set: ALONE, bootstrap: [a.address] })
+  await until('c knows that it is encrypted', async () => (await statusOf(c)).encryption['secrets'] !== undefined)
+  const device = await connectAsync(c.address, { protocolVersion: 4 })
+  await device.publishAsync('marram/data/secrets/door/set', '{"open":true}', { qos: 1 })
+  await device.publishAsync('marram/data/secrets/door/set', '{"open":false,"by":"c"}', { qos: 1 })
+  device.end(true)
+  assert.deepEqual((await statusOf(c)).encryption['secrets'], { epoch: 1, readable: false, waiting: 0, held: 2 })
+  assert.match((await marram('put', 'secrets', 'door', '{"a":1}', '--json', '--dir', c.dir)).stderr, /"no-key"/)
+  await c.stop('SIGKILL')
+  await c.start({ set: ALONE, bootstrap: [a.address] })
+  assert.equal((await statusOf(c)).encryption['secrets']?.held, 2)
+  const { peerId } = await statusOf(c)
+  await a.run('grant', peerId, '--label', 'ops')
+  await until('a has it', async () => JSON.stringify(await valueOf(a, 'door')) === '{"by":"c","open":false}')
+  assert.equal((await statusOf(c)).encryption['secrets']?.held, 0)
 })
 
 test('a removed reader holds every byte and reads nothing of what is written later (SPEC I27)', async (t) => {

@@ -136,7 +136,7 @@ export class FakeOperations implements Operations {
       state: 'running',
       enrolled: true,
       enrolment: null,
-      encryption: { secrets: { epoch: 2, readable: false, waiting: 7 } },
+      encryption: { secrets: { epoch: 2, readable: false, waiting: 7, held: 0 } },
       version: '0.1.0',
       uptime: 7,
       interest: ['*'],

@@ -67,9 +67,9 @@ function statusText(status: StatusView): string {
 }
 
 function encryptionLines(encryption: StatusView['encryption']): string[] {
-  return Object.entries(encryption).map(([name, { epoch, readable, waiting }]) => {
+  return Object.entries(encryption).map(([name, { epoch, readable, waiting, held }]) => {
     const key = epoch === null ? 'no key yet' : `epoch ${epoch}, ${readable ? 'readable here' : 'not readable here'}`
-    return `encrypted: ${name}, ${key}${waiting === 0 ? '' : `, ${waiting} batches wait for a key`}`
+    return `encrypted: ${name}, ${key}${waiting === 0 ? '' : `, ${waiting} batches wait for a key`}${held === 0 ? '' : `, ${held} writes of devices are held for it`}`
   })
 }
 
