@@ -121,7 +121,8 @@ export class DocumentService implements Documents {
   }
 
   isKept(collection: string): boolean {
-    return this.#with.rules().keepsSome(collection)
+    const rules = this.#with.rules()
+    return rules.keepsSome(collection) && !rules.isLocked(collection)
   }
 
   get(collection: string, key: string): DocumentView | undefined {

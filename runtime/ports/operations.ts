@@ -138,7 +138,10 @@ export interface Documents {
   ): Promise<{ readonly stamp: string; readonly held?: number }>
   /** Resolves when it is on the disk. `not-found` when there is no such document, `not-supported` in a series. */
   delete(collection: string, key: string, options?: WaitOptions): Promise<Receipt>
-  /** Whether this gateway keeps the collection, or a part of it: what it doesn't keep can't be read here, `not-kept`. */
+  /**
+   * Whether the collection, or a part of it, can be read here: not when this gateway doesn't keep it, `not-kept`, or has no key for
+   * it, `no-key`.
+   */
   isKept(collection: string): boolean
   /** In a series the key's last row. */
   get(collection: string, key: string): DocumentView | undefined

@@ -51,6 +51,12 @@ test('what one gateway writes encrypted another reads through a third that canno
   const b = await invitedAs(t, folder, 'b', a, 'relay', { set: ALONE, bootstrap: [a.address] })
   const c = await joined(t, folder, 'c', a, { set: ALONE, bootstrap: [b.address] })
 
+  const heard: string[] = []
+  const listener = await connectAsync(b.address, { protocolVersion: 4 })
+  t.after(() => listener.end(true))
+  listener.on('message', (topic, payload) => heard.push(`${topic} ${payload.toString()}`))
+  await listener.subscribeAsync(['marram/data/secrets/#', 'marram/data/climate/#', 'marram/data/#'])
+
   await a.run('put', 'secrets', 'safe', JSON.stringify({ code: MARKER }))
   await until('c reads it', async () => (await valueOf(c, 'safe')) !== null)
   assert.deepEqual(await valueOf(c, 'safe'), { code: MARKER })
@@ -79,6 +85,16 @@ test('what one gateway writes encrypted another reads through a third that canno
   assert.deepEqual(await valueOf(c, 'second'), { code: MARKER })
   await c.stop()
   assert.equal((await marram('verify', '--dir', c.dir)).code, 0)
+
+  await listener.unsubscribeAsync('marram/data/#')
+  await a.run('put', 'climate', 'hall', '{"t":1}')
+  await until('clients of b hear what b may read', () => heard.length > 0)
+  await listener.subscribeAsync(['marram/data/secrets/#', 'marram/data/climate/hall'])
+  await until('they are answered too', () => heard.length > 1)
+  assert.ok(
+    heard.every((message) => message.startsWith('marram/data/climate/hall ')),
+    heard.join('\n'),
+  )
 
   await Promise.all([a.stop(), b.stop(), d.stop()])
   assert.equal(holds(b.dir, MARKER), false, 'no plaintext on the disk of the one that passes it on')
