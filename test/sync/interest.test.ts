@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { hex } from '../../runtime/base/bytes.ts'
 import { decodeDescriptor, encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import type { Message } from '../../runtime/wire/message.ts'
+import { Author } from './author.ts'
 import { Played } from './played.ts'
 
 type Hello = Extract<Message, { type: 'hello' }>
@@ -81,4 +82,17 @@ test('a gateway that keeps something else greets as another, without a cursor, w
   played.gateway.start()
   played.again(['*'], null)
   assert.equal(hex(helloIn(played.pass(1_000)).instance), hex(instance), 'as long as it keeps the same it is the same')
+})
+
+test('of a feed that is not kept any more nobody is said to have anything, though it may still be on its way out', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  author.put('hall', { temperature: 1 })
+  author.push()
+  assert.deepEqual(played.gateway.engine?.heldBy(author.feed.key), [1])
+  played.gateway.changeInterest(['plugs'])
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
+  assert.deepEqual(played.gateway.engine?.heldBy(author.feed.key), [])
+  const lags = played.gateway.engine?.view.holdings.flatMap(({ lag }) => lag.map(({ feedKey }) => feedKey))
+  assert.equal(lags?.includes(author.feed.key), false)
 })
