@@ -907,10 +907,11 @@ export class Simulation implements World {
     const core = this.healed
     for (const gateway of this.present) if (this.#core?.has(gateway.index) === false) this.#abandon(gateway)
     this.#network.heal(this.#core)
+    // Whom a gateway without a clock asks what time it is must know: of two that differ nobody can tell which one is right.
+    for (const gateway of this.present) gateway.clockBaseMs = gateway.rightClockMs
     for (const gateway of core) {
       gateway.isDiskFull = false
       gateway.failRate = 0
-      gateway.clockBaseMs = gateway.rightClockMs
       this.#restart(gateway)
     }
     // The others still reach each other without those that are not.
