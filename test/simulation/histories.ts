@@ -77,8 +77,8 @@ export class Progress {
   #lsn = 0
   readonly #feeds = new Map<string, Seen>()
 
-  /** What went back since it was looked at last. */
-  wentBack(gateway: SimulatedGateway, view: EngineView | undefined): string[] {
+  /** What went back since it was looked at last. What a liar says of its own feeds it may say otherwise. */
+  wentBack(gateway: SimulatedGateway, view: EngineView | undefined, liar: string | undefined): string[] {
     const { index, disk, authority } = gateway
     if (this.#disk !== disk) this.#feeds.clear()
     this.#disk = disk
@@ -88,7 +88,7 @@ export class Progress {
       const head = held.head.seq
       const before = this.#feeds.get(feed.key)
       this.#feeds.delete(feed.key)
-      if (!gateway.keeps(feed) || authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue
+      if (feed.origin === liar || !gateway.keeps(feed) || authority.sealOf(feed) < Number.POSITIVE_INFINITY) continue
       // A place that it has left begins anew when it is kept again.
       if (gateway.hasLeft(`${placeOf(feed.descriptor)}/`)) continue
       const base = baseOf(disk, held)

@@ -462,7 +462,8 @@ export class Simulation implements World {
       for (const found of view ? falseHoldings(this, gateway, view) : []) this.report(found)
       const progress = this.#progress.get(gateway) ?? new Progress()
       this.#progress.set(gateway, progress)
-      for (const found of progress.wentBack(gateway, view)) this.report(found)
+      const liar = this.byzantine?.gateway.peerId
+      for (const found of progress.wentBack(gateway, view, liar)) this.report(found)
     }
     if (this.scenario.forks === true || this.#hasRemovals) this.confirmed.watch(this)
     this.schedule.after(HOLDINGS_MS, () => this.#watchHoldings())
@@ -765,7 +766,7 @@ export class Simulation implements World {
   /** Documents change on a card, not by a batch, when little will be written over them: only who shows the same batches can tell. */
   #planAlterations(): void {
     // Where feeds are sealed, gateways may keep different parts of what is dead: there they compare nothing.
-    if (this.scenario.seed % 3 !== 0 || this.scenario.forks === true || this.#hasRemovals) return
+    if (this.scenario.seed % 3 !== 0 || this.scenario.forks === true || this.#hasRemovals || this.byzantine) return
     // Nor is there somebody else with the same everywhere where some keep parts only, or are left alone.
     if (this.#hasInterests || this.#core !== null) return
     // Of its own chance, so that all else happens as without it.
