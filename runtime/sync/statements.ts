@@ -125,11 +125,30 @@ function chainFrom(batches: readonly Batch[]): Chain {
     return i === 0 || i === batches.length - 1 || header.seq % stride === 0 || isCheckpoint(header)
   })
   const chain: Named[] = []
+  const names = namesIn(batches)
   for (const { header, hash } of named) {
     // One that is gone, being dead, is known by the next.
     const isBeforeKnown = header.seq === 1 || header.seq - 1 === chain.at(-1)?.seq
     if (!isBeforeKnown) chain.push({ seq: header.seq - 1, hash8: hex(header.prev.subarray(0, 8)), hlc: null })
-    chain.push({ seq: header.seq, hash8: hex(hash.subarray(0, 8)), hlc: header.hlc })
+    const name = names.get(header.seq) ?? hash
+    chain.push({
+      seq: header.seq,
+      hash8: hex(name.subarray(0, 8)),
+      hlc: equal(name, hash) ? header.hlc : null,
+    })
   }
   return chain
+}
+
+/**
+ * By sequence, what the batch that continues it calls it. A header may have turned on the card: said of it is what others can have, and
+ * what it says itself of the one before it counts no more.
+ */
+function namesIn(batches: readonly Batch[]): Map<number, Uint8Array> {
+  const names = new Map<number, Uint8Array>()
+  for (const { header, hash } of batches.toReversed()) {
+    const named = names.get(header.seq)
+    if (named === undefined || equal(named, hash)) names.set(header.seq - 1, header.prev)
+  }
+  return names
 }
