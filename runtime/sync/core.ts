@@ -17,7 +17,7 @@ import { FeedTable, type FeedState } from './feeds.ts'
 import { readCheckpoint } from './filling.ts'
 import { historyKey } from './history.ts'
 import { keepHoldingAgain, loadHoldings, takeDueHoldings, type Holding } from './holdings.ts'
-import { isOfScope, openInterest, type Kept, type Leaving } from './interest.ts'
+import { isOfScope, isStored, openInterest, type Kept, type Leaving } from './interest.ts'
 import type { LinkState } from './link.ts'
 import { holesOf } from './mending.ts'
 import { readingOf, type Reading } from './reading.ts'
@@ -193,6 +193,7 @@ export class Core<Token> {
   readonly #records = new Map<string, Uint8Array | null>()
   readonly #histories = new Set<FeedState>()
   #refusedUntil = 0
+  #isScopeStored = false
   #tickets = 0
 
   constructor(
@@ -255,9 +256,14 @@ export class Core<Token> {
     this.outputs.push({ type: 'event', name, fields })
   }
 
-  /** What we hold of a neighbour, as stored. */
+  /** False for as long as the disk hasn't taken what is kept now. */
+  get isScopeStored(): boolean {
+    return (this.#isScopeStored ||= isStored(this.scope, this.surroundings))
+  }
+
+  /** What we hold of a neighbour, as stored; of what was kept before it tells nothing. */
   cursorOf(peerId: string): Cursor | null {
-    return decodeCursor(this.surroundings.getRecord(cursorKey(peerId)))
+    return !this.isScopeStored ? null : decodeCursor(this.surroundings.getRecord(cursorKey(peerId)))
   }
 
   /** What is known of the feed's past has changed: stored with the next commit. */

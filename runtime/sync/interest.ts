@@ -97,6 +97,11 @@ function recordsOf(
   ]
 }
 
+/** Whether what is kept now is on the disk, and nothing of what cursors told before. */
+export function isStored({ name }: Scope, surroundings: Surroundings): boolean {
+  return decodeScope(surroundings.getRecord(SCOPE_KEY)).scope.name === name
+}
+
 function decodeScope(bytes: Uint8Array | undefined): { readonly changes: number; readonly scope: Scope } {
   const decoded = bytes === undefined ? null : decodeValue(bytes)
   const [changes, interest, readable] = decoded?.ok && Array.isArray(decoded.value) ? (decoded.value as unknown[]) : []
@@ -120,6 +125,8 @@ export function scopeOf<Token>(core: Core<Token>, peerId: string, interest: read
 export function leave<Token>(core: Core<Token>): void {
   const [next] = core.leaving
   if (next === undefined || core.isLeaving || core.now.monotonicMs < core.leaveAt) return
+  // With it go the cursors that tell of what is leaving.
+  if (!core.isScopeStored) return leaveFailed(core)
   core.isLeaving = true
   const seqs = firstOf(next.retained, core.history.leaveBatches)
   const isLast = seqs.size === next.retained.size

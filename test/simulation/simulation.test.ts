@@ -15,6 +15,8 @@ SEEDS.push(145)
 SEEDS.push(334)
 /** Once lost: counts that a repair had taken out. Once back for a moment: what a dead removal had kept dead. */
 SEEDS.push(20019, 20055)
+/** Once believed: cursors that told of what had left meanwhile, for the disk had refused to forget them. */
+SEEDS.push(126)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
