@@ -57,6 +57,8 @@ export class FeedState {
   parent: LinkState | null = null
   /** Of high and urgent collections a second one, so that the loss of one costs no time. */
   second: LinkState | null = null
+  /** Over which link its last batch came. */
+  broughtBy: LinkState | null = null
   /** Monotonic time of the last request or progress, and requests since the last progress. */
   touchedAt = 0
   attempts = 0

@@ -41,6 +41,7 @@ export function considerRefused<Token>(core: Core<Token>): void {
 export function replaceParent<Token>(core: Core<Token>, gone: LinkState): void {
   for (const state of core.feeds.values()) {
     if (state.second === gone) state.second = null
+    if (state.broughtBy === gone) state.broughtBy = null
     if (state.parent !== gone) continue
     state.parent = null
     state.rewindTip()
@@ -146,6 +147,15 @@ export function prune<Token>(core: Core<Token>, link: LinkState, state: FeedStat
   const alias = link.theirAliases.get(state)
   if (alias !== undefined && state.parent !== null)
     core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 2]] })
+}
+
+/** What the parent pushes somebody else had brought before: the one that is much nearer goes on, and the other doesn't. */
+export function chooseOne<Token>(core: Core<Token>, parent: LinkState, state: FeedState): void {
+  const other = state.broughtBy
+  if (other === null || other === parent || other === state.second || core.links.get(other.link) !== other) return
+  const isNearer = (other.latencyMs ?? Number.POSITIVE_INFINITY) * 2 < (parent.latencyMs ?? 0)
+  if (isNearer) ask(core, other, state)
+  prune(core, isNearer ? parent : other, state)
 }
 
 function isAheadElsewhere<Token>(core: Core<Token>, state: FeedState): boolean {

@@ -18,7 +18,7 @@ import type { LinkState } from './link.ts'
 import { differsFromOurs, isProbed, probeOwn, suspectFork, takeEvidence } from './forks.ts'
 import { takeMissing } from './mending.ts'
 import { answerDig, answerPing } from './pinging.ts'
-import { ask, considerFeed, considerRefused, prune } from './pulling.ts'
+import { ask, chooseOne, considerFeed, considerRefused, prune } from './pulling.ts'
 import { isVoid } from './sealing.ts'
 
 /** Highest `minReader` that this version may fold; later batches are stored and forwarded, and change nothing here. */
@@ -276,6 +276,7 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
   const ticket = core.nextTicket()
   if (arrival.place !== 'aside' && arrival.isOffer !== true && arrival.isEvidence !== true) {
     state.tip = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
+    state.broughtBy = link
   }
   state.touchedAt = core.now.monotonicMs
   state.attempts = 0
@@ -320,7 +321,8 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
     return 'sealed'
   }
   if (header.seq <= state.tip.seq) {
-    if (state.parent !== link && state.second !== link) prune(core, link, state)
+    if (state.parent === link) chooseOne(core, link, state)
+    else if (state.second !== link) prune(core, link, state)
     return 'held already'
   }
   if (state.isOwn) return 'own feed'
