@@ -44,7 +44,7 @@ export function violations(simulation: Simulation): string[] {
     found.push(...simulation.confirmed.undone(simulation, first, place))
     found.push(...shownAgain(simulation, first, place))
   }
-  found.push(...simulation.healed.flatMap(incomplete))
+  found.push(...simulation.healed.flatMap((gateway) => incomplete(gateway, simulation.byzantine?.gateway.peerId)))
   found.push(...lostWrites(simulation))
   found.push(...lostOfLost(simulation))
   found.push(...raisedCuts(simulation))

@@ -20,14 +20,17 @@ const NONE: Checkpoint = {
   dropsTombstones: false,
 }
 
-/** I7 at rest: all up to the head is there that the base does not declare dead, and what lives below its floor makes its root. */
-export function incomplete(gateway: SimulatedGateway): string[] {
+/**
+ * I7 at rest: all up to the head is there that the base does not declare dead, and what lives below its floor makes its root. A liar
+ * may call live what it had called dead, and what nobody keeps any more.
+ */
+export function incomplete(gateway: SimulatedGateway, liar?: string): string[] {
   const { index, disk, authority } = gateway
   const found: string[] = []
   for (const held of disk.feeds.values()) {
     const { feed, head, retained } = held
     const { seq } = head
-    const isAsked = gateway.keeps(feed) && authority.sealOf(feed) === Number.POSITIVE_INFINITY
+    const isAsked = gateway.keeps(feed) && feed.origin !== liar && authority.sealOf(feed) === Number.POSITIVE_INFINITY
     if (isSystemName(feed.descriptor.collection) || !isAsked) continue
     const base = baseOf(disk, held)?.signed
     if (base === null) {
