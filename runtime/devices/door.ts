@@ -49,7 +49,7 @@ const REQUEST = 'marram/request/'
 const ERRORS_PER_SECOND = 20
 const CHANGES_AT_ONCE = 64
 /** What may pass by itself: the device is not acknowledged and sends its message again. */
-const PASSING: readonly ErrorCode[] = ['storage-full', 'storage-io', 'overloaded', 'closed']
+const PASSING: readonly ErrorCode[] = ['storage-full', 'storage-io', 'storage-damaged', 'overloaded', 'closed']
 
 export function createDeviceDoor(options: DoorOptions): DeviceDoor {
   return new Door(options)

@@ -105,11 +105,6 @@ export class CollectionKeyService {
     })
   }
 
-  /** Begins a new epoch. */
-  rotate(collection: string): Promise<number> {
-    return this.#inTurn(() => this.#begin(collection))
-  }
-
   /** What an undeclared collection is, the mesh has made it. */
   isEncrypted(collection: string): boolean {
     return this.#with.isDeclared(collection) ?? this.#epochs.has(collection)
@@ -181,12 +176,12 @@ export class CollectionKeyService {
   async #provide(collection: string): Promise<void> {
     const epochs = this.#epochs.get(collection)
     const newest = this.newest(collection)
-    if (epochs === undefined || newest === null) return void (await this.#begin(collection))
+    if (epochs === undefined || newest === null) return this.#begin(collection)
     const { keyring } = this.#with
     // Another administrator's, which has not named us: it is that one's to see to.
     if (keyring.keyOf(collection, newest) === null) return
     const readers = this.#with.readersOf(collection)
-    if (this.#isOver(collection, epochs.get(newest) as Epoch, readers)) return void (await this.#begin(collection))
+    if (this.#isOver(collection, epochs.get(newest) as Epoch, readers)) return this.#begin(collection)
     for (const [epoch, { boxes }] of epochs) {
       const key = keyring.keyOf(collection, epoch)
       const lacking = readers.filter(({ peerId }) => !boxes.has(peerId))
@@ -204,7 +199,7 @@ export class CollectionKeyService {
     return nowMs !== null && nowMs - begunMs > EPOCH_MS
   }
 
-  async #begin(collection: string): Promise<number> {
+  async #begin(collection: string): Promise<void> {
     const { keyring, save, readersOf, nowMs, log } = this.#with
     this.#begunMs.set(collection, nowMs() ?? 0)
     const newest = this.newest(collection)
@@ -213,7 +208,6 @@ export class CollectionKeyService {
     save()
     await this.#give(collection, epoch, key, readersOf(collection))
     log.info('epoch-begun', { collection, epoch: numberOfEpoch(epoch) })
-    return epoch
   }
 
   async #give(collection: string, epoch: number, key: Uint8Array, readers: readonly Reader[]): Promise<void> {
@@ -234,7 +228,7 @@ export class CollectionKeyService {
     }
   }
 
-  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+  #inTurn(act: () => Promise<void>): Promise<void> {
     const done = this.#turn.then(act)
     this.#turn = done.then(
       () => {},

@@ -14,7 +14,7 @@ export interface HeldSurroundings {
 
 const PREFIX = 'held-write/'
 /** What passes by itself: the write stays where it is. */
-const PASSING: readonly string[] = ['no-key', 'storage-full', 'storage-io', 'overloaded', 'closed']
+const PASSING: readonly string[] = ['no-key', 'storage-full', 'storage-io', 'storage-damaged', 'overloaded', 'closed']
 
 /**
  * What devices say to an encrypted collection whose key is not here yet: nobody could read what would be written, and a device
@@ -31,9 +31,12 @@ export class HeldWrites implements Holder {
   constructor(surroundings: HeldSurroundings) {
     this.#with = surroundings
     for (const { key, value } of surroundings.store.scanRecords(PREFIX)) {
-      if (value === null) continue
-      this.#note(key, JSON.parse(Buffer.from(value).toString()) as HeldWrite, value.length)
+      const write = value === null ? null : writeIn(value)
       this.#lastNumber = Number(key.slice(PREFIX.length))
+      if (value === null) continue
+      if (write !== null) this.#note(key, write, value.length)
+      // It stays where it is, and keeps nothing else from being written.
+      else surroundings.log.warn('held-write-damaged', { record: key })
     }
   }
 
@@ -98,5 +101,17 @@ export class HeldWrites implements Holder {
     this.#held.delete(key)
     this.#counts.set(write.collection, this.countOf(write.collection) - 1)
     this.#bytes -= bytes
+  }
+}
+
+/** Null for one that a card has changed. */
+function writeIn(bytes: Uint8Array): HeldWrite | null {
+  try {
+    const { collection, key, fields } = JSON.parse(Buffer.from(bytes).toString()) as HeldWrite
+    return typeof collection === 'string' && typeof key === 'string' && typeof fields === 'object'
+      ? { collection, key, fields }
+      : null
+  } catch {
+    return null
   }
 }

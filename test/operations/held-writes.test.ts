@@ -80,3 +80,25 @@ test('are refused beyond their limit', async () => {
   await held.hold(write('secrets', 'b', 1))
   assert.equal(held.countOf('secrets'), 8)
 })
+
+test('one that the card has changed keeps nothing else from being written, and no gateway from starting', async () => {
+  const store = createMemoryStore()
+  await store.append({
+    batches: [],
+    records: [{ key: 'held-write/000000000007', value: new Uint8Array([0x7b, 0xff]) }],
+  })
+  const { held, written, open } = bench(store)
+  open.add('secrets')
+  await held.hold(write('secrets', 'a', 1))
+  await held.release()
+  assert.deepEqual(written, ['secrets a {"n":1}'])
+})
+
+test('wait for a document that is being derived anew', async () => {
+  const made = bench()
+  await made.held.hold(write('secrets', 'a', 1))
+  made.open.add('secrets')
+  made.fault = new MarramError('storage-damaged', 'being derived anew')
+  await made.held.release()
+  assert.equal(made.held.countOf('secrets'), 1)
+})
