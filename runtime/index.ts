@@ -1,4 +1,5 @@
-import { Gateway as GatewayProcess, openGateway as open, type Ended } from './gateway/gateway.ts'
+import type { Ended, Gateway as GatewayProcess } from './gateway/gateway.ts'
+import { openGateway as open } from './gateway/open.ts'
 import type { Fields } from './model/value.ts'
 import type {
   BatchWrite,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { MarramError } from '../../base/errors.ts'
-import { openGateway } from '../../gateway/gateway.ts'
+import { openGateway } from '../../gateway/open.ts'
 import { hasIdentity } from '../../identity/identity.ts'
 import { loadProfile } from '../../identity/profile-file.ts'
 import { createLog } from '../../observe/log.ts'

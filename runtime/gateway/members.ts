@@ -1,0 +1,201 @@
+import { equal } from '../base/bytes.ts'
+import { MarramError } from '../base/errors.ts'
+import { peerIdOf } from '../crypto/identity.ts'
+import { createSigner, type Signer, type Verifier } from '../crypto/signature.ts'
+import type { MeshAuthority } from '../driver/authority.ts'
+import { loadRootKey, type Identity } from '../identity/identity.ts'
+import type { Capability } from '../model/capability.ts'
+import { hlcFromMs, type Hlc } from '../model/stamp.ts'
+import { Membership } from '../operations/membership.ts'
+import { Removals } from '../operations/removals.ts'
+import { timeOf } from '../operations/rows.ts'
+import type { Log } from '../ports/log.ts'
+import type { RemovalOptions } from '../ports/operations.ts'
+import type { Change } from '../ports/store.ts'
+import type { Writer } from '../ports/writer.ts'
+import type { DiskStore } from '../store/disk-store.ts'
+import type { ForkProof } from '../wire/proof.ts'
+import { warrantBytes } from '../wire/warrant.ts'
+import { Departure } from './departure.ts'
+import type { Enrolment } from './enrolment.ts'
+import { Knowledge } from './knowledge.ts'
+import type { Rights } from './rights.ts'
+
+export interface MembersOptions {
+  readonly dir: string
+  readonly identity: Identity
+  readonly authority: MeshAuthority
+  readonly verifier: Verifier
+  readonly enrolment: Enrolment
+  readonly rights: Rights
+  readonly writer: Writer
+  /** What time it is for this gateway. */
+  readonly wallMs: () => number
+  readonly hlc: () => Hlc
+  /** Where others can reach this gateway, and those that may enrol. */
+  readonly addresses: () => readonly string[]
+  readonly administrators: () => readonly string[]
+  /** What members may do is no longer what it was. */
+  readonly onChanged: () => void
+  /** Once: this gateway shares nothing any more. */
+  readonly onRemoved: (reason: string, by: string) => void
+  /** Another one is closed out; told again with every change. */
+  readonly onClosed: (peerId: string) => void
+  readonly onForked: (proof: ForkProof) => void
+  readonly log: Log
+}
+
+/** Who belongs to the mesh, this gateway among them, and how members are let in and out. */
+export class Members {
+  readonly peerId: string
+  readonly mesh: Identity['mesh']
+  readonly enrolment: Enrolment
+  readonly #options: MembersOptions
+  #departure!: Departure
+  #removals!: Removals
+  #knowledge!: Knowledge
+  #membership!: Membership
+
+  constructor(options: MembersOptions) {
+    this.#options = options
+    this.peerId = peerIdOf(options.identity.keys.publicKey)
+    this.mesh = options.identity.mesh
+    this.enrolment = options.enrolment
+  }
+
+  /** With the store open: what it says of members is known when this returns. */
+  load(store: DiskStore): void {
+    this.#departure = this.#makeDeparture(store)
+    this.#removals = this.#makeRemovals(store)
+    this.#membership = this.#makeMembership(store)
+    const { authority, onChanged, onClosed, onForked } = this.#options
+    this.#knowledge = new Knowledge(store, authority, this.#removals, {
+      authorityChanged: onChanged,
+      closed: (closing) => {
+        if (closing.origin === this.peerId) this.#departure.leave(closing)
+        else onClosed(closing.origin)
+      },
+      forked: onForked,
+    })
+    this.#knowledge.load()
+    this.#departure.load()
+  }
+
+  get departure(): Departure {
+    return this.#departure
+  }
+
+  get removals(): Removals {
+    return this.#removals
+  }
+
+  get membership(): Membership {
+    return this.#membership
+  }
+
+  /** The mesh has let this gateway in and not out again. */
+  get belongs(): boolean {
+    return this.enrolment.chain !== null && !this.#departure.isRemoved
+  }
+
+  get isAdministrator(): boolean {
+    return this.belongs && this.#options.authority.isAdministrator(this.peerId)
+  }
+
+  /** What has just changed in the store. */
+  learn(change: Change): void {
+    this.#knowledge.learn(change)
+  }
+
+  /** Our batches must be stamped after our admission; throws `storage-damaged` when another key was admitted. */
+  get ownNotBefore(): Hlc {
+    const { authority, identity, dir } = this.#options
+    const { chain } = this.enrolment
+    const admitted = chain && authority.admit(chain)
+    if (chain === null) return 0
+    if (admitted && equal(admitted.capability.subject, identity.keys.publicKey)) return admitted.capability.notBefore
+    throw new MarramError(
+      'storage-damaged',
+      `Cannot start in "${dir}": the key in identity/device.json is not the one that was admitted to the mesh, restore it from a copy or join anew in another directory`,
+    )
+  }
+
+  /** The capability that a neighbour's chain proves, or null. */
+  admit(chain: readonly Uint8Array[]): Capability | null {
+    const admitted = this.#options.authority.admit(chain)
+    if (admitted?.isNew) this.#options.onChanged()
+    return admitted?.capability ?? null
+  }
+
+  async remove(origin: string, { reason, since, now }: RemovalOptions): Promise<void> {
+    const sinceMs = timeOf('since', since)
+    if (sinceMs !== null && reason === 'retire')
+      throw new MarramError(
+        'bad-request',
+        `Cannot retire "${origin}" since a time: nothing of a lost gateway is void, revoke it`,
+      )
+    await this.#removals.remove(origin, {
+      reason,
+      since: sinceMs === null ? null : hlcFromMs(sinceMs),
+      isHasty: now === true,
+    })
+    await this.#removals.step()
+  }
+
+  #makeDeparture(store: DiskStore): Departure {
+    const { authority, verifier, onRemoved, log } = this.#options
+    return new Departure({
+      store,
+      authority,
+      meshId: this.mesh.meshId,
+      peerId: this.peerId,
+      verify: (...signed) => verifier.verify(...signed),
+      log,
+      onRemoved: ({ reason, by }) => onRemoved(reason, by),
+    })
+  }
+
+  #makeRemovals(store: DiskStore): Removals {
+    const { authority, writer, rights } = this.#options
+    return new Removals({
+      store,
+      writer,
+      peerId: this.peerId,
+      members: () => new Set([...authority.members.all()].map(({ subject }) => peerIdOf(subject))),
+      isRemoved: (origin) => authority.isRemoved(origin),
+      isAdministrator: (origin) => authority.isAdministrator(origin),
+      isClosed: (origin) => authority.isClosed(origin),
+      isSealed: (feed) => authority.sealOf(feed) < Number.POSITIVE_INFINITY,
+      keeps: (feed) => rights.rules().keeps(feed.descriptor),
+      keepsAll: () => rights.keepsAll(),
+      warrant: (origin) => this.#rootSigner()?.sign(warrantBytes(this.mesh.meshId, origin)) ?? null,
+    })
+  }
+
+  #makeMembership(store: DiskStore): Membership {
+    const { identity, authority, writer, rights, wallMs, hlc, addresses, administrators } = this.#options
+    const signer = createSigner(identity.keys.secretKey)
+    return new Membership({
+      store,
+      writer,
+      meshId: this.mesh.meshId,
+      meshName: this.mesh.name,
+      rootPublicKey: this.mesh.rootPublicKey,
+      chain: () => this.enrolment.chain ?? [],
+      isAdministrator: () => authority.isAdministrator(this.peerId),
+      publicKey: identity.keys.publicKey,
+      sign: (message) => signer.sign(message),
+      root: () => this.#rootSigner(),
+      wallMs,
+      hlc,
+      addresses,
+      member: (peerId) => rights.memberOf(peerId),
+      administrators,
+    })
+  }
+
+  #rootSigner(): Signer | null {
+    const secretKey = loadRootKey(this.#options.dir)
+    return secretKey && createSigner(secretKey)
+  }
+}

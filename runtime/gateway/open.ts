@@ -1,0 +1,46 @@
+import type { SystemClock } from '../clock/system.ts'
+import { loadIdentity } from '../identity/identity.ts'
+import { takeLock } from '../identity/lock.ts'
+import { checkedProfile, loadProfile } from '../identity/profile-file.ts'
+import type { Log } from '../ports/log.ts'
+import type { DeviceProfile } from '../profile/defaults.ts'
+import { Gateway } from './gateway.ts'
+
+export interface GatewayOptions {
+  /** The data directory; it must hold an identity. */
+  readonly dir: string
+  /** Instead of the kept profile: a file, or a value. */
+  readonly profilePath?: string
+  readonly profile?: DeviceProfile
+  /** `PATH=VALUE`, each over one key of the profile for this run. */
+  readonly set?: readonly string[]
+  readonly log: Log
+  /** Instead of the system's. */
+  readonly clock?: SystemClock
+}
+
+/**
+ * Opens the gateway in `dir`: everything serves when the promise resolves. Throws `no-identity`, `in-use`, `bad-profile`,
+ * `port-in-use`, `storage-damaged`, `storage-full`, `storage-io`.
+ */
+export async function openGateway(options: GatewayOptions): Promise<Gateway> {
+  const { dir, profile, profilePath, set, log, clock } = options
+  const identity = loadIdentity(dir)
+  const lock = takeLock(dir)
+  try {
+    const choice = { dir, ...(profilePath !== undefined && { path: profilePath }), ...(set && { set }) }
+    const parsed = profile ? checkedProfile(profile, 'profile') : loadProfile(choice)
+    const readAgain = (): ReturnType<typeof loadProfile> => loadProfile(choice)
+    const gateway = new Gateway({ dir, identity, parsed, readAgain, lock, log, ...(clock && { clock }) })
+    try {
+      await gateway.start()
+      return gateway
+    } catch (error) {
+      await gateway.close()
+      throw error
+    }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}

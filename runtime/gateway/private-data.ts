@@ -1,0 +1,149 @@
+import type { Keyring } from '../access/keyring.ts'
+import { readersOf } from '../access/readers.ts'
+import { hex } from '../base/bytes.ts'
+import { peerIdOf } from '../crypto/identity.ts'
+import type { MeshAuthority } from '../driver/authority.ts'
+import type { Identity } from '../identity/identity.ts'
+import { loadKeyring, saveKeyring } from '../identity/keyring-file.ts'
+import type { Hlc } from '../model/stamp.ts'
+import { CollectionKeyService, type Reader } from '../operations/collection-keys.ts'
+import { HeldWrites } from '../operations/held-writes.ts'
+import type { Quarantine } from '../operations/quarantine.ts'
+import type { EncryptionRules } from '../operations/rules.ts'
+import type { ObservedEncryption } from '../operations/status.ts'
+import type { Log } from '../ports/log.ts'
+import type { HeldWrite, Holder } from '../ports/operations.ts'
+import type { Change } from '../ports/store.ts'
+import type { Writer } from '../ports/writer.ts'
+import type { ResolvedProfile } from '../profile/resolved.ts'
+import type { DiskStore } from '../store/disk-store.ts'
+import type { CollectionKeys } from '../sync/types.ts'
+
+export interface PrivateDataOptions {
+  readonly dir: string
+  readonly identity: Identity
+  readonly peerId: string
+  readonly authority: MeshAuthority
+  readonly writer: Writer
+  readonly profile: () => ResolvedProfile
+  readonly isAdministrator: () => boolean
+  /** Null while the time is not to be believed. */
+  readonly now: () => { readonly wallMs: number; readonly hlc: Hlc } | null
+  /** Throws `not-permitted` where this gateway may not write the collection. */
+  readonly checkRight: (collection: string) => void
+  /** Writes what waited for its key, as if it were said now. */
+  readonly write: (write: HeldWrite) => Promise<void>
+  readonly quarantine: () => Quarantine | null
+  /** What can be read is more than it was. */
+  readonly onUnlocked: () => void
+  readonly log: Log
+}
+
+/** Encrypted collections of this gateway: their keys, who else gets them, and what waits for one (protocol D28). */
+export class PrivateData implements Holder, EncryptionRules {
+  readonly keyring: Keyring
+  readonly #options: PrivateDataOptions
+  #store!: DiskStore
+  #keys!: CollectionKeyService
+  #held!: HeldWrites
+
+  constructor(options: PrivateDataOptions) {
+    this.#options = options
+    this.keyring = loadKeyring(options.dir)
+  }
+
+  /** With the store open; before the engine is made. */
+  load(store: DiskStore): void {
+    const { dir, identity, peerId, writer, profile, isAdministrator, now, write, log } = this.#options
+    this.#store = store
+    this.#keys = new CollectionKeyService({
+      store,
+      writer,
+      keyring: this.keyring,
+      save: () => saveKeyring(dir, this.keyring),
+      meshId: identity.mesh.meshId,
+      peerId,
+      linkSecretKey: identity.keys.linkSecretKey,
+      declared: () => [...profile().collections].filter(([, { encrypted }]) => encrypted).map(([name]) => name),
+      isDeclared: (name) => profile().collections.get(name)?.encrypted ?? null,
+      isAdministrator,
+      readersOf: (name) => this.#readersOf(name),
+      nowMs: () => now()?.wallMs ?? null,
+      onKeys: () => this.#unlock(),
+      log,
+    })
+    this.#held = new HeldWrites({ store, canWrite: (name) => this.#keys.canWrite(name), write, log })
+    this.#keys.load()
+  }
+
+  /** As the engine asks for them. */
+  get keys(): CollectionKeys {
+    return {
+      of: (feed, epoch) => this.keyring.of(feed, epoch),
+      isEncrypted: (name) => this.#keys.isEncrypted(name),
+      current: (feed) => this.#keys.current(feed),
+    }
+  }
+
+  get observed(): ObservedEncryption {
+    return {
+      collections: () => this.#keys.collections(),
+      newest: (name) => this.#keys.newest(name),
+      hasKey: (name, epoch) => this.keyring.keyOf(name, epoch) !== null,
+      held: (name) => this.#held.countOf(name),
+    }
+  }
+
+  isEncrypted(name: string): boolean {
+    return this.#keys.isEncrypted(name)
+  }
+
+  hasKey(name: string): boolean {
+    return this.keyring.has(name)
+  }
+
+  isHolding(name: string): boolean {
+    return this.#held.isHolding(name)
+  }
+
+  /** Who may not write there waits for nothing. */
+  async hold(write: HeldWrite): Promise<void> {
+    this.#options.checkRight(write.collection)
+    await this.#held.hold(write)
+  }
+
+  /** What has just changed in the store. */
+  learn(change: Change): void {
+    this.#keys.learn(change)
+  }
+
+  /** The profile or the members are not what they were. */
+  plan(): void {
+    this.#keys.plan()
+  }
+
+  /** What is due: keys handed on or made anew, and what waited for one written. */
+  async step(): Promise<void> {
+    await this.#keys.step()
+    await this.#held.release()
+  }
+
+  #readersOf(collection: string): Reader[] {
+    const { authority, profile, now } = this.#options
+    const labels = profile().collections.get(collection)?.readers ?? []
+    return readersOf(authority.members.all(), collection, labels, now()?.hlc ?? null)
+      .map(({ subject, linkKey }) => ({ peerId: peerIdOf(subject), linkKey }))
+      .filter(({ peerId }) => !authority.isClosed(peerId))
+  }
+
+  /** What waited for a key is shown. */
+  async #unlock(): Promise<void> {
+    for (const { feed, seq } of await this.#store.unlock()) {
+      const { collection } = feed.descriptor
+      const batch = { feed: hex(feed.id), origin: feed.origin, collection, seq }
+      this.#options.quarantine()?.addBatch({ ...batch, why: 'unreadable' })
+    }
+    this.#options.onUnlocked()
+    await this.#held.release()
+  }
+}

@@ -1,0 +1,112 @@
+import { codeOf, MarramError } from '../base/errors.ts'
+import type { Driver } from '../driver/driver.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { Place } from '../model/interest.ts'
+import type { Hlc } from '../model/stamp.ts'
+import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
+
+export interface RunningOptions {
+  readonly makeDriver: () => Driver
+  readonly makeMesh: (driver: Driver) => Mesh
+  /** The other members that are not being removed. */
+  readonly others: () => ReadonlySet<string>
+}
+
+/**
+ * The engine that runs, with its links. Another takes its place when this gateway is let in, keeps something else, or
+ * writes under another incarnation: none of that changes under way, and the neighbours are greeted anew.
+ */
+export class Running implements Writer, Confirmer {
+  readonly #options: RunningOptions
+  #driver: Driver | null = null
+  #mesh: Mesh | null = null
+  #replacing: Promise<void> | null = null
+  #isClosed = false
+
+  constructor(options: RunningOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    const driver = this.#options.makeDriver()
+    this.#driver = driver
+    this.#mesh = this.#options.makeMesh(driver)
+    driver.start(this.#mesh)
+  }
+
+  get isStarted(): boolean {
+    return this.#driver !== null
+  }
+
+  get driver(): Driver {
+    return this.#driver as Driver
+  }
+
+  get mesh(): Mesh {
+    return this.#mesh as Mesh
+  }
+
+  /**
+   * One after the other. `isWanted` is asked when its turn has come; `between` is told up to which stamp the engine that
+   * ended has written; resolves to whether another engine runs.
+   */
+  replace(isWanted: () => boolean, between: (clock: Hlc) => void | Promise<void>): Promise<boolean> {
+    const before = this.#replacing ?? Promise.resolve()
+    const replaced = before.catch(() => {}).then(() => this.#replace(isWanted, between))
+    const replacing: Promise<void> = replaced
+      .then(() => {})
+      .finally(() => {
+        if (this.#replacing === replacing) this.#replacing = null
+      })
+    this.#replacing = replacing
+    return replaced
+  }
+
+  /** Writes wait for the engine that takes this one's place; those that this one gave back go to it. */
+  write(collection: string, partition: string, ops: readonly WriteOp[]): Promise<Written> {
+    const write = (): Promise<Written> => this.driver.write(collection, partition, ops)
+    if (this.#replacing) return this.#replacing.then(write)
+    return write().catch((error: unknown) => {
+      if (codeOf(error) !== 'incarnation-lost' || !this.#replacing) throw error
+      return this.#replacing.then(write)
+    })
+  }
+
+  /** Waiting for more gateways than keep it would be for ever. */
+  checkWait(count: number, place: Place): void {
+    const others = this.#options.others()
+    const { length } = [...others].filter((peerId) => this.driver.isKeptBy(peerId, place))
+    if (count > length) {
+      const keepers = length === others.size ? '' : `, of which ${length} keep "${place.collection}"`
+      const sentence = `Cannot wait for ${count} other gateways: the mesh has ${others.size}${keepers}, nothing was written`
+      throw new MarramError('bad-request', sentence)
+    }
+    if (this.driver.hasRoomToWait) return
+    const sentence = 'Cannot wait for other gateways: too many writes wait for them already, nothing was written'
+    throw new MarramError('overloaded', sentence)
+  }
+
+  confirm(...wait: Parameters<Confirmer['confirm']>): ReturnType<Confirmer['confirm']> {
+    return this.driver.confirm(...wait)
+  }
+
+  closeLinks(): void {
+    this.#mesh?.closeAll()
+  }
+
+  /** What was acknowledged is in the store. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#replacing?.catch(() => {})
+    await this.#driver?.close()
+  }
+
+  async #replace(isWanted: () => boolean, between: (clock: Hlc) => void | Promise<void>): Promise<boolean> {
+    if (this.#isClosed || !isWanted()) return false
+    this.mesh.closeAll()
+    await this.driver.close()
+    await between(this.driver.view.clock)
+    this.start()
+    return true
+  }
+}

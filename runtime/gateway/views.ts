@@ -1,0 +1,149 @@
+import { hex } from '../base/bytes.ts'
+import type { SystemClock } from '../clock/system.ts'
+import type { MeshAuthority } from '../driver/authority.ts'
+import { heardOf, membersOf, missingWarnings } from '../operations/members.ts'
+import type { Quarantine } from '../operations/quarantine.ts'
+import { kindWarnings } from '../operations/rules.ts'
+import type { OperationService } from '../operations/service.ts'
+import { peersOf, statusOf, type Observed, type ObservedLink } from '../operations/status.ts'
+import type { ClockStatus, MemberView, PeerView, StatusView } from '../ports/operations.ts'
+import type { ParsedProfile } from '../profile/parse.ts'
+import type { ResolvedProfile } from '../profile/resolved.ts'
+import type { DiskStore } from '../store/disk-store.ts'
+import type { Told } from '../sync/timekeeping.ts'
+import { VERSION } from '../version.ts'
+import type { Clones } from './clones.ts'
+import type { Devices } from './devices.ts'
+import type { Members } from './members.ts'
+import type { Neighbours } from './neighbours.ts'
+import type { PrivateData } from './private-data.ts'
+import type { Running } from './running.ts'
+
+/** The rooms of a gateway that have something to show. */
+export interface ViewedRooms {
+  readonly clock: SystemClock
+  readonly store: DiskStore
+  readonly authority: MeshAuthority
+  readonly members: Members
+  readonly neighbours: Neighbours
+  readonly privateData: PrivateData
+  readonly running: Running
+  readonly clones: Clones
+  readonly quarantine: Quarantine
+  readonly operations: OperationService
+}
+
+/** What changes while the gateway runs. */
+export interface Viewed {
+  readonly name: string
+  readonly parsed: ParsedProfile
+  readonly profile: ResolvedProfile
+  readonly devices: Devices
+}
+
+const DIVERGED =
+  'diverged: "{c}" is not the same here and on gateway {p}, although both hold the same batches and have derived it anew from them; compare "marram verify" of both, and report it'
+
+const NO_CLOCK =
+  'no-trusted-clock: neither the network, a clock with a battery nor a neighbour says what time it is, so stamps go on from the last time known; set up NTP, or MARRAM_TRUST_CLOCK=1 where something else keeps the clock right'
+
+/** What the gateway shows of itself and of the others. */
+export class Views {
+  readonly #rooms: ViewedRooms
+  readonly #now: () => Viewed
+  readonly #startedAt = Date.now()
+
+  constructor(rooms: ViewedRooms, now: () => Viewed) {
+    this.#rooms = rooms
+    this.#now = now
+  }
+
+  status(): StatusView {
+    return statusOf(this.#observe())
+  }
+
+  peers(): readonly PeerView[] {
+    return peersOf(this.#observe())
+  }
+
+  members(): MemberView[] {
+    const { running, members, authority, store } = this.#rooms
+    const { trust, wallMs } = running.driver.time
+    const { silentAfterMs } = this.#now().profile.mesh
+    const self = { peerId: members.peerId, nowMs: wallMs }
+    const heardMs = heardOf(store.heads(), running.driver.view.holdings, self)
+    const hearing = { heardMs, nowMs: trust > 0 ? wallMs : null, silentAfterMs }
+    return membersOf(authority.members.all(), members.removals.states(), hearing)
+  }
+
+  warnings(): string[] {
+    const { store, running, neighbours, members, clones } = this.#rooms
+    const { parsed, profile } = this.#now()
+    const feeds = [...store.heads()].map(({ feed }) => feed)
+    const clock = running.driver.time.trust === 0 ? NO_CLOCK : null
+    const standing = [clock, neighbours.warning, members.departure.warning, members.enrolment.warning]
+    const diverged = running.driver.view.diverged.filter(({ isLasting }) => isLasting)
+    return [
+      ...parsed.warnings,
+      ...clones.warnings,
+      ...kindWarnings(profile, feeds),
+      ...standing.filter((warning) => warning !== null),
+      ...missingWarnings(this.members()),
+      ...diverged.map(({ peerId, collection }) => DIVERGED.replace('{c}', collection).replace('{p}', peerId)),
+    ]
+  }
+
+  #observe(): Observed {
+    const { members, store, neighbours, running, privateData, authority, operations, quarantine } = this.#rooms
+    const { name, profile, devices } = this.#now()
+    const { driver, mesh } = running
+    const { time, view } = driver
+    const figures = new Map(mesh.figures().map((figure) => [figure.link, figure]))
+    const links: ObservedLink[] = view.links.flatMap((link) => {
+      const figure = figures.get(link.link)
+      return figure ? [{ ...link, ...figure }] : []
+    })
+    return {
+      peerId: members.peerId,
+      meshId: hex(members.mesh.meshId),
+      meshIdBytes: members.mesh.meshId,
+      mesh: members.mesh.name,
+      name,
+      version: VERSION,
+      isEnrolled: members.belongs,
+      enrolment: members.enrolment.membership.refusal,
+      startedAt: this.#startedAt,
+      wallMs: time.wallMs,
+      profile: { id: profile.id, revision: profile.revision },
+      interest: profile.interest,
+      listeners: devices.listeners,
+      certificate: devices.certificate,
+      clock: {
+        class: time.trust,
+        source: this.#clockSource(time),
+        offsetMs: time.wallMs - this.#rooms.clock.wallMs(),
+        hlc: view.clock,
+      },
+      waitingWrites: view.waitingWrites,
+      broker: devices.broker?.status() ?? null,
+      collections: operations.summaries(),
+      encryption: privateData.observed,
+      store,
+      links,
+      addresses: neighbours.addresses(),
+      isReachable: (peerId) => neighbours.isReachable(peerId),
+      mdns: neighbours.mdnsFigures,
+      totals: mesh.totals(),
+      members: authority.members.all(),
+      holdings: view.holdings,
+      unconfirmed: view.unconfirmed,
+      budget: view.budget,
+      quarantine: quarantine.list(),
+      warnings: this.warnings(),
+    }
+  }
+
+  #clockSource({ source }: Told): ClockStatus['source'] {
+    return source === 'system' ? (this.#rooms.clock.source ?? 'kept') : source
+  }
+}
