@@ -16,7 +16,7 @@ import { feedOf } from '../runtime/wire/descriptor.ts'
 
 /**
  * What the store costs, without network and without making batches (they are made and signed before the clock starts):
- * durable appends, one after the other and many at once; the sweep; reads. Seeded; results are checked after the clock has
+ * durable appends, one after the other and many at once; the sweep; reads; each with values in plain and encrypted. Seeded; results are checked after the clock has
  * stopped. `node dist/bench/store.js`
  */
 const SEED = 1
@@ -70,16 +70,17 @@ const WORKLOADS: readonly Workload[] = [
 
 export async function benchStore(): Promise<object[]> {
   const results: object[] = []
-  for (const workload of WORKLOADS) results.push(await measure(workload))
+  for (const workload of WORKLOADS)
+    for (const isEncrypted of [false, true]) results.push(await measure(workload, isEncrypted))
   return results
 }
 
-async function measure(workload: Workload): Promise<object> {
+async function measure(workload: Workload, isEncrypted: boolean): Promise<object> {
   const dir = mkdtempSync(join(tmpdir(), 'marram-bench-'))
   // The last first: writers take from the end.
   const batches = makeBatches(workload).toReversed()
   const rssBefore = process.memoryUsage().rss
-  const store = await open(dir, workload.flushesPerSecond)
+  const store = await open(dir, workload.flushesPerSecond, isEncrypted)
   const begin = store.status()
   const latencies: number[] = []
   const startMs = performance.now()
@@ -102,6 +103,7 @@ async function measure(workload: Workload): Promise<object> {
   latencies.sort((a, b) => a - b)
   return {
     name: workload.name,
+    isEncrypted,
     opsPerSecond: Math.round(ops / (appendMs / 1000)),
     appendsPerSecond: Math.round(workload.batches / (appendMs / 1000)),
     p50Ms: round(quantile(latencies, 0.5)),
@@ -115,11 +117,13 @@ async function measure(workload: Workload): Promise<object> {
   }
 }
 
-function open(dir: string, flushesPerSecond: number): Promise<DiskStore> {
+function open(dir: string, flushesPerSecond: number, isEncrypted: boolean): Promise<DiskStore> {
   const onFatal = (error: Error): void => {
     throw error
   }
-  return openStore({ dir, meshId: MESH_ID, log: SILENT_LOG, onFatal, flushesPerSecond, ballastBytes: 0 })
+  const encryptionKey = isEncrypted ? new Uint8Array(32).fill(1) : null
+  const options = { dir, meshId: MESH_ID, log: SILENT_LOG, onFatal, flushesPerSecond, ballastBytes: 0, encryptionKey }
+  return openStore(options)
 }
 
 /** One writer: takes the next batch when its last append has resolved. */

@@ -9,19 +9,22 @@ import { hasIdentity, loadIdentity } from './identity/identity.ts'
 import { loadKeyring } from './identity/keyring-file.ts'
 import { takeLock } from './identity/lock.ts'
 import { newIncarnation, readMark, writeMark } from './identity/mark.ts'
+import { keptStoreKey } from './identity/store-key.ts'
 import { SILENT_LOG } from './ports/log.ts'
 import { decodeBackup, decodeRows, encodeBackup, type BackupHeader } from './store/backup-format.ts'
 import { openStore, restoreStore } from './store/open.ts'
 
 const IDENTITY_FILES = ['root.json', 'mesh.json', 'device.json'] as const
 
-/** The bytes of a backup of what the stopped gateway in `dir` has stored, without keys. */
+/** The bytes of a backup of what the stopped gateway in `dir` has stored, without keys; encrypted as the store is. */
 export async function* backupOf(dir: string): AsyncGenerator<Uint8Array> {
   const { meshId } = loadIdentity(dir).mesh
   const lock = takeLock(dir)
   try {
     const keys = loadKeyring(dir)
-    const store = await openStore({ dir: join(dir, 'data'), meshId, keys, log: SILENT_LOG, onFatal: () => {} })
+    const encryptionKey = keptStoreKey(dir)
+    const options = { dir: join(dir, 'data'), meshId, keys, encryptionKey, log: SILENT_LOG, onFatal: () => {} }
+    const store = await openStore(options)
     try {
       const header = { meshId: hex(meshId), hlc: readMark(dir)?.hlc ?? 0, identity: {} }
       yield* encodeBackup(header, (await store.snapshot()).rows())

@@ -7,6 +7,7 @@ import { loadIdentity } from './identity/identity.ts'
 import { loadKeyring } from './identity/keyring-file.ts'
 import { takeLock } from './identity/lock.ts'
 import { loadProfile } from './identity/profile-file.ts'
+import { loadStoreKey } from './identity/store-key.ts'
 import { DocumentService } from './operations/documents.ts'
 import { isBatchValid } from './operations/evidence.ts'
 import { Quarantine } from './operations/quarantine.ts'
@@ -41,6 +42,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
       dir: join(dir, 'data'),
       meshId: mesh.meshId,
       keys: keyring,
+      encryptionKey: loadStoreKey(dir, profile.storage),
       log: SILENT_LOG,
       onFatal: () => {},
       readOnly: true,

@@ -4,6 +4,7 @@ import { createVerifier } from './crypto/signature.ts'
 import { loadIdentity } from './identity/identity.ts'
 import { loadKeyring } from './identity/keyring-file.ts'
 import { takeLock } from './identity/lock.ts'
+import { keptStoreKey } from './identity/store-key.ts'
 import { SequenceSet } from './model/sequences.ts'
 import { SILENT_LOG } from './ports/log.ts'
 import type { Store } from './ports/store.ts'
@@ -43,7 +44,9 @@ export async function verifyGateway(dir: string, isRepair: boolean): Promise<Ver
     const path = join(dir, 'data')
     const mode = isRepair ? { isRepair } : { readOnly: true }
     const keys = loadKeyring(dir)
-    const store = await openStore({ dir: path, meshId, keys, log: SILENT_LOG, onFatal: () => {}, ...mode })
+    const encryptionKey = keptStoreKey(dir)
+    const options = { dir: path, meshId, keys, encryptionKey, log: SILENT_LOG, onFatal: () => {}, ...mode }
+    const store = await openStore(options)
     try {
       return await checkStore(store, meshId, isRepair)
     } finally {

@@ -20,7 +20,7 @@ export const ERROR_CODES = {
   'too-large': 'A value, document, message or batch is over its limit',
   'kind-mismatch': 'The collection is of another kind here',
   'not-kept': 'This gateway does not keep the collection, or not the partition that it would write',
-  'no-key': 'The collection is encrypted, and this gateway has no key for it (yet)',
+  'no-key': 'What is asked for is encrypted, and there is no key for it here (yet)',
   'not-supported': 'This build does not do that',
   overloaded: 'A bounded queue is full; try again later',
   unconfirmed: 'The write is done here, but not enough other gateways have confirmed it in time',

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { hex } from '../base/bytes.ts'
 import { MarramError, sentenceOf } from '../base/errors.ts'
 import { GATEWAY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
@@ -14,10 +14,12 @@ import { UdpNetwork } from '../discovery/udp.ts'
 import { MeshAuthority } from '../driver/authority.ts'
 import { Driver } from '../driver/driver.ts'
 import { createControlServer } from '../http/server.ts'
+import { credentialPath } from '../identity/credential.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Lock } from '../identity/lock.ts'
 import { checkedProfile, keepProfile } from '../identity/profile-file.ts'
 import { readRelayLogin } from '../identity/relay-logins.ts'
+import { loadStoreKey } from '../identity/store-key.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { reachableAddresses } from '../mesh/reachable.ts'
 import { mesh8 } from '../mesh/topics.ts'
@@ -265,6 +267,7 @@ export class Gateway {
       dir: join(this.#options.dir, 'data'),
       meshId: this.#identity.mesh.meshId,
       keys: this.#privateData.keyring,
+      encryptionKey: loadStoreKey(this.#options.dir, storage),
       log: this.#log,
       flushesPerSecond: storage.flushesPerSecond,
       reserveFreeBytes: storage.reserveFreeBytes,
@@ -690,8 +693,8 @@ export class Gateway {
     return listed.length > 0 ? listed : this.#enrolment.membership.addresses
   }
 
-  #pathOf({ from, name }: Credential): string {
-    return resolve(from === 'cred' ? (process.env['CREDENTIALS_DIRECTORY'] ?? '') : this.#options.dir, name)
+  #pathOf(credential: Credential): string {
+    return credentialPath(this.#options.dir, credential)
   }
 
   #every(ms: number, act: () => void | Promise<void>): void {

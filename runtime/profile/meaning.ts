@@ -12,9 +12,15 @@ import { valueOf, type Node, type Path } from './tree.ts'
 /** Everything in which a profile of the right shape contradicts itself or can't be carried out. */
 export function checkMeaning(root: Node): ProfileError[] {
   const profile = fillDefaults(valueOf(root) as DeviceProfile)
-  const checks = [checkListeners, checkMesh, checkCollections, checkInterest, checkSources, checkBridge]
+  const checks = [checkStorage, checkListeners, checkMesh, checkCollections, checkInterest, checkSources, checkBridge]
   const findings = [...checkRanges(root, schemaAt([]), []), ...checks.flatMap((check) => check(profile))]
   return findings.map((finding) => errorOf(root, finding))
+}
+
+function checkStorage({ storage }: FilledProfile): Finding[] {
+  if (storage.encryption === 'none' || storage.key !== undefined) return []
+  const is = 'there is no "storage.key"'
+  return [{ path: ['storage', 'encryption'], is, must: '"none", or beside a "key" that names the file of the key' }]
 }
 
 function checkListeners(profile: FilledProfile): Finding[] {

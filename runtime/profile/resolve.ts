@@ -45,8 +45,14 @@ export function collectionOf(profile: ResolvedProfile, name: string): ResolvedCo
   return profile.collections.get(name) ?? profile.otherCollections
 }
 
-function resolveStorage({ maxBytes, reserveFree, ...rest }: FilledProfile['storage']): ResolvedProfile['storage'] {
-  return { maxBytes: bytes(maxBytes), reserveFreeBytes: bytes(reserveFree), ...rest }
+function resolveStorage({ maxBytes, reserveFree, key, ...rest }: FilledProfile['storage']): ResolvedProfile['storage'] {
+  const isEncrypted = rest.encryption !== 'none' && key !== undefined
+  return {
+    maxBytes: bytes(maxBytes),
+    reserveFreeBytes: bytes(reserveFree),
+    key: isEncrypted ? credentialOf(key) : null,
+    ...rest,
+  }
 }
 
 function resolveBroker({

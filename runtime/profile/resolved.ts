@@ -14,6 +14,8 @@ export interface ResolvedProfile {
     readonly reserveFreeBytes: number
     readonly flushesPerSecond: number
     readonly encryption: FilledProfile['storage']['encryption']
+    /** Null without encryption. */
+    readonly key: Credential | null
   }
   readonly broker: {
     readonly listen: readonly Address[]

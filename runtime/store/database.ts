@@ -6,6 +6,7 @@ import type { KeyValue } from '../ports/store.ts'
 import type { Base, BaseBatch, BaseDocument, KeyRange, Referrer } from './base.ts'
 import { isNoSpace } from './file.ts'
 import { Snapshot } from './snapshot.ts'
+import type { ValueCipher } from './value-cipher.ts'
 
 type Binary = Table<Uint8Array, Buffer>
 
@@ -13,10 +14,17 @@ type Binary = Table<Uint8Array, Buffer>
 export const TABLES = ['documents', 'links', 'batches', 'feeds', 'heads', 'spaces', 'records', 'meta'] as const
 export type TableName = (typeof TABLES)[number]
 
+/** Those whose values can be encrypted: what users and devices have said, and what is kept of it. */
+export const VALUE_TABLES: readonly TableName[] = ['documents', 'batches', 'records']
+const NOTHING = new Uint8Array(0)
+
 export const FORMAT_KEY: Buffer = Buffer.from('format')
 export const INSTANCE_KEY: Buffer = Buffer.from('instance')
 export const RING_KEY: Buffer = Buffer.from('ring')
 export const MARK_KEY: Buffer = Buffer.from('mark')
+/** Tells the key of an encrypted store; and, while it is being encrypted, up to where it is. */
+export const CIPHER_KEY: Buffer = Buffer.from('cipher')
+export const ENCRYPTING_KEY: Buffer = Buffer.from('encrypting')
 
 /** No byte of UTF-8 is as great. */
 const AFTER_ANY_TEXT = Buffer.from([0xff])
@@ -29,6 +37,8 @@ export class Database implements Base {
   readonly #path: string
   readonly #root: RootDatabase<Uint8Array, Buffer>
   readonly #tables: { readonly [name in TableName]: Binary }
+  /** Null while values are stored as they are. */
+  #cipher: ValueCipher | null = null
   #written = 0
   #hasFailed = false
 
@@ -58,8 +68,23 @@ export class Database implements Base {
     return statSync(this.#path).size
   }
 
+  /** From now on values are sealed when they are put, and opened when they are read. */
+  encrypt(cipher: ValueCipher): void {
+    this.#cipher = cipher
+  }
+
   get(table: TableName, key: Buffer): Uint8Array | undefined {
-    return this.#tables[table].get(key)
+    const value = this.#tables[table].get(key)
+    return value === undefined ? undefined : this.#opened(table, key, value)
+  }
+
+  /** The first rows of a table whose keys come after `after`, as they are stored. */
+  rows(table: TableName, after: Buffer | null, limit: number): { readonly key: Buffer; readonly value: Uint8Array }[] {
+    const start = after === null ? {} : { start: Buffer.concat([after, Buffer.alloc(1)]) }
+    const found: { key: Buffer; value: Uint8Array }[] = []
+    for (const { key, value } of this.#tables[table].getRange({ ...start, limit }))
+      found.push({ key: Buffer.from(key), value: Uint8Array.from(value) })
+    return found
   }
 
   /** Every value of a table of numbers, in their order. */
@@ -82,7 +107,7 @@ export class Database implements Base {
     // The key that follows `start` is `start` and a zero byte.
     const range = { start: isAfter ? Buffer.concat([from, Buffer.alloc(1)]) : from, end, limit }
     for (const { key, value } of this.#tables.documents.getRange(range)) {
-      found.push({ key: key.toString('utf8', 4), bytes: Uint8Array.from(value) })
+      found.push({ key: key.toString('utf8', 4), bytes: this.#copied('documents', key, value) })
     }
     return found
   }
@@ -95,7 +120,7 @@ export class Database implements Base {
     for (const { key, value } of this.#tables.documents.getRange({ start, reverse: true, limit: limit + 1 })) {
       if (!key.subarray(0, first.length).equals(first)) break
       if (before !== null && key.equals(start)) continue
-      found.push({ key: key.toString('utf8', 4), bytes: Uint8Array.from(value) })
+      found.push({ key: key.toString('utf8', 4), bytes: this.#copied('documents', key, value) })
     }
     return found.slice(0, limit)
   }
@@ -117,7 +142,7 @@ export class Database implements Base {
     let bytes = 0
     const range = { start: batchKey(feed, fromSeq), end: batchKey(feed, toSeq + 1) }
     for (const { key, value } of this.#tables.batches.getRange(range)) {
-      found.push({ seq: key.readUIntBE(4, 6), bytes: Uint8Array.from(value) })
+      found.push({ seq: key.readUIntBE(4, 6), bytes: this.#copied('batches', key, value) })
       bytes += value.length - 1
       if (bytes > bytesMax) break
     }
@@ -134,7 +159,7 @@ export class Database implements Base {
     const range = { ...(prefix === '' ? {} : { start }), end: Buffer.concat([start, AFTER_ANY_TEXT]) }
     const found: KeyValue[] = []
     for (const { key, value } of this.#tables.records.getRange(range)) {
-      found.push({ key: key.toString('utf8'), value: Uint8Array.from(value) })
+      found.push({ key: key.toString('utf8'), value: this.#copied('records', key, value) })
     }
     return found
   }
@@ -160,11 +185,27 @@ export class Database implements Base {
 
   /** The promises of the single writes are those of the batch around them. */
   #write(writes: Slice['writes']): void {
-    for (const { table, key, value } of writes) {
+    for (const { table, key, value: plain } of writes) {
+      const value = plain === null ? null : this.#sealed(table, key, plain)
       this.#written += key.length + (value?.length ?? 0)
       if (value === null) void this.#tables[table].remove(key)
       else void this.#tables[table].put(key, value)
     }
+  }
+
+  #sealed(table: TableName, key: Buffer, value: Uint8Array): Uint8Array {
+    return this.#cipher === null || !VALUE_TABLES.includes(table) ? value : this.#cipher.seal({ table, key }, value)
+  }
+
+  /** What has changed on the disk is read as nothing, which no decoder takes. */
+  #opened(table: TableName, key: Buffer, value: Uint8Array): Uint8Array {
+    if (this.#cipher === null || !VALUE_TABLES.includes(table)) return value
+    return this.#cipher.open({ table, key }, value) ?? NOTHING
+  }
+
+  #copied(table: TableName, key: Buffer, value: Uint8Array): Uint8Array {
+    const opened = this.#opened(table, key, value)
+    return opened === value ? Uint8Array.from(value) : opened
   }
 
   /** The last committed state. */

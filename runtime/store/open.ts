@@ -9,17 +9,29 @@ import type { Log } from '../ports/log.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { TokenBucket } from './bucket.ts'
 import { damaged, type BackupRow } from './backup-format.ts'
-import { Database, FORMAT_KEY, INSTANCE_KEY, MARK_KEY, openError, RING_KEY, Slice, TABLES } from './database.ts'
+import {
+  CIPHER_KEY,
+  Database,
+  FORMAT_KEY,
+  INSTANCE_KEY,
+  MARK_KEY,
+  openError,
+  RING_KEY,
+  Slice,
+  TABLES,
+} from './database.ts'
 import { DEFAULT_SPACE_RULES, dropBallast, freeBytesOf, keepBallast, type SpaceRules } from './disk-space.ts'
 import { DiskStore } from './disk-store.ts'
+import { agreementOf, encryptValues } from './encrypting.ts'
 import { flushFolder } from './file.ts'
 import { decodeHead, decodeMark, decodeRingShape, decodeSpace, encodeMark, encodeRingShape, FORMAT } from './layout.ts'
 import { replay } from './replay.ts'
 import type { Position } from './ring-record.ts'
 import { recoverRing } from './ring-recovery.ts'
-import { createRing, Ring, type RingShape } from './ring.ts'
+import { createRing, Ring, RING_PLACE, type RingShape } from './ring.ts'
 import { State } from './state.ts'
 import { sweep } from './sweep.ts'
+import { ValueCipher } from './value-cipher.ts'
 
 export interface StoreOptions {
   /** Holds LMDB's files and the ring; made when it isn't there. Nobody else may have it open for writing. */
@@ -37,6 +49,8 @@ export interface StoreOptions {
   readonly tableBytesMax?: number
   /** Of encrypted collections, as far as they are known. */
   readonly keys?: BodyKeys
+  /** 32 bytes: values are encrypted with it, those of a store that held them in plain too; null or left out: they are not. */
+  readonly encryptionKey?: Uint8Array | null
   /** Taken when the store is made; a store keeps its ring for life. */
   readonly ring?: { readonly segments: number; readonly segmentBytes: number }
   /** Recovers the log in memory and writes nothing; appends are refused. */
@@ -47,7 +61,8 @@ export interface StoreOptions {
 
 /**
  * Opens the store in `dir`, or makes it. Rejects with a MarramError: `storage-full`, `storage-damaged` (names the
- * repair), `storage-io`, `not-supported` (made by a newer program), `not-found` (to be read, and not there).
+ * repair), `storage-io`, `not-supported` (made by a newer program), `not-found` (to be read, and not there), `no-key` (it is
+ * encrypted with another key).
  */
 export async function openStore(options: StoreOptions): Promise<DiskStore> {
   const { dir } = options
@@ -68,12 +83,13 @@ export async function openStore(options: StoreOptions): Promise<DiskStore> {
 }
 
 async function openOn(database: Database, options: StoreOptions): Promise<DiskStore> {
-  const { dir, meshId, log, onFatal } = options
+  const { dir, log, onFatal } = options
   const isReadOnly = options.readOnly === true
-  await ensureMade(database, options)
-  const state = new State(database, options.tableBytesMax, options.keys)
-  load(database, state, meshId)
-  const { shape, position, oldest } = await recover(database, state, options)
+  const ownersKey = options.encryptionKey ?? null
+  const cipher = ownersKey === null ? null : new ValueCipher(ownersKey)
+  await ensureMade(database, options, cipher)
+  const isSealed = await agree(database, options, cipher)
+  const { state, shape, position, oldest } = await recovered(database, options, isSealed ? cipher : null)
   const rules = rulesOf(options)
   if (!isReadOnly) keepBallast(dir, rules)
   const store = new DiskStore({
@@ -81,7 +97,7 @@ async function openOn(database: Database, options: StoreOptions): Promise<DiskSt
     log,
     state,
     database,
-    ring: isReadOnly ? null : new Ring(dir, shape, position, oldest),
+    ring: isReadOnly ? null : new Ring(dir, shape, position, oldest, cipher),
     position,
     instance: required(database.get('meta', INSTANCE_KEY), 'its instance'),
     rules,
@@ -95,7 +111,11 @@ async function openOn(database: Database, options: StoreOptions): Promise<DiskSt
 }
 
 /** A new store's ring is there before anything says so. */
-async function ensureMade(database: Database, { dir, ring, readOnly }: StoreOptions): Promise<void> {
+async function ensureMade(
+  database: Database,
+  { dir, ring, readOnly }: StoreOptions,
+  cipher: ValueCipher | null,
+): Promise<void> {
   const format = database.get('meta', FORMAT_KEY)
   if (format !== undefined) return checkFormat(dir, format)
   if (readOnly === true) throw notFound(dir)
@@ -109,10 +129,46 @@ async function ensureMade(database: Database, { dir, ring, readOnly }: StoreOpti
   flushFolder(dirname(dir))
   const slice = new Slice()
   putMeta(slice, shape, position, 0)
+  if (cipher !== null) slice.put('meta', CIPHER_KEY, cipher.check())
   slice.put('meta', INSTANCE_KEY, randomBytes(8))
   slice.put('meta', FORMAT_KEY, Uint8Array.of(FORMAT))
   await database.commit(slice)
   await database.flushed()
+}
+
+/** Whether values are encrypted from here on: those of a store that held them in plain are encrypted first. */
+async function agree(database: Database, options: StoreOptions, cipher: ValueCipher | null): Promise<boolean> {
+  const agreement = agreementOf(database, options.dir, cipher)
+  if (cipher === null || agreement === 'plain') return false
+  const isReadOnly = options.readOnly === true
+  // Until the gateway has started with its new profile the store is as it was.
+  if (isReadOnly && agreement === 'to-encrypt') return false
+  if (isReadOnly && agreement === 'encrypting')
+    throw new MarramError(
+      'in-use',
+      `Cannot read "${options.dir}": it is being encrypted; start the gateway, it goes on`,
+    )
+  if (agreement === 'to-encrypt') {
+    // Nothing may stay in the log, which was written in plain.
+    const { state, shape, position } = await recovered(database, options, null)
+    await renewRing(database, state, options.dir, shape, position)
+  }
+  if (agreement !== 'sealed') {
+    await encryptValues(database, cipher)
+    options.log.info('store-encrypted')
+  }
+  database.encrypt(cipher)
+  return true
+}
+
+interface Recovered extends RecoveredLog {
+  readonly state: State
+}
+
+async function recovered(database: Database, options: StoreOptions, cipher: ValueCipher | null): Promise<Recovered> {
+  const state = new State(database, options.tableBytesMax, options.keys)
+  load(database, state, options.meshId)
+  return { state, ...(await recover(database, state, options, cipher)) }
 }
 
 function checkFormat(dir: string, format: Uint8Array): void {
@@ -148,7 +204,12 @@ interface RecoveredLog {
   readonly oldest: number
 }
 
-async function recover(database: Database, state: State, options: StoreOptions): Promise<RecoveredLog> {
+async function recover(
+  database: Database,
+  state: State,
+  options: StoreOptions,
+  cipher: ValueCipher | null,
+): Promise<RecoveredLog> {
   const { dir, meshId, log } = options
   const isRepair = options.isRepair === true
   const shape = sound(decodeRingShape(required(database.get('meta', RING_KEY), 'the shape of its log')))
@@ -159,8 +220,10 @@ async function recover(database: Database, state: State, options: StoreOptions):
     const sentence = `Cannot open "${dir}": its log is damaged at record ${next.number}`
     throw new MarramError('storage-damaged', `${sentence}; run: marram verify --repair`)
   }
-  for (const payload of payloads) replay(state, meshId, payload, false)
-  for (const payload of stranded) replay(state, meshId, payload, true)
+  const opened = (payload: Uint8Array): Uint8Array =>
+    cipher === null ? payload : required(cipher.open(RING_PLACE, payload) ?? undefined, 'a record of its log')
+  for (const payload of payloads) replay(state, meshId, opened(payload), false)
+  for (const payload of stranded) replay(state, meshId, opened(payload), true)
   if (stranded.length > 0) log.warn('log-damaged', { record: next.number, salvaged: stranded.length })
   if (isRepair) return renewRing(database, state, dir, shape, next)
   return { shape, position: next, oldest: mark.position.segment }

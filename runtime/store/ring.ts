@@ -2,7 +2,8 @@ import { closeSync, constants, fstatSync, openSync, rmSync, write } from 'node:f
 import { join } from 'node:path'
 import { assert, MarramError } from '../base/errors.ts'
 import { fillFile } from './file.ts'
-import { BLOCK_BYTES, blocksOf, sealRecord, type Position } from './ring-record.ts'
+import { BLOCK_BYTES, blocksOf, HEADER_BYTES, sealRecord, type Position } from './ring-record.ts'
+import { SEAL_BYTES, type ValueCipher, type ValuePlace } from './value-cipher.ts'
 
 /** Fixed when a store is made: a store keeps its ring's shape for life. */
 export interface RingShape {
@@ -12,6 +13,9 @@ export interface RingShape {
   /** The seed of every check: 32 random bits that never leave the machine. */
   readonly salt: number
 }
+
+/** Records say themselves where they stand. */
+export const RING_PLACE: ValuePlace = { table: 'ring', key: new Uint8Array(0) }
 
 export function segmentPath(dir: string, segment: number): string {
   return join(dir, `ring-${segment}`)
@@ -25,13 +29,15 @@ export function segmentPath(dir: string, segment: number): string {
 export class Ring {
   readonly #shape: RingShape
   readonly #files: readonly number[]
+  readonly #cipher: ValueCipher | null
   #next: Position
   /** The oldest segment that LMDB does not include yet. */
   #oldest: number
 
   /** `next`: where recovery ended; `oldest`: the segment of the mark. */
-  constructor(dir: string, shape: RingShape, next: Position, oldest: number) {
+  constructor(dir: string, shape: RingShape, next: Position, oldest: number, cipher: ValueCipher | null = null) {
     this.#shape = shape
+    this.#cipher = cipher
     this.#files = openSegments(dir, shape)
     this.#next = next
     this.#oldest = oldest
@@ -54,14 +60,15 @@ export class Ring {
   }
 
   fits(recordBytes: number): boolean {
-    return this.#place(recordBytes) !== null
+    return this.#place(recordBytes + (this.#cipher === null ? 0 : SEAL_BYTES)) !== null
   }
 
   /**
    * Writes one record (its header's place empty) and calls `done` when the disk has flushed it. One at a time; `fits`
    * must have said yes. Returns where the next record goes. After an error the ring is of no more use.
    */
-  write(record: Uint8Array, done: (error: Error | null) => void): Position {
+  write(plain: Uint8Array, done: (error: Error | null) => void): Position {
+    const record = this.#cipher === null ? plain : sealedRecord(plain, this.#cipher)
     const at = this.#place(record.length)
     assert(at !== null, 'the ring has room for the record')
     const check = sealRecord(record, at, this.#shape.salt)
@@ -87,6 +94,12 @@ export class Ring {
     const segment = (next.segment + 1) % segments
     return segment === this.#oldest || recordBytes > segmentBytes ? null : { ...next, segment, offset: 0 }
   }
+}
+
+/** Its payload sealed; the header's place stays empty. */
+function sealedRecord(record: Uint8Array, cipher: ValueCipher): Uint8Array {
+  const header = record.subarray(0, HEADER_BYTES)
+  return Buffer.concat([header, cipher.seal(RING_PLACE, record.subarray(HEADER_BYTES))])
 }
 
 /** Zero-filled and flushed, so that later writes change no metadata. */

@@ -28,6 +28,7 @@ for (const [name, profile, pointer] of [
   ],
   ['retention of a state collection', { collections: { a: { retain: { age: '1d' } } } }, '/collections/a/retain'],
   ['readers of a plain collection', { collections: { a: { readers: ['ops'] } } }, '/collections/a/readers'],
+  ['encryption without a key', { storage: { encryption: 'values' } }, '/storage/encryption'],
   [
     'a field with its range reversed',
     { collections: { a: { fields: { t: { min: 2, max: 1 } } } } },
