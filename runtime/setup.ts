@@ -52,6 +52,7 @@ export function initGateway(options: { readonly dir: string; readonly mesh: stri
       invite: null,
       refusal: null,
       addresses: [],
+      succeeds: null,
     }
     saveIdentity(dir, { keys, mesh: membership }, rootSecretKey)
     return { peerId: peerIdOf(keys.publicKey), meshId: hex(meshId) }
@@ -76,6 +77,7 @@ export function joinGateway(options: { readonly dir: string; readonly token: str
       invite: options.token,
       refusal: null,
       addresses: [],
+      succeeds: null,
     }
     saveIdentity(options.dir, { keys, mesh: membership }, null)
     return { peerId: peerIdOf(keys.publicKey), meshId: hex(meshId) }

@@ -26,7 +26,7 @@ const GROUPS: readonly Group[] = [
   { names: ['user'], load: async () => (await import('./commands/user.ts')).addUserCommands },
   { names: ['certificate'], load: async () => (await import('./commands/certificate.ts')).addCertificateCommand },
   {
-    names: ['members', 'grant', 'retire', 'revoke'],
+    names: ['members', 'grant', 'rotate', 'retire', 'revoke'],
     load: async () => (await import('./commands/members.ts')).addMemberCommands,
   },
   { names: ['keys'], load: async () => (await import('./commands/keys.ts')).addKeysCommands },

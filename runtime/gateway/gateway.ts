@@ -54,6 +54,7 @@ import { Members } from './members.ts'
 import { Neighbours } from './neighbours.ts'
 import { PrivateData } from './private-data.ts'
 import { Rights } from './rights.ts'
+import { Rotation } from './rotation.ts'
 import { Running } from './running.ts'
 import { Soundness } from './soundness.ts'
 import { Views } from './views.ts'
@@ -86,6 +87,9 @@ export interface Ended {
   readonly code: 'storage-full' | 'storage-io' | null
   readonly reason: string | null
 }
+
+/** The reason of one that begins again under other keys. */
+export const KEYS_REPLACED = 'keys-replaced'
 
 const HEALTH_MS = 60_000
 const MARK_MS = 3_600_000
@@ -134,6 +138,7 @@ export class Gateway {
   #operations!: OperationService
   #views!: Views
   #devices: Devices | null = null
+  #rotation!: Rotation
   #control: { close(): Promise<void> } | null = null
   #closing: Promise<void> | null = null
   #ended!: (ended: Ended) => void
@@ -191,6 +196,7 @@ export class Gateway {
     await this.#keepIncarnation()
     this.#members.load(this.#store)
     this.#privateData.load(this.#store)
+    this.#rotation = this.#makeRotation()
     this.#store.subscribe((change) => this.#changed(change))
     this.#neighbours = this.#makeNeighbours()
     this.#running.start()
@@ -258,6 +264,7 @@ export class Gateway {
     this.#every(LOOK_MS, () => this.#neighbours.look())
     this.#every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
     this.#every(REMOVALS_MS, async () => void (await members.removals.step()))
+    this.#every(REMOVALS_MS, () => this.#rotation.step())
     this.#every(KEYS_MS, () => this.#privateData.step())
   }
 
@@ -346,6 +353,21 @@ export class Gateway {
         if (this.#running.isStarted) this.#running.mesh.closePeer(peerId, 'it was removed from the mesh')
       },
       onForked: (proof) => this.#clones.proven(proof),
+      log: this.#log,
+    })
+  }
+
+  #makeRotation(): Rotation {
+    const { rotations, membership } = this.#members
+    return new Rotation({
+      dir: this.#options.dir,
+      rotations,
+      membership,
+      belongs: () => this.#members.belongs,
+      onAdmitted: () => {
+        this.#failure = { code: null, reason: KEYS_REPLACED }
+        void this.close()
+      },
       log: this.#log,
     })
   }
@@ -534,6 +556,7 @@ export class Gateway {
         remove: (peerId, options) => this.#members.remove(peerId, options),
         grant: (peerId, options) => membership.grant(peerId, options),
         invite: (options) => membership.invite(options),
+        rotate: () => this.#rotation.ask(),
         profile: () => fillDefaults(this.#parsed.profile),
         setProfile: (profile) => this.#setProfile(profile),
       },
@@ -567,6 +590,7 @@ export class Gateway {
       store: this.#store,
       authority: this.#authority,
       members: this.#members,
+      rotation: this.#rotation,
       neighbours: this.#neighbours,
       privateData: this.#privateData,
       running: this.#running,

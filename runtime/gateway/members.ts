@@ -8,6 +8,7 @@ import type { Capability } from '../model/capability.ts'
 import { hlcFromMs, type Hlc } from '../model/stamp.ts'
 import { Membership } from '../operations/membership.ts'
 import { Removals } from '../operations/removals.ts'
+import { Rotations } from '../operations/rotations.ts'
 import { timeOf } from '../operations/rows.ts'
 import type { Log } from '../ports/log.ts'
 import type { RemovalOptions } from '../ports/operations.ts'
@@ -55,6 +56,7 @@ export class Members {
   #removals!: Removals
   #knowledge!: Knowledge
   #membership!: Membership
+  #rotations!: Rotations
 
   constructor(options: MembersOptions) {
     this.#options = options
@@ -68,6 +70,7 @@ export class Members {
     this.#departure = this.#makeDeparture(store)
     this.#removals = this.#makeRemovals(store)
     this.#membership = this.#makeMembership(store)
+    this.#rotations = this.#makeRotations(store)
     const { authority, onChanged, onClosed, onForked } = this.#options
     this.#knowledge = new Knowledge(store, authority, this.#removals, {
       authorityChanged: onChanged,
@@ -91,6 +94,10 @@ export class Members {
 
   get membership(): Membership {
     return this.#membership
+  }
+
+  get rotations(): Rotations {
+    return this.#rotations
   }
 
   /** The mesh has let this gateway in and not out again. */
@@ -191,6 +198,25 @@ export class Members {
       addresses,
       member: (peerId) => rights.memberOf(peerId),
       administrators,
+    })
+  }
+
+  #makeRotations(store: DiskStore): Rotations {
+    const { authority, identity, verifier, writer } = this.#options
+    return new Rotations({
+      store,
+      writer,
+      meshId: this.mesh.meshId,
+      peerId: this.peerId,
+      publicKey: identity.keys.publicKey,
+      succeeds: this.mesh.succeeds,
+      verifier,
+      isAdministrator: () => this.isAdministrator,
+      members: () => authority.members.all(),
+      isClosed: (peerId) => authority.isClosed(peerId),
+      successors: () => this.#membership.successors(),
+      admit: (capabilities, successor) => this.#membership.succeed(capabilities, successor),
+      retire: (peerId) => this.remove(peerId, { reason: 'retire' }),
     })
   }
 

@@ -1,6 +1,7 @@
 import type { SystemClock } from '../clock/system.ts'
 import { loadIdentity } from '../identity/identity.ts'
 import { takeLock } from '../identity/lock.ts'
+import { takeNextKeys } from '../identity/next-keys.ts'
 import { checkedProfile, loadProfile } from '../identity/profile-file.ts'
 import type { Log } from '../ports/log.ts'
 import type { DeviceProfile } from '../profile/defaults.ts'
@@ -25,9 +26,11 @@ export interface GatewayOptions {
  */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const { dir, profile, profilePath, set, log, clock } = options
-  const identity = loadIdentity(dir)
+  loadIdentity(dir)
   const lock = takeLock(dir)
   try {
+    takeNextKeys(dir)
+    const identity = loadIdentity(dir)
     const choice = { dir, ...(profilePath !== undefined && { path: profilePath }), ...(set && { set }) }
     const parsed = profile ? checkedProfile(profile, 'profile') : loadProfile(choice)
     const readAgain = (): ReturnType<typeof loadProfile> => loadProfile(choice)

@@ -17,6 +17,7 @@ import type { Devices } from './devices.ts'
 import type { Members } from './members.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { PrivateData } from './private-data.ts'
+import type { Rotation } from './rotation.ts'
 import type { Running } from './running.ts'
 
 /** The rooms of a gateway that have something to show. */
@@ -25,6 +26,7 @@ export interface ViewedRooms {
   readonly store: DiskStore
   readonly authority: MeshAuthority
   readonly members: Members
+  readonly rotation: Rotation
   readonly neighbours: Neighbours
   readonly privateData: PrivateData
   readonly running: Running
@@ -73,15 +75,15 @@ export class Views {
     const self = { peerId: members.peerId, nowMs: wallMs }
     const heardMs = heardOf(store.heads(), running.driver.view.holdings, self)
     const hearing = { heardMs, nowMs: trust > 0 ? wallMs : null, silentAfterMs }
-    return membersOf(authority.members.all(), members.removals.states(), hearing)
+    return membersOf(authority.members.all(), members.removals.states(), hearing, members.membership.successors())
   }
 
   warnings(): string[] {
-    const { store, running, neighbours, members, clones } = this.#rooms
+    const { store, running, neighbours, members, rotation, clones } = this.#rooms
     const { parsed, profile } = this.#now()
     const feeds = [...store.heads()].map(({ feed }) => feed)
     const clock = running.driver.time.trust === 0 ? NO_CLOCK : null
-    const standing = [clock, neighbours.warning, members.departure.warning, members.enrolment.warning]
+    const standing = [clock, neighbours.warning, members.departure.warning, members.enrolment.warning, rotation.warning]
     const diverged = running.driver.view.diverged.filter(({ isLasting }) => isLasting)
     return [
       ...parsed.warnings,

@@ -30,6 +30,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['GET', 'quarantine', (exchange) => answerJson(exchange, quarantine(exchange))],
   ['POST', 'members/{peer}/removal', async (exchange) => answerJson(exchange, await removeMember(exchange))],
   ['POST', 'members/{peer}/grants', async (exchange) => answerJson(exchange, await grant(exchange))],
+  ['POST', 'rotation', async (exchange) => answerJson(exchange, await exchange.operations.rotate())],
   ['POST', 'invites', async (exchange) => answerJson(exchange, await invite(exchange))],
   ['GET', 'profile', (exchange) => answerJson(exchange, exchange.operations.profile())],
   ['PUT', 'profile', async (exchange) => answerJson(exchange, await setProfile(exchange))],

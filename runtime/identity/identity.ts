@@ -24,6 +24,8 @@ export interface MeshMembership {
   readonly refusal: string | null
   /** Where the gateway that admitted it was reached. */
   readonly addresses: readonly string[]
+  /** The peer id that this gateway had before its keys were replaced, or null. */
+  readonly succeeds: string | null
 }
 
 const deviceFile = (dir: string): string => join(dir, 'identity', 'device.json')
@@ -54,6 +56,7 @@ export function loadIdentity(dir: string): Identity {
       invite: mesh.optionalText('invite'),
       refusal: mesh.optionalText('refusal'),
       addresses: mesh.texts('addresses'),
+      succeeds: mesh.optionalText('succeeds'),
     },
   }
 }
@@ -62,7 +65,10 @@ export function loadIdentity(dir: string): Identity {
 export function saveIdentity(dir: string, identity: Identity, rootSecretKey: Uint8Array | null): void {
   if (rootSecretKey) saveRootKey(dir, rootSecretKey)
   saveMembership(dir, identity.mesh)
-  const { secretKey, linkSecretKey } = identity.keys
+  saveDeviceKeys(dir, identity.keys)
+}
+
+export function saveDeviceKeys(dir: string, { secretKey, linkSecretKey }: DeviceKeys): void {
   writeDurably(deviceFile(dir), json({ secretKey: base64url(secretKey), linkSecretKey: base64url(linkSecretKey) }))
 }
 
@@ -76,7 +82,7 @@ export function loadRootKey(dir: string): Uint8Array | null {
 }
 
 export function saveMembership(dir: string, mesh: MeshMembership): void {
-  const { meshId, name, rootPublicKey, chain, invite, refusal, addresses } = mesh
+  const { meshId, name, rootPublicKey, chain, invite, refusal, addresses, succeeds } = mesh
   const content = {
     meshId: base64url(meshId),
     name,
@@ -85,6 +91,7 @@ export function saveMembership(dir: string, mesh: MeshMembership): void {
     invite,
     refusal,
     addresses,
+    ...(succeeds !== null && { succeeds }),
   }
   writeDurably(meshFile(dir), json(content))
 }
@@ -94,7 +101,7 @@ function json(content: object): string {
 }
 
 /** A JSON file whose fields are checked as they are read. */
-class Fields {
+export class Fields {
   readonly #path: string
   readonly #fields: { readonly [name: string]: unknown }
 

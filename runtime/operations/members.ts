@@ -44,6 +44,7 @@ export function membersOf(
   capabilities: Iterable<Capability>,
   removals: readonly RemovalState[],
   hearing: Hearing,
+  successors: ReadonlyMap<string, string> = new Map(),
 ): MemberView[] {
   const held = new Map<string, Capability[]>()
   for (const capability of capabilities) {
@@ -51,7 +52,11 @@ export function membersOf(
     held.set(peerId, [...(held.get(peerId) ?? []), capability])
   }
   const states = new Map(removals.map((removal) => [removal.closing.origin, removal]))
-  const members = [...held].map(([peerId, its]) => memberView(peerId, its, states.get(peerId) ?? null, hearing))
+  const before = new Map([...successors].map(([old, peerId]) => [peerId, old]))
+  const members = [...held].map(([peerId, its]) => ({
+    ...memberView(peerId, its, states.get(peerId) ?? null, hearing),
+    succeeds: before.get(peerId) ?? null,
+  }))
   return members.sort((a, b) => (a.name === b.name ? (a.peerId < b.peerId ? -1 : 1) : a.name < b.name ? -1 : 1))
 }
 
@@ -60,7 +65,7 @@ function memberView(
   capabilities: readonly Capability[],
   removal: RemovalState | null,
   hearing: Hearing,
-): MemberView {
+): Omit<MemberView, 'succeeds'> {
   const until = Math.max(...capabilities.map(({ expires }) => expires))
   const since = Math.min(...capabilities.map(({ notBefore }) => notBefore))
   const heardMs = hearing.heardMs.get(peerId) ?? null

@@ -5,14 +5,14 @@ import { grantsOf, roleNames } from '../access/roles.ts'
 import { peerIdOf, randomBytes } from '../crypto/identity.ts'
 import { sha256 } from '../crypto/hash.ts'
 import type { Signer } from '../crypto/signature.ts'
-import type { Capability } from '../model/capability.ts'
+import { RIGHT_ADMIN, type Capability } from '../model/capability.ts'
 import { fieldsOf } from '../model/fields.ts'
 import { MESH_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
 import type { Fields } from '../model/value.ts'
 import type { GrantOptions, InviteOptions } from '../ports/operations.ts'
 import type { Documents, Space } from '../ports/store.ts'
-import type { Writer } from '../ports/writer.ts'
+import type { Writer, WriteOp } from '../ports/writer.ts'
 import { encodeCapability } from '../wire/capability.ts'
 import { encodeInvite } from '../wire/invite.ts'
 import { grantedOf } from './granting.ts'
@@ -59,8 +59,18 @@ export interface MembershipSurroundings {
   readonly administrators: () => readonly string[]
 }
 
+/** A key that takes the place of another. */
+export interface Successor {
+  readonly publicKey: Uint8Array
+  readonly linkKey: Uint8Array
+  /** The peer id of the other. */
+  readonly succeeds: string
+}
+
 /** Of documents that hold a capability which an administrator gave a member later. */
 export const GRANT_PREFIX = 'grant/'
+
+export const MEMBER_PREFIX = 'member/'
 
 const SPACE: Space = { collection: MESH_COLLECTION, partition: '' }
 const INVITE_MS = 3_600_000
@@ -83,7 +93,7 @@ export class Membership {
 
   /** Chains of every member in the store, to be verified by the caller. */
   *chains(): Generator<readonly Uint8Array[]> {
-    for (const { document } of entriesOf(this.#with.store, SPACE, 'member/')) {
+    for (const { document } of entriesOf(this.#with.store, SPACE, MEMBER_PREFIX)) {
       const chain = chainOf(fieldsOf(document))
       if (chain) yield chain
     }
@@ -91,7 +101,7 @@ export class Membership {
 
   /** Stores what the founder's membership rests on, so that it reaches every member. */
   async publishOwn(name: string): Promise<void> {
-    const key = `member/${peerIdOf(this.#with.publicKey)}`
+    const key = MEMBER_PREFIX + peerIdOf(this.#with.publicKey)
     if (this.#with.store.get(SPACE, key) || !this.isAdmin) return
     await this.#put(key, { chain: this.#with.chain(), name })
   }
@@ -153,6 +163,46 @@ export class Membership {
   }
 
   /**
+   * Gives a successor all that the member whose place it takes may do from now on, in one write. False where that takes the
+   * mesh's root key, and it is not here.
+   */
+  async succeed(capabilities: readonly Capability[], { publicKey, linkKey, succeeds }: Successor): Promise<boolean> {
+    const { hlc, root, meshId, chain } = this.#with
+    const now = hlc()
+    const peerId = peerIdOf(publicKey)
+    const ops: WriteOp[] = []
+    for (const old of capabilities.filter(({ expires }) => expires > now)) {
+      const byRoot = isAdministrators(old) ? root() : null
+      if (isAdministrators(old) && byRoot === null) return false
+      const issuer = byRoot ?? this.#with
+      const id = randomBytes(16)
+      const notBefore = Math.max(old.notBefore, now)
+      const capability = { ...old, issuer: issuer.publicKey, subject: publicKey, linkKey, notBefore, id, invite: null }
+      const bytes = encodeCapability(capability, meshId, (message) => issuer.sign(message))
+      const fields = { chain: byRoot ? [bytes] : [bytes, ...chain()], name: old.name, succeeds }
+      const key = ops.length === 0 ? MEMBER_PREFIX + peerId : `${GRANT_PREFIX}${peerId}/${hex(id)}`
+      ops.push({ kind: 'put', key, fields })
+    }
+    if (ops.length > 0) await this.#with.writer.write(MESH_COLLECTION, '', ops)
+    return true
+  }
+
+  /** By peer id, the member that took its place. */
+  successors(): ReadonlyMap<string, string> {
+    const found = new Map<string, string>()
+    for (const { key, document } of entriesOf(this.#with.store, SPACE, MEMBER_PREFIX)) {
+      const { succeeds } = fieldsOf(document)
+      if (typeof succeeds === 'string') found.set(succeeds, key.slice(MEMBER_PREFIX.length))
+    }
+    return found
+  }
+
+  /** What proves the membership of a key, leaf first; null when it is none's. */
+  chainOf(publicKey: Uint8Array): readonly Uint8Array[] | null {
+    return chainOf(this.#fields(MEMBER_PREFIX + peerIdOf(publicKey)) ?? {})
+  }
+
+  /**
    * Admits the owner of a key that knows an invite's secret. Resolves when the new capability is on the disk; the same
    * key gets the same capability again.
    */
@@ -168,7 +218,7 @@ export class Membership {
     const hash = invite?.['hash']
     if (!invite || !(hash instanceof Uint8Array) || !timingSafeEqual(hash, sha256(request.secret)))
       return { refusal: 'unknown' }
-    const key = `member/${peerIdOf(request.publicKey)}`
+    const key = MEMBER_PREFIX + peerIdOf(request.publicKey)
     const known = chainOf(this.#fields(key) ?? {})
     if (known) return { chain: known, addresses: this.#with.addresses() }
     if (this.#with.wallMs() >= Number(invite['expiry'])) return { refusal: 'expired' }
@@ -201,7 +251,7 @@ export class Membership {
 
   #usesOf(inviteId: Uint8Array): number {
     let uses = 0
-    for (const { document } of entriesOf(this.#with.store, SPACE, 'member/')) {
+    for (const { document } of entriesOf(this.#with.store, SPACE, MEMBER_PREFIX)) {
       const invite = fieldsOf(document)['invite']
       if (invite instanceof Uint8Array && equal(invite, inviteId)) uses += 1
     }
@@ -216,6 +266,10 @@ export class Membership {
   async #put(key: string, fields: Fields): Promise<void> {
     await this.#with.writer.write(MESH_COLLECTION, '', [{ kind: 'put', key, fields }])
   }
+}
+
+function isAdministrators({ grants }: Capability): boolean {
+  return grants.some(({ rights }) => (rights & RIGHT_ADMIN) !== 0)
 }
 
 function chainOf(fields: Fields): readonly Uint8Array[] | null {

@@ -52,6 +52,10 @@ export class OperationService extends DocumentService implements Operations {
     return this.#administration.invite(options)
   }
 
+  rotate(): Promise<{ readonly peerId: string }> {
+    return this.#administration.rotate()
+  }
+
   profile(): unknown {
     return this.#administration.profile()
   }

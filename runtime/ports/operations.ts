@@ -324,6 +324,8 @@ export interface MemberView {
   readonly lastHeard: string | null
   /** Of one that is removed: peer ids of members that have not heard of it, as far as is known here. */
   readonly silent: readonly string[]
+  /** The peer id of the member whose place it took, when its keys were replaced, or null. */
+  readonly succeeds: string | null
 }
 
 export interface RemovalOptions {
@@ -361,6 +363,8 @@ export interface Administration {
   /** Adds to a member's rights. Resolves when it is on the disk. `not-permitted`, `not-found`, `bad-request`. */
   grant(peerId: string, options: GrantOptions): Promise<void>
   invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }>
+  /** Asks for new keys of this gateway's own; resolves with the peer id that it will have. `not-enrolled`. */
+  rotate(): Promise<{ readonly peerId: string }>
   /** The profile in force, as JSON with its defaults filled in. */
   profile(): unknown
   /** Validates, stores and applies a profile; `restart` names the keys that only a restart applies. */

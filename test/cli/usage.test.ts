@@ -12,7 +12,7 @@ import { marram } from './command.ts'
 
 const COMMANDS =
   'backup, certificate, conflicts, count, delete, demo, digest, export, get, grant, import, init, invite, join, keys export, keys import, keys show, list, members, peers, ' +
-  'profile schema, profile set, profile show, profile validate, put, quarantine, restore, retire, revoke, run, status, user add, user list, user remove, verify, walk, watch'
+  'profile schema, profile set, profile show, profile validate, put, quarantine, restore, retire, revoke, rotate, run, status, user add, user list, user remove, verify, walk, watch'
 
 function leavesOf(command: Command, path: readonly string[] = []): [string, Command][] {
   if (command.commands.length === 0) return [[path.join(' '), command]]

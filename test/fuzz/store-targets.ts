@@ -172,6 +172,7 @@ function identityFiles(): ReadonlyMap<string, Uint8Array> {
     invite: null,
     refusal: null,
     addresses: ['mqtt://10.0.0.2:1883'],
+    succeeds: 'a'.repeat(23),
   }
   saveIdentity(folder, { keys: KEYS, mesh }, null)
   const files = ['mesh.json', 'device.json'].map(

@@ -201,6 +201,9 @@ export class FakeOperations implements Operations {
   async remove(): Promise<void> {}
 
   async grant(): Promise<void> {}
+  async rotate(): Promise<{ peerId: string }> {
+    return { peerId: 'new' }
+  }
 
   async invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }> {
     this.invites.push(options)

@@ -1,11 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { MarramError } from '../../base/errors.ts'
+import { codeOf, MarramError, type ErrorCode } from '../../base/errors.ts'
 import type { MemberView } from '../../ports/operations.ts'
 import { pathOf, run, type Context } from '../context.ts'
 import { table } from '../table.ts'
 
 const LOOK_MS = 1_000
+/** While a gateway stops and starts. */
+const PASSING: readonly ErrorCode[] = ['not-running', 'closed']
 
 interface RemoveOptions {
   readonly since?: string
@@ -45,6 +47,23 @@ export function addMemberCommands(program: Command): void {
         const request = { ...options, ...(label && { labels: label }) }
         const member = (await context.client.json('POST', pathOf('members', peerId, 'grants'), request)) as MemberView
         context.print(member, `${member.name} (${peerId}) may: ${grantsText(member)}`)
+      }),
+    )
+  program
+    .command('rotate')
+    .description(
+      "replace this gateway's keys, and so its peer id, by new ones with the same rights; the old ones are retired",
+    )
+    .option('--detach', 'do not wait until it is done')
+    .addHelpText('after', '\nExample:\n  marram rotate')
+    .action((options: { detach?: boolean }, command: Command) =>
+      run(command, async (context) => {
+        const asked = (await context.client.json('POST', 'rotation')) as { peerId: string }
+        if (!options.detach) await isRunningAs(context, asked.peerId)
+        const what = options.detach
+          ? "will be this gateway as soon as an administrator's has admitted it"
+          : 'is this gateway now; "marram members" shows how far the old one is retired'
+        context.print(asked, `${asked.peerId} ${what}`)
       }),
     )
   withRemoval(
@@ -115,6 +134,20 @@ async function finished(context: Context, peerId: string): Promise<MemberView> {
     if (waits !== said) process.stderr.write(`${waits} (Ctrl-C stops waiting, not the removal)\n`)
     said = waits
   }
+}
+
+/** The gateway begins again under its new keys: meanwhile it does not answer. Ctrl-C leaves the rest to the gateways. */
+async function isRunningAs(context: Context, peerId: string): Promise<void> {
+  process.stderr.write("waiting for an administrator's gateway (Ctrl-C stops waiting, not the replacement)\n")
+  for (; ; await pause(LOOK_MS)) {
+    const status = (await context.client.json('GET', 'status').catch(passing)) as { peerId?: string }
+    if (status.peerId === peerId) return
+  }
+}
+
+function passing(error: unknown): object {
+  if (PASSING.includes(codeOf(error))) return {}
+  throw error
 }
 
 async function membersOf(context: Context): Promise<MemberView[]> {

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { MemberView, StatusView } from '../../runtime/ports/operations.ts'
+import { found, joined, marram, temporaryFolder, until, untilEqual, type GatewayProcess } from './harness.ts'
+
+async function stateOf(gateway: GatewayProcess, peerId: string): Promise<MemberView | undefined> {
+  const lines = (await gateway.run('members', '--json')).split('\n')
+  return lines.map((line) => JSON.parse(line) as MemberView).find((member) => member.peerId === peerId)
+}
+
+const peerIdOf = async (gateway: GatewayProcess): Promise<string> => (await gateway.json<StatusView>('status')).peerId
+
+test('a gateway whose keys are replaced keeps its rights and all that it wrote, and its old keys are worth nothing', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = await joined(t, folder, 'b', a)
+  const old = await peerIdOf(b)
+  await b.run('put', 'climate', 'kitchen', '{"temperature":21}')
+  await b.run('put', 'climate', 'door', '{"opened":{"$add":2}}')
+  await untilEqual(a, b)
+  const before = readFileSync(join(b.dir, 'identity', 'device.json'), 'utf8')
+
+  const rotated = await b.json<{ peerId: string }>('rotate')
+  assert.notEqual(rotated.peerId, old)
+  assert.equal(await peerIdOf(b), rotated.peerId)
+  assert.notEqual(readFileSync(join(b.dir, 'identity', 'device.json'), 'utf8'), before)
+  assert.ok(!existsSync(join(b.dir, 'identity', 'next.json')))
+  await b.run('put', 'climate', 'door', '{"opened":{"$add":3}}')
+  await b.run('put', 'climate', 'hall', '{"temperature":19}')
+  await until('the old keys are retired', async () => (await stateOf(a, old))?.state === 'retired')
+  const member = await stateOf(a, rotated.peerId)
+  assert.deepEqual([member?.state, member?.roles, member?.succeeds], ['member', ['gateway'], old])
+  await untilEqual(a, b)
+  assert.match(await a.run('get', 'climate', 'door'), /5/)
+  assert.match(await a.run('get', 'climate', 'kitchen'), /21/)
+  assert.match(await a.run('get', 'climate', 'hall'), /19/)
+
+  await b.stop('SIGKILL')
+  await b.start()
+  assert.equal(await peerIdOf(b), rotated.peerId)
+  await b.run('put', 'climate', 'hall', '{"temperature":18}')
+  await untilEqual(a, b)
+})
+
+test("an administrator's keys are replaced where the mesh's root key is, and wait for it elsewhere", async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = await joined(t, folder, 'b', a)
+  const old = await peerIdOf(a)
+  const rootKey = join(folder, 'root-key.json')
+  await a.run('keys', 'export', rootKey, '--remove')
+  const { peerId } = await a.json<{ peerId: string }>('rotate', '--detach')
+  await until('it says what it waits for', async () =>
+    (await a.json<StatusView>('status')).warnings.some((warning) => /^rotating: .*root key/.test(warning)),
+  )
+  await a.stop('SIGKILL')
+  await a.start()
+  assert.equal(await peerIdOf(a), old)
+  await a.run('keys', 'import', rootKey)
+  await until('it has its new keys', async () => {
+    const status = await marram('status', '--json', '--dir', a.dir)
+    return status.code === 0 && (JSON.parse(status.stdout) as StatusView).peerId === peerId
+  })
+  await until('the old keys are retired', async () => (await stateOf(b, old))?.state === 'retired')
+  assert.deepEqual((await stateOf(b, peerId))?.roles, ['admin'])
+  const c = await joined(t, folder, 'c', a)
+  await c.run('put', 'climate', 'attic', '{"temperature":25}')
+  await untilEqual(a, b, c)
+})
+
+test('who does not belong to the mesh has no keys to replace', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const { token } = await a.json<{ token: string }>('invite')
+  await a.stop()
+  const dir = join(folder, 'b')
+  assert.equal((await marram('join', token, '--dir', dir)).code, 0)
+  const refused = await marram('rotate', '--dir', dir)
+  assert.equal(refused.code, 69)
+})
