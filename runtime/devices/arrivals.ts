@@ -1,13 +1,14 @@
-import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { utf8 } from '../base/bytes.ts'
 import { sentenceOf } from '../base/errors.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { isLive, type Document } from '../model/document.ts'
 import { fieldsOf } from '../model/fields.ts'
+import { BRIDGE_COLLECTION } from '../model/names.ts'
 import { keyOfRow } from '../model/rows.ts'
 import type { OutgoingMessage } from '../ports/broker.ts'
 import type { Log } from '../ports/log.ts'
 import type { Change, Space, Store } from '../ports/store.ts'
-import { BRIDGE_COLLECTION, payloadOf, type Bridge } from './bridge.ts'
+import { payloadOf, type Bridge } from './bridge.ts'
 
 export interface ArrivalsSurroundings {
   readonly store: Store

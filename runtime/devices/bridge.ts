@@ -1,22 +1,20 @@
-import { checkDocumentKey } from '../model/names.ts'
-import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { MarramError } from '../base/errors.ts'
+import { PROTOCOL_LIMITS } from '../base/limits.ts'
+import { BRIDGE_COLLECTION, checkDocumentKey } from '../model/names.ts'
 import type { Fields } from '../model/value.ts'
 import type { ClientMessage } from '../ports/broker.ts'
-import type { Writer, WriteOp } from '../ports/writer.ts'
+import type { WriteOp, Writer } from '../ports/writer.ts'
 import type { ResolvedBridgeRule } from '../profile/resolved.ts'
 import { isOverlap } from '../profile/topics.ts'
+
+/** Without `keep` a message is for those who are linked; those whose link is being mended get it as well. */
+const KEEP_MS = 60_000
 
 /**
  * Plain topics of other gateways' brokers. Nothing is passed on by topic: what a rule gives out is written here, by whom a
  * client said it to, and travels as every write does, so it comes once to each gateway and circulates nowhere. Retained
  * messages are documents by topic, of which the last one stands everywhere; the others are rows of a series.
  */
-export const BRIDGE_COLLECTION = 'mqtt'
-
-/** Without `keep` a message is for those who are linked; those whose link is being mended get it as well. */
-const KEEP_MS = 60_000
-
 export class Bridge {
   readonly #rules: readonly ResolvedBridgeRule[]
   readonly #writer: Writer

@@ -20,6 +20,9 @@ export const MESH_COLLECTION = '$mesh'
 /** What each member says of itself to all, one partition for each, which only it may write: its beacons. */
 export const SELF_COLLECTION = '$self'
 
+/** Of plain MQTT messages that bridge rules carry; it is the users' like any other. */
+export const BRIDGE_COLLECTION = 'mqtt'
+
 /** One name for a collection and a partition of it: a slash can't occur in the former. */
 export function placeOf(place: { readonly collection: string; readonly partition: string }): string {
   return `${place.collection}/${place.partition}`

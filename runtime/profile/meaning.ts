@@ -1,3 +1,4 @@
+import { BRIDGE_COLLECTION } from '../model/names.ts'
 import type { Result } from '../base/result.ts'
 import { isConflict, parseAddress, parseHostPort, type HostPort } from './address.ts'
 import { fillDefaults, type DeviceProfile, type FilledProfile } from './defaults.ts'
@@ -53,7 +54,7 @@ function checkMesh({ mesh }: FilledProfile): Finding[] {
   return findings
 }
 
-function checkCollections({ collections, node }: FilledProfile): Finding[] {
+function checkCollections({ collections, node, bridge }: FilledProfile): Finding[] {
   return Object.entries(collections).flatMap(([name, collection]) => {
     const path = ['collections', name]
     const findings: Finding[] = []
@@ -75,6 +76,13 @@ function checkCollections({ collections, node }: FilledProfile): Finding[] {
         path: [...path, 'encrypted'],
         is: 'it is of all collections that have no name here',
         must: 'with each encrypted collection by its name',
+      })
+    }
+    if (encrypted && name === BRIDGE_COLLECTION && bridge.length > 0) {
+      findings.push({
+        path: [...path, 'encrypted'],
+        is: 'it is of what the rules under "bridge" carry to every gateway',
+        must: 'false',
       })
     }
     if (!encrypted && readers.length > 0) {

@@ -27,6 +27,11 @@ for (const [name, profile, pointer] of [
     '/collections/a/partition',
   ],
   ['retention of a state collection', { collections: { a: { retain: { age: '1d' } } } }, '/collections/a/retain'],
+  [
+    'encrypted messages of bridge rules',
+    { collections: { mqtt: { encrypted: true } }, bridge: [{ topic: 'site/#', direction: 'in' }] },
+    '/collections/mqtt/encrypted',
+  ],
   ['readers of a plain collection', { collections: { a: { readers: ['ops'] } } }, '/collections/a/readers'],
   ['encryption without a key', { storage: { encryption: 'values' } }, '/storage/encryption'],
   [
