@@ -42,6 +42,10 @@ test('a gateway whose keys are replaced keeps its rights and all that it wrote, 
   assert.equal(await peerIdOf(b), rotated.peerId)
   await b.run('put', 'climate', 'hall', '{"temperature":18}')
   await untilEqual(a, b)
+
+  // Who revokes keys that a thief had is told whom they let in.
+  const { stderr } = await marram('revoke', old, '--detach', '--dir', a.dir)
+  assert.match(stderr, new RegExp(`${rotated.peerId}.*revoke it as well`))
 })
 
 test("an administrator's keys are replaced where the mesh's root key is, and wait for it elsewhere", async (t) => {

@@ -120,6 +120,7 @@ function withRemoval(command: Command, reason: 'retire' | 'revoke'): void {
         const what =
           member.state === 'closing' ? 'is being removed; "marram members" shows how far it is' : `is ${member.state}`
         context.print(member, `${member.name} (${peerId}) ${what}`)
+        if (reason === 'revoke') await warnOfSuccessor(context, peerId)
       }),
     )
 }
@@ -152,6 +153,16 @@ function passing(error: unknown): object {
 
 async function membersOf(context: Context): Promise<MemberView[]> {
   return (await context.client.json('GET', 'members')) as MemberView[]
+}
+
+/** A thief of the keys may have asked for new ones. */
+async function warnOfSuccessor(context: Context, peerId: string): Promise<void> {
+  const successor = (await membersOf(context)).find(({ succeeds, state }) => succeeds === peerId && state === 'member')
+  if (successor === undefined || context.isJson) return
+  const { name, peerId: its } = successor
+  process.stderr.write(
+    `Its keys were replaced by those of ${name} (${its}): if the owner did not do that, revoke it as well\n`,
+  )
 }
 
 async function memberOf(context: Context, peerId: string): Promise<MemberView> {
