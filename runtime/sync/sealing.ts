@@ -236,7 +236,8 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
   const to = Math.min(cut - 1, completeTo(state, history, cut))
   const head = to < state.head.seq ? positionAt(core, state, history, to) : state.head
   const records: KeyValue[] = [{ key: historyKey(state.feed), value: history.encode() }]
-  const voided = [...batchesFrom(core, state, cut)]
+  // Parts of a fill beyond the head are of a branch that nobody has proven here: they are fetched again.
+  const voided = [...batchesFrom(core, state, cut)].filter(({ header }) => header.seq <= state.head.seq)
   const top = voided.at(-1)
   for (const { header, bytes } of voided.slice(0, VOID_KEPT)) {
     records.push({ key: `${voidPrefix(state)}${hex((top as Batch).hash.subarray(0, 8))}/${header.seq}`, value: bytes })

@@ -17,6 +17,8 @@ SEEDS.push(334)
 SEEDS.push(20019, 20055)
 /** Once believed: cursors that told of what had left meanwhile, for the disk had refused to forget them. */
 SEEDS.push(126)
+/** Once lost to the oracle: what a copy wrote that had the keys which its original never gets. */
+SEEDS.push(872)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

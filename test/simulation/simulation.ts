@@ -342,7 +342,7 @@ export class Simulation implements World {
     blind.hasKeys = false
     late.hasKeys = false
     this.schedule.at(minutes * LATE_MS, () => {
-      late.learnKeys()
+      for (const gateway of this.gateways) if (gateway.peerId === late.peerId) gateway.learnKeys()
       this.note('keys came late')
     })
   }
@@ -833,6 +833,7 @@ export class Simulation implements World {
     clone.disk = original.disk.copy(clone.watch)
     clone.incarnation = original.incarnation
     clone.interest = original.interest
+    clone.hasKeys = original.hasKeys
     clone.latestWallMs = original.latestWallMs
     clone.since = Math.max(original.since, ...clone.disk.heads().map(({ hlc }) => hlc))
     clone.start()

@@ -83,14 +83,15 @@ export class Author {
     this.#played.pass(20)
   }
 
-  /** The neighbour is behind the past of the feed: it offers the checkpoint `seq`, and then what is asked for. */
-  offer(seq: number): void {
+  /** The neighbour is behind the past of the feed: it offers the checkpoint `seq`, and then what is asked for, or `only` so much of it. */
+  offer(seq: number, only: readonly number[] | null = null): void {
     const checkpoint = this.batches[seq - 1] as Batch
     this.tell(seq)
     this.#played.say({ type: 'data', batches: [checkpoint.bytes] })
     const wants = this.#played.pass(20).flatMap((message) => (message.type === 'want' ? message.entries : []))
     const runs = wants.flatMap(([alias, , , asked]) => (alias === this.#alias && asked ? asked : []))
-    const parts = this.batches.filter(({ header }) => new SequenceSet(runs).has(header.seq))
+    const asked = new SequenceSet(runs)
+    const parts = this.batches.filter(({ header }) => asked.has(header.seq) && only?.includes(header.seq) !== false)
     if (parts.length > 0) this.#played.say({ type: 'data', batches: parts.map(({ bytes }) => bytes) })
     this.#played.pass(200)
   }

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { hex } from '../../runtime/base/bytes.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
+import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
 
@@ -62,4 +64,29 @@ test('what is void is not taken again', () => {
   // Long enough for the disk, too short for the next look at what is sealed.
   played.pass(60)
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, SEAL - 1)
+})
+
+test('what has come beside the chain, for a fill that is not whole, may be of another branch: it is not said to be held with ours', () => {
+  const played = new Played(3)
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  for (let n = 0; n < 2; n++) copy.batches.push(author.put('hall', { n }))
+  for (let n = 2; n < 4; n++) author.put('hall', { n })
+  author.push()
+  for (let n = 2; n < 7; n++) copy.put('hall', { n: -n })
+  copy.checkpoint([6, 7])
+  copy.offer(8, [6])
+  assert.deepEqual([...(played.gateway.disk.head(author.feed.key)?.retained.values() ?? [])], [1, 2, 3, 4, 6])
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  // What was taken out for the first is kept aside, and told of with the second.
+  for (const seal of [3, 2]) {
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, seal]]) })
+    played.pass(MINUTE_MS)
+  }
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values
+  const seqs = said?.map((chain) => (chain as [number][]).map(([seq]) => seq))
+  assert.deepEqual(seqs, [
+    [1, 2, 3, 4],
+    [1, 2],
+  ])
 })
