@@ -8,6 +8,8 @@ export interface Ends {
   readonly schedule: Schedule
   note(fault: Fault): void
   isUp(index: number): boolean
+  /** The same of a gateway and of a copy of its card. */
+  peerId(index: number): string
   linkUp(index: number, link: number, peer: number): void
   linkDown(index: number, link: number): void
   frame(index: number, link: number, bytes: Uint8Array): void
@@ -32,6 +34,9 @@ interface Pipe {
 }
 
 const REPEATED = 0.03
+/** A link that was cut is dialled again after so long, and one that another took the place of; milliseconds. */
+const AGAIN_MS: readonly [number, number] = [200, 3_000]
+const REPLACED_MS: readonly [number, number] = [5_000, 30_000]
 
 /** Links between gateways: they lose, delay, repeat and reorder frames, break, and are dialled again. */
 export class Network {
@@ -49,19 +54,28 @@ export class Network {
   /** Dials until it succeeds. */
   dial(a: number, b: number): void {
     const { random, schedule } = this.#ends
-    const isLinked = [...this.#pipes.values()].some(
-      (pipe) => Math.min(pipe.a, pipe.b) === Math.min(a, b) && Math.max(pipe.a, pipe.b) === Math.max(a, b),
-    )
-    if (isLinked) return
+    if (this.#ends.peerId(a) === this.#ends.peerId(b) || this.#between(a, b, false) !== undefined) return
     if (!this.#ends.isUp(a) || !this.#ends.isUp(b) || this.#sideOf(a) !== this.#sideOf(b)) {
       schedule.after(randomInteger(random, 500, 5_000), () => this.dial(a, b))
       return
     }
+    // As the mesh does it: one link with whoever has that key, and the newer one stays.
+    for (let other = this.#between(a, b, true); other; other = this.#between(a, b, true)) this.#cut(other, true)
     const pipe = this.#newPipe(a, b)
     this.#pipes.set(pipe.linkA, pipe)
     this.#pipes.set(pipe.linkB, pipe)
     this.#ends.linkUp(a, pipe.linkA, b)
     this.#ends.linkUp(b, pipe.linkB, a)
+  }
+
+  /** A link of the two, or one of either with a copy of the other. */
+  #between(a: number, b: number, isOfCopies: boolean): Pipe | undefined {
+    const isSame = (x: number, y: number): boolean => {
+      return isOfCopies ? this.#ends.peerId(x) === this.#ends.peerId(y) : x === y
+    }
+    const joins = (pipe: Pipe, x: number, y: number): boolean =>
+      (pipe.a === x && isSame(pipe.b, y)) || (pipe.b === x && isSame(pipe.a, y))
+    return [...this.#pipes.values()].find((pipe) => joins(pipe, a, b) || joins(pipe, b, a))
   }
 
   #newPipe(a: number, b: number): Pipe {
@@ -178,12 +192,12 @@ export class Network {
   }
 
   /** Both ends learn of it, not always at the same time. */
-  #cut(pipe: Pipe): void {
+  #cut(pipe: Pipe, isReplaced: boolean = false): void {
     const { random, schedule } = this.#ends
     if (!this.#pipes.delete(pipe.linkA)) return
     this.#pipes.delete(pipe.linkB)
     this.#ends.note('link cut')
-    const isHalfOpen = random() < 0.3
+    const isHalfOpen = !isReplaced && random() < 0.3
     if (isHalfOpen) this.#ends.note('half-open link')
     const late = isHalfOpen ? randomInteger(random, 100, 20_000) : 0
     pipe.isAUp = false
@@ -191,7 +205,7 @@ export class Network {
     schedule.after(late, () => {
       pipe.isBUp = false
       this.#ends.linkDown(pipe.b, pipe.linkB)
-      schedule.after(randomInteger(random, 200, 3_000), () => this.dial(pipe.a, pipe.b))
+      schedule.after(randomInteger(random, ...(isReplaced ? REPLACED_MS : AGAIN_MS)), () => this.dial(pipe.a, pipe.b))
     })
   }
 }
