@@ -4,6 +4,7 @@ import { peerIdOf } from '../runtime/crypto/identity.ts'
 import { createMemoryStore, type MemoryStore } from '../runtime/store/memory.ts'
 import { Engine } from '../runtime/sync/engine.ts'
 import { NO_COLLECTION_KEYS, type Output } from '../runtime/sync/types.ts'
+import { Testimonies } from '../runtime/sync/testimonies.ts'
 
 /**
  * `npm run bench:away -- --writes N --documents N`: a gateway is away for a virtual year while another writes over a few
@@ -74,6 +75,7 @@ class Side {
           sealOf: () => Number.POSITIVE_INFINITY,
           asked: ({ origin }) => everyone().filter((member) => member.origin !== origin),
           isClosed: () => false,
+          testimonies: new Testimonies(),
         },
       },
     )

@@ -17,6 +17,7 @@ import { Engine } from '../runtime/sync/engine.ts'
 import { NO_COLLECTION_KEYS, type Input, type Output } from '../runtime/sync/types.ts'
 import { encodeBatch } from '../runtime/wire/batch.ts'
 import { feedOf } from '../runtime/wire/descriptor.ts'
+import { Testimonies } from '../runtime/sync/testimonies.ts'
 
 /**
  * `npm run bench:repair -- --documents N --damaged N --seed N`: two gateways hold the same documents; of one the card turns bits, in
@@ -169,6 +170,7 @@ class Side {
           sealOf: () => Number.POSITIVE_INFINITY,
           asked: () => [],
           isClosed: () => false,
+          testimonies: new Testimonies(),
         },
       },
     )

@@ -4,12 +4,14 @@ import type { Feed } from '../model/batch.ts'
 import { RIGHT_ADMIN, RIGHT_READ, RIGHT_RELAY, RIGHT_WRITE, type Capability } from '../model/capability.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
+import type { Fields } from '../model/value.ts'
 import type { Space } from '../ports/store.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { askedOf, Seals, type Asked, type Removal, type SealedFeed, type Writer } from '../access/seals.ts'
 import type { Verifier } from '../crypto/signature.ts'
 import { decodeProof, type ForkProof } from '../wire/proof.ts'
 import { warrantBytes } from '../wire/warrant.ts'
+import { Testimonies } from '../sync/testimonies.ts'
 import type { Authority } from '../sync/types.ts'
 import { verifyChain } from '../wire/capability.ts'
 
@@ -24,6 +26,7 @@ export interface Removals {
 /** What the mesh's root and its administrators have signed, and what follows from it for feeds. */
 export class MeshAuthority implements Authority {
   readonly members: Members = new Members()
+  readonly testimonies: Testimonies = new Testimonies()
   #seals = new Seals()
   /** Feeds of which two branches were found, by key. */
   readonly #forks = new Map<string, number>()
@@ -159,6 +162,13 @@ export class MeshAuthority implements Authority {
     if (!isProven || !this.#seals.addFork(feed.key, seq)) return null
     this.#forks.set(feed.key, seq)
     return decoded.value
+  }
+
+  /** What others tell of what members have said. True when that is new. */
+  learnTold(document: Fields): boolean {
+    return this.testimonies.learn(this.#meshId, document, (publicKey, { signed, signature }) =>
+      this.#verifier.verify(publicKey, signed, signature),
+    )
   }
 
   isMember(): boolean {

@@ -9,6 +9,7 @@ import { entriesOf } from '../operations/reading.ts'
 import { isRemoval, type Removals } from '../operations/removals.ts'
 import type { Change, Store } from '../ports/store.ts'
 import { FORK_PREFIX } from '../sync/forks.ts'
+import { TOLD_PREFIX } from '../sync/testimonies.ts'
 import type { ForkProof } from '../wire/proof.ts'
 
 export interface KnowledgeHandler {
@@ -20,7 +21,7 @@ export interface KnowledgeHandler {
   forked(proof: ForkProof): void
 }
 
-/** Teaches the authority what members have written of members: who belongs, who is removed, whose feeds are forked. */
+/** Teaches the authority what members have written of members: who belongs, who is removed, whose feeds are forked, what was said. */
 export class Knowledge {
   readonly #store: Store
   readonly #authority: MeshAuthority
@@ -42,13 +43,15 @@ export class Knowledge {
     for (const space of this.#store.spaces()) {
       if (space.collection !== SELF_COLLECTION) continue
       for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX)) this.#learnFork(key, document)
+      for (const { document } of entriesOf(this.#store, space, TOLD_PREFIX))
+        this.#authority.learnTold(fieldsOf(document))
     }
     this.#learnRemovals()
   }
 
   /** What has just changed in the store. */
   learn({ collection, key, document }: Change): void {
-    if (collection === SELF_COLLECTION) this.#learnFork(key, document)
+    if (collection === SELF_COLLECTION) this.#learnOfSelves(key, document)
     if (collection !== MESH_COLLECTION) return
     const isNew = this.#learnMember(document)
     // Of whom a removal speaks, and whether an administrator may say so, can change with every member.
@@ -66,6 +69,12 @@ export class Knowledge {
     this.#authority.setRemovals({ closings, removals: this.#removals.removals() })
     for (const closing of closings) if (this.#authority.isClosed(closing.origin)) this.#handler.closed(closing)
     this.#handler.authorityChanged()
+  }
+
+  #learnOfSelves(key: string, document: Document): void {
+    this.#learnFork(key, document)
+    const isNew = key.startsWith(TOLD_PREFIX) && this.#authority.learnTold(fieldsOf(document))
+    if (isNew) this.#handler.authorityChanged()
   }
 
   #learnFork(key: string, document: Document): void {

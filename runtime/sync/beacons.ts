@@ -6,16 +6,18 @@ import type { Hlc } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import type { Said } from './testimonies.ts'
 import { addInternalWrite } from './writing.ts'
 
 /**
  * What every member says of itself to all, in a document of its own (protocol D18, D20):
  *
- *     at       every batch of mine stamped up to here is within `heads`
- *     heads/i  [[collection, partition, incarnation, seq, hash8], …]
- *     acks/i   [[feed id, seq, hash8], …]: what I hold of others' feeds that have checkpoints
+ *     at                    every batch of mine stamped up to here is within `heads`
+ *     heads/i               [[collection, partition, incarnation, seq, hash8], …]
+ *     acks/incarnation/i    [[feed id, seq, hash8], …]: what I hold of others' feeds that have checkpoints
  *
- * So a delete older than what all writers have said, and all of which is here, can't be followed by anything it kills.
+ * So a delete older than what all writers have said, and all of which is here, can't be followed by anything it kills. Each incarnation
+ * says what it holds beside what those before it had said, for a store that was put back knows nothing of that at first.
  */
 export const BEACON_KEY = 'beacon'
 
@@ -42,9 +44,22 @@ export function beaconOf<Token>(core: Core<Token>, origin: string): Beacon | nul
   const known = core.beacons.get(origin)
   if (known !== undefined) return known
   const document = core.surroundings.document({ collection: SELF_COLLECTION, partition: origin }, BEACON_KEY)
-  const beacon = document === undefined ? null : decodeBeacon(document)
+  const shown = document === undefined ? null : decodeBeacon(document)
+  const beacon = withTold(shown, core.surroundings.authority.testimonies.of(origin))
   core.beacons.set(origin, beacon)
   return beacon
+}
+
+/** What others tell of what it said before counts as if it said it still. */
+function withTold(shown: Beacon | null, told: readonly Said[]): Beacon | null {
+  if (told.length === 0) return shown
+  const acks = new Map(shown?.acks)
+  for (const [feedKey, held] of told.flatMap((said) => [...said.acks])) {
+    const known = acks.get(feedKey) ?? []
+    const news = held.filter((one) => !known.some(({ seq, hash8 }) => seq === one.seq && equal(hash8, one.hash8)))
+    acks.set(feedKey, [...news, ...known])
+  }
+  return { at: shown?.at ?? 0, heads: shown?.heads ?? [], acks }
 }
 
 /** The feed has changed on the disk: when it is where a member speaks of itself, its beacon may be another. */
@@ -82,7 +97,9 @@ export function writeBeacon<Token>(core: Core<Token>): void {
     const { collection, partition, incarnation } = feed.descriptor
     return [collection, partition, incarnation, head.seq, head.hash.slice(0, PEER_HASH_BYTES)]
   })
-  const acks = [...core.feeds.values()].flatMap((state) => acknowledgementsOf(core, state))
+  const saidBefore = beaconOf(core, core.options.peerId)?.acks ?? new Map<string, readonly Held[]>()
+  const feedKeys = new Set([...core.feeds.keys(), ...saidBefore.keys()])
+  const acks = [...feedKeys].flatMap((feedKey) => acknowledgementsOf(core, feedKey, saidBefore.get(feedKey) ?? []))
   // What was written alone is no news until the last beacon is stale: deletes are collected after days.
   const content = JSON.stringify(acks, (_, item: unknown) => (item instanceof Uint8Array ? hex(item) : item))
   if (content === core.beaconSaid && core.now.monotonicMs < core.beaconStaleAt) return
@@ -92,7 +109,7 @@ export function writeBeacon<Token>(core: Core<Token>): void {
   const before = core.surroundings.document({ collection: SELF_COLLECTION, partition: core.options.peerId }, BEACON_KEY)
   for (const path of before?.paths ?? []) if (path !== 'at') fields[path] = null
   spread(fields, 'heads', heads)
-  spread(fields, 'acks', acks)
+  spread(fields, `acks/${hex(core.options.incarnation)}`, acks)
   addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [{ kind: 'put', key: BEACON_KEY, fields }])
 }
 
@@ -104,23 +121,28 @@ function spread(fields: { [path: string]: Value }, name: string, entries: readon
 
 /**
  * What we hold of a feed that has a checkpoint, for nothing is thrown away of it before all have said that they hold it, or
- * that is sealed. While its author is being removed it stays what it was.
+ * that is sealed. While its author is being removed it stays what it was. What we said once we say again, if we hold it or not.
  */
-function acknowledgementsOf<Token>(core: Core<Token>, state: FeedState): Value[] {
+function acknowledgementsOf<Token>(core: Core<Token>, feedKey: string, said: readonly Held[]): Value[] {
+  const state = core.feeds.get(feedKey)
+  if (state === undefined) return valuesOf(said)
   const { history, feed, head } = state
   const { authority } = core.surroundings
   const isSealed = authority.sealOf(feed) < Number.POSITIVE_INFINITY
-  const isAsked = history.appliedSeq > 0 || history.pending.length > 0 || isSealed
-  if (state.isOwn || !isAsked || feed.descriptor.collection === SELF_COLLECTION) return []
-  const said = beaconOf(core, core.options.peerId)?.acks.get(feed.key) ?? []
-  const isFrozen = authority.isClosed(feed.origin) && !isSealed
+  if (state.isOwn || feed.descriptor.collection === SELF_COLLECTION) return []
   const now: Held = { feedId: feed.id, seq: head.seq, hash8: head.hash.slice(0, PEER_HASH_BYTES) }
   // Of one branch what is said later includes the earlier, unless our store was put back.
   const earlier = said.filter(({ seq, hash8 }) => {
     return isSealed ? seq !== now.seq || !equal(hash8, now.hash8) : seq > now.seq
   })
-  const all = isFrozen ? said : head.seq > 0 ? [...earlier, now] : earlier
-  return all.slice(-ACKS_PER_FEED).map(({ feedId, seq, hash8 }): Value => [feedId, seq, hash8])
+  const isAsked = history.appliedSeq > 0 || history.pending.length > 0 || isSealed
+  const isFrozen = authority.isClosed(feed.origin) && !isSealed
+  const all = isFrozen ? said : isAsked && head.seq > 0 ? [...earlier, now] : earlier
+  return valuesOf(all.slice(-ACKS_PER_FEED))
+}
+
+function valuesOf(held: readonly Held[]): Value[] {
+  return held.map(({ feedId, seq, hash8 }) => [feedId, seq, hash8])
 }
 
 /** Everything that the beacon lists of `place`, and of the members' collection, is here. */
@@ -143,25 +165,29 @@ export function decodeBeacon(document: Document): Beacon | null {
   const at = fields.get('at')
   if (typeof at !== 'number') return null
   const heads: OwnHead[] = []
-  const acks = new Map<string, Held[]>()
   for (const entry of entriesOf(fields, 'heads')) {
     const [collection, partition, incarnation, seq] = entry
     if (typeof collection !== 'string' || typeof partition !== 'string' || typeof seq !== 'number') continue
     if (!(incarnation instanceof Uint8Array)) continue
     heads.push({ place: placeOf({ collection, partition }), incarnation: latin1(incarnation), seq })
   }
+  return { at, heads, acks: acksIn(fields) }
+}
+
+/** By feed key, what fields of a beacon say to hold. */
+export function acksIn(fields: ReadonlyMap<string, Value>): Map<string, readonly Held[]> {
+  const acks = new Map<string, readonly Held[]>()
   for (const [feedId, seq, hash8] of entriesOf(fields, 'acks')) {
     if (!(feedId instanceof Uint8Array) || typeof seq !== 'number' || !(hash8 instanceof Uint8Array)) continue
     const held = acks.get(latin1(feedId)) ?? []
     acks.set(latin1(feedId), [...held, { feedId, seq, hash8 }])
   }
-  return { at, heads, acks }
+  return acks
 }
 
 function* entriesOf(fields: ReadonlyMap<string, Value>, name: string): Generator<readonly Value[]> {
-  for (let i = 0; ; i++) {
-    const entries = fields.get(`${name}/${i}`)
-    if (!Array.isArray(entries)) return
+  for (const [path, entries] of fields) {
+    if (!path.startsWith(`${name}/`) || !Array.isArray(entries)) continue
     for (const entry of entries as readonly Value[]) if (Array.isArray(entry)) yield entry as readonly Value[]
   }
 }

@@ -122,6 +122,8 @@ export class Engine<Token> {
       case 'commit-failed':
         return commitFailed(core, input)
       case 'authority-changed':
+        // Others may tell what members had said.
+        core.beacons.clear()
         applySeals(core)
         closeOtherRights(core)
         forgetDigests(core)

@@ -42,8 +42,10 @@ export class FeedState {
   /** What we say ourselves to hold of it, and for which seal that was found. */
   held: readonly Chain[] = []
   heldFor: number = Number.POSITIVE_INFINITY
-  /** When that is said again if it isn't on the disk by then; monotonic milliseconds. */
+  /** When that, or what its author had said in void batches, is said again if it isn't on the disk by then; monotonic milliseconds. */
   sayAt: number = 0
+  /** What its author had said in void batches is told on. */
+  isToldOn: boolean = false
   head: ChainPosition = BEGINNING
   verified: ChainPosition = BEGINNING
   tip: ChainPosition = BEGINNING
@@ -146,6 +148,10 @@ export class FeedTable {
 
   values(): IterableIterator<FeedState> {
     return this.#byKey.values()
+  }
+
+  keys(): IterableIterator<string> {
+    return this.#byKey.keys()
   }
 
   get(key: string): FeedState | undefined {

@@ -1,7 +1,7 @@
 import { equal, hex } from '../base/bytes.ts'
 import type { Batch, ChainPosition, Feed } from '../model/batch.ts'
 import type { Held, SignedCheckpoint } from '../model/checkpoint.ts'
-import { isSystemName, placeOf } from '../model/names.ts'
+import { isSystemName, placeOf, SELF_COLLECTION } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Hlc } from '../model/stamp.ts'
@@ -19,6 +19,7 @@ import { askedOf } from './interest.ts'
 import { signedCheckpoint } from './filling.ts'
 import { holesOf } from './mending.ts'
 import { settle } from './statements.ts'
+import { tellOn, tellOnSoon } from './testimonies.ts'
 import { reviveTrash } from './trash.ts'
 
 /**
@@ -36,7 +37,10 @@ const READ_BYTES = 262_144
 /** Looks at every sealed feed again: a seal, what a member says to hold, or the feed itself has changed. */
 export function applySeals<Token>(core: Core<Token>): void {
   core.sealsAt = core.now.monotonicMs + core.history.beaconMs / 4
-  for (const state of core.feeds.values()) {
+  const states = [...core.feeds.values()]
+  // What members say in their own documents first: the others are settled by it.
+  const isSelf = ({ feed }: FeedState): boolean => feed.descriptor.collection === SELF_COLLECTION
+  for (const state of [...states.filter(isSelf), ...states.filter((one) => !isSelf(one))]) {
     const seal = core.surroundings.authority.sealOf(state.feed)
     if (seal === Number.POSITIVE_INFINITY) {
       if (state.settled !== null) unseal(core, state)
@@ -80,8 +84,9 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   const doubted = state.isDoubted ? state.tip.seq + 1 : null
   state.isDoubted = false
   const cut = partingOf(core, state, seal, last) ?? doubted ?? state.cut
-  if (last >= cut) cutFeed(core, state, cut)
-  else if (state.tip.seq < settlement.seq || cutBefore < state.cut) restoreVoided(core, state)
+  if (last >= cut) return cutFeed(core, state, cut)
+  tellOn(core, state)
+  if (state.tip.seq < settlement.seq || cutBefore < state.cut) restoreVoided(core, state)
 }
 
 /** The first batch that is of another branch than the one that is settled; null when none is. */
@@ -263,6 +268,7 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   state.lastUntil.clear()
   state.acked.clear()
   forgetBeacon(core, state)
+  tellOnSoon(core, state)
   if (history.pending.length > 0) core.pendingPlaces.add(placeOf(state.feed.descriptor))
   core.keepHistory(state)
   reviveTrash(core, state)

@@ -73,10 +73,12 @@ function say<Token>(core: Core<Token>, state: FeedState): void {
   addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [{ kind: 'put', key, fields }])
 }
 
-/** The branches that a member says to hold. */
+/** The branches that a member says to hold, or has said, as others tell. */
 function saidBy<Token>(core: Core<Token>, origin: string, feedId: Uint8Array): Chain[] {
   const place = { collection: SELF_COLLECTION, partition: origin }
-  return (core.surroundings.document(place, HELD_PREFIX + hex(feedId))?.values ?? []).map(chainOf)
+  const key = HELD_PREFIX + hex(feedId)
+  const told = core.surroundings.authority.testimonies.of(origin).flatMap(({ held }) => held.get(key) ?? [])
+  return [...(core.surroundings.document(place, key)?.values ?? []).map(chainOf), ...told]
 }
 
 /** What it acknowledged before anybody knew of the fork. */
@@ -86,7 +88,7 @@ function acknowledged<Token>(core: Core<Token>, origin: string, feedKey: string)
 }
 
 /** What isn't well formed is nothing said. */
-function chainOf(value: Value): Chain {
+export function chainOf(value: Value): Chain {
   if (!Array.isArray(value)) return []
   const chain: Named[] = []
   for (const entry of value as readonly Value[]) {

@@ -2,6 +2,7 @@ import type { ErrorCode } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { NO_BUDGET, type BudgetOptions } from './budget.ts'
 import type { Reading } from './reading.ts'
+import type { Testimonies } from './testimonies.ts'
 import type { Batch, ChainPosition, Content, Feed, FeedHead } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import { NO_KEYS, type BodyKeys } from '../model/keys.ts'
@@ -168,6 +169,8 @@ export interface Authority {
    * not its author. `below`: up to where a removed one counts whatever it signed.
    */
   asked(feed: Feed): readonly Asked[]
+  /** What members have said that is void where they said it. */
+  readonly testimonies: Testimonies
   /** Patterns of what the member may read or pass on, at any time. */
   readable(origin: string): readonly string[]
   /** Whether the member is being removed, or is. */

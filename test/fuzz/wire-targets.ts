@@ -3,7 +3,9 @@ import { equal, utf8 } from '../../runtime/base/bytes.ts'
 import { sha256 } from '../../runtime/crypto/hash.ts'
 import type { Verifier } from '../../runtime/crypto/signature.ts'
 import { PROTOCOL_LIMITS } from '../../runtime/base/limits.ts'
-import type { BatchHeader } from '../../runtime/model/batch.ts'
+import { peerIdOf } from '../../runtime/crypto/identity.ts'
+import type { BatchHeader, Ops } from '../../runtime/model/batch.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { decodeAddressRecord } from '../../runtime/wire/address-record.ts'
 import { decodeBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { decodeBody, encodeBody } from '../../runtime/wire/body.ts'
@@ -17,6 +19,7 @@ import { decodeInvite, encodeInvite } from '../../runtime/wire/invite.ts'
 import { decodeMessages, encodeMessages } from '../../runtime/wire/message.ts'
 import { PacketLengthGuard } from '../../runtime/wire/packet-length.ts'
 import { decodeProof, encodeProof } from '../../runtime/wire/proof.ts'
+import { decodeTestimony, encodeTestimony } from '../../runtime/wire/testimony.ts'
 import { scan } from '../../runtime/wire/scan.ts'
 import {
   ADDRESS_RECORD,
@@ -33,6 +36,7 @@ import {
   MESH,
   MESSAGES,
   OPS,
+  batchOf,
 } from '../wire/samples.ts'
 import { must, textOf, type Target } from './target.ts'
 
@@ -176,6 +180,12 @@ export const WIRE_TARGETS: readonly Target[] = [
     run: (input) => decodeProof(MESH, input).ok,
   },
   {
+    name: 'testimony',
+    form: 'cbor',
+    samples: [testimony()],
+    run: (input) => decodeTestimony(MESH, input).ok,
+  },
+  {
     name: 'invite',
     form: 'text',
     samples: [utf8(token())],
@@ -235,6 +245,12 @@ function proof(): Uint8Array {
   const [a, b] = BATCHES
   if (!a || !b) throw new Error('There are no samples')
   return encodeProof(FEED, a, b)
+}
+
+function testimony(): Uint8Array {
+  const partition = peerIdOf(KEYS.publicKey)
+  const feed = feedOf(MESH, { ...FEED.descriptor, collection: SELF_COLLECTION, partition })
+  return encodeTestimony(feed, batchOf({ seq: 2, ops: OPS[0] as Ops, feed }))
 }
 
 function token(): string {

@@ -20,6 +20,7 @@ import {
 } from '../../runtime/model/batch.ts'
 import type { Capability } from '../../runtime/model/capability.ts'
 import { FLAG_CHECKPOINT, type Checkpoint } from '../../runtime/model/checkpoint.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { decodeAddressRecord, encodeAddressRecord } from '../../runtime/wire/address-record.ts'
 import { decodeBatch, encodeBatch } from '../../runtime/wire/batch.ts'
@@ -31,6 +32,7 @@ import { readBody } from '../../runtime/wire/encryption.ts'
 import { decodeInvite, encodeInvite } from '../../runtime/wire/invite.ts'
 import { decodeMessages, encodeMessages, type CellsEntry, type Message } from '../../runtime/wire/message.ts'
 import { decodeProof, encodeProof } from '../../runtime/wire/proof.ts'
+import { decodeTestimony, encodeTestimony } from '../../runtime/wire/testimony.ts'
 import { golden, goldenNames } from './read.ts'
 
 const MESH_ID = new Uint8Array(16).fill(0x11)
@@ -166,9 +168,9 @@ const invite = {
 
 const sign = (message: Uint8Array): Uint8Array => createSigner(author.secretKey).sign(message)
 
-function batchOf(what: Ops | { readonly body: Uint8Array; readonly flags: number }, seq = 300): Batch {
+function batchOf(what: Ops | { readonly body: Uint8Array; readonly flags: number }, seq = 300, of = feed): Batch {
   const prev = sha256(utf8('the batch before'))
-  const made = encodeBatch({ meshId: MESH_ID, feed, seq, prev, hlc: HLC, ops: what, clockClass: 2, sign })
+  const made = encodeBatch({ meshId: MESH_ID, feed: of, seq, prev, hlc: HLC, ops: what, clockClass: 2, sign })
   assert.ok(made.ok)
   return made.value
 }
@@ -246,6 +248,19 @@ describe('version 1 on the wire', () => {
       assert.ok(verifier.verify(author.publicKey, signed, signature))
   })
 
+  test('what is told on of a member’s words', () => {
+    const self = feedOf(MESH_ID, { ...descriptor, collection: SELF_COLLECTION, partition: feed.origin })
+    isGolden('wire/testimony', encodeTestimony(self, batchOf(ops, 9, self)))
+    const testimony = decodeTestimony(MESH_ID, golden('wire/testimony'))
+    assert.ok(testimony.ok)
+    const { batch } = testimony.value
+    assert.deepEqual(testimony.value, { feed: self, batch, ops })
+    assert.ok(verifier.verify(author.publicKey, batch.signed, batch.signature))
+    // Only what somebody says of itself.
+    for (const other of [feed, feedOf(MESH_ID, { ...self.descriptor, partition: 'another' })])
+      assert.equal(decodeTestimony(MESH_ID, encodeTestimony(other, batchOf(ops, 9, other))).ok, false)
+  })
+
   test('a feed’s descriptor, and its id', () => {
     isGolden('wire/descriptor', encodeDescriptor(descriptor))
     isGolden('wire/feed-id', feed.id)
@@ -302,6 +317,7 @@ describe('version 1 on the wire', () => {
         for (const decode of [decodeMessages, decodeDescriptor]) decode(cut)
         assert.equal(decodeBatch(MESH_ID, cut).ok, false, name)
         assert.equal(decodeProof(MESH_ID, cut).ok, false, name)
+        assert.equal(decodeTestimony(MESH_ID, cut).ok, false, name)
       }
     }
   })

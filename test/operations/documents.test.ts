@@ -13,6 +13,7 @@ import { examinePlace } from '../../runtime/store/verify.ts'
 import { NO_COLLECTION_KEYS } from '../../runtime/sync/types.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
+import { Testimonies } from '../../runtime/sync/testimonies.ts'
 
 const KINDS = new Map<string, FieldKinds>([
   [
@@ -58,6 +59,7 @@ function service(): DocumentService {
       sealOf: () => Number.POSITIVE_INFINITY,
       asked: () => [],
       isClosed: () => false,
+      testimonies: new Testimonies(),
       isMember: () => false,
     },
     keys: NO_COLLECTION_KEYS,

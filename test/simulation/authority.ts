@@ -1,11 +1,14 @@
 import { askedOf, Seals, type Asked, type Writer } from '../../runtime/access/seals.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
+import type { Fields } from '../../runtime/model/value.ts'
+import { Testimonies } from '../../runtime/sync/testimonies.ts'
 import type { Authority } from '../../runtime/sync/types.ts'
 import { decodeProof } from '../../runtime/wire/proof.ts'
 
 /** What one simulated gateway knows of who may do what: the product's own rules, over documents that have reached it. */
 export class SimulatedAuthority implements Authority {
   readonly seals: Seals = new Seals()
+  readonly testimonies: Testimonies = new Testimonies()
   readonly #meshId: Uint8Array
   readonly #peerId: string
   readonly #members: () => readonly Writer[]
@@ -77,5 +80,12 @@ export class SimulatedAuthority implements Authority {
     const { feed, seq, signed } = decoded.value
     const isSigned = signed.every((batch) => this.#isSigned(feed.descriptor.publicKey, batch.signed, batch.signature))
     return isSigned && this.seals.addFork(feed.key, seq)
+  }
+
+  /** True when it says something new. */
+  learnTold(document: Fields): boolean {
+    return this.testimonies.learn(this.#meshId, document, (publicKey, { signed, signature }) =>
+      this.#isSigned(publicKey, signed, signature),
+    )
   }
 }

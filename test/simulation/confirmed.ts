@@ -1,9 +1,11 @@
 import { hex, latin1 } from '../../runtime/base/bytes.ts'
+import type { Held } from '../../runtime/model/checkpoint.ts'
 import type { Place } from '../../runtime/model/interest.ts'
 import { isSystemName, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { BEACON_KEY, decodeBeacon, type Beacon } from '../../runtime/sync/beacons.ts'
-import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
+import { chainOf as chainIn, HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import { chainOf, isAt } from './checks.ts'
+import type { SimulatedDisk } from './disk.ts'
 import type { SimulatedGateway } from './gateway.ts'
 import type { IssuedFeed, Simulation } from './simulation.ts'
 
@@ -11,20 +13,27 @@ import type { IssuedFeed, Simulation } from './simulation.ts'
 export class Confirmed {
   /** By feed, the last batch that everyone asked had confirmed on one branch at some time: its hash. */
   readonly #settled = new Map<string, { readonly seq: number; readonly hash: string }>()
+  #watches = 0
 
-  /** Looks at what everyone has said by now. */
+  /**
+   * Looks at what everyone has said by now, as one of those sees it whose own store stays what it is: that one may act on it. What a
+   * member said counts though its store is put back, or its card copied.
+   */
   watch(simulation: Simulation): void {
+    const lasting = simulation.healed.filter(({ peerId }) => !simulation.copied.has(peerId))
+    const observer = lasting[this.#watches++ % lasting.length]
+    if (observer === undefined) return
     const beacons = new Map<string, Beacon | null>()
-    for (const gateway of simulation.present) beacons.set(gateway.peerId, beaconOn(gateway, gateway.peerId))
-    const writers = simulation.members().filter(({ origin }) => simulation.present.some((one) => one.peerId === origin))
+    const present = new Set(simulation.present.map(({ peerId }) => peerId))
+    const writers = simulation.members().filter(({ origin }) => present.has(origin))
+    for (const { origin } of writers) beacons.set(origin, beaconOn(observer.disk, origin))
     for (const [key, issued] of simulation.issued) {
       const { origin, descriptor } = issued.feed
+      if (isSystemName(descriptor.collection)) continue
       const asked = writers.filter((writer) => writer.origin !== origin)
-      // Of one that was copied, two speak.
-      if (isSystemName(descriptor.collection) || asked.some((one) => simulation.copied.has(one.origin))) continue
       const found = commonOf(
         issued,
-        asked.map((one) => beacons.get(one.origin)?.acks.get(key)?.at(-1)),
+        asked.map((one) => mostOf(beacons.get(one.origin)?.acks.get(key))),
       )
       if (found && found.seq > (this.#settled.get(key)?.seq ?? 0)) this.#settled.set(key, found)
     }
@@ -43,16 +52,20 @@ export class Confirmed {
   }
 }
 
+function mostOf(held: readonly Held[] = []): Held | undefined {
+  return held.reduce<Held | undefined>((most, one) => (one.seq > (most?.seq ?? 0) ? one : most), undefined)
+}
+
 /** The last batch that all of these heads continue; none when somebody has said nothing or they are of two branches. */
 function commonOf(
   { batches }: IssuedFeed,
-  said: readonly ({ readonly seq: number; readonly hash8: Uint8Array } | undefined)[],
+  said: readonly (Held | undefined)[],
 ): { readonly seq: number; readonly hash: string } | null {
   const seq = Math.min(...said.map((one) => one?.seq ?? 0))
   if (said.length === 0 || seq === 0) return null
   const hashes = new Set<string | null>()
   for (const one of said) {
-    const start = latin1((one as { readonly hash8: Uint8Array }).hash8)
+    const start = latin1((one as Held).hash8)
     let hash = [...batches.keys()].find((name) => name.startsWith(start)) ?? null
     for (
       let issued = batches.get(hash ?? '');
@@ -85,14 +98,17 @@ export function raisedCuts(simulation: Simulation): string[] {
   return found
 }
 
-function mostSaid(gateway: SimulatedGateway, origin: string, key: string, id: Uint8Array): number {
-  const acks = beaconOn(gateway, origin)?.acks.get(key) ?? []
-  const held = gateway.disk.document({ collection: SELF_COLLECTION, partition: origin }, HELD_PREFIX + hex(id))
-  const tops = (held?.values ?? []).map((chain) => (Array.isArray(chain) ? chain.at(-1) : null))
-  return Math.max(0, ...acks.map(({ seq }) => seq), ...tops.map((top) => (Array.isArray(top) ? Number(top[0]) : 0)))
+/** Of what the member shows, and of what others tell that it has said. */
+function mostSaid({ disk, authority }: SimulatedGateway, origin: string, feedKey: string, id: Uint8Array): number {
+  const told = authority.testimonies.of(origin)
+  const acks = [beaconOn(disk, origin), ...told].flatMap((said) => said?.acks.get(feedKey) ?? [])
+  const key = HELD_PREFIX + hex(id)
+  const shown = disk.document({ collection: SELF_COLLECTION, partition: origin }, key)?.values ?? []
+  const chains = [...shown.map(chainIn), ...told.flatMap(({ held }) => held.get(key) ?? [])]
+  return Math.max(0, ...[...acks, ...chains.flat()].map(({ seq }) => seq))
 }
 
-function beaconOn({ disk }: SimulatedGateway, origin: string): Beacon | null {
+function beaconOn(disk: SimulatedDisk, origin: string): Beacon | null {
   const document = disk.document({ collection: SELF_COLLECTION, partition: origin }, BEACON_KEY)
   return document ? decodeBeacon(document) : null
 }

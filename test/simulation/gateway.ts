@@ -19,7 +19,9 @@ import type { Stamp } from '../../runtime/model/stamp.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
+import { TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
 import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
 import { SimulatedAuthority } from './authority.ts'
 import { SimulatedDisk, type DiskWatch } from './disk.ts'
@@ -343,12 +345,14 @@ export class SimulatedGateway {
     this.#pump()
   }
 
-  /** Proofs of forks among the documents that are on the disk. True when one is new. */
+  /** Proofs of forks, and what others tell of members' words, among the documents on the disk. True when something is new. */
   #learn(): boolean {
     this.#isSelfNews = false
     let isNew = false
     for (const [name, document] of this.disk.documents) {
-      if (!name.startsWith(`${SELF_COLLECTION}/`) || !name.includes(`/${FORK_PREFIX}`)) continue
+      if (!name.startsWith(`${SELF_COLLECTION}/`)) continue
+      if (name.includes(`/${TOLD_PREFIX}`)) isNew = this.authority.learnTold(fieldsOf(document)) || isNew
+      if (!name.includes(`/${FORK_PREFIX}`)) continue
       const proof = document.values[document.paths.indexOf('proof')]
       if (proof instanceof Uint8Array) isNew = this.authority.learnFork(proof) || isNew
     }

@@ -191,7 +191,7 @@ export class Network {
     return pipes[randomInteger(this.#ends.random, 0, Math.max(0, pipes.length - 1))]
   }
 
-  /** Both ends learn of it, not always at the same time. */
+  /** Both ends learn of it, not always at the same time; at once when another link takes its place. */
   #cut(pipe: Pipe, isReplaced: boolean = false): void {
     const { random, schedule } = this.#ends
     if (!this.#pipes.delete(pipe.linkA)) return
@@ -202,10 +202,13 @@ export class Network {
     const late = isHalfOpen ? randomInteger(random, 100, 20_000) : 0
     pipe.isAUp = false
     this.#ends.linkDown(pipe.a, pipe.linkA)
-    schedule.after(late, () => {
+    const end = (): void => {
       pipe.isBUp = false
       this.#ends.linkDown(pipe.b, pipe.linkB)
-      schedule.after(randomInteger(random, ...(isReplaced ? REPLACED_MS : AGAIN_MS)), () => this.dial(pipe.a, pipe.b))
-    })
+      const againMs = isReplaced ? REPLACED_MS : AGAIN_MS
+      schedule.after(randomInteger(random, ...againMs), () => this.dial(pipe.a, pipe.b))
+    }
+    if (isReplaced) end()
+    else schedule.after(late, end)
   }
 }

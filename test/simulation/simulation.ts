@@ -314,6 +314,7 @@ export class Simulation implements World {
       schedule: this.schedule,
       note: (fault) => this.noteFault(fault),
       isUp: (index) => this.#gateway(index).isUp,
+      peerId: (index) => this.peerIdOf(index),
       linkUp: (index, link, peer) => this.#gateway(index).linkUp(link, peer),
       linkDown: (index, link) => {
         this.#spreading.down(link)
@@ -839,7 +840,7 @@ export class Simulation implements World {
     clone.start()
     const others = this.present.filter((other) => other.index < index && other !== original)
     if (this.#hasInterests && original.index > 0) this.#network.dial(0, index)
-    for (let i = 0; i < 2; i++) this.#network.dial((others.length > 0 ? this.#pick(others) : original).index, index)
+    for (let i = 0; i < 2; i++) this.#network.dial(this.#pick(others).index, index)
     this.#planWrites(clone, this.schedule.now)
   }
 

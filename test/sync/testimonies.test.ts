@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { hex } from '../../runtime/base/bytes.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
+import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
+import { TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
+import { encodeProof } from '../../runtime/wire/proof.ts'
+import { encodeTestimony } from '../../runtime/wire/testimony.ts'
+import { Author } from './author.ts'
+import { Played } from './played.ts'
+
+const MINUTE_MS = 60_000
+/** From here on the feed is sealed, which has six batches. */
+const SEAL = 4
+
+interface Scene {
+  readonly played: Played
+  /** Of a feed with a checkpoint, which this gateway has confirmed. */
+  readonly author: Author
+  /** It has confirmed the same with its second batch; its store was put back and wrote another. */
+  readonly member: Author
+  readonly restored: Author
+  /** Somebody else, who tells of them. */
+  readonly witness: Author
+}
+
+function scene(): Scene {
+  const played = new Played(3)
+  const [author, witness] = [new Author(played, 1), new Author(played, 3, SELF_COLLECTION)]
+  const [member, restored] = [new Author(played, 2, SELF_COLLECTION), new Author(played, 2, SELF_COLLECTION)]
+  for (let n = 0; n < 5; n++) author.put(`hall-${n}`, { n })
+  author.checkpoint([1, 2, 3, 4, 5])
+  author.push()
+  restored.batches.push(member.beacon([]))
+  member.beacon([author.held()])
+  played.pass(MINUTE_MS)
+  restored.beacon([])
+  return { played, author, member, restored, witness }
+}
+
+function revoke({ played, author: { feed } }: Scene): void {
+  const seals = new Map([[feed.key, SEAL]])
+  played.gateway.learnRemoval({ origin: feed.origin, reason: 'revoke', seals, bound: new Set() })
+  played.pass(MINUTE_MS)
+}
+
+function headOf({ played }: Scene, { feed }: Author): number | undefined {
+  return played.gateway.disk.head(feed.key)?.seq
+}
+
+function ownFields({ gateway }: Played, key: string): readonly string[] {
+  const place = { collection: SELF_COLLECTION, partition: gateway.peerId }
+  return gateway.disk.document(place, key)?.paths ?? []
+}
+
+test('what a member has confirmed counts and is told on when its store was put back and the batch that says so is void', () => {
+  const played = scene()
+  const { member, restored, witness } = played
+  member.push()
+  const [said, other] = [member.batches[1], restored.batches[1]]
+  assert.ok(said && other)
+  witness.put(FORK_PREFIX + hex(member.feed.id), { proof: encodeProof(member.feed, said, other) })
+  witness.push()
+  played.played.pass(MINUTE_MS)
+  assert.equal(headOf(played, member), 1)
+  revoke(played)
+  assert.equal(headOf(played, played.author), 6)
+  const told = ownFields(played.played, TOLD_PREFIX + hex(member.feed.id))
+  assert.deepEqual(told, [`${hex(said.hash.subarray(0, 8))}/0`])
+})
+
+test('what others tell of what a member has confirmed counts as if it still said so', () => {
+  const played = scene()
+  const { member, witness } = played
+  member.push(1)
+  revoke(played)
+  assert.equal(headOf(played, played.author), SEAL - 1)
+  const said = member.batches[1]
+  assert.ok(said)
+  const name = hex(said.hash.subarray(0, 8))
+  const testimony = encodeTestimony(member.feed, said)
+  witness.put(TOLD_PREFIX + hex(member.feed.id), {
+    [`${name}/0`]: testimony.slice(0, 99),
+    [`${name}/1`]: testimony.slice(99),
+  })
+  witness.push()
+  played.played.pass(MINUTE_MS)
+  assert.equal(headOf(played, played.author), 6)
+})
+
+test('nobody can tell of a member what it has not signed', () => {
+  const played = scene()
+  const { member, witness } = played
+  member.push(1)
+  revoke(played)
+  const said = member.batches[1]
+  assert.ok(said)
+  const testimony = encodeTestimony(member.feed, said)
+  // The signature stands before the body.
+  testimony[testimony.length - said.body.length - 4] = (testimony.at(-said.body.length - 4) as number) ^ 1
+  witness.put(TOLD_PREFIX + hex(member.feed.id), { [`${hex(said.hash.subarray(0, 8))}/0`]: testimony })
+  witness.push()
+  played.played.pass(MINUTE_MS)
+  assert.equal(headOf(played, played.author), SEAL - 1)
+})
+
+test('proofs of forks that stood among void words are told on', () => {
+  const played = scene()
+  const { author, member, restored, witness } = played
+  const proof = encodeProof(member.feed, member.batches[1] as never, restored.batches[1] as never)
+  const key = FORK_PREFIX + hex(author.feed.id)
+
+  member.put(key, { proof })
+  member.push()
+  witness.put(FORK_PREFIX + hex(member.feed.id), { proof })
+  witness.push()
+  played.played.pass(MINUTE_MS)
+  const name = hex((member.batches[2] as { readonly hash: Uint8Array }).hash.subarray(0, 8))
+  assert.deepEqual(ownFields(played.played, `${key}/${name}`), ['proof'])
+})
+
+test('what an incarnation of ours had confirmed is confirmed still, though a later one began with less', () => {
+  const played = new Played(3)
+  const [author, before] = [new Author(played, 1), new Author(played, 0, SELF_COLLECTION)]
+  for (let n = 0; n < 3; n++) author.put(`hall-${n}`, { n })
+  author.checkpoint([1, 2, 3])
+  author.put('hall', { n: 3 })
+  before.beacon([author.held(5)])
+  author.push(4)
+  played.pass(MINUTE_MS)
+  // The neighbour brings it late, with its early stamp.
+  before.push()
+  played.pass(MINUTE_MS)
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const document = played.gateway.disk.document(place, BEACON_KEY)
+  const acks = document && decodeBeacon(document)?.acks.get(author.feed.key)
+  assert.deepEqual(
+    acks?.map(({ seq }) => seq),
+    [5, 4],
+  )
+})
