@@ -37,7 +37,10 @@ export interface Probe {
 export const FORK_PREFIX = 'fork/'
 const PROBE_MS = 10_000
 
-/** A neighbour's chain differs from ours: its batch `seq` is another than ours, or continues another. */
+/**
+ * A neighbour's chain differs from ours: its batch `seq` is another than ours, or continues another. `among`: one of these that both have
+ * differs, which may lie beside our chain.
+ */
 export function suspectFork<Token>(
   core: Core<Token>,
   link: LinkState,
@@ -48,10 +51,9 @@ export function suspectFork<Token>(
   if (state.probe !== null) return
   if (core.surroundings.authority.sealOf(state.feed) < seq) return
   core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, peerId: link.peerId })
-  const high = Math.min(seq, state.tip.seq + 1)
-  const first = among === null ? high : lastUpTo(among, high)
+  const first = among === null ? Math.min(seq, state.tip.seq + 1) : lastUpTo(among, seq)
   if (first < 1) return
-  state.probe = { link, low: 0, high, theirs: null, asked: 0, askedAt: 0, step: 1, among }
+  state.probe = { link, low: 0, high: first, theirs: null, asked: 0, askedAt: 0, step: 1, among }
   core.probing.add(state)
   askProbe(core, state, state.probe, first)
 }

@@ -477,7 +477,7 @@ export function fillOn<Token>(core: Core<Token>, link: LinkState, state: FeedSta
 function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, checkpoint: Batch): void {
   const live = signedCheckpoint(checkpoint)?.checkpoint.live ?? null
   state.isDoubted = state.settled !== null
-  suspectFork(core, link, state, state.tip.seq, live)
+  suspectFork(core, link, state, live?.last ?? state.tip.seq, live)
   refuse(core, link, state, checkpoint.header.seq, 'fork')
 }
 
