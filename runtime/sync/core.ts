@@ -186,8 +186,8 @@ export class Core<Token> {
   readonly interests: Map<string, readonly Kept[]> = new Map<string, readonly Kept[]>()
   /** Control messages to each link, sent before anything else. */
   readonly outbox: Map<LinkState, Message[]> = new Map<LinkState, Message[]>()
-  /** Decisions what to send: whose turn it is. */
-  sendings = 0
+  /** Frames with batches so far: who was sent the last of them has its turn last. */
+  servings = 0
   now: Told = { wallMs: 0, trust: 0, monotonicMs: 0, source: 'none' }
   /** Small records that the next commit takes along. */
   readonly #records = new Map<string, Uint8Array | null>()

@@ -88,6 +88,8 @@ export class LinkState {
   /** Feeds that may have something to tell or send. */
   readonly pending: Set<FeedState> = new Set<FeedState>()
   sentBytes = 0
+  /** The number of the last frame with batches; see `Core.servings`. */
+  servedAt = 0
   creditLimit = 0
   readonly window: SendWindow = new SendWindow()
   readonly turns: Turns = new Turns()

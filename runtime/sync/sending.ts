@@ -34,12 +34,10 @@ export function send<Token>(core: Core<Token>): void {
   }
 }
 
-/** Where bytes are scarce, each time another link has them first. */
+/** Where bytes are scarce, whoever was sent batches longest ago has them first. */
 function linksInTurn<Token>(core: Core<Token>): Iterable<LinkState> {
   if (!core.budget.isLimited) return core.links.values()
-  const links = [...core.links.values()]
-  const first = core.sendings++ % Math.max(1, links.length)
-  return [...links.slice(first), ...links.slice(0, first)]
+  return [...core.links.values()].sort((a, b) => a.servedAt - b.servedAt)
 }
 
 function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
@@ -197,6 +195,7 @@ function sendOffer<Token>(core: Core<Token>, link: LinkState, state: FeedState, 
 
 function sayBatches<Token>(core: Core<Token>, link: LinkState, batches: readonly Uint8Array[], bytes: number): void {
   link.sentBytes += bytes
+  link.servedAt = ++core.servings
   core.budget.spend(core.now.monotonicMs, bytes)
   core.say(link, { type: 'data', batches })
 }

@@ -47,6 +47,10 @@ function has(mesh: Mesh, index: number, collection: string, key: string): boolea
   return mesh.at(index).disk.document({ collection, partition: '' }, key) !== undefined
 }
 
+function heldOf(mesh: Mesh, index: number, batches: number): number {
+  return Array.from({ length: batches }, (_, i) => has(mesh, index, 'bulk', `key-${i}`)).filter(Boolean).length
+}
+
 function bytesFrom(sent: readonly (readonly [number, number])[], from: number): number {
   return sent.reduce((sum, [at, bytes]) => sum + (at >= from ? bytes : 0), 0)
 }
@@ -71,6 +75,16 @@ describe('a budget of bytes a second', () => {
     for (const index of [1, 2]) {
       assert.ok(has(mesh, index, 'climate', 'kitchen'), `gateway ${index} lacks it`)
       assert.ok(!has(mesh, index, 'bulk', 'key-24'), 'there was nothing to overtake')
+    }
+  })
+
+  test('lets links take turns by what they were sent, however often something else happens in between', () => {
+    for (let rate = 8; rate <= 32; rate += 2) {
+      const { mesh } = meshWith(rate * KIB, null)
+      writeBulk(mesh, 40)
+      mesh.pass(15_000)
+      const [one, other] = [1, 2].map((index) => heldOf(mesh, index, 40))
+      assert.ok(Math.abs((one as number) - (other as number)) <= 4, `${one} and ${other} of 40 at ${rate} KiB/s`)
     }
   })
 
