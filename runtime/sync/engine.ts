@@ -186,10 +186,11 @@ function commitArrivals<Token>(core: Core<Token>): void {
     ops: contentOf(core, arrival),
     ...(arrival.place !== undefined && { place: arrival.place }),
   }))
+  const histories = historiesOf(core, arrivals)
   const ticket = core.nextTicket()
   for (const { state } of arrivals) state.committing()
   core.committing.set(ticket, { arrivals, own: null, records })
-  core.outputs.push({ type: 'commit', ticket, batches, records: [...records, ...historiesOf(arrivals)] })
+  core.outputs.push({ type: 'commit', ticket, batches, records: [...records, ...histories] })
 }
 
 function committed<Token>(core: Core<Token>, ticket: number): void {

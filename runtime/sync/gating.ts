@@ -2,6 +2,7 @@ import { latin1 } from '../base/bytes.ts'
 import { deadUnder, type Held, type SignedCheckpoint } from '../model/checkpoint.ts'
 import type { Batch } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
+import type { KeyValue } from '../ports/store.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import type { Arrival, Core } from './core.ts'
 import { signedCheckpoint } from './filling.ts'
@@ -120,20 +121,29 @@ function countedHead(choice: Choice, state: FeedState): number {
   return baseSeq > level ? preJump : state.head.seq
 }
 
-/** The records of feeds among whose arrivals are checkpoints, as they are when all of them are on the disk. */
-export function historiesOf(
-  arrivals: readonly Pick<Arrival, 'state' | 'batch' | 'place'>[],
-): { key: string; value: Uint8Array }[] {
+type Stored = Pick<Arrival, 'state' | 'batch' | 'place'>
+
+/** The records of feeds among whose arrivals are checkpoints, as they are when these and all that is under way are on the disk. */
+export function historiesOf<Token>(core: Core<Token>, arrivals: readonly Stored[]): KeyValue[] {
   const histories = new Map<FeedState, FeedHistory>()
-  for (const { state, batch, place } of arrivals) {
-    const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
-    if (signed === null) continue
-    const history = histories.get(state) ?? state.history.clone()
-    histories.set(state, history)
-    if (typeof place === 'object') history.jump(signed, state.head.seq)
-    else history.add(signed)
+  for (const { state, batch } of arrivals) {
+    if (isCheckpoint(batch.header) && !histories.has(state)) histories.set(state, state.history.clone())
+  }
+  if (histories.size === 0) return []
+  const underWay = [...core.committing.values()].flatMap((commit): readonly Stored[] => {
+    return commit.own === null ? commit.arrivals : [...commit.arrivals, commit.own]
+  })
+  for (const { state, batch, place } of [...underWay, ...arrivals]) {
+    const history = histories.get(state)
+    const signed = history && isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+    if (history && signed !== null) addTo(history, signed, place, state.head.seq)
   }
   return [...histories].map(([state, history]) => ({ key: historyKey(state.feed), value: history.encode() }))
+}
+
+function addTo(history: FeedHistory, signed: SignedCheckpoint, place: Arrival['place'], headBefore: number): void {
+  if (typeof place === 'object') history.jump(signed, headBefore)
+  else history.add(signed)
 }
 
 /** A checkpoint came to the disk: it waits to be applied. */
@@ -148,8 +158,7 @@ export function noteHistory<Token>(
   if (signed === null) return
   const { history } = state
   const lost = history.lost
-  if (typeof place === 'object') history.jump(signed, headBefore)
-  else history.add(signed)
+  addTo(history, signed, place, headBefore)
   const name = placeOf(state.feed.descriptor)
   core.pendingPlaces.add(name)
   if (!lost.has(signed.seq)) return

@@ -100,13 +100,13 @@ export class Holding {
   }
 
   /** Its database is another, or an older state of the one it was. */
-  reset(instance: Uint8Array, scope: Scope, lsn: number): void {
+  reset(instance: Uint8Array, scope: Scope): void {
     // What it was thought to hold before must not be thought again after a crash.
     this.isSaveDue ||= scope.name !== this.scope.name
     this.instance = instance.slice()
     this.scope = scope
     this.feeds.clear()
-    this.lsn = lsn
+    this.lsn = 0
     this.isChanged = true
     this.savedAt = Number.NEGATIVE_INFINITY
   }
@@ -181,8 +181,7 @@ export function greetHolding<Token>(
 ): void {
   const { holding } = link
   const isSame = equal(holding.instance, instance) && peerLsn >= holding.peerLsn && holding.scope.name === scope.name
-  if (!isSame) holding.reset(instance, scope, link.confirmedLsn)
-  else holding.confirm(link.confirmedLsn)
+  if (!isSame) holding.reset(instance, scope)
   holding.peerLsn = peerLsn
   holding.name = link.name
   holding.version = link.version

@@ -93,8 +93,9 @@ export class LinkState {
   creditLimit = 0
   readonly window: SendWindow = new SendWindow()
   readonly turns: Turns = new Turns()
-  /** The `lsn` last claimed to the neighbour, and the one it confirmed. */
+  /** The `lsn` last claimed to the neighbour, its cursor when it greeted, and up to where that says what it holds. */
   markedLsn = -1
+  resumedLsn = 0
   confirmedLsn = 0
   /** When collected news of heads goes out; Infinity when there is none. */
   tellAt: number = Number.POSITIVE_INFINITY

@@ -98,20 +98,23 @@ function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'he
   link.greetAt = 0
   const scope = scopeOf(core, link.peerId, message.interest)
   link.scope = scope
-  // A cursor tells of what was of its owner's interest, and within its rights, as we knew them.
-  resumeCursors(core, link, message, scope.name === link.holding.scope.name)
   greetHolding(core, link, message, scope)
+  resumeCursors(core, link, message)
   for (const state of core.feeds.values()) {
     if (state.lsn > link.confirmedLsn || link.holding.isException(state)) link.pending.add(state)
   }
   core.emit('peer-up', { peerId: link.peerId, name: link.name })
 }
 
-/** Both sides go on where their cursors stand; one beyond what its owner holds belongs to a store that was put back. */
-function resumeCursors<Token>(core: Core<Token>, link: LinkState, message: Of<'hello'>, isSameScope: boolean): void {
+/**
+ * Both sides go on where their cursors stand; one beyond what its owner holds belongs to a store that was put back. Which feeds the
+ * neighbour's cursor has passed it said with it, and we may have missed that or lost it: it counts as far as we know that.
+ */
+function resumeCursors<Token>(core: Core<Token>, link: LinkState, message: Of<'hello'>): void {
   const theirs = message.cursor
   const isOfUs = theirs !== null && equal(theirs.instance, core.instance) && theirs.lsn <= core.feeds.lsn
-  link.confirmedLsn = isOfUs && isSameScope ? theirs.lsn : 0
+  link.resumedLsn = isOfUs ? theirs.lsn : 0
+  link.confirmedLsn = Math.min(link.resumedLsn, link.holding.lsn)
   const ours = core.cursorOf(link.peerId)
   if (!ours || !equal(ours.instance, message.instance) || ours.lsn > message.lsn) return
   link.cursorLsn = ours.lsn
@@ -233,7 +236,8 @@ function receiveAck<Token>(core: Core<Token>, link: LinkState, message: Of<'ack'
   }
   link.lackedThere = new Set((message.lacking ?? []).flatMap((alias) => link.feedsByOurAlias[alias] ?? []))
   for (const state of link.lackedThere) link.holding.noteLacking(state)
-  noteHeldAll(core, link, message.lsn)
+  // What its cursor was when it greeted says nothing of what it had passed by then.
+  if (message.lsn > link.resumedLsn) noteHeldAll(core, link, message.lsn)
 }
 
 /** NACK refuses batches of a feed: it is sent no more until the neighbour asks again. */

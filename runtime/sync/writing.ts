@@ -175,6 +175,7 @@ function makeBatch<Token>(
   if (read.value !== null && mayKeepDead(read.value)) state.history.hasTombstones = true
   state.verified = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
   state.tip = state.verified
+  const histories = historiesOf(core, [{ state, batch }])
   state.committing()
   const ticket = core.nextTicket()
   core.committing.set(ticket, { arrivals: [], own: { state, batch, written } })
@@ -182,10 +183,7 @@ function makeBatch<Token>(
     type: 'commit',
     ticket,
     batches: [{ feed: state.feed, batch, ops: read.value }],
-    records: [
-      ...(isOps ? [] : historiesOf([{ state, batch }])),
-      ...(doneRecord === null ? [] : [{ key: doneRecord, value: null }]),
-    ],
+    records: [...histories, ...(doneRecord === null ? [] : [{ key: doneRecord, value: null }])],
   })
   return true
 }

@@ -129,6 +129,11 @@ export class Network {
     })
   }
 
+  /** Neither end of a link has gone, though the other may not know yet. */
+  isWhole(link: number): boolean {
+    return this.#pipes.has(link)
+  }
+
   /** One of its ends closes a link. */
   close(link: number): void {
     const pipe = this.#pipes.get(link)

@@ -34,6 +34,15 @@ for (const seed of SEEDS) {
   })
 }
 
+/** Once blamed: for a greeting from before its sender kept something else, and for what was on its way out and was to be kept again. */
+for (const seed of [10, 90]) {
+  test(`a mesh in which gateways keep something else for a moment knows what is where (seed ${seed})`, () => {
+    const simulation = new Simulation(scenarioOf(seed, { gateways: 4, minutes: 1, writesMax: 30, interests: true }))
+    simulation.run()
+    assert.deepEqual(violations(simulation), [])
+  })
+}
+
 /** Once wrong: a checkpoint was taken for the head of who offered it. */
 for (const seed of [5, 8]) {
   test(`a mesh that soon forgets what was overtaken converges too, and keeps no delete for ever (seed ${seed})`, () => {

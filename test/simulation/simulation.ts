@@ -285,6 +285,8 @@ export class Simulation implements World {
   readonly confirmed: Confirmed = new Confirmed()
   readonly #reads = new Map<SimulatedDisk, Reads>()
   readonly #peerIds: string[] = []
+  /** The link of the frame that came last. */
+  #heardOver = 0
   readonly #snapshots = new Map<SimulatedGateway, { readonly disk: SimulatedDisk; readonly incarnation: Uint8Array }>()
 
   constructor(scenario: Scenario) {
@@ -421,6 +423,7 @@ export class Simulation implements World {
 
   #deliver(gateway: SimulatedGateway, link: number, bytes: Uint8Array): void {
     if (this.#hasInterests) for (const found of checkDelivered(this, gateway, link, bytes)) this.report(found)
+    this.#heardOver = link
     gateway.frame(link, bytes)
   }
 
@@ -524,7 +527,9 @@ export class Simulation implements World {
     if (name === 'compacted' && 'again' in fields && Number(fields.again) > 0) this.note('operations told again')
     if (name === 'jumped') this.note('feed jumped')
     if (name === 'left') this.note('places left')
-    if (name === 'peer-up' && 'peerId' in fields) this.unheard.delete(`${from} ${String(fields.peerId)}`)
+    // A greeting that was under way when its sender stopped says what that one kept before.
+    if (name === 'peer-up' && 'peerId' in fields && this.#network.isWhole(this.#heardOver))
+      this.unheard.delete(`${from} ${String(fields.peerId)}`)
     if (name === 'fork' && 'isProven' in fields) this.note('fork proven')
     if (name === 'sealed') {
       this.note('feed cut')

@@ -5,6 +5,7 @@ import { FLAG_CHECKPOINT } from '../../runtime/model/checkpoint.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { hlcFromMs } from '../../runtime/model/stamp.ts'
 import { decodeBatch } from '../../runtime/wire/batch.ts'
+import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { encodeBody } from '../../runtime/wire/body.ts'
 import { encodeCheckpoint, rootOf } from '../../runtime/wire/checkpoint.ts'
 import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
@@ -103,4 +104,21 @@ test('a feed jumps when all that its checkpoint calls live is on the disk', () =
   const head = pruned.played.gateway.disk.head(pruned.feed.key)
   assert.equal(head?.seq, 40)
   assert.deepEqual(head?.retained.runs, [38, 38, 40, 41])
+})
+
+test('SPEC I9: a checkpoint by which a feed jumps stays its base on the disk when it comes along the chain before the jump is flushed', () => {
+  const pruned = new Pruned()
+  const { played, feed, checkpoint } = pruned
+  const { gateway } = played
+  gateway.flushMsMax = 1
+  pruned.offer()
+  for (const part of pruned.parts) pruned.send(part)
+  // As soon as the parts are on the disk the jump is on its way there.
+  while (gateway.disk.head(feed.key)?.retained.size !== 2) played.pass(1)
+  pruned.send(checkpoint)
+  assert.equal(gateway.disk.head(feed.key)?.seq, 0, 'the jump was flushed before the checkpoint came')
+  while (gateway.disk.head(feed.key)?.seq !== 41) played.pass(1)
+  const history = new FeedHistory()
+  history.decode(gateway.disk.getRecord(historyKey(feed)) ?? new Uint8Array(), () => null)
+  assert.equal(history.baseSeq, 41)
 })

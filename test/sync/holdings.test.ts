@@ -34,8 +34,8 @@ function sayLacking(played: Played, alias: number): void {
   played.say({ type: 'ack', lsn, credit: CREDIT, entries: [], lacking: [alias] })
 }
 
-function held(played: Played): number | undefined {
-  return played.gateway.engine?.heldBy(played.ownFeed('climate').key)[0]
+function held(played: Played, collection = 'climate'): number | undefined {
+  return played.gateway.engine?.heldBy(played.ownFeed(collection).key)[0]
 }
 
 function timesTold(said: readonly Message[], alias: number): number {
@@ -57,6 +57,29 @@ test('a feed that a neighbour goes on naming as lacking is not told again and ag
   const { played, alias } = withLackingNeighbour()
   const said = played.pass(2 * MINUTE_MS)
   assert.equal(timesTold(said, alias), 0)
+})
+
+test('SPEC I31: of a cursor that has passed what we never heard of nothing is believed, and all since is told again', () => {
+  const { played } = withLackingNeighbour()
+  played.gateway.write('plugs', { kind: 'put', key: 'lamp', fields: { isOn: true } })
+  played.pass(1_000)
+  // That the new feed was passed over was said with the cursor, and is lost.
+  const cursor = { instance: played.gateway.incarnation, lsn: played.gateway.engine?.view.lsn ?? 0 }
+  played.again(['*'], cursor)
+  assert.equal(held(played, 'plugs'), 0)
+  const said = played.pass(1_000)
+  assert.equal(timesTold(said, played.aliasOf('plugs')), 1)
+  played.say({ type: 'ack', lsn: cursor.lsn, credit: CREDIT, entries: [] })
+  assert.equal(held(played, 'plugs'), 0)
+})
+
+test('a neighbour whose cursor we heard of is told of nothing again', () => {
+  const { played, alias } = withLackingNeighbour()
+  const cursor = { instance: played.gateway.incarnation, lsn: played.gateway.engine?.view.lsn ?? 0 }
+  played.say({ type: 'ack', lsn: cursor.lsn, credit: CREDIT, entries: [[alias, 2]] })
+  played.again(['*'], cursor)
+  const said = played.pass(1_000)
+  assert.equal(said.filter(({ type }) => type === 'feed').length, 0)
 })
 
 test('SPEC I31: of a feed that jumped a neighbour is not taken to have what was passed over', () => {

@@ -56,6 +56,7 @@ test('SPEC I25: a neighbour hears of what it keeps alone; of what it keeps since
   const said = played.pass(1_000)
   assert.deepEqual(toldOf(said), ['climate'])
   const cursor = { instance: helloIn(said).instance, lsn: played.gateway.engine?.view.lsn ?? 0 }
+  played.say({ type: 'ack', lsn: cursor.lsn, credit: 1_048_576, entries: [] })
   played.again(['climate'], cursor)
   assert.deepEqual(toldOf(played.pass(1_000)), [], 'it has confirmed that')
   played.again(['climate', 'plugs'], cursor)
