@@ -555,6 +555,7 @@ export class Gateway {
         remove: (peerId, options) => this.#members.remove(peerId, options),
         grant: (peerId, options) => membership.grant(peerId, options),
         invite: (options) => membership.invite(options),
+        revokeInvite: (id) => membership.withdraw(id),
         rotate: () => this.#rotation.ask(),
         profile: () => fillDefaults(this.#parsed.profile),
         setProfile: (profile) => this.#setProfile(profile),

@@ -32,6 +32,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['POST', 'members/{peer}/grants', async (exchange) => answerJson(exchange, await grant(exchange))],
   ['POST', 'rotation', async (exchange) => answerJson(exchange, await exchange.operations.rotate())],
   ['POST', 'invites', async (exchange) => answerJson(exchange, await invite(exchange))],
+  ['DELETE', 'invites/{id}', async (exchange) => answerJson(exchange, await revokeInvite(exchange))],
   ['GET', 'profile', (exchange) => answerJson(exchange, exchange.operations.profile())],
   ['PUT', 'profile', async (exchange) => answerJson(exchange, await setProfile(exchange))],
   ['GET', 'digest', (exchange) => answerJson(exchange, digest(exchange))],
@@ -132,6 +133,11 @@ async function batch(exchange: Exchange): Promise<unknown> {
 
 async function invite(exchange: Exchange): Promise<unknown> {
   return exchange.operations.invite((await objectOf(exchange)) as InviteOptions)
+}
+
+/** The open segment of its address is an invite's id. */
+async function revokeInvite({ operations, collection }: Exchange): Promise<unknown> {
+  return operations.revokeInvite(collection)
 }
 
 /** The open segment of its address is a peer id. */

@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
-import { equal, hex } from '../base/bytes.ts'
+import { equal, fromHex, hex } from '../base/bytes.ts'
 import { MarramError } from '../base/errors.ts'
 import { grantsOf, roleNames } from '../access/roles.ts'
 import { peerIdOf, randomBytes } from '../crypto/identity.ts'
@@ -73,6 +73,7 @@ export const GRANT_PREFIX = 'grant/'
 export const MEMBER_PREFIX = 'member/'
 
 const SPACE: Space = { collection: MESH_COLLECTION, partition: '' }
+const INVITE_PREFIX = 'invite/'
 const INVITE_MS = 3_600_000
 const SECRET_BYTES = 16
 const INVITE_ID_BYTES = 8
@@ -123,7 +124,7 @@ export class Membership {
     const expiry = this.#with.wallMs() + (options.expiresMs ?? INVITE_MS)
     const inviteId = randomBytes(INVITE_ID_BYTES)
     const secret = randomBytes(SECRET_BYTES)
-    await this.#put(`invite/${hex(inviteId)}`, { hash: sha256(secret), role, uses, expiry })
+    await this.#put(INVITE_PREFIX + hex(inviteId), { hash: sha256(secret), role, uses, expiry })
     const { meshId, meshName, rootPublicKey } = this.#with
     const token = encodeInvite({
       meshId,
@@ -135,6 +136,20 @@ export class Membership {
       expiry,
     })
     return { token, expires: new Date(expiry).toISOString() }
+  }
+
+  /**
+   * Nobody is admitted with the invite `id`, in hexadecimal, any more; resolves with the peer ids of those that were. Throws
+   * `not-permitted`, `not-found`.
+   */
+  async withdraw(id: string): Promise<{ readonly joined: readonly string[] }> {
+    if (!this.isAdmin)
+      throw new MarramError('not-permitted', 'Cannot revoke an invite: this gateway is no administrator of the mesh')
+    const key = INVITE_PREFIX + id
+    if (this.#fields(key)?.['hash'] === undefined)
+      throw new MarramError('not-found', `Cannot revoke the invite ${id}: there is none such, or it has been revoked`)
+    await this.#with.writer.write(MESH_COLLECTION, '', [{ kind: 'delete', key }])
+    return { joined: this.#joinedWith(fromHex(id) ?? new Uint8Array(0)) }
   }
 
   /** Another capability for the member's key: what it had stays, for batches were signed under it. */
@@ -214,7 +229,7 @@ export class Membership {
 
   async #admit(request: JoinRequest): Promise<Admission> {
     if (!this.isAdmin) return { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
-    const invite = this.#fields(`invite/${hex(request.inviteId)}`)
+    const invite = this.#fields(INVITE_PREFIX + hex(request.inviteId))
     const hash = invite?.['hash']
     if (!invite || !(hash instanceof Uint8Array) || !timingSafeEqual(hash, sha256(request.secret)))
       return { refusal: 'unknown' }
@@ -222,7 +237,7 @@ export class Membership {
     const known = chainOf(this.#fields(key) ?? {})
     if (known) return { chain: known, addresses: this.#with.addresses() }
     if (this.#with.wallMs() >= Number(invite['expiry'])) return { refusal: 'expired' }
-    if (this.#usesOf(request.inviteId) >= Number(invite['uses'])) return { refusal: 'used' }
+    if (this.#joinedWith(request.inviteId).length >= Number(invite['uses'])) return { refusal: 'used' }
     const role = typeof invite['role'] === 'string' ? invite['role'] : ''
     const root = role === 'admin' ? this.#with.root() : null
     if (role === 'admin' && !root) return { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
@@ -249,13 +264,14 @@ export class Membership {
     return encodeCapability(capability, this.#with.meshId, (message) => issuer.sign(message))
   }
 
-  #usesOf(inviteId: Uint8Array): number {
-    let uses = 0
-    for (const { document } of entriesOf(this.#with.store, SPACE, MEMBER_PREFIX)) {
-      const invite = fieldsOf(document)['invite']
-      if (invite instanceof Uint8Array && equal(invite, inviteId)) uses += 1
+  /** Peer ids. */
+  #joinedWith(inviteId: Uint8Array): string[] {
+    const joined: string[] = []
+    for (const { key, document } of entriesOf(this.#with.store, SPACE, MEMBER_PREFIX)) {
+      const { invite } = fieldsOf(document)
+      if (invite instanceof Uint8Array && equal(invite, inviteId)) joined.push(key.slice(MEMBER_PREFIX.length))
     }
-    return uses
+    return joined
   }
 
   #fields(key: string): Fields | null {

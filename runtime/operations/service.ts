@@ -52,6 +52,10 @@ export class OperationService extends DocumentService implements Operations {
     return this.#administration.invite(options)
   }
 
+  revokeInvite(id: string): Promise<{ readonly joined: readonly string[] }> {
+    return this.#administration.revokeInvite(id)
+  }
+
   rotate(): Promise<{ readonly peerId: string }> {
     return this.#administration.rotate()
   }

@@ -363,6 +363,8 @@ export interface Administration {
   /** Adds to a member's rights. Resolves when it is on the disk. `not-permitted`, `not-found`, `bad-request`. */
   grant(peerId: string, options: GrantOptions): Promise<void>
   invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }>
+  /** Nobody joins with the invite any more; its id in hexadecimal. Who has joined with it stays. `not-permitted`, `not-found`. */
+  revokeInvite(id: string): Promise<{ readonly joined: readonly string[] }>
   /** Asks for new keys of this gateway's own; resolves with the peer id that it will have. `not-enrolled`. */
   rotate(): Promise<{ readonly peerId: string }>
   /** The profile in force, as JSON with its defaults filled in. */

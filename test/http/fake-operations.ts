@@ -201,6 +201,9 @@ export class FakeOperations implements Operations {
   async remove(): Promise<void> {}
 
   async grant(): Promise<void> {}
+  async revokeInvite(): Promise<{ joined: string[] }> {
+    return { joined: [] }
+  }
   async rotate(): Promise<{ peerId: string }> {
     return { peerId: 'new' }
   }

@@ -1,7 +1,10 @@
 import type { Command } from 'commander'
+import { MarramError } from '../../base/errors.ts'
+import { hex } from '../../base/bytes.ts'
 import { keepProfile, readProfileFile } from '../../identity/profile-file.ts'
 import { initGateway, joinGateway, type NewIdentity } from '../../setup.ts'
-import { run, type Context } from '../context.ts'
+import { decodeInvite } from '../../wire/invite.ts'
+import { pathOf, run, type Context } from '../context.ts'
 import { duration, wholeNumber } from '../options.ts'
 
 export function addIdentityCommands(program: Command): void {
@@ -27,13 +30,15 @@ export function addIdentityCommands(program: Command): void {
     )
   program
     .command('invite')
-    .description('print a token with which another gateway joins the mesh')
+    .description('print a token with which another gateway joins the mesh, or take one back')
     .option('--role <role>', 'what the newcomer may do', 'gateway')
     .option('--expires <duration>', 'how long the token is good for, such as 1h or 7d', duration, 3_600_000)
     .option('--uses <n>', 'how many gateways may join with it', wholeNumber, 1)
+    .option('--revoke <token>', 'nobody joins with this token any more')
     .addHelpText('after', '\nExample:\n  marram invite --expires 1d')
-    .action((options: { role: string; expires: number; uses: number }, command: Command) =>
+    .action((options: InviteFlags, command: Command) =>
       run(command, async (context) => {
+        if (options.revoke !== undefined) return revokeInvite(context, options.revoke)
         const request = { role: options.role, expiresMs: options.expires, uses: options.uses }
         const invite = (await context.client.json('POST', 'invites', request)) as { token: string; expires: string }
         context.print(invite, invite.token)
@@ -43,6 +48,23 @@ export function addIdentityCommands(program: Command): void {
           )
       }),
     )
+}
+
+interface InviteFlags {
+  readonly role: string
+  readonly expires: number
+  readonly uses: number
+  readonly revoke?: string
+}
+
+async function revokeInvite(context: Context, token: string): Promise<void> {
+  const invite = decodeInvite(token)
+  if (!invite.ok) throw new MarramError(invite.error.code, invite.error.message)
+  const id = hex(invite.value.inviteId)
+  const { joined } = (await context.client.json('DELETE', pathOf('invites', id))) as { joined: readonly string[] }
+  const who =
+    joined.length === 0 ? 'Nobody had joined with it.' : `Those that joined with it stay: ${joined.join(', ')}`
+  context.print({ revoked: id, joined }, `The invite is good for nothing any more. ${who}`)
 }
 
 /** A profile that isn't valid changes nothing. */

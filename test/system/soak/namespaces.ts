@@ -38,6 +38,11 @@ export class Namespaces {
     for (let i = 0; i < this.#count; i++) await this.#addOne(i)
   }
 
+  /** The address of this machine at the switch. */
+  get gateway(): string {
+    return `${this.#subnet}.254`
+  }
+
   host(i: number): string {
     return `${this.#subnet}.${i + 1}`
   }
