@@ -18,12 +18,27 @@ for (const [network, seed] of soaks) {
   test(name, { timeout: 300_000, skip }, async (t) => {
     const stop = new AbortController()
     t.signal.addEventListener('abort', () => stop.abort())
-    const result = await soak({ gateways: 2, minutes: MINUTES, seed, network }, stop.signal)
+    const options = { gateways: 2, minutes: MINUTES, seed, network, shape: 'ring', hasFaults: true } as const
+    const result = await soak(options, stop.signal)
     t.diagnostic(JSON.stringify(result))
     assert.deepEqual(result.failures, [])
     assert.ok(Object.keys(result.faults).length >= 3, 'there were faults')
   })
 }
+
+test(
+  'a hub with sixteen busy peers takes from each of them, answers meanwhile, and all end up equal',
+  { timeout: 300_000 },
+  async (t) => {
+    const stop = new AbortController()
+    t.signal.addEventListener('abort', () => stop.abort())
+    const options = { gateways: 17, minutes: 0.3, seed: 1, network: 'proxy', shape: 'hub', hasFaults: false } as const
+    const result = await soak(options, stop.signal)
+    t.diagnostic(JSON.stringify(result))
+    assert.deepEqual(result.failures, [])
+    assert.ok(result.leastAtFirst > 0.5, 'no peer starves')
+  },
+)
 
 test('a soak notices an acknowledged write that a gateway has not, or has in an older state', async () => {
   const lines = ['{"key":"old","value":{"n":4}}', '{"key":"superseded","value":{"n":9}}']

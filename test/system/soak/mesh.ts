@@ -9,10 +9,13 @@ import { FaultyCable } from './cable.ts'
 import { Namespaces } from './namespaces.ts'
 
 export type Network = 'proxy' | 'namespaces'
+/** A ring with chords, or all at the first one, which knows of nobody else. */
+export type Shape = 'ring' | 'hub'
 
 const NAMESPACE_PORT = 1883
 /** Of this process alone, so that nobody takes a gateway's port while it is away. */
 const LOOPBACK = `127.${64 + ((process.pid >> 8) % 128)}.${process.pid % 256}`
+const HUB_SET = ['mesh.discovery=["bootstrap"]', 'mesh.links={"min":1,"max":32}']
 const ENROLLED_MS = 120_000
 
 export interface SoakGateway {
@@ -24,16 +27,18 @@ export interface SoakGateway {
   status(): Promise<StatusView>
 }
 
-/** Real gateways in a ring with chords, over cables that can be faulty or from network namespaces. */
+/** Real gateways over cables that can be faulty or from network namespaces. */
 export class SoakMesh {
   readonly gateways: SoakGateway[] = []
   readonly cables: FaultyCable[] = []
   readonly namespaces: Namespaces | null
   readonly #folder: string = mkdtempSync(join(tmpdir(), 'marram-soak-'))
   readonly #count: number
+  readonly #shape: Shape
 
-  constructor(count: number, network: Network) {
+  constructor(count: number, network: Network, shape: Shape) {
     this.#count = count
+    this.#shape = shape
     this.namespaces = network === 'namespaces' ? new Namespaces(count) : null
   }
 
@@ -67,11 +72,11 @@ export class SoakMesh {
     const gateway = new GatewayProcess(join(this.#folder, `g${i}`))
     const host = this.namespaces?.host(i) ?? `${LOOPBACK}.${i + 1}`
     const bootstrap: string[] = []
-    for (const neighbour of neighboursOf(i, this.#count)) bootstrap.push(await this.#addressOf(neighbour))
+    for (const neighbour of neighboursOf(i, this.#count, this.#shape)) bootstrap.push(await this.#addressOf(neighbour))
     const options: StartOptions = {
       host,
       bootstrap,
-      set: ['broker.anonymous=all', `node.name=g${i}`],
+      set: ['broker.anonymous=all', `node.name=g${i}`, ...(this.#shape === 'hub' ? HUB_SET : [])],
       detached: true,
       ...(this.namespaces ? { within: this.namespaces.within(i), port: NAMESPACE_PORT } : {}),
     }
@@ -97,7 +102,8 @@ export class SoakMesh {
 }
 
 /** Whom a gateway dials: the one before it, the last also the first, and in larger meshes every other one its opposite. */
-function neighboursOf(i: number, count: number): number[] {
+function neighboursOf(i: number, count: number, shape: Shape): number[] {
+  if (shape === 'hub') return i === 0 ? [] : [0]
   const neighbours = i === 0 ? [] : [i - 1]
   if (i === count - 1 && count > 2) neighbours.push(0)
   const opposite = i - count / 2

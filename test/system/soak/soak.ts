@@ -1,16 +1,19 @@
 import { setMaxListeners } from 'node:events'
+import type { Client } from '../../../runtime/cli/client.ts'
 import { GATEWAY_LIMITS } from '../../../runtime/base/limits.ts'
 import { seededRandom } from '../../../runtime/base/random.ts'
 import type { DocumentView } from '../../../runtime/ports/operations.ts'
 import { Faults, pause } from './faults.ts'
 import { Load } from './load.ts'
-import { SoakMesh, type Network, type SoakGateway } from './mesh.ts'
+import { SoakMesh, type Network, type Shape, type SoakGateway } from './mesh.ts'
 
 export interface SoakOptions {
   readonly gateways: number
   readonly minutes: number
   readonly seed: number
   readonly network: Network
+  readonly shape: Shape
+  readonly hasFaults: boolean
 }
 
 export interface SoakResult {
@@ -19,6 +22,8 @@ export interface SoakResult {
   readonly gateways: number
   readonly minutes: number
   readonly network: Network
+  readonly shape: Shape
+  readonly hasFaults: boolean
   /** Writes that were acknowledged, and keys whose last acknowledged value is missing somewhere. */
   readonly acknowledged: number
   readonly lost: number
@@ -28,6 +33,10 @@ export interface SoakResult {
   /** Local writes that waited for the disk, the most that were seen, and what neighbours lacked in bytes. */
   readonly maxQueue: number
   readonly maxLagBytes: number
+  /** How long the first gateway took to say how it is, in milliseconds. */
+  readonly firstAnswersMs: { readonly p50: number; readonly p99: number }
+  /** Of what each other gateway had acknowledged of a key when the load ended, the first had so much of the least: 1 is all. */
+  readonly leastAtFirst: number
   readonly digestsEqual: boolean
   /** From the last fault's end to equal digests; null when they did not become equal. */
   readonly convergedMs: number | null
@@ -44,7 +53,7 @@ const WRITERS_PER_GATEWAY = 4
 
 /** Real gateways under load and faults: what must hold afterwards, and what was seen meanwhile. Rejects only when it cannot begin. */
 export async function soak(options: SoakOptions, stop: AbortSignal): Promise<SoakResult> {
-  const mesh = new SoakMesh(options.gateways, options.network)
+  const mesh = new SoakMesh(options.gateways, options.network, options.shape)
   try {
     await mesh.start()
     return await suffer(mesh, options, stop)
@@ -63,7 +72,9 @@ async function suffer(mesh: SoakMesh, options: SoakOptions, stop: AbortSignal): 
   // Each gateway and each fault waits for them.
   setMaxListeners(0, stop, sampled.signal)
   for (const [i, gateway] of mesh.gateways.entries()) void samples.watch(i, gateway, sampled.signal)
-  await faults.run(options.minutes * 60_000, stop)
+  if (options.hasFaults) await faults.run(options.minutes * 60_000, stop)
+  else await pause(options.minutes * 60_000, stop)
+  const leastAtFirst = await leastOf(mesh.gateways[0] as SoakGateway, load.acknowledged)
   await load.stop()
   const convergedMs = await convergence(mesh.gateways, stop)
   sampled.abort()
@@ -81,6 +92,8 @@ async function suffer(mesh: SoakMesh, options: SoakOptions, stop: AbortSignal): 
     lost: lost.length,
     faults: faults.counts,
     ...samples.seen,
+    firstAnswersMs: samples.firstAnswersMs,
+    leastAtFirst,
     digestsEqual: convergedMs !== null,
     convergedMs,
     failures: failures.slice(0, 50),
@@ -91,11 +104,20 @@ async function suffer(mesh: SoakMesh, options: SoakOptions, stop: AbortSignal): 
 class Samples {
   readonly seen = { samples: 0, maxRssMiB: 0, maxQueue: 0, maxLagBytes: 0 }
   readonly failures: string[] = []
+  readonly #answersMs: number[] = []
+
+  get firstAnswersMs(): SoakResult['firstAnswersMs'] {
+    const sorted = this.#answersMs.toSorted((a, b) => a - b)
+    const at = (share: number): number => Math.round(sorted[Math.floor(sorted.length * share)] ?? 0)
+    return { p50: at(0.5), p99: at(0.99) }
+  }
 
   async watch(i: number, gateway: SoakGateway, stop: AbortSignal): Promise<void> {
     for (; !stop.aborted; await pause(SAMPLE_MS, stop)) {
       try {
+        const askedAt = performance.now()
         const { memory, queue, lag } = await gateway.status()
+        if (i === 0) this.#answersMs.push(performance.now() - askedAt)
         const rssMiB = Math.round(memory.rss / 1_048_576)
         this.seen.samples += 1
         this.seen.maxRssMiB = Math.max(this.seen.maxRssMiB, rssMiB)
@@ -109,6 +131,23 @@ class Samples {
       }
     }
   }
+}
+
+/** The least share of what was acknowledged of a key that this gateway has. */
+async function leastOf({ client }: SoakGateway, acknowledged: ReadonlyMap<string, number>): Promise<number> {
+  const wanted = new Map(acknowledged)
+  const held = await valuesOf(client)
+  const shares = [...wanted].map(([key, n]) => (held.get(key) ?? 0) / n)
+  return Math.round(Math.min(1, ...shares) * 1_000) / 1_000
+}
+
+async function valuesOf(client: Pick<Client, 'lines'>): Promise<Map<string, number>> {
+  const held = new Map<string, number>()
+  for await (const line of client.lines('GET', 'collections/climate/export')) {
+    const { key, value } = JSON.parse(line) as DocumentView
+    held.set(key, Number(value['n']))
+  }
+  return held
 }
 
 /** Milliseconds until all digests are equal, or null. */
@@ -133,12 +172,9 @@ export async function lostOf(
 ): Promise<string[]> {
   const lost: string[] = []
   for (const [i, { client }] of gateways.entries()) {
-    const held = new Map<string, number>()
+    let held: ReadonlyMap<string, number>
     try {
-      for await (const line of client.lines('GET', 'collections/climate/export')) {
-        const { key, value } = JSON.parse(line) as DocumentView
-        held.set(key, Number(value['n']))
-      }
+      held = await valuesOf(client)
     } catch (error) {
       lost.push(`Gateway ${i} cannot be read: ${error instanceof Error ? error.message : String(error)}`)
       continue
