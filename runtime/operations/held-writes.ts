@@ -26,7 +26,9 @@ export class HeldWrites implements Holder {
   readonly #counts = new Map<string, number>()
   #bytes = 0
   #lastNumber = 0
-  #releasing: Promise<void> | null = null
+  /** Passes run one after the other: the last that was asked for, and the one that has not begun, which serves all who ask meanwhile. */
+  #last: Promise<void> = Promise.resolve()
+  #next: Promise<void> | null = null
 
   constructor(surroundings: HeldSurroundings) {
     this.#with = surroundings
@@ -69,17 +71,23 @@ export class HeldWrites implements Holder {
 
   /** Writes what can be written now, in order. */
   release(): Promise<void> {
-    this.#releasing ??= this.#release()
-      .catch((error: unknown) => this.#with.log.warn('held-writes-not-written', { message: sentenceOf(error) }))
-      .finally(() => {
-        this.#releasing = null
+    this.#next ??= this.#last = this.#last
+      .then(() => {
+        this.#next = null
+        return this.#pass()
       })
-    return this.#releasing
+      .catch((error: unknown) => this.#with.log.warn('held-writes-not-written', { message: sentenceOf(error) }))
+    return this.#next
   }
 
-  async #release(): Promise<void> {
+  async #pass(): Promise<void> {
+    const locked = new Set<string>()
     for (const [key, write] of this.#held) {
-      if (!this.#with.canWrite(write.collection)) continue
+      // A key that comes meanwhile lets no later write of its collection overtake an earlier one.
+      if (locked.has(write.collection) || !this.#with.canWrite(write.collection)) {
+        locked.add(write.collection)
+        continue
+      }
       try {
         await this.#with.write(write)
       } catch (error) {

@@ -7,6 +7,8 @@ import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import { createMemoryStore, type MemoryStore } from '../../runtime/store/memory.ts'
 
 interface Bench {
+  /** Called with each that is written, before it is done. */
+  onWrite: () => Promise<void>
   readonly held: HeldWrites
   readonly written: string[]
   /** Collections whose keys are here. */
@@ -15,14 +17,14 @@ interface Bench {
 }
 
 function bench(store: MemoryStore = createMemoryStore()): Bench {
-  const made: Omit<Bench, 'held'> = { written: [], open: new Set(), fault: null }
+  const made: Omit<Bench, 'held'> = { written: [], open: new Set(), fault: null, onWrite: () => Promise.resolve() }
   const held = new HeldWrites({
     store,
     canWrite: (collection) => made.open.has(collection),
     write: ({ collection, key, fields }) => {
       if (made.fault !== null) return Promise.reject(made.fault)
       made.written.push(`${collection} ${key} ${JSON.stringify(fields)}`)
-      return Promise.resolve()
+      return made.onWrite()
     },
     log: SILENT_LOG,
   })
@@ -53,6 +55,27 @@ test('are written in order when their key has come, also after a restart', async
   await after.held.release()
   assert.deepEqual(after.written, ['secrets a {"n":1}', 'secrets a null', 'secrets a {"n":3}'])
   assert.deepEqual([after.held.isHolding('secrets'), bench(store).held.countOf('other')], [false, 1])
+})
+
+test('keep their order when a key comes while others are written, and wait no longer for it', async () => {
+  const made = bench()
+  const { held, written, open } = made
+  for (const [collection, n] of [
+    ['secrets', 1],
+    ['other', 2],
+    ['secrets', 3],
+  ] as const)
+    await held.hold(write(collection, 'k', n))
+  open.add('other')
+  made.onWrite = () => {
+    open.add('secrets')
+    later = held.release()
+    return Promise.resolve()
+  }
+  let later = Promise.resolve()
+  await held.release()
+  await later
+  assert.deepEqual(written, ['other k {"n":2}', 'secrets k {"n":1}', 'secrets k {"n":3}'])
 })
 
 test('stay when what stands in the way passes, and go when it never will', async () => {
