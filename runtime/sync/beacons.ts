@@ -107,7 +107,9 @@ export function writeBeacon<Token>(core: Core<Token>): void {
   core.beaconStaleAt = core.now.monotonicMs + core.history.beaconStaleMs
   const fields: { [path: string]: Value } = { at: core.clock.next(core.now.wallMs) }
   const before = core.surroundings.document({ collection: SELF_COLLECTION, partition: core.options.peerId }, BEACON_KEY)
-  for (const path of before?.paths ?? []) if (path !== 'at') fields[path] = null
+  before?.paths.forEach((path, i) => {
+    if (path !== 'at' && before.values[i] !== null) fields[path] = null
+  })
   spread(fields, 'heads', heads)
   spread(fields, `acks/${hex(core.options.incarnation)}`, acks)
   addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [{ kind: 'put', key: BEACON_KEY, fields }])

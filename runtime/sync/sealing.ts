@@ -241,8 +241,12 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
   const to = Math.min(cut - 1, completeTo(state, history, cut))
   const head = to < state.head.seq ? positionAt(core, state, history, to) : state.head
   const records: KeyValue[] = [{ key: historyKey(state.feed), value: history.encode() }]
-  // Parts of a fill beyond the head are of a branch that nobody has proven here: they are fetched again.
-  const voided = [...batchesFrom(core, state, cut)].filter(({ header }) => header.seq <= state.head.seq)
+  // Parts of a fill beyond the head are of a branch that nobody has proven here: they are fetched again. So is a head that isn't what it
+  // was, for nothing that continues it vouches for its header.
+  const { seq: headSeq, hash: headHash } = state.head
+  const voided = [...batchesFrom(core, state, cut)].filter(({ header: { seq }, hash }) => {
+    return seq < headSeq || (seq === headSeq && equal(hash, headHash))
+  })
   const top = voided.at(-1)
   for (const { header, bytes } of voided.slice(0, VOID_KEPT)) {
     records.push({ key: `${voidPrefix(state)}${hex((top as Batch).hash.subarray(0, 8))}/${header.seq}`, value: bytes })

@@ -1,6 +1,6 @@
 import { settlementOf, type Chain, type Named, type Settlement } from '../access/branches.ts'
 import { equal, fromHex, hex } from '../base/bytes.ts'
-import type { Batch } from '../model/batch.ts'
+import type { Batch, ChainPosition } from '../model/batch.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
 import type { Value } from '../model/value.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
@@ -108,7 +108,7 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
   for (const batch of batchesFrom(core, state, Math.min(seal, state.head.seq))) {
     if (batch.header.seq <= state.head.seq) stored.push(batch)
   }
-  const chains = [chainFrom(stored)]
+  const chains = [chainFrom(stored, state.head)]
   for (const voided of voidedOf(core, state)) {
     const first = (voided[0] as Batch).header
     const trunk = stored.filter(({ header }) => header.seq < first.seq && header.seq >= seal)
@@ -120,14 +120,15 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
   return chains.filter((chain) => chain.length > 0)
 }
 
-function chainFrom(batches: readonly Batch[]): Chain {
+/** `head`: what the last one is called, where that is known from elsewhere. */
+function chainFrom(batches: readonly Batch[], head: ChainPosition | null = null): Chain {
   let stride = 1
   while (batches.length > stride * NAMED_MAX) stride *= 2
   const named = batches.filter(({ header }, i) => {
     return i === 0 || i === batches.length - 1 || header.seq % stride === 0 || isCheckpoint(header)
   })
   const chain: Named[] = []
-  const names = namesIn(batches)
+  const names = namesIn(batches, head)
   for (const { header, hash } of named) {
     // One that is gone, being dead, is known by the next.
     const isBeforeKnown = header.seq === 1 || header.seq - 1 === chain.at(-1)?.seq
@@ -146,8 +147,8 @@ function chainFrom(batches: readonly Batch[]): Chain {
  * By sequence, what the batch that continues it calls it. A header may have turned on the card: said of it is what others can have, and
  * what it says itself of the one before it counts no more.
  */
-function namesIn(batches: readonly Batch[]): Map<number, Uint8Array> {
-  const names = new Map<number, Uint8Array>()
+function namesIn(batches: readonly Batch[], head: ChainPosition | null): Map<number, Uint8Array> {
+  const names = new Map<number, Uint8Array>(head === null ? [] : [[head.seq, head.hash]])
   for (const { header, hash } of batches.toReversed()) {
     const named = names.get(header.seq)
     if (named === undefined || equal(named, hash)) names.set(header.seq - 1, header.prev)

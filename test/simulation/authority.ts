@@ -1,4 +1,4 @@
-import { askedOf, Seals, type Asked, type Writer } from '../../runtime/access/seals.ts'
+import { askedOf, Seals, type Asked, type Removal, type Writer } from '../../runtime/access/seals.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
 import type { Fields } from '../../runtime/model/value.ts'
 import { Testimonies } from '../../runtime/sync/testimonies.ts'
@@ -7,8 +7,10 @@ import { decodeProof } from '../../runtime/wire/proof.ts'
 
 /** What one simulated gateway knows of who may do what: the product's own rules, over documents that have reached it. */
 export class SimulatedAuthority implements Authority {
-  readonly seals: Seals = new Seals()
-  readonly testimonies: Testimonies = new Testimonies()
+  testimonies: Testimonies = new Testimonies()
+  #seals = new Seals()
+  readonly #closed: string[] = []
+  readonly #removals: Removal[] = []
   readonly #meshId: Uint8Array
   readonly #peerId: string
   readonly #members: () => readonly Writer[]
@@ -27,6 +29,24 @@ export class SimulatedAuthority implements Authority {
     this.#members = members
     this.#readable = readable
     this.#isSigned = isSigned
+  }
+
+  /** What it has read in documents, it reads there again. */
+  restart(): void {
+    this.testimonies = new Testimonies()
+    this.#seals = new Seals()
+    for (const origin of this.#closed) this.#seals.close(origin)
+    for (const removal of this.#removals) this.#seals.addRemoval(removal)
+  }
+
+  close(origin: string): void {
+    this.#closed.push(origin)
+    this.#seals.close(origin)
+  }
+
+  addRemoval(removal: Removal): void {
+    this.#removals.push(removal)
+    this.#seals.addRemoval(removal)
   }
 
   isKnown(): boolean {
@@ -58,19 +78,19 @@ export class SimulatedAuthority implements Authority {
   }
 
   writers(): readonly Writer[] {
-    return this.#members().filter(({ origin }) => !this.seals.isRemoved(origin))
+    return this.#members().filter(({ origin }) => !this.#seals.isRemoved(origin))
   }
 
   sealOf(feed: Feed): number {
-    return this.seals.of(feed)
+    return this.#seals.of(feed)
   }
 
   asked(feed: Feed): readonly Asked[] {
-    return askedOf(this.seals, feed, this.#members())
+    return askedOf(this.#seals, feed, this.#members())
   }
 
   isClosed(origin: string): boolean {
-    return this.seals.isClosed(origin)
+    return this.#seals.isClosed(origin)
   }
 
   /** True when the proof says something new. */
@@ -79,7 +99,7 @@ export class SimulatedAuthority implements Authority {
     if (!decoded.ok) return false
     const { feed, seq, signed } = decoded.value
     const isSigned = signed.every((batch) => this.#isSigned(feed.descriptor.publicKey, batch.signed, batch.signature))
-    return isSigned && this.seals.addFork(feed.key, seq)
+    return isSigned && this.#seals.addFork(feed.key, seq)
   }
 
   /** True when it says something new. */

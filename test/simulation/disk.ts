@@ -225,6 +225,16 @@ export class SimulatedDisk {
     return count
   }
 
+  /** Turns a bit of the name of the batch before in the header of a stored batch: it still reads as one, with another hash. */
+  turn(key: string, seq: number): void {
+    const { batches } = this.feeds.get(key) as DiskFeed
+    const held = batches.get(seq) as Held
+    const spoiled = held.batch.bytes.slice()
+    const at = Buffer.from(spoiled).indexOf(held.batch.header.prev)
+    spoiled[at] = (spoiled[at] as number) ^ 1
+    batches.set(seq, { ...held, spoiled })
+  }
+
   /** A damaged batch leaves the log: what it had changed stays. */
   #takeOut(held: DiskFeed, seq: number): void {
     const gone = held.batches.get(seq)

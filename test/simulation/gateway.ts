@@ -270,6 +270,7 @@ export class SimulatedGateway {
     this.#links.clear()
     this.#world.started?.(this.index)
     if (this.hasKeys) this.disk.unlock()
+    this.authority.restart()
     this.#learn()
     const floor = Math.max(this.since, ...this.disk.heads().map((head) => head.hlc))
     this.engine = new Engine<Pending>(
@@ -340,7 +341,7 @@ export class SimulatedGateway {
   }
 
   learnRemoval(removal: Removal): void {
-    this.authority.seals.addRemoval(removal)
+    this.authority.addRemoval(removal)
     this.engine?.handle(this.now(), { type: 'authority-changed' })
     this.#pump()
   }

@@ -27,6 +27,8 @@ export function unknownHoldings(simulation: Simulation): string[] {
  */
 export function falseHoldings(simulation: Simulation, gateway: SimulatedGateway, view: EngineView): string[] {
   const found: string[] = []
+  // What a neighbour says by the number of a database it may have from its copy, which has the same name until it is found out.
+  if (!isAsked(simulation, gateway.peerId)) return found
   for (const { peerId, lag } of view.holdings) {
     const peer = simulation.present.find((other) => other.peerId === peerId)
     if (!peer || !isAsked(simulation, peerId) || simulation.unheard.has(`${gateway.index} ${peerId}`)) continue

@@ -642,7 +642,7 @@ export class Simulation implements World {
     const offset = isRight ? randomInteger(this.random, -2_000, 2_000) : -START_MS
     const gateway = new SimulatedGateway(this, index, key, START_MS + offset, isRight ? 2 : 0)
     this.gateways.push(gateway)
-    for (const removal of this.removals) gateway.authority.seals.addRemoval(removal)
+    for (const removal of this.removals) gateway.authority.addRemoval(removal)
     return gateway
   }
 
@@ -844,7 +844,9 @@ export class Simulation implements World {
     clone.since = Math.max(original.since, ...clone.disk.heads().map(({ hlc }) => hlc))
     clone.start()
     const others = this.present.filter((other) => other.index < index && other !== original)
-    if (this.#hasInterests && original.index > 0) this.#network.dial(0, index)
+    // As of its original: who keeps all carries it for the others.
+    if (this.#hasInterests)
+      for (const other of original.index > 0 ? [this.#gateway(0)] : others) this.#network.dial(other.index, index)
     for (let i = 0; i < 2; i++) this.#network.dial(this.#pick(others).index, index)
     this.#planWrites(clone, this.schedule.now)
   }
@@ -866,7 +868,7 @@ export class Simulation implements World {
     gone.isGone = true
     gone.crash()
     this.#network.cutAll(gone.index)
-    for (const { authority } of this.present) authority.seals.close(gone.peerId)
+    for (const { authority } of this.present) authority.close(gone.peerId)
     // The others still reach each other without it.
     this.present.forEach((gateway, i) => {
       const before = this.present[i - 1]

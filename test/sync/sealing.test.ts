@@ -90,3 +90,23 @@ test('what has come beside the chain, for a fill that is not whole, may be of an
     [1, 2],
   ])
 })
+
+test('what is said to be held of a sealed feed is what was taken, though the header of the last batch has turned on the card', () => {
+  for (const isVoid of [false, true]) {
+    const played = new Played(3)
+    const author = new Author(played, 1)
+    for (let n = 0; n < 3; n++) author.put('hall', { n })
+    author.push()
+    played.gateway.disk.turn(author.feed.key, 3)
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    for (const seal of isVoid ? [3, 2] : [4]) {
+      played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, seal]]) })
+      played.pass(MINUTE_MS)
+    }
+    const known = new Set(author.batches.map(({ hash }) => hex(hash.subarray(0, 8))))
+    const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+    const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))
+    assert.ok(said && said.paths.length > 0)
+    for (const name of said.paths) assert.ok(known.has(name), `it says to hold ${name}`)
+  }
+})
