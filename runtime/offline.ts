@@ -97,6 +97,8 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           links: [],
           addresses: [],
           isReachable: () => false,
+          own: { cell: profile.node.cell, bridge: false, superPeer: profile.mesh.superPeer, wanted: 0 },
+          placeOf: () => ({ cell: null, links: null, bridge: false, superPeer: false }),
           mdns: null,
           totals: { bytesSent: 0, bytesReceived: 0 },
           members: [],

@@ -24,15 +24,17 @@ export const PROTOCOL_LIMITS = {
   labelBytesMax: 64,
   fieldsPerDocumentMax: 1024,
   /** What a gateway says of itself (wire/address-record.ts), in bytes; its addresses, in UTF-16 units; its links. */
-  addressRecordBytesMax: 2_048,
+  addressRecordBytesMax: 8_192,
   addressesPerRecordMax: 4,
   addressLengthMax: 128,
-  linksPerRecordMax: 32,
+  linksPerRecordMax: 256,
 } as const
 
 /** Limits of one gateway. */
 export const GATEWAY_LIMITS = {
+  /** Links of a gateway, and of a super-peer. */
   linksMax: 32,
+  superLinksMax: 256,
   feedsMax: 16_384,
   feedsPerOriginMax: 1_000,
   /** Bytes of DATA a neighbour may have under way to us before we have stored them. */
@@ -187,7 +189,11 @@ export const DISCOVERY_LIMITS = {
   strangersMax: 64,
   /** Records in one message, and that are verified from one neighbour in a second, beside as many at once as are kept. */
   recordsAtOnce: 16,
-  recordsPerSecond: 50,
+  recordBytesAtOnce: 32_768,
+  recordsPerSecond: 100,
+  /** Gateways that are dialled in the place of a lost link; and that one is told of who finds no place. */
+  passiveMax: 30,
+  referralsMax: 8,
 } as const
 
 /** Limits of the control door. */

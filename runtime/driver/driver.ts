@@ -6,7 +6,7 @@ import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
 import type { Space, Store } from '../ports/store.ts'
 import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
-import { Engine, type EngineView } from '../sync/engine.ts'
+import { Engine, type EngineView, type LinkView } from '../sync/engine.ts'
 import { Confirmations } from './confirmations.ts'
 import type { Told } from '../sync/timekeeping.ts'
 import type { Authority, CollectionKeys, EngineEvent, EngineOptions, Examined, Input, Output } from '../sync/types.ts'
@@ -79,6 +79,10 @@ export class Driver implements LinkHandler, Writer {
 
   get view(): EngineView {
     return this.#engine.view
+  }
+
+  get links(): readonly LinkView[] {
+    return this.#engine.links
   }
 
   /** Whether a member keeps what is written there, as far as it has said. */

@@ -20,7 +20,7 @@ import { checkedProfile, keepProfile } from '../identity/profile-file.ts'
 import { readRelayLogin } from '../identity/relay-logins.ts'
 import { loadStoreKey } from '../identity/store-key.ts'
 import { Mesh } from '../mesh/mesh.ts'
-import { reachableAddresses } from '../mesh/reachable.ts'
+import { reachableAddresses, subnetCell } from '../mesh/reachable.ts'
 import { mesh8 } from '../mesh/topics.ts'
 import { BRIDGE_COLLECTION, isSystemName } from '../model/names.ts'
 import { hlcFromMs, type Hlc } from '../model/stamp.ts'
@@ -446,8 +446,7 @@ export class Gateway {
       farewell: (peerId) => this.#members.departure.evidenceFor(peerId),
       candidates: this.#neighbours.candidates,
       onRemember: () => this.#neighbours.remember(),
-      isReachable: (peerId) => this.#neighbours.isReachable(peerId),
-      surplus: () => this.#neighbours.surplus(),
+      shape: this.#neighbours,
       relays: mesh.relays.map((address) => ({
         address,
         login: () => readRelayLogin(this.#pathOf(mesh.relayLogins), formatAddress(address)),
@@ -462,13 +461,14 @@ export class Gateway {
   }
 
   #meetOthers(): void {
-    this.#neighbours.join(this.#bootstrap())
+    this.#neighbours.join(this.#bootstrap, this.#admittedAt)
     this.#running.mesh.start()
   }
 
   #makeNeighbours(): Neighbours {
-    const { mesh, node } = this.#profile
+    const { mesh, sync } = this.#profile
     const { keys } = this.#identity
+    const isMetered = sync.budget.bytesPerSecond !== null || sync.budget.bytesPerDay !== null
     const signer = createSigner(keys.secretKey)
     return new Neighbours({
       meshId: this.#identity.mesh.meshId,
@@ -478,7 +478,9 @@ export class Gateway {
       verify: (...signed) => this.#verifier.verify(...signed),
       isMember: (peerId) => this.#authority.chainOf(peerId).length > 0 && !this.#authority.isClosed(peerId),
       hlc: () => this.#running.driver.view.clock,
-      ownAddresses: () => this.#ownAddresses(),
+      own: () => ({ addresses: this.#ownAddresses(), cell: this.#cell, isSuperPeer: mesh.superPeer, isMetered }),
+      measures: () => this.#running.measures(),
+      close: (peerId, reason) => this.#running.mesh.closePeer(peerId, reason),
       send: (peerId, frame) => void this.#running.mesh.sendTo(peerId, frame),
       onPartition: ({ name, ...fields }) => this.#tellOfPartition(name, fields),
       sources: mesh.discovery,
@@ -493,7 +495,7 @@ export class Gateway {
           network: new UdpNetwork(this.#log),
           mesh8: mesh8(this.#identity.mesh.meshId),
           peerId: this.#peerId,
-          cell: node.cell,
+          cell: this.#cell,
           listener: announcedListener(this.#devices?.listeners ?? []),
           onHint,
           isSeeking: () => this.#running.mesh.figures().length < mesh.links.min,
@@ -505,6 +507,11 @@ export class Gateway {
       log: this.#log,
       monotonicMs: () => performance.now(),
     })
+  }
+
+  /** The profile's, or else the network's that this machine is in. */
+  get #cell(): string {
+    return this.#profile.node.cell ?? subnetCell(announcedListener(this.#devices?.listeners ?? []))
   }
 
   /** Where others can dial this gateway, over one listener. */
@@ -627,7 +634,7 @@ export class Gateway {
     this.#profile = inForce(parsed)
     this.#devices?.door.reload(this.#profile)
     this.#privateData.plan()
-    if (this.#members.belongs) this.#neighbours.setBootstrap(this.#bootstrap())
+    if (this.#members.belongs) this.#neighbours.setBootstrap(this.#bootstrap)
     this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
     if (!isSameSet(before, this.#profile.interest)) await this.#keepAnew(() => true)
     return plan.restart
@@ -644,7 +651,7 @@ export class Gateway {
 
   async #keepAnew(isWanted: () => boolean): Promise<void> {
     if (!(await this.#running.replace(isWanted, (clock) => this.#incarnation.passed(clock)))) return
-    if (this.#members.belongs) this.#neighbours.join(this.#bootstrap())
+    if (this.#members.belongs) this.#neighbours.join(this.#bootstrap, this.#admittedAt)
     this.#log.info('interest-changed', { interest: this.#profile.interest })
   }
 
@@ -672,7 +679,8 @@ export class Gateway {
     if (name === 'farewell') return this.#members.departure.heard(fields['evidence'] as readonly Uint8Array[])
     const peerId = String(fields['peerId'])
     if (name === 'exchange') return this.#neighbours.hear(peerId, fields['records'] as readonly Uint8Array[])
-    if (name === 'peer-up') this.#neighbours.peerUp(peerId)
+    if (name === 'referral') return this.#neighbours.referred(fields['addresses'] as readonly string[])
+    if (name === 'peer-up') this.#neighbours.peerUp(peerId, this.#running.mesh.isDialled(peerId))
     if (name === 'peer-down') this.#neighbours.peerDown(peerId)
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'batch-refused') this.#quarantine?.addBatch(fields)
@@ -711,10 +719,13 @@ export class Gateway {
     return (this.#profile.node.name ?? hostname()).slice(0, 63)
   }
 
-  /** What the profile lists, and where it lists nothing, where we were admitted. */
-  #bootstrap(): readonly string[] {
-    const listed = this.#profile.mesh.bootstrap.map(formatAddress)
-    return listed.length > 0 ? listed : this.#enrolment.membership.addresses
+  get #bootstrap(): readonly string[] {
+    return this.#profile.mesh.bootstrap.map(formatAddress)
+  }
+
+  /** Where the profile names nobody to begin with. */
+  get #admittedAt(): readonly string[] {
+    return this.#profile.mesh.bootstrap.length > 0 ? [] : this.#enrolment.membership.addresses
   }
 
   #pathOf(credential: Credential): string {

@@ -7,24 +7,24 @@ import type { Log } from '../ports/log.ts'
 import type { Store } from '../ports/store.ts'
 import { parseAddress } from '../profile/address.ts'
 import { Candidates, type KnownAddress, type RememberedAddress } from '../topology/candidates.ts'
-import { PartitionWatch, type PartitionChange } from '../topology/partition.ts'
-import { Routes, type RoutesOptions } from '../topology/routes.ts'
-import type { SignedRecord } from '../wire/address-record.ts'
+import type { PartitionChange } from '../topology/partition.ts'
+import type { OwnTraits } from '../topology/routes.ts'
+import { Topology, type Shape, type TopologyOptions } from '../topology/topology.ts'
 import { decodeDeterministic, encodeDeterministic } from '../wire/deterministic.ts'
 import { encodeMessages } from '../wire/message.ts'
 
-export interface NeighboursOptions extends Omit<RoutesOptions, 'number'> {
+export interface NeighboursOptions extends Omit<TopologyOptions, 'number' | 'isExchanging'> {
   /** `mesh.discovery` of the profile. */
   readonly sources: readonly AddressSource[]
-  readonly links: { readonly min: number; readonly max: number }
   readonly store: Pick<Store, 'getRecord' | 'append'>
   /** Whether the member is being removed, or was. */
   readonly isRemoved: (peerId: string) => boolean
   /** The hybrid logical clock: what we say of ourselves is numbered from here on. */
   readonly hlc: () => number
-  /** Where this gateway can be dialled now. */
-  readonly ownAddresses: () => readonly string[]
+  /** What this gateway says of itself now. */
+  readonly own: () => OwnTraits
   readonly send: (peerId: string, frame: Uint8Array) => void
+  readonly close: (peerId: string, reason: string) => void
   /** There may be something new to dial. */
   readonly onLearned: () => void
   readonly onPartition: (change: PartitionChange) => void
@@ -38,14 +38,17 @@ export interface NeighboursOptions extends Omit<RoutesOptions, 'number'> {
 const RECORD = 'gateway/addresses'
 const TOLD_MAX = 8
 
-/** Where other gateways may be, from every source that the profile turns on, over restarts too; and who reaches whom. */
-export class Neighbours {
+/**
+ * Where other gateways may be, from every source that the profile turns on, over restarts too; who reaches whom; and which
+ * links are wanted.
+ */
+export class Neighbours implements Shape {
   readonly candidates: Candidates
   readonly #options: NeighboursOptions
-  readonly #watch = new PartitionWatch()
-  #routes: Routes | null = null
+  #topology: Topology | null = null
   #mdns: Discovery | null = null
   #timer: NodeJS.Timeout | null = null
+  #isLeaving = false
 
   constructor(options: NeighboursOptions) {
     this.#options = options
@@ -57,8 +60,13 @@ export class Neighbours {
     }
   }
 
-  /** As a member: from now on others are looked for, and find this gateway. */
-  join(bootstrap: readonly string[]): void {
+  /**
+   * As a member: from now on others are looked for, and find this gateway. `admitted`: where it was let in, which is a hint
+   * beside what the profile lists.
+   */
+  join(bootstrap: readonly string[], admitted: readonly string[]): void {
+    this.look()
+    this.candidates.refer(admitted, 'remembered', this.#options.monotonicMs())
     this.setBootstrap(bootstrap)
     if (this.#mdns || !this.#options.sources.includes('mdns')) return
     this.#mdns = this.#options.mdns((hint) => {
@@ -70,6 +78,7 @@ export class Neighbours {
 
   /** Finds and is found no more. Never fails. */
   async leave(): Promise<void> {
+    this.#isLeaving = true
     if (this.#timer) clearTimeout(this.#timer)
     await this.#mdns?.close()
   }
@@ -80,47 +89,65 @@ export class Neighbours {
     this.#options.onLearned()
   }
 
-  peerUp(peerId: string): void {
-    this.#known.linkUp(peerId)
-    this.#exchange()
+  peerUp(peerId: string, isDialled: boolean): void {
+    this.#known.linkUp(peerId, isDialled, this.#options.monotonicMs())
+    this.#step()
   }
 
   peerDown(peerId: string): void {
     this.#known.linkDown(peerId)
-    this.#exchange()
+    this.#step()
     this.#options.onLearned()
   }
 
   /** What a neighbour says of gateways, itself included. */
   hear(from: string, records: readonly Uint8Array[]): void {
-    this.#learn(this.#known.receive(from, records, this.#options.monotonicMs()))
-    this.#exchange()
+    if (this.#known.receive(from, records, this.#options.monotonicMs())) this.#options.onLearned()
+    this.#step()
+  }
+
+  /** Somebody who had no place for us says where others are. */
+  referred(addresses: readonly string[]): void {
+    if (!this.#isOn('exchange')) return
+    const sound = addresses.filter((address) => parseAddress(address).ok).slice(0, DISCOVERY_LIMITS.referralsMax)
+    this.candidates.refer(sound, 'exchange', this.#options.monotonicMs())
+    this.#options.onLearned()
   }
 
   /** To be called every few seconds. */
   look(): void {
-    const nowMs = this.#options.monotonicMs()
-    this.#learn(this.#known.admitted())
-    this.#known.setAddresses(this.#isOn('exchange') ? this.#options.ownAddresses() : [])
-    for (const change of this.#watch.look(nowMs, this.#known.known(), this.#known.reachable()))
-      this.#options.onPartition(change)
-    this.#exchange()
+    const own = this.#options.own()
+    const said = this.#isOn('exchange') ? own : { ...own, addresses: [] }
+    const { isOther, changes } = this.#known.look(this.#options.monotonicMs(), said)
+    if (isOther) this.#options.onLearned()
+    for (const change of changes) this.#options.onPartition(change)
+    this.#step()
   }
 
   isReachable(peerId: string): boolean {
-    return this.#known.reachable().has(peerId)
+    return this.#known.isReachable(peerId)
+  }
+
+  get wanted(): ReadonlySet<string> {
+    return this.#known.wanted
+  }
+
+  makeRoomFor(peerId: string): string | null {
+    return this.#known.makeRoomFor(peerId)
+  }
+
+  referralsFor(peerId: string): readonly string[] {
+    return this.#known.referralsFor(peerId)
+  }
+
+  get topology(): Topology {
+    return this.#known
   }
 
   get warning(): string | null {
-    const { size } = this.#watch.cutOff
+    const { size } = this.#known.cutOff
     if (size === 0) return null
-    return `partition: ${size} of ${this.#known.known().length} other gateways can't be reached over any link; "marram peers" names them, the network between here and there or their power may be down`
-  }
-
-  /** See Routes.surplus; links that the profile asks for stay. */
-  surplus(): string | null {
-    const kept = new Set(this.addresses().flatMap(({ peerId, from }) => (from.includes('bootstrap') ? [peerId] : [])))
-    return this.#known.surplus(this.#options.links.min, (peerId) => kept.has(peerId))
+    return `partition: ${size} of ${this.#known.known.length} other gateways can't be reached over any link; "marram peers" names them, the network between here and there or their power may be down`
   }
 
   /** Of so many of these gateways as an answer to a joiner holds. */
@@ -151,31 +178,25 @@ export class Neighbours {
   }
 
   /** Made late, for the clock starts after us. */
-  get #known(): Routes {
-    this.#routes ??= new Routes({ ...this.#options, number: this.#options.hlc() })
-    return this.#routes
+  get #known(): Topology {
+    const { hlc, ...options } = this.#options
+    this.#topology ??= new Topology(
+      { ...options, number: hlc(), isExchanging: this.#isOn('exchange') },
+      this.candidates,
+    )
+    return this.#topology
   }
 
-  #learn(records: readonly SignedRecord[]): void {
-    if (records.length === 0) return
-    if (this.#isOn('exchange')) {
-      for (const { peerId, addresses } of records) {
-        this.candidates.withdraw('exchange', peerId, addresses)
-        for (const address of addresses) if (parseAddress(address).ok) this.#hint({ address, peerId }, 'exchange')
-      }
-    }
-    this.#options.onLearned()
-  }
-
-  /** Says what is due, and comes back when more is. */
-  #exchange(): void {
+  /** Says and does what is due, and comes back when more is. */
+  #step(): void {
     if (this.#timer) clearTimeout(this.#timer)
     const nowMs = this.#options.monotonicMs()
-    for (const { peerId, records } of this.#known.poll(nowMs))
-      this.#options.send(peerId, encodeMessages([{ type: 'pex', records }]))
-    const { deadline } = this.#known
-    if (deadline === Number.POSITIVE_INFINITY) return
-    this.#timer = setTimeout(() => this.#exchange(), Math.max(0, deadline - nowMs)).unref()
+    const { exchanges, ending, isOther } = this.#known.poll(nowMs)
+    for (const { peerId, records } of exchanges) this.#options.send(peerId, encodeMessages([{ type: 'pex', records }]))
+    if (isOther) this.#options.onLearned()
+    if (!this.#isLeaving)
+      this.#timer = setTimeout(() => this.#step(), Math.max(0, this.#known.deadline - nowMs)).unref()
+    if (ending) this.#options.close(ending.peerId, ending.reason)
   }
 
   #isOn(source: AddressSource): boolean {

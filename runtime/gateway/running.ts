@@ -3,6 +3,7 @@ import type { Driver } from '../driver/driver.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Place } from '../model/interest.ts'
 import type { Hlc } from '../model/stamp.ts'
+import type { Measured } from '../topology/topology.ts'
 import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
 
 export interface RunningOptions {
@@ -88,6 +89,16 @@ export class Running implements Writer, Confirmer {
 
   confirm(...wait: Parameters<Confirmer['confirm']>): ReturnType<Confirmer['confirm']> {
     return this.driver.confirm(...wait)
+  }
+
+  /** What is known of the links that are up, by peer. */
+  measures(): ReadonlyMap<string, Measured> {
+    const relays = new Map(this.mesh.figures().map(({ link, relay }) => [link, relay]))
+    return new Map(
+      this.driver.links.map(({ link, peerId, latencyMs, loss, behind }) => {
+        return [peerId, { latencyMs, loss, behind, isRelayed: (relays.get(link) ?? null) !== null }]
+      }),
+    )
   }
 
   closeLinks(): void {

@@ -6,7 +6,7 @@ import type { Quarantine } from '../operations/quarantine.ts'
 import { kindWarnings } from '../operations/rules.ts'
 import type { OperationService } from '../operations/service.ts'
 import { peersOf, statusOf, type Observed, type ObservedLink } from '../operations/status.ts'
-import type { ClockStatus, MemberView, PeerView, StatusView } from '../ports/operations.ts'
+import type { ClockStatus, MemberView, PeerView, PlaceView, StatusView } from '../ports/operations.ts'
 import type { ParsedProfile } from '../profile/parse.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
 import type { DiskStore } from '../store/disk-store.ts'
@@ -75,7 +75,12 @@ export class Views {
     const self = { peerId: members.peerId, nowMs: wallMs }
     const heardMs = heardOf(store.heads(), running.driver.view.holdings, self)
     const hearing = { heardMs, nowMs: trust > 0 ? wallMs : null, silentAfterMs }
-    return membersOf(authority.members.all(), members.removals.states(), hearing, members.membership.successors())
+    const placeOf = (peerId: string): Omit<PlaceView, 'links'> => {
+      const { cell, bridge, superPeer } = peerId === members.peerId ? this.#own() : this.#placeOf(peerId)
+      return { cell, bridge, superPeer }
+    }
+    const successors = members.membership.successors()
+    return membersOf(authority.members.all(), members.removals.states(), hearing, placeOf, successors)
   }
 
   warnings(): string[] {
@@ -103,7 +108,7 @@ export class Views {
     const figures = new Map(mesh.figures().map((figure) => [figure.link, figure]))
     const links: ObservedLink[] = view.links.flatMap((link) => {
       const figure = figures.get(link.link)
-      return figure ? [{ ...link, ...figure }] : []
+      return figure ? [{ ...link, ...figure, quality: neighbours.topology.qualityOf(link.peerId) }] : []
     })
     return {
       peerId: members.peerId,
@@ -134,6 +139,8 @@ export class Views {
       links,
       addresses: neighbours.addresses(),
       isReachable: (peerId) => neighbours.isReachable(peerId),
+      own: this.#own(),
+      placeOf: (peerId) => this.#placeOf(peerId),
       mdns: neighbours.mdnsFigures,
       totals: mesh.totals(),
       members: authority.members.all(),
@@ -142,6 +149,23 @@ export class Views {
       budget: view.budget,
       quarantine: quarantine.list(),
       warnings: this.warnings(),
+    }
+  }
+
+  #own(): Observed['own'] {
+    const { choice, own } = this.#rooms.neighbours.topology
+    const { cell, isSuperPeer: superPeer } = own
+    return { cell, bridge: choice.isBridge, superPeer, wanted: choice.wanted.length }
+  }
+
+  #placeOf(peerId: string): PlaceView {
+    const { topology } = this.#rooms.neighbours
+    const record = topology.recordOf(peerId)
+    return {
+      cell: record?.cell || null,
+      links: record?.links.length ?? null,
+      bridge: topology.cells.isBridge(peerId),
+      superPeer: record?.isSuperPeer ?? false,
     }
   }
 

@@ -7,8 +7,9 @@ import type { FrameGate } from '../ports/broker.ts'
 import type { LinkHandler, LinkPeer, Links, RelayLogin } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
 import type { Candidates } from '../topology/candidates.ts'
+import type { Shape } from '../topology/topology.ts'
 import { formatAddress, type Address } from '../profile/address.ts'
-import { encodeMessages } from '../wire/message.ts'
+import { encodeMessages, type Message } from '../wire/message.ts'
 import { isProvenBy, type Channel, type RemoteProof } from './channel.ts'
 import { Dialler } from './dialler.ts'
 import type { Enroller } from './enrolling.ts'
@@ -31,13 +32,11 @@ export interface MeshOptions {
   readonly candidates: Candidates
   /** See DiallerOptions. */
   readonly onRemember: () => void
-  /** Whether there is a way to it over other gateways' links. */
-  readonly isReachable: (peerId: string) => boolean
+  /** Which links are wanted, and which can be spared. */
+  readonly shape: Shape
   /** Third parties' brokers to meet others at. */
   readonly relays: readonly RelayAddress[]
   readonly random: Random
-  /** A linked peer that loses nothing when its link with us goes; null when there is none. */
-  readonly surplus: () => string | null
   readonly linksMax: number
   readonly handler: LinkHandler
   readonly enroller: Enroller
@@ -66,6 +65,8 @@ export interface LinkFigures {
 /** Somebody who was removed is told so, at most so often, and has so long to read it; milliseconds. */
 const FAREWELL_MS = 60_000
 const FAREWELL_READ_MS = 1_000
+/** Whoever finds no place here may come again after so long. */
+const FULL_MS = 30_000
 
 interface Link {
   readonly link: number
@@ -166,6 +167,11 @@ export class Mesh implements Links, LinkTable {
     return this.#linkByPeer.has(peerId)
   }
 
+  /** Whether the link with that peer came about because this gateway dialled. */
+  isDialled(peerId: string): boolean {
+    return this.#linkByPeer.get(peerId)?.isDialled ?? false
+  }
+
   /** A reason to refuse the proof of the other side, or the peer it proves. */
   judge(remote: RemoteProof): LinkPeer | string {
     const capability = this.#options.admit(remote.chain)
@@ -194,7 +200,7 @@ export class Mesh implements Links, LinkTable {
         peerId: peer.peerId,
         reason: `there are ${this.#links.size} links already`,
       })
-      return null
+      return isDialled || isRelayed(transport) ? null : this.#turnAway(peer, channel, transport)
     }
     if (other) this.close(other.link, 'another connection to the same gateway replaces it')
     const entry: Link = {
@@ -241,19 +247,29 @@ export class Mesh implements Links, LinkTable {
     if (entry) this.close(entry.link, reason)
   }
 
-  /** For one whom nobody else reaches a link that nobody needs gives way. */
+  /** For one whom nobody else reaches, or whom this gateway needs, a link that can be spared gives way. */
   #makeRoomFor(peerId: string): boolean {
-    const surplus = this.#options.isReachable(peerId) ? null : this.#options.surplus()
-    if (surplus === null) return false
-    this.closePeer(surplus, 'its place is for a gateway that nobody else reaches')
+    const spared = this.#options.shape.makeRoomFor(peerId)
+    if (spared === null) return false
+    this.closePeer(spared, 'its place is for a gateway that needs it more')
     return this.#links.size < this.#options.linksMax
+  }
+
+  /** There is no place for it: it is told where others are. */
+  #turnAway({ peerId }: LinkPeer, channel: Channel, transport: Transport): number {
+    const addresses = this.#options.shape.referralsFor(peerId)
+    return this.#sayGoodbye(channel, transport, { reason: 'full', retryAfterMs: FULL_MS, addresses })
   }
 
   /** It becomes no link: nothing that it says is read. */
   #bidFarewell(peer: LinkPeer, channel: Channel, transport: Transport, evidence: readonly Uint8Array[]): number {
     this.#options.log.warn('removed-member-refused', { peerId: peer.peerId, name: peer.name })
     this.#farewells.set(peer.peerId, this.#options.monotonicMs())
-    transport.send(channel.seal(encodeMessages([{ type: 'bye', reason: 'removed', retryAfterMs: 0, evidence }])))
+    return this.#sayGoodbye(channel, transport, { reason: 'removed', retryAfterMs: 0, evidence })
+  }
+
+  #sayGoodbye(channel: Channel, transport: Transport, bye: Omit<Extract<Message, { type: 'bye' }>, 'type'>): number {
+    transport.send(channel.seal(encodeMessages([{ type: 'bye', ...bye }])))
     setTimeout(() => transport.close(), FAREWELL_READ_MS).unref()
     return ++this.#numbers
   }
@@ -304,11 +320,15 @@ export class Mesh implements Links, LinkTable {
   }
 
   #makeDialler(): Dialler {
-    const { keys, meshId, peerId, chain, candidates, isReachable, onRemember, log, monotonicMs } = this.#options
+    const { keys, meshId, peerId, chain, candidates, shape, onRemember, log, monotonicMs } = this.#options
     return new Dialler({
       mesh: this,
       candidates,
-      links: () => ({ linked: this.#directlyLinked, isReachable }),
+      links: () => ({
+        linked: this.#directlyLinked,
+        isReachable: (other) => shape.isReachable(other),
+        wanted: shape.wanted,
+      }),
       onRemember,
       meshId,
       peerId,

@@ -1,5 +1,5 @@
 import { hostname, networkInterfaces } from 'node:os'
-import { formatAddress, parseAddress } from '../profile/address.ts'
+import { formatAddress, parseAddress, type Address } from '../profile/address.ts'
 
 const HOST_NAME = /^[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*$/
 
@@ -13,6 +13,23 @@ export function reachableAddresses(listeners: readonly string[]): string[] {
   })
   const isLoopback = (text: string): boolean => /\/\/(127\.|\[::1\])/.test(text)
   return [...addresses.filter((text) => !isLoopback(text)), ...addresses.filter(isLoopback)]
+}
+
+/** The cell of a gateway whose profile names none: its listener's network, or the machine's first one, as `net-10-0-0-0-24`. */
+export function subnetCell(listener: Address | null): string {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+  const own = all.filter(({ internal, family }) => !internal && family === 'IPv4')
+  const of = own.find(({ address }) => address === listener?.host) ?? own[0]
+  return of?.cidr ? `net-${networkOf(of.cidr)}` : 'net-none'
+}
+
+function networkOf(cidr: string): string {
+  const [address = '', bits = '32'] = cidr.split('/')
+  const number = address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0)
+  const size = 2 ** (32 - Number(bits))
+  const first = Math.floor(number / size) * size
+  const octets = [24, 16, 8, 0].map((shift) => Math.floor(first / 2 ** shift) % 256)
+  return [...octets, bits].join('-')
 }
 
 function machineAddresses(): string[] {

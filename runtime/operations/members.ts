@@ -1,7 +1,7 @@
 import { peerIdOf } from '../crypto/identity.ts'
 import type { Capability } from '../model/capability.ts'
 import { HLC_MAX, msOfHlc } from '../model/stamp.ts'
-import type { MemberView } from '../ports/operations.ts'
+import type { MemberView, PlaceView } from '../ports/operations.ts'
 import type { FeedHead } from '../model/batch.ts'
 import { rightsText } from './granting.ts'
 import type { RemovalState } from './removals.ts'
@@ -13,6 +13,8 @@ export interface Hearing {
   readonly nowMs: number | null
   readonly silentAfterMs: number
 }
+
+type Place = Pick<PlaceView, 'cell' | 'bridge' | 'superPeer'>
 
 /**
  * What came of a member, over whomever, was stamped when it was alive; a neighbour says so itself. The own gateway is alive.
@@ -44,6 +46,7 @@ export function membersOf(
   capabilities: Iterable<Capability>,
   removals: readonly RemovalState[],
   hearing: Hearing,
+  placeOf: (peerId: string) => Place,
   successors: ReadonlyMap<string, string> = new Map(),
 ): MemberView[] {
   const held = new Map<string, Capability[]>()
@@ -56,6 +59,7 @@ export function membersOf(
   const members = [...held].map(([peerId, its]) => ({
     ...memberView(peerId, its, states.get(peerId) ?? null, hearing),
     succeeds: before.get(peerId) ?? null,
+    ...placeOf(peerId),
   }))
   return members.sort((a, b) => (a.name === b.name ? (a.peerId < b.peerId ? -1 : 1) : a.name < b.name ? -1 : 1))
 }
@@ -65,7 +69,7 @@ function memberView(
   capabilities: readonly Capability[],
   removal: RemovalState | null,
   hearing: Hearing,
-): Omit<MemberView, 'succeeds'> {
+): Omit<MemberView, keyof Place | 'succeeds'> {
   const until = Math.max(...capabilities.map(({ expires }) => expires))
   const since = Math.min(...capabilities.map(({ notBefore }) => notBefore))
   const heardMs = hearing.heardMs.get(peerId) ?? null

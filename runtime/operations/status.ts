@@ -2,7 +2,7 @@ import { numberOfEpoch } from '../crypto/epoch-key.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { Capability } from '../model/capability.ts'
 import { msOfHlc } from '../model/stamp.ts'
-import type { ClockStatus, LagView, PeerView, QuarantineEntry, StatusView } from '../ports/operations.ts'
+import type { ClockStatus, LagView, PeerView, PlaceView, QuarantineEntry, StatusView } from '../ports/operations.ts'
 import type { BrokerStatus } from '../ports/broker.ts'
 import type { AddressSource, DiscoveryFigures } from '../ports/discovery.ts'
 import type { Documents, Log, StorageStatus } from '../ports/store.ts'
@@ -36,6 +36,8 @@ export interface Observed {
   readonly addresses: readonly ObservedAddress[]
   /** Whether there is a way to it over links that are up. */
   readonly isReachable: (peerId: string) => boolean
+  readonly own: Omit<PlaceView, 'links'> & { readonly wanted: number }
+  readonly placeOf: (peerId: string) => PlaceView
   readonly mdns: DiscoveryFigures | null
   /** What of it is spent; null without a budget. */
   readonly budget: ObservedBudget | null
@@ -64,6 +66,7 @@ export interface ObservedLink {
   readonly name: string
   readonly version: string
   readonly latencyMs: number | null
+  readonly quality: number | null
   readonly isGreeted: boolean
   readonly relay: string | null
   /** Unix milliseconds. */
@@ -117,7 +120,10 @@ export function statusOf(seen: Observed): StatusView {
     certificate: seen.certificate,
     collections: Object.fromEntries([...seen.collections].filter(([, { count }]) => count > 0)),
     encryption: encryptionOf(seen),
-    links: { up: linked.size, ...seen.totals, budget: budgetOf(seen.budget) },
+    cell: seen.own.cell,
+    bridge: seen.own.bridge,
+    superPeer: seen.own.superPeer,
+    links: { up: linked.size, wanted: seen.own.wanted, ...seen.totals, budget: budgetOf(seen.budget) },
     discovery: { addresses: countsOf(seen.addresses), mdns: seen.mdns },
     lag: lags.reduce((worst, lag) => (lag.batches > worst.batches ? lag : worst), NO_LAG),
     conflicts: seen.store.conflicts().length,
@@ -188,9 +194,10 @@ function linkedPeer(seen: Observed, link: ObservedLink, holding: ObservedHolding
   return {
     peerId: link.peerId,
     name: link.name,
-    cell: null,
+    ...seen.placeOf(link.peerId),
     state: 'up',
     reachable: true,
+    quality: link.quality,
     latencyMs: link.latencyMs === null ? null : Math.round(link.latencyMs * 10) / 10,
     // Until it has greeted, what it has is what it had when it was here last.
     lag: holding === undefined ? null : lagView(seen, holding.lag),
@@ -210,9 +217,10 @@ function knownPeer(seen: Observed, peerId: string, name: string, holding: Observ
   return {
     peerId,
     name,
-    cell: null,
+    ...seen.placeOf(peerId),
     state: 'known',
     reachable: seen.isReachable(peerId),
+    quality: null,
     latencyMs: null,
     lag: holding === undefined ? null : lagView(seen, holding.lag),
     lastContact: lastContactOf(holding),

@@ -165,14 +165,25 @@ export interface LagView {
   readonly seconds: number
 }
 
-export interface PeerView {
+/** Where a gateway stands in the mesh, as it says itself; nulls of one that has not been heard of. */
+export interface PlaceView {
+  readonly cell: string | null
+  /** How many links it has. */
+  readonly links: number | null
+  /** Whether it is to keep links to other cells. */
+  readonly bridge: boolean
+  readonly superPeer: boolean
+}
+
+export interface PeerView extends PlaceView {
   readonly peerId: string
   readonly name: string
-  readonly cell: string | null
   /** `up`: linked; `known`: a member that is not linked now. */
   readonly state: 'up' | 'known'
   /** Whether there is a way to it, over others' links too, as far as is known. */
   readonly reachable: boolean
+  /** Of the link, 0 to 100: what round-trip time, loss, lag, age and cost leave of it; null without a link. */
+  readonly quality: number | null
   readonly latencyMs: number | null
   /**
    * What this gateway holds and the peer has not confirmed to have on its disk; of one that isn't linked as of the last
@@ -225,9 +236,14 @@ export interface StatusView {
       readonly held: number
     }
   }
-  /** Links that are up, and bytes over links since start. */
+  /** The neighbourhood that this gateway is in, and whether it is to keep links to others. */
+  readonly cell: string | null
+  readonly bridge: boolean
+  readonly superPeer: boolean
+  /** Links that are up, how many are wanted, and bytes over links since start. */
   readonly links: {
     readonly up: number
+    readonly wanted: number
     readonly bytesSent: number
     readonly bytesReceived: number
     /** What the profile lets this gateway send, null without a limit, and what of it is spent; `dayEndsIn` in seconds. */
@@ -305,6 +321,10 @@ export interface InviteOptions {
 export interface MemberView {
   readonly peerId: string
   readonly name: string
+  /** See PlaceView. */
+  readonly cell: string | null
+  readonly bridge: boolean
+  readonly superPeer: boolean
   readonly roles: readonly string[]
   /** What it may do: patterns with rights (`read,write`), each with its time; what has no end says null. */
   readonly grants: readonly {

@@ -1,3 +1,4 @@
+import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { BRIDGE_COLLECTION } from '../model/names.ts'
 import type { Result } from '../base/result.ts'
 import { isConflict, parseAddress, parseHostPort, type HostPort } from './address.ts'
@@ -43,6 +44,13 @@ function checkMesh({ mesh }: FilledProfile): Finding[] {
   const { min, max } = mesh.links
   const findings: Finding[] =
     min > max ? [{ path: ['mesh', 'links', 'min'], is: `it is above max (${max})`, must: `at most ${max}` }] : []
+  const { linksMax, superLinksMax } = GATEWAY_LIMITS
+  if (max > linksMax && !mesh.superPeer)
+    findings.push({
+      path: ['mesh', 'links', 'max'],
+      is: `it is above ${linksMax} and this is no super-peer`,
+      must: `at most ${linksMax}, or with "mesh.superPeer" up to ${superLinksMax}`,
+    })
   for (const key of ['bootstrap', 'relays'] as const) {
     for (const [i, text] of mesh[key].entries()) {
       const parsed = parseAddress(text)

@@ -8,7 +8,6 @@ import type { Json } from './tree.ts'
  * profile names the key with a value for which `isUsed` is true (without it, with any). Whoever builds a part deletes its row.
  */
 const NOT_BUILT: readonly { readonly key: string; readonly isUsed?: (value: Json) => boolean }[] = [
-  { key: 'mesh.superPeer', isUsed: (value) => value === true },
   { key: 'collections.*.fields.*.min' },
   { key: 'collections.*.fields.*.max' },
   { key: 'collections.*.fields.*.deadband' },

@@ -84,6 +84,11 @@ export class Engine<Token> {
     return this.#core.time.read(now)
   }
 
+  /** The links alone of `view`. */
+  get links(): readonly LinkView[] {
+    return [...this.#core.links.values()].map(linkViewOf)
+  }
+
   /** Figures for `status` and `peers`; reading them changes nothing. */
   get view(): EngineView {
     return viewOf(this.#core)
@@ -322,6 +327,10 @@ export interface LinkView {
   readonly version: string
   readonly isGreeted: boolean
   readonly latencyMs: number | null
+  /** The share of pings that went unanswered lately. */
+  readonly loss: number
+  /** Feeds of which it has not confirmed what it was told or sent before the last ping. */
+  readonly behind: number
   readonly upAt: number
   readonly lastHeardAt: number
 }
@@ -378,8 +387,9 @@ function viewOf<Token>(core: Core<Token>): EngineView {
   }
 }
 
-function linkViewOf({ link, peerId, name, version, isGreeted, latencyMs, upAt, lastHeardAt }: LinkState): LinkView {
-  return { link, peerId, name, version, isGreeted, latencyMs, upAt, lastHeardAt }
+function linkViewOf(state: LinkState): LinkView {
+  const { link, peerId, name, version, isGreeted, latencyMs, loss, upAt, lastHeardAt } = state
+  return { link, peerId, name, version, isGreeted, latencyMs, loss, behind: state.unconfirmed.size, upAt, lastHeardAt }
 }
 
 function holdingViewOf<Token>(core: Core<Token>, holding: Holding): HoldingView {

@@ -146,6 +146,8 @@ export class LinkState {
   pingSentAt = 0
   isPingAnswered = true
   missedPings = 0
+  /** The share of pings that went unanswered, the latest counting a quarter. */
+  loss = 0
   latencyMs: number | null = null
   /** Its time less our monotonic clock, when it is of class 2. */
   clockOffsetMs: number | null = null

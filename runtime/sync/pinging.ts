@@ -24,6 +24,7 @@ export function pingIfDue<Token>(core: Core<Token>, link: LinkState): void {
   if (!link.isGreeted || core.now.monotonicMs < link.pingAt) return
   link.pingAt = core.now.monotonicMs + core.pingMs
   if (!link.isPingAnswered) link.missedPings += 1
+  link.loss = link.loss * 0.75 + (link.isPingAnswered ? 0 : 0.25)
   if (link.missedPings >= TIMES.pingsMissedMax) return core.close(link, 'it does not answer')
   link.pingSentAt = core.now.monotonicMs
   link.pingNonce += 1

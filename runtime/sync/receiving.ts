@@ -75,9 +75,10 @@ function receiveMessage<Token>(core: Core<Token>, link: LinkState, message: Mess
   }
 }
 
-/** BYE ends the link, before any greeting too: whoever was removed is told so, with what proves it. */
-function receiveBye<Token>(core: Core<Token>, link: LinkState, { reason, evidence }: Of<'bye'>): void {
+/** BYE ends the link, before any greeting too: whoever was removed is told so, with what proves it; whoever finds no place, where others are. */
+function receiveBye<Token>(core: Core<Token>, link: LinkState, { reason, evidence, addresses }: Of<'bye'>): void {
   if (evidence !== undefined) core.emit('farewell', { peerId: link.peerId, reason, evidence })
+  if (addresses !== undefined) core.emit('referral', { peerId: link.peerId, addresses })
   core.close(link, `the neighbour said goodbye: ${reason}`)
 }
 

@@ -96,6 +96,7 @@ export type EngineEvent =
   | 'peer-up'
   | 'peer-down'
   | 'farewell'
+  | 'referral'
   | 'exchange'
   | 'fork'
   | 'rollback'

@@ -6,9 +6,9 @@ import { BackOff } from './back-off.ts'
 
 /**
  * Which addresses are dialled, and when. Without I/O: times are monotonic milliseconds. Addresses of the profile are dialled
- * for as long as they stand there; all others are hints, which anybody may have made up. They are dialled when links are
- * wanted or when they lead to somebody who can't be reached otherwise, so often and no more, and forgotten when they lead
- * nowhere.
+ * for as long as they stand there; all others are hints, which anybody may have made up. They are dialled when a link with
+ * whom they lead to is wanted, when links are lacking, or when they lead to somebody who can't be reached otherwise, so often
+ * and no more, and forgotten when they lead nowhere.
  */
 export interface CandidatesOptions {
   /** Our own. */
@@ -22,6 +22,8 @@ export interface LinkState {
   readonly linked: ReadonlySet<string>
   /** Whether there is a way over other gateways' links. */
   readonly isReachable: (peerId: string) => boolean
+  /** Whom a link is wanted with, see choice.ts. */
+  readonly wanted: ReadonlySet<string>
 }
 
 export interface DialOutcome {
@@ -55,6 +57,9 @@ interface Candidate {
   isProven: boolean
   isDialled: boolean
   failures: number
+  /** Whoever is there took no link, or not for long. */
+  isTurnedAway: boolean
+  readonly knownAt: number
   dueAt: number
   triedAt: number
 }
@@ -64,6 +69,14 @@ const PARKED_MS = 5_000
 const SELF_MS = 60_000
 /** The same where no further link is wanted. */
 const UNWANTED_MS = 1_000
+/** Whoever is out of reach is likely on its way to somebody else: so long others go first. */
+const PATIENCE_MS = 5_000
+/** An attempt that failed says that the next one would, for so long. */
+const FAILING_MS = 60_000
+/** One of the profile's that took no link, and to which there is another way. */
+const FULL_MS = 300_000
+/** A link that ended sooner was none. */
+const SHORT_MS = 5_000
 /** An address that is told of again is worth an attempt, but not more often. */
 const AGAIN_MS = 5_000
 /** A board has several addresses at most; of those that it had before, a few may come back. */
@@ -73,6 +86,7 @@ export class Candidates {
   readonly #options: CandidatesOptions
   readonly #known = new Map<string, Candidate>()
   readonly #dials = new Bucket(DISCOVERY_LIMITS.dialsPerSecond, DISCOVERY_LIMITS.dialsInARow)
+  #preferred: ReadonlySet<string> = new Set()
 
   constructor(options: CandidatesOptions) {
     this.#options = options
@@ -87,12 +101,39 @@ export class Candidates {
 
   hint({ address, peerId }: Hint, source: AddressSource, nowMs: number): void {
     if (peerId === this.#options.peerId) return
-    if (!this.#known.has(address) && !this.#makeRoom(hostOf(address))) return
+    if (!this.#known.has(address) && !this.#makeRoom(hostOf(address), this.#preferred.has(peerId))) return
     const candidate = this.#known.get(address) ?? this.#add(address, nowMs)
     if (candidate.peerId === this.#options.peerId) return
     candidate.sources.add(source)
     if (!candidate.isProven) candidate.peerId = peerId
     candidate.dueAt = Math.min(candidate.dueAt, Math.max(nowMs, candidate.triedAt + AGAIN_MS))
+  }
+
+  /** Where this gateway was admitted, or somebody who had no place for it says that others are; who is there is not known. */
+  refer(addresses: readonly string[], source: AddressSource, nowMs: number): void {
+    for (const address of addresses) {
+      if (!this.#known.has(address) && !this.#makeRoom(hostOf(address), true)) continue
+      const candidate = this.#known.get(address) ?? this.#add(address, nowMs)
+      candidate.sources.add(source)
+    }
+  }
+
+  has(address: string): boolean {
+    return this.#known.has(address)
+  }
+
+  /** Whose addresses take the place of others' when there are too many. */
+  prefer(peerIds: ReadonlySet<string>): void {
+    this.#preferred = peerIds
+  }
+
+  /** Whether no address of it is known, or all were tried of late and led to no link; `isKnown`: others say where it is. */
+  isFailing(peerId: string, nowMs: number, isKnown: boolean): boolean {
+    const its = [...this.#known.values()].filter((candidate) => candidate.peerId === peerId)
+    if (its.length === 0) return !isKnown
+    return its.every(
+      ({ failures, isTurnedAway, triedAt }) => (failures > 0 || isTurnedAway) && triedAt + FAILING_MS > nowMs,
+    )
   }
 
   /** The source says no more that the peer is at other addresses than these. */
@@ -107,11 +148,14 @@ export class Candidates {
     const due: Candidate[] = []
     for (const candidate of this.#known.values()) {
       if (candidate.isDialled || candidate.dueAt > nowMs) continue
-      if (candidate.peerId !== null && links.linked.has(candidate.peerId)) candidate.dueAt = nowMs + PARKED_MS
-      else due.push(candidate)
+      if (candidate.peerId !== null && links.linked.has(candidate.peerId)) {
+        candidate.dueAt = nowMs + PARKED_MS
+        candidate.isTurnedAway = false
+      } else due.push(candidate)
     }
-    // What was just heard of does not wait behind what leads nowhere.
-    due.sort((a, b) => a.failures - b.failures)
+    // Whoever is wanted comes first; and what was just heard of does not wait behind what leads nowhere.
+    const isWanted = ({ peerId }: Candidate): number => Number(peerId !== null && links.wanted.has(peerId))
+    due.sort((a, b) => isWanted(b) - isWanted(a) || a.failures - b.failures)
     return due.filter((candidate) => this.#take(candidate, nowMs, links)).map(({ address }) => address)
   }
 
@@ -139,6 +183,7 @@ export class Candidates {
     candidate.triedAt = nowMs
     candidate.dueAt = nowMs + (peerId === this.#options.peerId ? SELF_MS : candidate.backOff.next(linkedMs))
     candidate.failures = peerId === null ? candidate.failures + 1 : 0
+    candidate.isTurnedAway = peerId !== null && (linkedMs === null || linkedMs < SHORT_MS)
     if (peerId !== null) {
       candidate.peerId = peerId
       candidate.isProven = true
@@ -174,6 +219,8 @@ export class Candidates {
       isProven: false,
       isDialled: false,
       failures: 0,
+      isTurnedAway: false,
+      knownAt: nowMs,
       dueAt: nowMs,
       triedAt: Number.NEGATIVE_INFINITY,
     }
@@ -186,34 +233,41 @@ export class Candidates {
     if (candidate.sources.size === 0) this.#known.delete(candidate.address)
   }
 
-  #take(candidate: Candidate, nowMs: number, { linked, isReachable }: LinkState): boolean {
+  #take(candidate: Candidate, nowMs: number, links: LinkState): boolean {
     const isTaken = candidate.sources.has('bootstrap')
-      ? linked.size < this.#options.links.max
-      : this.#isWanted(candidate, linked, isReachable) && this.#dials.take(nowMs)
+      ? links.linked.size < this.#options.links.max && !isFull(candidate, nowMs, links)
+      : this.#isWanted(candidate, nowMs, links) && this.#dials.take(nowMs)
     if (isTaken) candidate.isDialled = true
     else candidate.dueAt = nowMs + UNWANTED_MS
     return isTaken
   }
 
-  /** A hint is worth a dial while links are lacking, or to reach whom nobody else reaches. */
-  #isWanted({ peerId }: Candidate, linked: LinkState['linked'], isReachable: LinkState['isReachable']): boolean {
+  /** A hint is worth a dial to whom a link is wanted with, while links are lacking, or to reach whom nobody else reaches. */
+  #isWanted({ peerId, knownAt }: Candidate, nowMs: number, { linked, isReachable, wanted }: LinkState): boolean {
     const { min, max } = this.#options.links
     const dialled = [...this.#known.values()].filter((other) => other.isDialled && !linked.has(other.peerId ?? ''))
     const isUnderWay = peerId !== null && dialled.some((other) => other.peerId === peerId)
     const links = linked.size + dialled.filter(({ sources }) => !sources.has('bootstrap')).length
     if (isUnderWay || links >= max || dialled.length >= DISCOVERY_LIMITS.dialsAtOnce) return false
-    return links < min || peerId === null || !isReachable(peerId)
+    if (links < min || peerId === null || wanted.has(peerId)) return true
+    return nowMs >= knownAt + PATIENCE_MS && !isReachable(peerId)
   }
 
   /** False when there are enough addresses of that host, or of all, that may still lead somewhere. */
-  #makeRoom(host: string): boolean {
+  #makeRoom(host: string, isPreferred: boolean): boolean {
     const all = [...this.#known.values()]
     const ofHost = all.filter((other) => other.host === host && !other.isProven && !isKept(other))
     if (ofHost.length >= DISCOVERY_LIMITS.addressesPerHostMax) return false
     if (all.length < DISCOVERY_LIMITS.addressesMax) return true
     const failing = all.filter((other) => other.failures > 0 && !other.isDialled && !isKept(other))
     const worst = failing.reduce<Candidate | null>((a, b) => (a && a.failures >= b.failures ? a : b), null)
-    return worst !== null && this.#known.delete(worst.address)
+    const given = worst ?? (isPreferred ? all.find((other) => this.#isDispensable(other)) : undefined)
+    return given !== undefined && this.#known.delete(given.address)
+  }
+
+  /** Its gateway's record says it again when it is needed. */
+  #isDispensable({ peerId, sources, isDialled }: Candidate): boolean {
+    return !isDialled && sources.size === 1 && sources.has('exchange') && !this.#preferred.has(peerId ?? '')
   }
 
   #forgetOldest(peerId: string): void {
@@ -230,6 +284,11 @@ export class Candidates {
 /** The profile's are dialled for ever, and those that led to the mesh before. */
 function isKept({ sources }: Candidate): boolean {
   return sources.has('bootstrap') || sources.has('remembered')
+}
+
+/** Who is there has no place for us, and there is another way to it. */
+function isFull({ peerId, isTurnedAway, triedAt }: Candidate, nowMs: number, { isReachable }: LinkState): boolean {
+  return isTurnedAway && peerId !== null && isReachable(peerId) && nowMs < triedAt + FULL_MS
 }
 
 function hostOf(address: string): string {

@@ -1,6 +1,12 @@
 import { Bucket } from '../base/bucket.ts'
+import { equal, latin1 } from '../base/bytes.ts'
 import { DISCOVERY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
-import { decodeAddressRecord, encodeAddressRecord, type SignedRecord } from '../wire/address-record.ts'
+import {
+  decodeAddressRecord,
+  encodeAddressRecord,
+  type AddressRecord,
+  type SignedRecord,
+} from '../wire/address-record.ts'
 
 /**
  * What every gateway of the mesh says of itself: where it can be dialled, and whom it is linked with. Each signs its own
@@ -26,8 +32,12 @@ export interface Exchange {
   readonly records: readonly Uint8Array[]
 }
 
-/** Our own record is signed at most so often. */
+/** What this gateway says of itself, beside its links. */
+export type OwnTraits = Pick<AddressRecord, 'addresses' | 'cell' | 'isSuperPeer' | 'isMetered'>
+
+/** Our own record is signed at most so often, doubling up to the most while it goes on changing (RFC 2328, MinLSInterval). */
 const OWN_MS = 1_000
+const OWN_MS_MAX = 8_000
 const SEND_MS = 100
 
 interface Neighbour {
@@ -39,12 +49,16 @@ interface Neighbour {
 export class Routes {
   readonly #options: RoutesOptions
   readonly #records = new Map<string, SignedRecord>()
+  /** By the end of their signatures, so that one that is known already is not decoded: over several links most are. */
+  readonly #byTail = new Map<string, SignedRecord>()
+  readonly #linksOf = new Map<string, ReadonlySet<string>>()
   /** Whose records are kept although they are no members, as far as is known here yet. */
   readonly #strangers = new Set<string>()
   readonly #neighbours = new Map<string, Neighbour>()
   #number: number
-  #addresses: readonly string[] = []
+  #traits: OwnTraits = { addresses: [], cell: '', isSuperPeer: false, isMetered: false }
   #isOwnDue = true
+  #ownWaitMs = OWN_MS
   #ownAt = Number.NEGATIVE_INFINITY
   #sentAt = Number.NEGATIVE_INFINITY
   #reachable: ReadonlySet<string> | null = null
@@ -54,11 +68,17 @@ export class Routes {
     this.#number = options.number
   }
 
-  /** Where this gateway can be dialled. */
-  setAddresses(addresses: readonly string[]): void {
-    if (addresses.join() === this.#addresses.join()) return
-    this.#addresses = addresses
+  setOwn(traits: OwnTraits): void {
+    const { addresses, cell, isSuperPeer, isMetered } = this.#traits
+    const isSame = cell === traits.cell && isSuperPeer === traits.isSuperPeer && isMetered === traits.isMetered
+    if (isSame && addresses.join() === traits.addresses.join()) return
+    this.#traits = traits
     this.#isOwnDue = true
+  }
+
+  /** What a member says of itself, as far as it was heard. */
+  recordOf(peerId: string): SignedRecord | undefined {
+    return this.#isOther(peerId) ? this.#records.get(peerId) : undefined
   }
 
   /** It may have forgotten what it was told over an earlier link. */
@@ -77,6 +97,12 @@ export class Routes {
     const neighbour = this.#neighbours.get(from)
     if (!neighbour) return []
     return records.flatMap((bytes) => {
+      const known = this.#byTail.get(tailOf(bytes))
+      if (known && equal(known.bytes, bytes)) {
+        // What it has it need not be told.
+        neighbour.pending.delete(known.peerId)
+        return []
+      }
       const record = decodeAddressRecord(this.#options.meshId, bytes)
       return record.ok && this.#take(neighbour, record.value, nowMs) ? [record.value] : []
     })
@@ -95,7 +121,7 @@ export class Routes {
 
   /** What is to be sent now. */
   poll(nowMs: number): Exchange[] {
-    if (this.#isOwnDue && nowMs >= this.#ownAt + OWN_MS) this.#signOwn(nowMs)
+    if (this.#isOwnDue && nowMs >= this.#ownAt + this.#ownWaitMs) this.#signOwn(nowMs)
     if (nowMs < this.#sentAt + SEND_MS) return []
     const exchanges: Exchange[] = []
     for (const [peerId, { pending }] of this.#neighbours) {
@@ -110,7 +136,7 @@ export class Routes {
   get deadline(): number {
     const isPending = [...this.#neighbours.values()].some(({ pending }) => pending.size > 0)
     return Math.min(
-      this.#isOwnDue ? this.#ownAt + OWN_MS : Number.POSITIVE_INFINITY,
+      this.#isOwnDue ? this.#ownAt + this.#ownWaitMs : Number.POSITIVE_INFINITY,
       isPending ? this.#sentAt + SEND_MS : Number.POSITIVE_INFINITY,
     )
   }
@@ -126,16 +152,9 @@ export class Routes {
     return [...this.#records.keys()].filter((peerId) => this.#isOther(peerId))
   }
 
-  /**
-   * A neighbour that loses nothing when its link with us goes: it keeps `min` others, and we reach it over them. Null when
-   * there is none.
-   */
-  surplus(min: number, isKept: (peerId: string) => boolean): string | null {
-    for (const peerId of this.#neighbours.keys()) {
-      const links = this.#records.get(peerId)?.links.length ?? 0
-      if (!isKept(peerId) && links > min && this.#reachableWithout(peerId).has(peerId)) return peerId
-    }
-    return null
+  /** Whether a neighbour would still be reached when its link with us went. */
+  isSpare(peerId: string): boolean {
+    return this.#reachableWithout(peerId).has(peerId)
   }
 
   #take(neighbour: Neighbour, record: SignedRecord, nowMs: number): boolean {
@@ -153,7 +172,7 @@ export class Routes {
       this.#isOwnDue = true
       return false
     }
-    this.#records.set(peerId, record)
+    this.#keep(record)
     if (!this.#options.isMember(peerId)) {
       this.#strangers.add(peerId)
       return false
@@ -173,15 +192,13 @@ export class Routes {
     const { meshId, peerId, publicKey, sign } = this.#options
     this.#number += 1
     const links = [...this.#neighbours.keys()].sort().slice(0, PROTOCOL_LIMITS.linksPerRecordMax)
-    const bytes = encodeAddressRecord(
-      { publicKey, number: this.#number, addresses: this.#addresses, links },
-      meshId,
-      sign,
-    )
+    const bytes = encodeAddressRecord({ publicKey, number: this.#number, links, ...this.#traits }, meshId, sign)
     const own = decodeAddressRecord(meshId, bytes)
     if (!own.ok) throw new Error(`Assertion failed: our own record is sound: ${own.error.message}`)
-    this.#records.set(peerId, own.value)
+    this.#keep(own.value)
     this.#isOwnDue = false
+    const isSoon = nowMs < this.#ownAt + 2 * this.#ownWaitMs
+    this.#ownWaitMs = isSoon ? Math.min(this.#ownWaitMs * 2, OWN_MS_MAX) : OWN_MS
     this.#ownAt = nowMs
     for (const { pending } of this.#neighbours.values()) pending.add(peerId)
   }
@@ -189,12 +206,15 @@ export class Routes {
   /** Strangers' records wait until they belong. */
   #nextOf(to: string, pending: Set<string>): Uint8Array[] {
     const records: Uint8Array[] = []
+    let room = DISCOVERY_LIMITS.recordBytesAtOnce
     for (const peerId of pending) {
       const record = this.#records.get(peerId)
       const isOurs = peerId === this.#options.peerId
-      if (records.length >= DISCOVERY_LIMITS.recordsAtOnce) break
+      if (records.length >= DISCOVERY_LIMITS.recordsAtOnce || room < (record?.bytes.length ?? 0)) break
       pending.delete(peerId)
-      if (record && peerId !== to && (isOurs || this.#options.isMember(peerId))) records.push(record.bytes)
+      if (!record || peerId === to || (!isOurs && !this.#options.isMember(peerId))) continue
+      records.push(record.bytes)
+      room -= record.bytes.length
     }
     return records
   }
@@ -203,9 +223,17 @@ export class Routes {
     const found = new Set([...this.#neighbours.keys()].filter((peerId) => peerId !== left))
     // A set that grows while it is walked is walked to its end.
     for (const peerId of found)
-      for (const next of this.#records.get(peerId)?.links ?? [])
-        if (this.#isOther(next) && this.#records.get(next)?.links.includes(peerId)) found.add(next)
+      for (const next of this.#linksOf.get(peerId) ?? [])
+        if (!found.has(next) && this.#linksOf.get(next)?.has(peerId) && this.#isOther(next)) found.add(next)
     return found
+  }
+
+  #keep(record: SignedRecord): void {
+    const before = this.#records.get(record.peerId)
+    if (before) this.#byTail.delete(tailOf(before.bytes))
+    this.#byTail.set(tailOf(record.bytes), record)
+    this.#records.set(record.peerId, record)
+    this.#linksOf.set(record.peerId, new Set(record.links))
   }
 
   #isOther(peerId: string): boolean {
@@ -216,4 +244,10 @@ export class Routes {
     this.#isOwnDue = true
     this.#reachable = null
   }
+}
+
+const TAIL_BYTES = 16
+
+function tailOf(bytes: Uint8Array): string {
+  return latin1(bytes.subarray(-TAIL_BYTES))
 }

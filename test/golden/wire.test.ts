@@ -4,7 +4,7 @@ import { Keyring } from '../../runtime/access/keyring.ts'
 import { hex, utf8 } from '../../runtime/base/bytes.ts'
 import { epochOf } from '../../runtime/crypto/epoch-key.ts'
 import { sha256 } from '../../runtime/crypto/hash.ts'
-import { deviceKeysFrom } from '../../runtime/crypto/identity.ts'
+import { deviceKeysFrom, peerIdOf } from '../../runtime/crypto/identity.ts'
 import { createSession } from '../../runtime/crypto/session.ts'
 import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
 import {
@@ -281,12 +281,21 @@ describe('version 1 on the wire', () => {
       addresses: ['mqtt://10.0.0.1:1883'],
       links: ['a'.repeat(23), 'b'.repeat(23)],
     }
-    isGolden('wire/address-record', encodeAddressRecord(record, MESH_ID, sign))
-    const found = decodeAddressRecord(MESH_ID, golden('wire/address-record'))
-    assert.ok(found.ok)
-    const { publicKey, number, addresses, links, signed, signature } = found.value
-    assert.deepEqual({ publicKey, number, addresses, links }, record)
-    assert.ok(verifier.verify(author.publicKey, signed, signature), 'its signature verifies')
+    const withCell = { ...record, cell: 'north', isSuperPeer: true, isMetered: true }
+    isGolden('wire/address-record-cell', encodeAddressRecord(withCell, MESH_ID, sign))
+    const withoutCell = { ...record, cell: '', isSuperPeer: false, isMetered: false }
+    for (const [name, expected] of [
+      ['wire/address-record-cell', withCell],
+      // As it was before there were cells.
+      ['wire/address-record', withoutCell],
+    ] as const) {
+      const read = decodeAddressRecord(MESH_ID, golden(name))
+      assert.ok(read.ok, name)
+      const { signed, signature, bytes, peerId, ...found } = read.value
+      assert.deepEqual(found, expected)
+      assert.deepEqual([bytes, peerId], [golden(name), peerIdOf(author.publicKey)])
+      assert.ok(verifier.verify(author.publicKey, signed, signature), 'its signature verifies')
+    }
   })
 
   test('an invite', () => {

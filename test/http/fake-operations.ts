@@ -144,7 +144,10 @@ export class FakeOperations implements Operations {
       listeners: ['mqtt://127.0.0.1:1883'],
       certificate: null,
       collections: Object.fromEntries(collections) as StatusView['collections'],
-      links: { up: 1, bytesSent: 2_048, bytesReceived: 1_024, budget: null },
+      cell: 'north',
+      bridge: false,
+      superPeer: false,
+      links: { up: 1, wanted: 1, bytesSent: 2_048, bytesReceived: 1_024, budget: null },
       discovery: { addresses: { bootstrap: 1 }, mdns: null },
       lag: { batches: 0, bytes: 0, seconds: 0 },
       conflicts: 0,
@@ -173,6 +176,10 @@ export class FakeOperations implements Operations {
   peers(): readonly PeerView[] {
     const unknown = {
       cell: null,
+      links: null,
+      bridge: false,
+      superPeer: false,
+      quality: null,
       latencyMs: null,
       lag: null,
       lastContact: null,

@@ -52,6 +52,7 @@ const viewsAt = (nowMs: number | null): ReturnType<typeof membersOf> =>
     [self, linked, carried, lost, fresh].map(({ capability }) => capability),
     [],
     { heardMs, nowMs, silentAfterMs: 30 * DAY },
+    (peerId) => ({ cell: peerId === self.peerId ? 'north' : null, bridge: false, superPeer: false }),
   )
 
 describe('members', () => {

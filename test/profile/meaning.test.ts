@@ -20,6 +20,7 @@ for (const [name, profile, pointer] of [
   ['a port above 65535', { broker: { listen: ['mqtt://a:70000'] } }, '/broker/listen/0'],
   ['dialling port 0', { mesh: { bootstrap: ['mqtt://a:0'] } }, '/mesh/bootstrap/0'],
   ['fewer links at most than at least', { mesh: { links: { min: 3, max: 2 } } }, '/mesh/links/min'],
+  ['more links than a gateway may have that is no super-peer', { mesh: { links: { max: 33 } } }, '/mesh/links/max'],
   ['a partition by cell without a cell', { collections: { a: series } }, '/collections/a/partition'],
   [
     'a partition by something else',

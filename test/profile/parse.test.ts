@@ -72,7 +72,7 @@ for (const [name, profile, pointer, message] of [
     /it must be "debug", "info", "warn" or "error"$/,
   ],
   ['a number below the range', { storage: { flushesPerSecond: 0 } }, '/storage/flushesPerSecond', /at least 1$/],
-  ['a number above the range', { mesh: { links: { max: 33 } } }, '/mesh/links/max', /at most 32$/],
+  ['a number above the range', { mesh: { links: { max: 257 } } }, '/mesh/links/max', /at most 256$/],
   ['a size without a unit', { storage: { maxBytes: '5' } }, '/storage/maxBytes', /such as "256MiB"$/],
   ['a size below the range', { broker: { maxPacket: '1KiB' } }, '/broker/maxPacket', /at least "72KiB"$/],
   ['a size above the range', { broker: { maxPacket: '1GiB' } }, '/broker/maxPacket', /at most "16MiB"$/],

@@ -493,7 +493,11 @@ export class SimulatedGateway {
 export function fakeKey(seed: number, index: number): Uint8Array {
   return new Uint8Array(
     createHash('sha256')
-      .update(concat(new Uint8Array([seed & 255, (seed >> 8) & 255, (seed >> 16) & 255]), new Uint8Array([index])))
+      .update(concat(Uint8Array.of(seed & 255, (seed >> 8) & 255, (seed >> 16) & 255), numberBytes(index)))
       .digest(),
   )
+}
+
+function numberBytes(index: number): Uint8Array {
+  return index < 256 ? Uint8Array.of(index) : Uint8Array.of(index & 255, index >> 8)
 }

@@ -11,8 +11,12 @@ function candidates(min = 2, max = 6): Candidates {
   return new Candidates({ peerId: SELF, links: { min, max }, random: seededRandom(1) })
 }
 
-function links(linked: readonly string[] = [], reachable: readonly string[] = []): LinkState {
-  return { linked: new Set(linked), isReachable: (peerId) => reachable.includes(peerId) }
+function links(
+  linked: readonly string[] = [],
+  reachable: readonly string[] = [],
+  wanted: readonly string[] = [],
+): LinkState {
+  return { linked: new Set(linked), isReachable: (peerId) => reachable.includes(peerId), wanted: new Set(wanted) }
 }
 
 /** Every attempt fails until nothing is due any more; how often each address was dialled. */
@@ -38,6 +42,28 @@ describe('addresses of the profile', () => {
     assert.deepEqual(known.addresses(), [])
   })
 
+  test('whose gateway has no place, and is reached over others, rest for minutes; when it is out of reach they do not', () => {
+    const known = candidates()
+    known.setBootstrap(['mqtt://10.0.0.1:1883'], 0)
+    known.due(0, links())
+    known.ended('mqtt://10.0.0.1:1883', { peerId: peer('a'), linkedMs: 50 }, 1_000)
+    assert.deepEqual(known.due(60_000, links([peer('b')], [peer('a'), peer('b')])), [])
+    assert.deepEqual(known.due(62_000, links([peer('b')], [peer('b')])), ['mqtt://10.0.0.1:1883'])
+    known.ended('mqtt://10.0.0.1:1883', { peerId: peer('a'), linkedMs: 50 }, 63_000)
+    assert.deepEqual(known.due(400_000, links([peer('b')], [peer('a'), peer('b')])), ['mqtt://10.0.0.1:1883'])
+  })
+
+  test('where this gateway was admitted are tried until somebody was found there', () => {
+    const known = candidates(1, 6)
+    known.refer(['mqtt://10.0.0.1:1883'], 'remembered', 0)
+    const state = links([peer('b')], [peer('a')])
+    assert.deepEqual(known.due(0, state), ['mqtt://10.0.0.1:1883'])
+    known.ended('mqtt://10.0.0.1:1883', { peerId: null, linkedMs: null }, 0)
+    assert.deepEqual(known.due(60_000, state), ['mqtt://10.0.0.1:1883'])
+    known.ended('mqtt://10.0.0.1:1883', { peerId: peer('a'), linkedMs: 10_000 }, 70_000)
+    assert.deepEqual(known.due(200_000, state), [], 'it is reached over others')
+  })
+
   test('are dialled although there are enough links, up to the most', () => {
     const known = candidates(1, 2)
     known.setBootstrap(['mqtt://10.0.0.1:1883'], 0)
@@ -57,11 +83,53 @@ describe('hints', () => {
     assert.deepEqual(known.due(60_000, links([peer('b'), peer('c')], [peer('b')])), ['mqtt://10.0.0.1:1883'])
   })
 
+  test('are dialled when a link with whom they lead to is wanted, and before all others', () => {
+    const known = candidates(2, 6)
+    for (const name of ['a', 'b', 'c'])
+      known.hint({ address: `mqtt://10.0.0.${name.charCodeAt(0)}:1883`, peerId: peer(name) }, 'exchange', 0)
+    const reachable = ['a', 'b', 'c', 'x', 'y'].map(peer)
+    const linked = [peer('x'), peer('y')]
+    assert.deepEqual(known.due(0, links(linked, reachable)), [])
+    assert.deepEqual(known.due(2_000, links(linked, reachable, [peer('c')])), ['mqtt://10.0.0.99:1883'])
+    assert.equal(known.due(4_000, links([], reachable, [peer('b')]))[0], 'mqtt://10.0.0.98:1883')
+  })
+
+  test('to whom nobody reaches yet wait a little while there are links enough: somebody else may be about to', () => {
+    const known = candidates(1, 6)
+    known.hint({ address: 'mqtt://10.0.0.1:1883', peerId: peer('a') }, 'mdns', 0)
+    assert.deepEqual(known.due(0, links([peer('b')])), [])
+    assert.deepEqual(known.due(3_000, links([peer('b')])), [])
+    assert.deepEqual(known.due(6_000, links([peer('b')])), ['mqtt://10.0.0.1:1883'])
+  })
+
+  test('say of whom they lead to that it fails when all of them did of late, or when there are none', () => {
+    const known = candidates()
+    assert.deepEqual([known.isFailing(peer('a'), 0, false), known.isFailing(peer('a'), 0, true)], [true, false])
+    known.hint({ address: 'mqtt://10.0.0.1:1883', peerId: peer('a') }, 'mdns', 0)
+    assert.equal(known.isFailing(peer('a'), 0, false), false, 'it was not tried yet')
+    known.due(0, links())
+    known.ended('mqtt://10.0.0.1:1883', { peerId: peer('a'), linkedMs: 50 }, 1_000)
+    assert.equal(known.isFailing(peer('a'), 2_000, true), true, 'it had no place')
+    assert.equal(known.isFailing(peer('a'), 62_000, true), false, 'it is worth another attempt')
+  })
+
+  test('of those that are preferred take the place of others that are only told of, when there are too many', () => {
+    const known = candidates()
+    for (let i = 0; i < DISCOVERY_LIMITS.addressesMax; i++)
+      known.hint({ address: `mqtt://10.0.${i}.1:1883`, peerId: String(i).padStart(23, 'a') }, 'exchange', 0)
+    known.hint({ address: 'mqtt://10.1.0.1:1883', peerId: peer('b') }, 'exchange', 0)
+    assert.equal(known.has('mqtt://10.1.0.1:1883'), false)
+    known.prefer(new Set([peer('b')]))
+    known.hint({ address: 'mqtt://10.1.0.1:1883', peerId: peer('b') }, 'exchange', 0)
+    assert.equal(known.has('mqtt://10.1.0.1:1883'), true)
+    assert.equal(known.addresses().length, DISCOVERY_LIMITS.addressesMax)
+  })
+
   test('never bring more links than there may be', () => {
     const known = candidates(2, 3)
     for (const name of ['a', 'b', 'c', 'd'])
       known.hint({ address: `mqtt://10.0.0.${name.charCodeAt(0)}:1883`, peerId: peer(name) }, 'mdns', 0)
-    assert.equal(known.due(0, links([peer('y')])).length, 2)
+    assert.equal(known.due(6_000, links([peer('y')])).length, 2)
   })
 
   test('are forgotten when they lead nowhere, however often they failed; those that led to the mesh are not', () => {

@@ -8,6 +8,7 @@ import { Routes } from '../../runtime/topology/routes.ts'
 import { encodeAddressRecord } from '../../runtime/wire/address-record.ts'
 
 const MESH_ID = new Uint8Array(16).fill(3)
+const SAYS_NOTHING = { addresses: [], cell: '', isSuperPeer: false, isMetered: false }
 
 interface Node {
   readonly peerId: string
@@ -26,7 +27,7 @@ function node(seed: number, isMember: (peerId: string) => boolean = () => true, 
   const verify = verifier.verify.bind(verifier)
   const { publicKey } = keys
   const routes = new Routes({ meshId: MESH_ID, peerId, publicKey, number, sign, verify, isMember })
-  routes.setAddresses([`mqtt://10.0.0.${seed}:1883`])
+  routes.setOwn({ ...SAYS_NOTHING, addresses: [`mqtt://10.0.0.${seed}:1883`] })
   return { peerId, publicKey, sign, routes, received: 0 }
 }
 
@@ -156,7 +157,7 @@ test('a gateway that forgot how far it had counted is heard again', () => {
 test('a record that was changed on its way, or is of another mesh, is dropped', () => {
   const [a, b] = [node(1), node(2)]
   a.routes.linkUp(b.peerId)
-  const record = { publicKey: b.publicKey, number: 7, addresses: ['mqtt://10.0.0.9:1883'], links: [a.peerId] }
+  const record = { ...SAYS_NOTHING, publicKey: b.publicKey, number: 7, links: [a.peerId] }
   const sound = encodeAddressRecord(record, MESH_ID, b.sign)
   const other = encodeAddressRecord(record, new Uint8Array(16).fill(4), b.sign)
   const byOther = encodeAddressRecord(record, MESH_ID, a.sign)
@@ -190,7 +191,7 @@ test('of gateways that are no members a few records are kept, handed on only whe
   assert.equal(mesh.reachable(1), '023')
   for (let seed = 10; seed < 200; seed++) {
     const stranger = node(seed)
-    const record = { publicKey: stranger.publicKey, number: 1, addresses: [], links: [] }
+    const record = { ...SAYS_NOTHING, publicKey: stranger.publicKey, number: 1, links: [] }
     a.routes.receive(c.peerId, [encodeAddressRecord(record, MESH_ID, stranger.sign)], mesh.nowMs + seed * 1_000)
   }
   for (let seed = 10; seed < 200; seed++) members.add(node(seed).peerId)
@@ -203,18 +204,16 @@ test('a neighbour that floods is heard so often and no more', () => {
   let news = 0
   const count = DISCOVERY_LIMITS.gatewaysMax + 500
   for (let number = 1; number <= count; number++) {
-    const record = { publicKey: b.publicKey, number, addresses: [], links: [] }
+    const record = { ...SAYS_NOTHING, publicKey: b.publicKey, number, links: [] }
     news += a.routes.receive(b.peerId, [encodeAddressRecord(record, MESH_ID, b.sign)], 1_000).length
   }
   assert.equal(news, DISCOVERY_LIMITS.gatewaysMax)
 })
 
-test('a link is to spare when its peer has others and is reached over them', () => {
+test('a link is to spare when its peer is reached over others', () => {
   const mesh = new Mesh(...[1, 2, 3, 4].map((seed) => node(seed)))
-  const surplus = (min: number, kept?: number): number => {
-    const peerId = (mesh.nodes[0] as Node).routes.surplus(min, (id) => id === mesh.nodes[kept ?? 0]?.peerId)
-    return mesh.nodes.findIndex((other) => other.peerId === peerId)
-  }
+  const spare = (): number[] =>
+    [1, 2, 3].filter((i) => (mesh.nodes[0] as Node).routes.isSpare((mesh.nodes[i] as Node).peerId))
   for (const [a, b] of [
     [0, 1],
     [1, 2],
@@ -223,10 +222,41 @@ test('a link is to spare when its peer has others and is reached over them', () 
   ] as const)
     mesh.link(a, b)
   mesh.settle()
-  assert.equal(surplus(2), -1)
-  assert.equal(surplus(1), 1, 'the triangle holds without it')
-  assert.equal(surplus(1, 1), 2)
+  assert.deepEqual(spare(), [1, 2], 'the triangle holds without one of its sides')
   mesh.link(1, 2, false)
   mesh.settle()
-  assert.equal(surplus(0), -1, 'nobody else reaches them')
+  assert.deepEqual(spare(), [], 'nobody else reaches them')
+})
+
+test('what a gateway says of itself reaches all, and more than one frame holds goes in several', () => {
+  const mesh = new Mesh(...[1, 2, 3].map((seed) => node(seed)))
+  mesh.nodes[0]?.routes.setOwn({ addresses: [], cell: 'north', isSuperPeer: true, isMetered: true })
+  mesh.link(0, 1)
+  mesh.link(1, 2)
+  mesh.settle()
+  const found = mesh.nodes[2]?.routes.recordOf((mesh.nodes[0] as Node).peerId)
+  assert.deepEqual([found?.cell, found?.isSuperPeer, found?.isMetered], ['north', true, true])
+  const great = {
+    ...SAYS_NOTHING,
+    links: Array.from({ length: 256 }, (_, i) =>
+      i
+        .toString(4)
+        .replaceAll(/./g, (digit) => 'abcd'.charAt(Number(digit)))
+        .padStart(23, 'z'),
+    ),
+    number: 9,
+  }
+  for (let seed = 10; seed < 26; seed++) {
+    const { publicKey, peerId, sign } = node(seed)
+    const bytes = encodeAddressRecord({ ...great, publicKey }, MESH_ID, sign)
+    assert.equal(mesh.nodes[0]?.routes.receive(mesh.nodes[1]?.peerId ?? '', [bytes], mesh.nowMs)[0]?.peerId, peerId)
+  }
+  mesh.nodes[0]?.routes.linkUp((mesh.nodes[2] as Node).peerId)
+  const sizes: number[] = []
+  for (let i = 0; i < 10; i++) {
+    mesh.nowMs += 1_000
+    for (const { records } of mesh.nodes[0]?.routes.poll(mesh.nowMs) ?? [])
+      sizes.push(records.reduce((sum, record) => sum + record.length, 0))
+  }
+  assert.ok(sizes.length > 3 && sizes.every((size) => size <= DISCOVERY_LIMITS.recordBytesAtOnce), sizes.join())
 })

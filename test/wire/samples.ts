@@ -131,7 +131,15 @@ export const CAPABILITY: Uint8Array = encodeCapability(
 )
 
 export const ADDRESS_RECORD: Uint8Array = encodeAddressRecord(
-  { publicKey: KEYS.publicKey, number: 7, addresses: ['mqtt://10.0.0.1:1883'], links: ['a'.repeat(23)] },
+  {
+    publicKey: KEYS.publicKey,
+    number: 7,
+    addresses: ['mqtt://10.0.0.1:1883'],
+    links: ['a'.repeat(23)],
+    cell: 'north',
+    isSuperPeer: true,
+    isMetered: false,
+  },
   MESH,
   (message) => signer.sign(message),
 )

@@ -4,6 +4,19 @@ import { sizeText } from '../size.ts'
 import { ask, run } from '../context.ts'
 import { table } from '../table.ts'
 
+const PEER_COLUMNS = [
+  'NAME',
+  'PEER',
+  'CELL',
+  'STATE',
+  'QUALITY',
+  'LATENCY',
+  'LINKS',
+  'LAG',
+  'LAST CONTACT',
+  'KNOWN FROM',
+]
+
 export function addStatusCommands(program: Command): void {
   program
     .command('status')
@@ -30,9 +43,7 @@ export function addStatusCommands(program: Command): void {
         else
           context.print(
             peers,
-            peers.length === 0
-              ? 'no other gateway is known'
-              : table(['NAME', 'PEER', 'STATE', 'LATENCY', 'LAG', 'LAST CONTACT', 'KNOWN FROM'], peers.map(peerRow)),
+            peers.length === 0 ? 'no other gateway is known' : table(PEER_COLUMNS, peers.map(peerRow)),
           )
       }),
     )
@@ -51,7 +62,8 @@ function statusText(status: StatusView): string {
     ...(status.certificate === null
       ? []
       : [`certificate SHA-256 ${status.certificate}; "marram certificate" prints it for devices`]),
-    `links ${status.links.up} up, ${sizeText(status.links.bytesSent)} sent, ${sizeText(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
+    `cell ${status.cell ?? 'none'}${traitsText(status)}`,
+    `links ${status.links.up} up, ${status.links.wanted} wanted, ${sizeText(status.links.bytesSent)} sent, ${sizeText(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
     ...budgetLine(status.links.budget),
     discoveryText(status.discovery),
     `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
@@ -96,12 +108,23 @@ function peerRow(peer: PeerView): string[] {
   return [
     peer.name,
     peer.peerId,
+    placeText(peer),
     stateText(peer),
+    peer.quality === null ? '-' : String(peer.quality),
     latency,
+    peer.links === null ? '-' : String(peer.links),
     peer.lag ? lagText(peer.lag) : '-',
     peer.lastContact ?? 'never',
     peer.addresses.map(({ address, from }) => `${address} (${from.join(', ')})`).join(' ') || '-',
   ]
+}
+
+function placeText(peer: PeerView): string {
+  return peer.cell === null ? '-' : `${peer.cell}${traitsText(peer)}`
+}
+
+function traitsText({ bridge, superPeer }: Pick<PeerView, 'bridge' | 'superPeer'>): string {
+  return `${bridge ? ', bridge' : ''}${superPeer ? ', super-peer' : ''}`
 }
 
 function stateText({ state, link, reachable }: PeerView): string {
