@@ -261,9 +261,13 @@ export class Core<Token> {
     return (this.#isScopeStored ||= isStored(this.scope, this.surroundings))
   }
 
-  /** What we hold of a neighbour, as stored; of what was kept before it tells nothing. */
+  /**
+   * What we hold of a neighbour, as stored; of what was kept before it tells nothing. Whoever lacks batches it had needs to hear of all
+   * feeds, to ask for them.
+   */
   cursorOf(peerId: string): Cursor | null {
-    return !this.isScopeStored ? null : decodeCursor(this.surroundings.getRecord(cursorKey(peerId)))
+    if (this.holed.size > 0 || !this.isScopeStored) return null
+    return decodeCursor(this.surroundings.getRecord(cursorKey(peerId)))
   }
 
   /** What is known of the feed's past has changed: stored with the next commit. */

@@ -108,9 +108,12 @@ export class Engine<Token> {
   #change(input: Input<Token>): void {
     const core = this.#core
     switch (input.type) {
-      case 'link-up':
-        core.links.set(input.link, new LinkState(input.link, holdingOf(core, input.peerId), core.now.monotonicMs))
+      case 'link-up': {
+        const { link, peerId } = input
+        const cursor = core.cursorOf(peerId)
+        core.links.set(link, new LinkState(link, holdingOf(core, peerId), cursor, core.now.monotonicMs))
         return
+      }
       case 'link-down':
         return linkDown(core, input.link)
       case 'frame': {

@@ -1,5 +1,6 @@
 import { Scope } from '../model/interest.ts'
 import type { SequenceSet } from '../model/sequences.ts'
+import type { Cursor } from './cursors.ts'
 import type { FeedState } from './feeds.ts'
 import type { Holding } from './holdings.ts'
 import { SendWindow, Turns } from './priority.ts'
@@ -57,6 +58,8 @@ export class LinkState {
   readonly peerId: string
   /** What the neighbour has confirmed to have on its disk. */
   readonly holding: Holding
+  /** Our cursor when the link came up: what all our greetings say, and what we go on from. */
+  readonly cursorSaid: Cursor | null
   readonly upAt: number
 
   isGreeted = false
@@ -95,7 +98,7 @@ export class LinkState {
   readonly turns: Turns = new Turns()
   /** The `lsn` last claimed to the neighbour, its cursor when it greeted, and up to where that says what it holds. */
   markedLsn = -1
-  resumedLsn = 0
+  theirCursorLsn = 0
   confirmedLsn = 0
   /** When collected news of heads goes out; Infinity when there is none. */
   tellAt: number = Number.POSITIVE_INFINITY
@@ -163,10 +166,11 @@ export class LinkState {
   againWait = 1
   pingsSinceAgain = 0
 
-  constructor(link: number, holding: Holding, now: number) {
+  constructor(link: number, holding: Holding, cursorSaid: Cursor | null, now: number) {
     this.link = link
     this.peerId = holding.peerId
     this.holding = holding
+    this.cursorSaid = cursorSaid
     this.upAt = now
     this.lastHeardAt = now
     this.saveCursorAt = now

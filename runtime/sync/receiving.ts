@@ -114,9 +114,9 @@ function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'he
 function resumeCursors<Token>(core: Core<Token>, link: LinkState, message: Of<'hello'>): void {
   const theirs = message.cursor
   const isOfUs = theirs !== null && equal(theirs.instance, core.instance) && theirs.lsn <= core.feeds.lsn
-  link.resumedLsn = isOfUs ? theirs.lsn : 0
-  link.confirmedLsn = Math.min(link.resumedLsn, link.holding.lsn)
-  const ours = core.cursorOf(link.peerId)
+  link.theirCursorLsn = isOfUs ? theirs.lsn : 0
+  link.confirmedLsn = Math.min(link.theirCursorLsn, link.holding.lsn)
+  const ours = link.cursorSaid
   if (!ours || !equal(ours.instance, message.instance) || ours.lsn > message.lsn) return
   link.cursorLsn = ours.lsn
   link.savedCursorLsn = ours.lsn
@@ -238,7 +238,7 @@ function receiveAck<Token>(core: Core<Token>, link: LinkState, message: Of<'ack'
   link.lackedThere = new Set((message.lacking ?? []).flatMap((alias) => link.feedsByOurAlias[alias] ?? []))
   for (const state of link.lackedThere) link.holding.noteLacking(state)
   // What its cursor was when it greeted says nothing of what it had passed by then.
-  if (message.lsn > link.resumedLsn) noteHeldAll(core, link, message.lsn)
+  if (message.lsn > link.theirCursorLsn) noteHeldAll(core, link, message.lsn)
 }
 
 /** NACK refuses batches of a feed: it is sent no more until the neighbour asks again. */

@@ -56,8 +56,7 @@ function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
     features: link.isGreeted ? ['heard'] : [],
     instance: core.instance,
     lsn: core.feeds.lsn,
-    // Whoever lacks batches it had needs to hear of all feeds, to ask for them.
-    cursor: core.holed.size > 0 ? null : core.cursorOf(link.peerId),
+    cursor: link.cursorSaid,
     interest: core.scope.interest,
     clock: { class: core.now.trust, hlc: core.clock.last },
     credit: link.grantedBytes,

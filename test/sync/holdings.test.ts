@@ -4,12 +4,15 @@ import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { encodeMessages, type Message } from '../../runtime/wire/message.ts'
 import { Author } from './author.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { cursorKey } from '../../runtime/sync/cursors.ts'
 import { FeedState } from '../../runtime/sync/feeds.ts'
 import { Holding } from '../../runtime/sync/holdings.ts'
 import { Played } from './played.ts'
 
 const MINUTE_MS = 60_000
 const CREDIT = 1_048_576
+const FIRST_LINK = 100
+const NEIGHBOUR = 1
 /** A second neighbour. */
 const OTHER_LINK = 2
 const OTHER = 3
@@ -71,6 +74,24 @@ test('SPEC I31: of a cursor that has passed what we never heard of nothing is be
   assert.equal(timesTold(said, played.aliasOf('plugs')), 1)
   played.say({ type: 'ack', lsn: cursor.lsn, credit: CREDIT, entries: [] })
   assert.equal(held(played, 'plugs'), 0)
+})
+
+test('a gateway goes on from the cursor that it said, though a later one has come to the disk by the time it is answered', () => {
+  const played = new Played()
+  const author = new Author(played, NEIGHBOUR)
+  author.put('hall', { temperature: 1 })
+  author.push()
+  played.say({ type: 'have', entries: [], marker: { lsn: 1, frames: 4, numbered: 0 } })
+  // The link goes, and with it a cursor to the disk; another comes up at once.
+  played.gateway.linkDown(FIRST_LINK)
+  played.gateway.linkUp(OTHER_LINK, NEIGHBOUR)
+  const greeting = played.pass(100).find(({ type }) => type === 'hello')
+  assert.ok(played.gateway.disk.getRecord(cursorKey(played.peerIdOf(NEIGHBOUR))), 'no cursor was kept')
+  assert.deepEqual(greeting?.type === 'hello' && greeting.cursor, null)
+  played.greet(OTHER_LINK, NEIGHBOUR, ['*'], null, 1)
+  played.sayOn(OTHER_LINK, { type: 'have', entries: [], marker: null })
+  const confirmed = played.pass(1_000).flatMap((message) => (message.type === 'ack' ? [message.lsn] : []))
+  assert.deepEqual([...new Set(confirmed)], [0])
 })
 
 test('a neighbour whose cursor we heard of is told of nothing again', () => {

@@ -55,12 +55,17 @@ export class Played implements World {
   /** Another neighbour, by the index of its key, comes up and greets. */
   link(link: number, index: number, interest: readonly string[] = ['*'], cursor: Cursor | null = null): void {
     this.gateway.linkUp(link, index)
+    this.greet(link, index, interest, cursor)
+  }
+
+  /** `lsn`: the number of the last batch in its database. */
+  greet(link: number, index: number, interest: readonly string[], cursor: Cursor | null, lsn: number = 0): void {
     const hello: Message = {
       type: 'hello',
       versions: [1, 1],
       features: ['heard'],
       instance: new Uint8Array(8).fill(index),
-      lsn: 0,
+      lsn,
       cursor,
       interest,
       clock: { class: 2, hlc: hlcFromMs(START_MS) },
