@@ -73,6 +73,7 @@ class Side {
           isMember: () => true,
           writers: everyone,
           sealOf: () => Number.POSITIVE_INFINITY,
+          aheadOf: () => Number.POSITIVE_INFINITY,
           asked: ({ origin }) => everyone().filter((member) => member.origin !== origin),
           isClosed: () => false,
           testimonies: new Testimonies(),

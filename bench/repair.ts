@@ -168,6 +168,7 @@ class Side {
           isMember: () => true,
           writers: () => [],
           sealOf: () => Number.POSITIVE_INFINITY,
+          aheadOf: () => Number.POSITIVE_INFINITY,
           asked: () => [],
           isClosed: () => false,
           testimonies: new Testimonies(),

@@ -44,19 +44,30 @@ export function askedOf(seals: Seals, feed: SealedFeed, writers: readonly Writer
 }
 
 export class Seals {
-  /** By feed key: where two branches were found, and what removals name. */
+  /** By feed key: where two branches were found, what removals name, and what authors name of their own. */
   readonly #forks = new Map<string, number>()
+  readonly #ahead = new Map<string, number>()
   readonly #removed = new Map<string, number>()
   readonly #bound = new Map<string, Set<string>>()
   readonly #closed = new Set<string>()
 
   /**
-   * The least sequence that a valid proof or removal names for the feed; Infinity when there is none. A feed of a removed
-   * member that nobody held when it was removed is void from its beginning.
+   * The least sequence that a valid proof, removal or seal of its author names for the feed; Infinity when there is none. A feed
+   * of a removed member that nobody held when it was removed is void from its beginning.
    */
   of({ key, origin }: SealedFeed): number {
     const removed = this.#removed.get(key) ?? (this.isRemoved(origin) ? 1 : Number.POSITIVE_INFINITY)
-    return Math.min(removed, this.#forks.get(key) ?? Number.POSITIVE_INFINITY)
+    return Math.min(removed, this.#forks.get(key) ?? Number.POSITIVE_INFINITY, this.aheadOf({ key }))
+  }
+
+  /** From where on its author itself has voided the feed, whoever has confirmed what; Infinity when it has not. */
+  aheadOf({ key }: Pick<SealedFeed, 'key'>): number {
+    return this.#ahead.get(key) ?? Number.POSITIVE_INFINITY
+  }
+
+  /** An author whose clock had run ahead says from where on its batches are stamped so. True when that is new. */
+  addAhead(feedKey: string, seq: number): boolean {
+    return lower(this.#ahead, feedKey, seq)
   }
 
   /** Two batches of one author with one sequence were found. True when that is new. */

@@ -9,6 +9,7 @@ import type { Space } from '../ports/store.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { askedOf, Seals, type Asked, type Removal, type SealedFeed, type Writer } from '../access/seals.ts'
 import type { Verifier } from '../crypto/signature.ts'
+import { decodeAheadSeal } from '../wire/ahead-seal.ts'
 import { decodeProof, type ForkProof } from '../wire/proof.ts'
 import { warrantBytes } from '../wire/warrant.ts'
 import { Testimonies } from '../sync/testimonies.ts'
@@ -30,6 +31,8 @@ export class MeshAuthority implements Authority {
   #seals = new Seals()
   /** Feeds of which two branches were found, by key. */
   readonly #forks = new Map<string, number>()
+  /** Feeds that their authors have sealed, by key. */
+  readonly #ahead = new Map<string, number>()
   readonly #meshId: Uint8Array
   readonly #rootPublicKey: Uint8Array
   readonly #verifier: Verifier
@@ -107,6 +110,7 @@ export class MeshAuthority implements Authority {
   setRemovals({ closings, removals }: Removals): void {
     const seals = new Seals()
     for (const [key, seq] of this.#forks) seals.addFork(key, seq)
+    for (const [key, seq] of this.#ahead) seals.addAhead(key, seq)
     for (const { origin, warrant } of closings) if (this.mayRemove(origin, warrant)) seals.close(origin)
     for (const { removal, warrant } of removals) if (this.mayRemove(removal.origin, warrant)) seals.addRemoval(removal)
     this.#seals = seals
@@ -144,6 +148,10 @@ export class MeshAuthority implements Authority {
     return this.#seals.of(feed)
   }
 
+  aheadOf(feed: Pick<Feed, 'key'>): number {
+    return this.#seals.aheadOf(feed)
+  }
+
   asked(feed: Feed): readonly Asked[] {
     return askedOf(this.#seals, feed, this.#writersAt(feed.descriptor))
   }
@@ -169,6 +177,21 @@ export class MeshAuthority implements Authority {
     return this.testimonies.learn(this.#meshId, document, (publicKey, { signed, signature }) =>
       this.#verifier.verify(publicKey, signed, signature),
     )
+  }
+
+  /**
+   * What the member says of a feed of its own that it wrote with a clock ahead; `hlc` is the stamp under which it says so. True when
+   * that is new.
+   */
+  learnAhead(origin: string, seal: Uint8Array, hlc: Hlc): boolean {
+    const decoded = decodeAheadSeal(this.#meshId, seal)
+    if (!decoded.ok) return false
+    const { feed, first, from } = decoded.value
+    if (feed.origin !== origin || first.header.hlc <= hlc) return false
+    const isSigned = this.#verifier.verify(feed.descriptor.publicKey, first.signed, first.signature)
+    if (!isSigned || !this.#seals.addAhead(feed.key, from)) return false
+    this.#ahead.set(feed.key, from)
+    return true
   }
 
   isMember(): boolean {

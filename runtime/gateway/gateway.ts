@@ -42,9 +42,11 @@ import { encodeBackup } from '../store/backup-format.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import { openStore } from '../store/open.ts'
 import { examinePlace } from '../store/verify.ts'
+import { LET_PASS_MS } from '../sync/overrun.ts'
 import type { EngineEvent } from '../sync/types.ts'
 import type { PartitionChange } from '../topology/partition.ts'
 import { BUILT_MS, VERSION } from '../version.ts'
+import { ClockRecovery } from './clock-recovery.ts'
 import { Clones } from './clones.ts'
 import { Devices } from './devices.ts'
 import { Enrolment } from './enrolment.ts'
@@ -123,6 +125,7 @@ export class Gateway {
   readonly #enrolment: Enrolment
   readonly #clones: Clones
   readonly #running: Running
+  #clockRecovery!: ClockRecovery
   readonly #members: Members
   readonly #rights: Rights
   readonly #privateData: PrivateData
@@ -191,13 +194,14 @@ export class Gateway {
   async start(): Promise<void> {
     await this.#clock.check()
     await this.#openStore()
+    this.#members.load(this.#store)
     this.#incarnation.choose(this.#store, this.#members.ownNotBefore)
     await this.#keepIncarnation()
-    this.#members.load(this.#store)
     this.#privateData.load(this.#store)
     this.#rotation = this.#makeRotation()
     this.#store.subscribe((change) => this.#changed(change))
     this.#neighbours = this.#makeNeighbours()
+    this.#clockRecovery = this.#makeClockRecovery()
     this.#running.start()
     const devices = this.#makeServices()
     await devices.open()
@@ -261,6 +265,8 @@ export class Gateway {
     this.#every(MARK_MS, () => this.#incarnation.mark(store, running.driver.view.clock))
     this.#every(RETENTION_MS, () => this.#trimSeries())
     this.#every(LOOK_MS, () => this.#neighbours.look())
+    this.#every(LOOK_MS, () => this.#clockRecovery.step())
+    this.#every(LOOK_MS, () => this.#grantAnew())
     this.#every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
     this.#every(REMOVALS_MS, async () => void (await members.removals.step()))
     this.#every(REMOVALS_MS, () => this.#rotation.step())
@@ -602,6 +608,7 @@ export class Gateway {
       privateData: this.#privateData,
       running: this.#running,
       clones: this.#clones,
+      clockRecovery: this.#clockRecovery,
       operations: this.#operations,
       quarantine,
     }
@@ -713,6 +720,28 @@ export class Gateway {
     if (!isReplaced) return
     if (!this.#members.departure.isRemoved) this.#meetOthers()
     this.#log.warn('new-incarnation', { incarnation: this.#incarnation.id, why })
+  }
+
+  #makeClockRecovery(): ClockRecovery {
+    return new ClockRecovery({
+      store: this.#store,
+      running: this.#running,
+      incarnation: this.#incarnation,
+      notBefore: () => this.#members.ownNotBefore,
+      keepIncarnation: () => this.#keepIncarnation(),
+      onSetBack: () => {
+        this.#devices?.door.publishEvent('alert', { alert: 'clock-set-back' })
+        if (this.#members.belongs) this.#meetOthers()
+      },
+      log: this.#log,
+    })
+  }
+
+  /** Whom it admitted while its clock was ahead. */
+  async #grantAnew(): Promise<void> {
+    const now = this.#trustedNow
+    if (now === null || this.#running.driver.view.isClockAhead) return
+    await this.#members.membership.grantAnew(Math.max(now.hlc, hlcFromMs(now.wallMs + LET_PASS_MS)))
   }
 
   get #name(): string {

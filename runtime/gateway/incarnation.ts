@@ -61,6 +61,12 @@ export class Incarnation {
     this.passed(clock)
   }
 
+  /** A new one whose stamps go on from `clock`: what was given out beyond it was given out by a wrong clock, and is void. */
+  setBack(clock: Hlc): void {
+    this.#id = newIncarnation()
+    this.#clockFloor = clock
+  }
+
   /** Stamps up to it were given out. */
   passed(clock: Hlc): void {
     this.#clockFloor = Math.max(this.#clockFloor, clock)

@@ -9,6 +9,7 @@ import { entriesOf } from '../operations/reading.ts'
 import { isRemoval, type Removals } from '../operations/removals.ts'
 import type { Change, Store } from '../ports/store.ts'
 import { FORK_PREFIX } from '../sync/forks.ts'
+import { AHEAD_PREFIX } from '../sync/overrun.ts'
 import { TOLD_PREFIX } from '../sync/testimonies.ts'
 import type { ForkProof } from '../wire/proof.ts'
 
@@ -45,13 +46,15 @@ export class Knowledge {
       for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX)) this.#learnFork(key, document)
       for (const { document } of entriesOf(this.#store, space, TOLD_PREFIX))
         this.#authority.learnTold(fieldsOf(document))
+      for (const { document } of entriesOf(this.#store, space, AHEAD_PREFIX))
+        this.#learnAhead(space.partition, document)
     }
     this.#learnRemovals()
   }
 
   /** What has just changed in the store. */
-  learn({ collection, key, document }: Change): void {
-    if (collection === SELF_COLLECTION) this.#learnOfSelves(key, document)
+  learn({ collection, partition, key, document }: Change): void {
+    if (collection === SELF_COLLECTION) this.#learnOfSelves(partition, key, document)
     if (collection !== MESH_COLLECTION) return
     const isNew = this.#learnMember(document)
     // Of whom a removal speaks, and whether an administrator may say so, can change with every member.
@@ -71,10 +74,18 @@ export class Knowledge {
     this.#handler.authorityChanged()
   }
 
-  #learnOfSelves(key: string, document: Document): void {
+  #learnOfSelves(origin: string, key: string, document: Document): void {
     this.#learnFork(key, document)
+    if (key.startsWith(AHEAD_PREFIX)) this.#learnAhead(origin, document)
     const isNew = key.startsWith(TOLD_PREFIX) && this.#authority.learnTold(fieldsOf(document))
     if (isNew) this.#handler.authorityChanged()
+  }
+
+  #learnAhead(origin: string, document: Document): void {
+    const { sealed } = fieldsOf(document)
+    const [write] = document.writes
+    if (!(sealed instanceof Uint8Array) || write === undefined) return
+    if (this.#authority.learnAhead(origin, sealed.slice(), write.hlc)) this.#handler.authorityChanged()
   }
 
   #learnFork(key: string, document: Document): void {

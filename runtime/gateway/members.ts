@@ -71,6 +71,7 @@ export class Members {
     this.#removals = this.#makeRemovals(store)
     this.#membership = this.#makeMembership(store)
     this.#rotations = this.#makeRotations(store)
+    if (this.enrolment.chain !== null) this.#options.authority.admit(this.enrolment.chain)
     const { authority, onChanged, onClosed, onForked } = this.#options
     this.#knowledge = new Knowledge(store, authority, this.#removals, {
       authorityChanged: onChanged,
@@ -114,13 +115,18 @@ export class Members {
     this.#knowledge.learn(change)
   }
 
-  /** Our batches must be stamped after our admission; throws `storage-damaged` when another key was admitted. */
+  /**
+   * Our batches must be stamped after our admission, or after it was given anew because its stamp was wrong; throws `storage-damaged`
+   * when another key was admitted.
+   */
   get ownNotBefore(): Hlc {
     const { authority, identity, dir } = this.#options
+    const { publicKey } = identity.keys
     const { chain } = this.enrolment
     const admitted = chain && authority.admit(chain)
     if (chain === null) return 0
-    if (admitted && equal(admitted.capability.subject, identity.keys.publicKey)) return admitted.capability.notBefore
+    if (admitted && equal(admitted.capability.subject, publicKey))
+      return Math.min(...authority.members.capabilitiesOf(publicKey).map(({ notBefore }) => notBefore))
     throw new MarramError(
       'storage-damaged',
       `Cannot start in "${dir}": the key in identity/device.json is not the one that was admitted to the mesh, restore it from a copy or join anew in another directory`,
@@ -197,6 +203,7 @@ export class Members {
       hlc,
       addresses,
       member: (peerId) => rights.memberOf(peerId),
+      capabilities: () => authority.members.all(),
       administrators,
     })
   }

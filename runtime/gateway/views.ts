@@ -12,6 +12,7 @@ import type { ResolvedProfile } from '../profile/resolved.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import type { Told } from '../sync/timekeeping.ts'
 import { VERSION } from '../version.ts'
+import type { ClockRecovery } from './clock-recovery.ts'
 import type { Clones } from './clones.ts'
 import type { Devices } from './devices.ts'
 import type { Members } from './members.ts'
@@ -31,6 +32,7 @@ export interface ViewedRooms {
   readonly privateData: PrivateData
   readonly running: Running
   readonly clones: Clones
+  readonly clockRecovery: ClockRecovery
   readonly quarantine: Quarantine
   readonly operations: OperationService
 }
@@ -84,11 +86,13 @@ export class Views {
   }
 
   warnings(): string[] {
-    const { store, running, neighbours, members, rotation, clones } = this.#rooms
+    const { store, running, neighbours, members, rotation, clones, clockRecovery } = this.#rooms
     const { parsed, profile } = this.#now()
     const feeds = [...store.heads()].map(({ feed }) => feed)
     const clock = running.driver.time.trust === 0 ? NO_CLOCK : null
-    const standing = [clock, neighbours.warning, members.departure.warning, members.enrolment.warning, rotation.warning]
+    const { departure, enrolment } = members
+    const ofRooms = [neighbours.warning, departure.warning, enrolment.warning, rotation.warning]
+    const standing = [clock, clockRecovery.warning, ...ofRooms]
     const diverged = running.driver.view.diverged.filter(({ isLasting }) => isLasting)
     return [
       ...parsed.warnings,

@@ -1,5 +1,5 @@
 import { assert } from '../base/errors.ts'
-import { hlcFromMs, HLC_MAX, LAST_MS, type Hlc } from './stamp.ts'
+import { hlcFromMs, HLC_MAX, LAST_MS, msOfHlc, type Hlc } from './stamp.ts'
 
 /**
  * The clock of one author: strictly increasing over all its feeds, whatever the physical time does, and above every
@@ -16,6 +16,11 @@ export class HybridClock {
   /** The greatest stamp given out or observed. */
   get last(): Hlc {
     return this.#last
+  }
+
+  /** Milliseconds by which stamps run ahead of a physical time; 0 when they don't. */
+  aheadOf(physicalMs: number): number {
+    return Math.max(0, msOfHlc(this.#last) - physicalMs)
   }
 
   /** A stamp above every earlier one. `physicalMs` is Unix time, possibly wrong. */

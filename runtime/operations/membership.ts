@@ -55,6 +55,8 @@ export interface MembershipSurroundings {
   readonly addresses: () => readonly string[]
   /** A capability of the member; null when there is none, or it is being removed. */
   readonly member: (peerId: string) => Capability | null
+  /** All that anybody was ever given. */
+  readonly capabilities: () => Iterable<Capability>
   /** Where administrators are reached, as far as is known. */
   readonly administrators: () => readonly string[]
 }
@@ -215,6 +217,29 @@ export class Membership {
   /** What proves the membership of a key, leaf first; null when it is none's. */
   chainOf(publicKey: Uint8Array): readonly Uint8Array[] | null {
     return chainOf(this.#fields(MEMBER_PREFIX + peerIdOf(publicKey)) ?? {})
+  }
+
+  /**
+   * Gives members again, from now on, what this gateway gave them from a time after `latest`: its clock was ahead when it admitted
+   * them, and nobody would take what they write. Not to be called before the clock is right again.
+   */
+  async grantAnew(latest: Hlc): Promise<void> {
+    const { capabilities, publicKey, member, hlc, meshId, sign, chain } = this.#with
+    if (!this.isAdmin) return
+    const begun = new Set<string>()
+    const late = new Map<string, Capability>()
+    for (const capability of capabilities()) {
+      const peerId = peerIdOf(capability.subject)
+      if (capability.notBefore <= latest) begun.add(peerId)
+      else if (equal(capability.issuer, publicKey)) late.set(peerId, capability)
+    }
+    for (const [peerId, capability] of late) {
+      if (begun.has(peerId) || !member(peerId)) continue
+      const id = randomBytes(16)
+      const anew = encodeCapability({ ...capability, id, notBefore: hlc() }, meshId, sign)
+      const fields = { chain: [anew, ...chain()], name: capability.name }
+      await this.#put(`${GRANT_PREFIX}${peerId}/${hex(id)}`, fields)
+    }
   }
 
   /**

@@ -136,6 +136,8 @@ export class Attempt {
       const sub = subOfCell(name)
       if (!isRemovableSub(sub) || (subs !== null && !isNamed(sub, subs))) return
       const { hlc, index, origin } = document.writes[i] as Document['writes'][number]
+      // A stamp from the future can't have been seen: who gave it will void it.
+      if (hlc > this.hlc) return
       if (bytes >= REMOVALS_BYTES_MAX) {
         pieces.push([])
         bytes = 0

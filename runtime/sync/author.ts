@@ -134,12 +134,12 @@ export function draftOf<Token>(
   attempt: Attempt,
   isShared: boolean,
 ): Draft<Token> {
-  const columns = new Columns(attempt.origin)
+  const columns = new Columns(attempt.origin, attempt.hlc)
   const lastIndexes: number[] = []
   for (const write of writes) {
     for (const op of write.ops) {
       if (op.kind === 'put') columns.put(op.key, op.fields, isShared ? attempt.stored(op.key) : null)
-      else if (op.kind === 'row') columns.addRow(op, attempt.hlc)
+      else if (op.kind === 'row') columns.addRow(op)
       else for (const row of attempt.rowsOf(op, columns.opDocs.length)) columns.row(row)
     }
     lastIndexes.push(columns.opDocs.length - 1)
@@ -156,11 +156,13 @@ class Columns implements Ops {
   stamps?: (OpStamp | null)[]
   seen?: Seen[]
   readonly #origin: string
+  readonly #hlc: Hlc
   readonly #docIndexes = new Map<string, number>()
   readonly #shapeIndexes = new Map<string, number>()
 
-  constructor(origin: string) {
+  constructor(origin: string, hlc: Hlc) {
     this.#origin = origin
+    this.#hlc = hlc
   }
 
   /** `stored` is the document that is written over, when others have written it too. */
@@ -172,11 +174,11 @@ class Columns implements Ops {
     for (const path of paths) this.values.push(fields[path] as Value)
   }
 
-  /** Which of another author's values the next operation takes the place of. */
+  /** Which of another author's values the next operation takes the place of; from the future none can be. */
   #note(paths: readonly string[], { paths: cells, writes }: Document): void {
     for (let i = 0; i < paths.length; i++) {
       const write = writes[cells[i] === paths[i] ? i : cells.indexOf(paths[i] as string)]
-      if (write === undefined || write.origin === this.#origin) continue
+      if (write === undefined || write.origin === this.#origin || write.hlc > this.#hlc) continue
       const { hlc, index, origin } = write
       this.seen ??= []
       this.seen.push({ op: this.opDocs.length, path: i, stamp: { hlc, index, origin } })
@@ -184,8 +186,8 @@ class Columns implements Ops {
   }
 
   /** A row that is written again keeps its stamp, unless that is from the future of the batch's. */
-  addRow({ key, fields, stamp }: Extract<WriteOp, { kind: 'row' }>, hlc: Hlc): void {
-    const its = stamp && stamp.hlc <= hlc ? stamp : null
+  addRow({ key, fields, stamp }: Extract<WriteOp, { kind: 'row' }>): void {
+    const its = stamp && stamp.hlc <= this.#hlc ? stamp : null
     if (its || this.stamps) {
       this.stamps ??= this.opDocs.map(() => null)
       this.stamps.push(its)

@@ -15,6 +15,7 @@ import type { Core } from './core.ts'
 import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { copyParts, isKilledBy, livesOf, mayKeepDead, OpsCopy, type OpLife, type Tombstone } from './liveness.ts'
+import { futureFrom } from './overrun.ts'
 import { writeInternal } from './writing.ts'
 
 /**
@@ -110,6 +111,8 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
     const place = placeOf(state.feed.descriptor)
     // A feed that jumped may hide what its unapplied base relied on (G4); what is lacking isn't dead.
     if (core.feeds.in(place).some(({ history, holes }) => history.isJumped || !holes.isEmpty)) continue
+    // What was stamped ahead, and taken when nobody knew the time, will be void.
+    if (core.feeds.in(place).some(({ head }) => head.hlc > futureFrom(core))) continue
     const { pruneGraceMs, tombstoneGraceMs } = core.history
     const nowMs = core.now.trust > 0 ? core.now.wallMs : msOfHlc(core.clock.last)
     // What all have confirmed of a forked feed may still come, with stamps of any age.

@@ -56,6 +56,9 @@ export const TIMES = {
   refusedMs: 1_000,
   /** Batches stamped more than this ahead of a trusted clock wait until their time has come. */
   futureMs: 300_000,
+  /** An author whose own stamps are more than this ahead of a trusted clock sets it back; how often it looks. */
+  aheadMs: 3_600_000,
+  overrunMs: 15_000,
 } as const
 
 /** A batch between its arrival and the disk. */
@@ -169,6 +172,9 @@ export class Core<Token> {
   readonly holed: Set<FeedState> = new Set<FeedState>()
   mendAt = 0
   mended = 0
+  /** Own stamps are far ahead of a trusted clock; when that is looked at again. */
+  isClockAhead = false
+  overrunAt = 0
   /** Feeds that are being cut. */
   readonly cutting: Set<FeedState> = new Set<FeedState>()
   /** Somebody else wrote in our feeds, or they are sealed: nothing is written until there is a new incarnation. */

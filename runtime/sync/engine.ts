@@ -18,6 +18,7 @@ import { mendDeadline, mendHoles, noteHoles } from './mending.ts'
 import { forgetDigests, pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
 import { contentOf, fillOn, receiveFrame, receiveVerdict } from './receiving.ts'
+import { recoverClock } from './overrun.ts'
 import { reissueDeadline, reissueVoided } from './reissuing.ts'
 import { applySeals, feedCut, noteStatement } from './sealing.ts'
 import { send } from './sending.ts'
@@ -67,6 +68,7 @@ export class Engine<Token> {
       compactDeadline(core),
       core.beaconAt,
       core.sealsAt,
+      core.overrunAt,
       dropDeadline(core),
       leaveDeadline(core),
       core.sayInterestAt,
@@ -154,6 +156,7 @@ export class Engine<Token> {
     if (core.now.monotonicMs >= core.sealsAt) applySeals(core)
     applyCheckpoints(core)
     settleTrash(core)
+    recoverClock(core)
     reissueVoided(core)
     sayInterest(core)
     writeBeacon(core)
@@ -361,6 +364,8 @@ export interface EngineView {
   readonly feeds: number
   readonly lsn: number
   readonly clock: number
+  /** The clock is far ahead of the time that is believed: a new incarnation is to set it back. */
+  readonly isClockAhead: boolean
   readonly waitingWrites: number
   readonly links: readonly LinkView[]
   readonly holdings: readonly HoldingView[]
@@ -378,6 +383,7 @@ function viewOf<Token>(core: Core<Token>): EngineView {
     feeds: core.feeds.size,
     lsn: core.feeds.lsn,
     clock: core.clock.last,
+    isClockAhead: core.isClockAhead,
     waitingWrites,
     links: [...core.links.values()].map(linkViewOf),
     diverged: [...core.diverged.values()].map((each) => ({ ...each })),

@@ -17,6 +17,7 @@ import { greetHolding, noteHeld, noteHeldAll, noteSent } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { differsFromOurs, isProbed, probeOwn, suspectFork, takeEvidence } from './forks.ts'
 import { takeMissing } from './mending.ts'
+import { futureFrom } from './overrun.ts'
 import { answerDig, answerPing } from './pinging.ts'
 import { ask, chooseOne, considerFeed, considerRefused, prune } from './pulling.ts'
 import { isVoid } from './sealing.ts'
@@ -392,8 +393,7 @@ function refuse<Token>(
 
 /** Only a gateway that may believe its clock can tell the future (protocol D15), but for what nobody will live to see. */
 function isFuture<Token>(core: Core<Token>, hlc: number): boolean {
-  const ms = msOfHlc(hlc)
-  return ms > LAST_MS || (core.now.trust > 0 && ms > core.now.wallMs + TIMES.futureMs)
+  return msOfHlc(hlc) > LAST_MS || hlc > futureFrom(core)
 }
 
 /** Not rejected: the feed waits here until the batch's time has come, so all gateways end in the same state. */

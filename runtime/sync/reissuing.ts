@@ -1,40 +1,80 @@
 import { hex } from '../base/bytes.ts'
-import { FEED_KIND_SERIES, LOCKED, OP_COUNTER, OP_DELETE, type Ops, type Shape } from '../model/batch.ts'
+import {
+  LOCKED,
+  OP_ADD,
+  OP_COUNTER,
+  OP_DELETE,
+  OP_LINK,
+  OP_REMOVE,
+  type Feed,
+  type Ops,
+  type Shape,
+} from '../model/batch.ts'
 import { cellsOfOp, writeOf, type Document, type Source, type Write } from '../model/document.ts'
+import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
+import { isSeries } from '../model/rows.ts'
 import { spaceOf } from '../model/spaces.ts'
-import { compareStamps } from '../model/stamp.ts'
+import { compareStamps, type Hlc, type Stamp } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
-import { decodeDeterministic, type Item } from '../wire/deterministic.ts'
+import { decodeDeterministic, encodeDeterministic, type Item } from '../wire/deterministic.ts'
 import { readBody } from '../wire/encryption.ts'
+import { BEACON_KEY } from './beacons.ts'
 import type { Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
 import { OpsCopy } from './liveness.ts'
 import { REISSUE_PREFIX } from './sealing.ts'
 import { ownFeed, writeInternal } from './writing.ts'
 
 /**
- * Healing (protocol D20): what a seal has voided of this gateway's own writes is written again under its new incarnation,
- * with fresh stamps, where it would still win: nobody's later write is touched.
+ * Healing (protocol D15, D20): what a seal has voided of this gateway's own writes is written again under its new incarnation,
+ * with fresh stamps, where it would still win: nobody's later write is touched. In the order in which it was written, for the last
+ * one wins; when that began is kept on the disk, so that a power cut in the middle of it changes nothing.
  */
+const BEGUN_PREFIX = 'sync/reissuing/'
+/** Not written again: what members say of when they wrote last, and what was to be valid for an hour of a wrong clock. */
+const LEFT_OUT: ReadonlyMap<string, string> = new Map([
+  [SELF_COLLECTION, BEACON_KEY],
+  [MESH_COLLECTION, 'invite/'],
+])
+
+/** A batch that was voided. */
+interface Voided {
+  readonly key: string
+  readonly feed: Feed
+  readonly ops: Ops
+  readonly source: Source
+  /** It was written before, whatever its stamp says. */
+  readonly before: Hlc
+}
+
 export function reissueVoided<Token>(core: Core<Token>): void {
   if (core.now.monotonicMs < reissueDeadline(core)) return
   core.isReissueDue = false
-  for (const { key, value } of core.surroundings.scanRecords(REISSUE_PREFIX)) {
-    if (value === null) continue
-    const voided = decode(core, value)
-    if (voided === LOCKED) continue
-    const isWritten = voided === null || voided.ops.size === 0 || writeInternal(core, voided.state, voided.ops, key)
-    if (voided === null || voided.ops.size === 0) core.removeRecord(key)
-    if (isWritten && voided !== null)
-      core.emit('reissued', { feed: hex(voided.state.feed.id), operations: voided.ops.size })
+  const all = voidedWrites(core)
+  const undone = removedAgain(core, all)
+  for (const voided of all) {
+    const { descriptor } = voided.feed
+    const state = ownFeed(core, descriptor.collection, descriptor.partition, descriptor.kind, descriptor.encrypted)
+    const begun = begunAt(core, voided.feed)
+    const ops = isSeries(voided.feed) ? rowsOf(voided) : winning(core, voided, { state, begun, undone })
+    const records = [
+      { key: voided.key, value: null },
+      { key: beginKey(voided.feed), value: encodeDeterministic([begun]) },
+    ]
+    if (ops.size === 0) core.removeRecord(voided.key)
+    else if (writeInternal(core, state, ops, records)) {
+      core.emit('reissued', { feed: hex(state.feed.id), operations: ops.size })
+      // When it is on the disk it is looked whether that was all.
+      core.isReissueDue = true
+    }
   }
 }
 
 /** What is on its way to the disk would be made twice: only when that is answered. */
 export function reissueDeadline<Token>(core: Core<Token>): number {
-  const isPossible = core.isReissueDue && !core.isIncarnationLost && core.surroundings.authority.isMember()
-  return isPossible && !isWriting(core) ? core.reissueAt : Number.POSITIVE_INFINITY
+  return core.isReissueDue && !core.isIncarnationLost && !isWriting(core) ? core.reissueAt : Number.POSITIVE_INFINITY
 }
 
 function isWriting<Token>(core: Core<Token>): boolean {
@@ -42,70 +82,169 @@ function isWriting<Token>(core: Core<Token>): boolean {
   return false
 }
 
+/** All that waits and can be read, in the order in which it was written. Of what can never be, nothing is kept. */
+function voidedWrites<Token>(core: Core<Token>): Voided[] {
+  const found: Voided[] = []
+  const waiting = new Set<string>()
+  for (const { key, value } of core.surroundings.scanRecords(REISSUE_PREFIX)) {
+    const voided = value === null ? null : decode(core, key, value)
+    if (voided === null) {
+      core.removeRecord(key)
+      continue
+    }
+    waiting.add(beginKey(voided.feed))
+    if (voided.ops !== LOCKED) found.push({ ...voided, ops: voided.ops })
+  }
+  for (const { key } of core.surroundings.scanRecords(BEGUN_PREFIX)) if (!waiting.has(key)) core.removeRecord(key)
+  return found.sort((a, b) => a.source.hlc - b.source.hlc)
+}
+
 function decode<Token>(
   core: Core<Token>,
+  key: string,
   value: Uint8Array,
-): { readonly state: ReturnType<typeof ownFeed>; readonly ops: OpsCopy } | typeof LOCKED | null {
+): (Omit<Voided, 'ops'> & { readonly ops: Ops | typeof LOCKED }) | null {
   const item = decodeDeterministic(value)
-  const [descriptorBytes, bytes] = item.ok && Array.isArray(item.value) ? (item.value as Item[]) : []
+  const [descriptorBytes, bytes, before] = item.ok && Array.isArray(item.value) ? (item.value as Item[]) : []
   if (!(descriptorBytes instanceof Uint8Array) || !(bytes instanceof Uint8Array)) return null
   const descriptor = decodeDescriptor(descriptorBytes)
   const batch = decodeBatch(core.options.meshId, bytes)
-  if (!descriptor.ok || !batch.ok) return null
+  if (!descriptor.ok || !batch.ok || typeof before !== 'number') return null
   const feed = feedOf(core.options.meshId, descriptor.value)
   const ops = readBody(feed, batch.value.header, batch.value.body, core.surroundings.keys)
-  if (!ops.ok) return ops.error.code === 'no-key' ? LOCKED : null
+  if (!ops.ok && ops.error.code !== 'no-key') return null
   const { seq, hlc } = batch.value.header
-  const source: Source = { feed, seq, hlc, lsn: 0 }
-  const { collection, partition, kind, encrypted } = descriptor.value
-  const copies =
-    kind === FEED_KIND_SERIES
-      ? rowsOf(ops.value, source)
-      : winning(ops.value, source, (key) => core.surroundings.document(spaceOf(feed), key))
-  return { state: ownFeed(core, collection, partition, kind, encrypted), ops: copies }
+  return { key, feed, ops: ops.ok ? ops.value : LOCKED, source: { feed, seq, hlc, lsn: 0 }, before }
 }
 
-/** Rows stay what and when they were. */
-function rowsOf(ops: Ops, source: Source): OpsCopy {
-  const copies = new OpsCopy(true)
+function beginKey(feed: Feed): string {
+  return BEGUN_PREFIX + hex(feed.id)
+}
+
+/** Since which stamp writes of the voided feed are made again: what this gateway wrote since then are just those. */
+function begunAt<Token>(core: Core<Token>, feed: Feed): Hlc {
+  const record = core.surroundings.getRecord(beginKey(feed))
+  const item = record === undefined ? null : decodeDeterministic(record)
+  const [begun] = item?.ok === true && Array.isArray(item.value) ? (item.value as Item[]) : []
+  return typeof begun === 'number' ? begun : core.clock.last
+}
+
+/** Own adds that own removals among them had seen under stamps that count no more: neither is made again. */
+function removedAgain<Token>(core: Core<Token>, all: readonly Voided[]): ReadonlySet<string> {
+  const undone = new Set<string>()
+  for (const { ops, source, before } of all) {
+    for (const { key, shape, from } of operationsOf(ops)) {
+      if (shape.kind !== OP_REMOVE) continue
+      for (const [cell, , stamp] of cellsOfOp(shape, ops.values, from, writeOf(source, null, 0))) {
+        const isOwn = stamp.origin === core.options.peerId && stamp.hlc > before
+        if (isOwn) undone.add(nameOf(key, cell, stamp))
+      }
+    }
+  }
+  return undone
+}
+
+function nameOf(key: string, cell: string, { hlc, index }: Stamp): string {
+  return `${key}\0${cell}\0${hlc}.${index}`
+}
+
+interface Operation {
+  readonly key: string
+  readonly shape: Shape
+  readonly index: number
+  /** Where its values begin. */
+  readonly from: number
+}
+
+function* operationsOf(ops: Ops): Generator<Operation> {
   let at = 0
   for (let index = 0; index < ops.opDocs.length; index++) {
-    const { kind, paths } = ops.shapes[ops.opShapes[index] as number] as Shape
-    const fields = paths.map((path, i) => [path, ops.values[at + i] as Value] as const)
-    at += paths.length
+    const shape = ops.shapes[ops.opShapes[index] as number] as Shape
+    yield { key: ops.docs[ops.opDocs[index] as number] as string, shape, index, from: at }
+    at += shape.paths.length
+  }
+}
+
+/** Rows stay what and when they were, but for a time that has not come yet. */
+function rowsOf({ ops, source, before }: Voided): OpsCopy {
+  const copies = new OpsCopy(true)
+  for (const { key, shape, index, from } of operationsOf(ops)) {
+    const fields = shape.paths.map((path, i) => [path, ops.values[from + i] as Value] as const)
     const { hlc, index: place } = writeOf(source, ops.stamps?.[index] ?? null, index)
-    copies.add(ops.docs[ops.opDocs[index] as number] as string, kind, fields, { hlc, index: place })
+    copies.add(key, shape.kind, fields, hlc <= before ? { hlc, index: place } : null)
   }
   return copies
 }
 
+interface Against {
+  /** This gateway's feed there, and since which stamp it makes voided writes again. */
+  readonly state: FeedState
+  readonly begun: Hlc
+  readonly undone: ReadonlySet<string>
+}
+
 /** The operations, or parts of them, that nothing later has overtaken. */
-function winning(ops: Ops, source: Source, documentOf: (key: string) => Document | undefined): OpsCopy {
+function winning<Token>(core: Core<Token>, voided: Voided, against: Against): OpsCopy {
+  const { feed, ops, source } = voided
   const copies = new OpsCopy(false)
-  let at = 0
-  for (let index = 0; index < ops.opDocs.length; index++) {
-    const shape = ops.shapes[ops.opShapes[index] as number] as Shape
-    const from = at
-    at += shape.paths.length
-    const key = ops.docs[ops.opDocs[index] as number] as string
-    const document = documentOf(key)
+  const leftOut = LEFT_OUT.get(feed.descriptor.collection)
+  for (const { key, shape, index, from } of operationsOf(ops)) {
+    if (leftOut !== undefined && key.startsWith(leftOut)) continue
+    const document = core.surroundings.document(spaceOf(feed), key)
     const write = writeOf(source, ops.stamps?.[index] ?? null, index)
-    if (document?.deleted && compareStamps(document.deleted, write) > 0) continue
+    if (document?.deleted && !isAhead(voided, against, write, document.deleted)) continue
     const kept: [string, Value][] = []
     for (const [i, path] of shape.paths.entries()) {
-      const value = ops.values[from + i] as Value
       const part = { kind: shape.kind, paths: [path] }
-      const wins = Array.from(cellsOfOp(part, [value], 0, write), ([name]) => isAhead(document, name, write))
-      if (wins.includes(true)) kept.push([path, shape.kind === OP_COUNTER ? totalOf(value, source) : value])
+      const value = withoutUndone(voided, against, part, ops.values[from + i] as Value, write, key)
+      const cells = value === undefined ? [] : [...cellsOfOp(part, [value], 0, write)]
+      const wins = cells.some(([cell, , stamp]) => isWinning(voided, against, shape, document, cell, stamp))
+      if (wins) kept.push([path, shape.kind === OP_COUNTER ? totalOf(value as Value, source) : (value as Value)])
     }
     if (kept.length > 0 || shape.kind === OP_DELETE) copies.add(key, shape.kind, kept, null)
   }
   return copies
 }
 
-function isAhead(document: Document | undefined, name: string, write: Write): boolean {
-  const cell = document?.paths.indexOf(name) ?? -1
-  return cell < 0 || compareStamps(write, document?.writes[cell] as Write) > 0
+/** Elements and links that are to be added or removed again; undefined when none are. Any other value as it is. */
+function withoutUndone(
+  { before }: Voided,
+  { undone }: Against,
+  part: Shape,
+  value: Value,
+  write: Write,
+  key: string,
+): Value | undefined {
+  if (part.kind !== OP_ADD && part.kind !== OP_LINK && part.kind !== OP_REMOVE) return value
+  const cells = [...cellsOfOp(part, [value], 0, write)]
+  const left = (value as readonly Value[]).filter((_, i) => {
+    const [cell, , stamp] = cells[i] as (typeof cells)[number]
+    return part.kind === OP_REMOVE ? stamp.hlc <= before : !undone.has(nameOf(key, cell, stamp))
+  })
+  return left.length > 0 ? left : undefined
+}
+
+function isWinning(
+  voided: Voided,
+  against: Against,
+  { kind }: Shape,
+  document: Document | undefined,
+  cell: string,
+  stamp: Write,
+): boolean {
+  const at = document?.paths.indexOf(cell) ?? -1
+  if (document === undefined || at < 0) return true
+  const by = document.writes[at] as Write
+  // A removal has the stamp of the add that it saw.
+  if (kind === OP_REMOVE) return document.values[at] !== null && compareStamps(stamp, by) >= 0
+  return isAhead(voided, against, stamp, by)
+}
+
+/** Whether the voided write is the later one. */
+function isAhead({ before }: Voided, { state, begun }: Against, write: Write, by: Write): boolean {
+  // What this incarnation has written was written later; but for what it has made again, and that in order.
+  if (by.feed.key === state.feed.key) return by.hlc > begun
+  return compareStamps({ ...write, hlc: Math.min(write.hlc, before) }, by) > 0
 }
 
 /** What the voided incarnation had counted goes on counting as its own. */

@@ -70,15 +70,19 @@ export function noteStatement<Token>(core: Core<Token>): void {
 /** What is here and void is taken out; what is settled and was taken out before comes back, or is fetched. */
 function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): void {
   const { isFinal, settlement } = settle(core, state, seal)
+  // What its author itself has voided stays so, whoever has confirmed it: nobody else would ever have it.
+  const ahead = core.surroundings.authority.aheadOf(state.feed)
   state.branch = settlement.branch
-  state.settled = settlement.seq
+  state.settled = Math.min(settlement.seq, ahead - 1)
   state.isSealFinal = isFinal
   const cutBefore = state.cut
-  state.cut = Math.max(seal, settlement.seq + 1)
+  state.cut = Math.max(seal, state.settled + 1)
   if (cutBefore < state.cut) {
     core.emit('settled', { feed: hex(state.feed.id), origin: state.feed.origin, cut: state.cut })
   }
   state.isRefused = false
+  // What waited for its time may be void now.
+  if (cutBefore === Number.POSITIVE_INFINITY) state.deferredUntilMs = 0
   // Parts of a fill may lie beyond the head.
   const last = Math.max(state.tip.seq, state.history.retained.last)
   const doubted = state.isDoubted ? state.tip.seq + 1 : null
@@ -86,7 +90,7 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   const cut = partingOf(core, state, seal, last) ?? doubted ?? state.cut
   if (last >= cut) return cutFeed(core, state, cut)
   tellOn(core, state)
-  if (state.tip.seq < settlement.seq || cutBefore < state.cut) restoreVoided(core, state)
+  if (state.tip.seq < state.settled || cutBefore < state.cut) restoreVoided(core, state)
 }
 
 /** The first batch that is of another branch than the one that is settled; null when none is. */
@@ -190,7 +194,7 @@ export function isSettled<Token>(core: Core<Token>, state: FeedState, seq: numbe
 }
 
 /** The last batch stamped at or before `hlc`: once a later one is here, that is for good. */
-function lastUntil<Token>(core: Core<Token>, state: FeedState, hlc: Hlc): number {
+export function lastUntil<Token>(core: Core<Token>, state: FeedState, hlc: Hlc): number {
   if (hlc === 0 || state.head.hlc <= hlc) return hlc === 0 ? 0 : state.head.seq
   const known = state.lastUntil.get(hlc)
   if (known !== undefined) return known
@@ -238,7 +242,7 @@ function hashAt<Token>(core: Core<Token>, state: FeedState, seq: number): Uint8A
 function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void {
   const seqs = state.history.retained.within(cut, Number.MAX_SAFE_INTEGER)
   const history = historyBelow(core, state, cut)
-  const to = Math.min(cut - 1, completeTo(state, history, cut))
+  const to = completeTo(state, history, cut)
   const head = to < state.head.seq ? positionAt(core, state, history, to) : state.head
   const records: KeyValue[] = [{ key: historyKey(state.feed), value: history.encode() }]
   // Parts of a fill beyond the head are of a branch that nobody has proven here: they are fetched again. So is a head that isn't what it
@@ -248,7 +252,11 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
     return seq < headSeq || (seq === headSeq && equal(hash, headHash))
   })
   const top = voided.at(-1)
+  // Nobody will want back what its author has voided; but what it said of others counts.
+  const isSelf = state.feed.descriptor.collection === SELF_COLLECTION
+  const keptTo = isSelf ? Number.POSITIVE_INFINITY : core.surroundings.authority.aheadOf(state.feed)
   for (const { header, bytes } of voided.slice(0, VOID_KEPT)) {
+    if (header.seq >= keptTo) break
     records.push({ key: `${voidPrefix(state)}${hex((top as Batch).hash.subarray(0, 8))}/${header.seq}`, value: bytes })
   }
   if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
@@ -322,7 +330,12 @@ function* checkpointsOf<Token>(core: Core<Token>, state: FeedState): Generator<S
 /** As far as nothing is lacking under a checkpoint that is not void: a feed that jumped by a void one goes back behind it. */
 function completeTo({ history: { baseSeq, retained } }: FeedState, after: FeedHistory, cut: number): number {
   if (baseSeq < cut) return cut - 1
-  return retained.runEnd(after.applied?.checkpoint.floor ?? 1)
+  return Math.min(cut - 1, retained.runEnd(after.applied?.checkpoint.floor ?? 1))
+}
+
+/** Up to where a feed is whole when it is cut there. */
+export function wholeBelow<Token>(core: Core<Token>, state: FeedState, cut: number): number {
+  return completeTo(state, historyBelow(core, state, cut), cut)
 }
 
 function positionAt<Token>(core: Core<Token>, state: FeedState, after: FeedHistory, seq: number): ChainPosition {
@@ -355,11 +368,17 @@ export function* batchesFrom<Token>(core: Core<Token>, state: FeedState, from: n
 /** Own batches from the cut on, each under a key of its own, until reissuing.ts has made them again. */
 function voidedBatches<Token>(core: Core<Token>, state: FeedState, cut: number): { key: string; value: Uint8Array }[] {
   const records: { key: string; value: Uint8Array }[] = []
-  if (isSystemName(state.feed.descriptor.collection)) return records
-  for (const batch of batchesFrom(core, state, cut)) {
+  const { descriptor } = state.feed
+  // What members say of themselves and of others is nobody's to say twice, but where just the clock was wrong.
+  const ahead = core.surroundings.authority.aheadOf(state.feed)
+  const from = isSystemName(descriptor.collection) ? Math.max(cut, ahead) : cut
+  if (from === Number.POSITIVE_INFINITY) return records
+  for (const batch of batchesFrom(core, state, from)) {
     if (isCheckpoint(batch.header)) continue
     const key = `${REISSUE_PREFIX}${hex(state.feed.id)}/${batch.header.seq}`
-    records.push({ key, value: encodeDeterministic([encodeDescriptor(state.feed.descriptor), batch.bytes]) })
+    // It was written before now, whatever its stamp says.
+    const value = encodeDeterministic([encodeDescriptor(descriptor), batch.bytes, core.clock.last])
+    records.push({ key, value })
   }
   return records
 }

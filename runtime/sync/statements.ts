@@ -103,10 +103,13 @@ export function chainOf(value: Value): Chain {
 
 /** From the seal on, or just the head when it is before: what is in the log, and what was taken out of it. */
 function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number): Chain[] {
-  if (state.head.seq === 0) return []
+  // What its author itself has voided is nobody's to confirm.
+  const to = Math.min(state.head.seq, core.surroundings.authority.aheadOf(state.feed) - 1)
+  if (to === 0) return []
   const stored: Batch[] = []
-  for (const batch of batchesFrom(core, state, Math.min(seal, state.head.seq))) {
-    if (batch.header.seq <= state.head.seq) stored.push(batch)
+  for (const batch of batchesFrom(core, state, Math.min(seal, to))) {
+    if (batch.header.seq > to) break
+    stored.push(batch)
   }
   const chains = [chainFrom(stored, state.head)]
   for (const voided of voidedOf(core, state)) {

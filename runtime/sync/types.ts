@@ -109,6 +109,7 @@ export type EngineEvent =
   | 'sealed'
   | 'settled'
   | 'incarnation-lost'
+  | 'clock-ahead'
   | 'reissued'
   | 'mended'
   | 'diverged'
@@ -165,6 +166,8 @@ export interface Authority {
   writers(place: Space): readonly { readonly origin: string; readonly since: Hlc }[]
   /** The least sequence from which the feed is void unless all have confirmed more; Infinity when it isn't sealed. */
   sealOf(feed: Pick<Feed, 'key' | 'origin'>): number
+  /** From where on its author has voided it, for its clock had run ahead; what others have confirmed doesn't count. */
+  aheadOf(feed: Pick<Feed, 'key'>): number
   /**
    * Whose acknowledgements settle the feed: members that may write there and were admitted before, and administrators, but
    * not its author. `below`: up to where a removed one counts whatever it signed.

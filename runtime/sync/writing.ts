@@ -4,6 +4,7 @@ import { isSystemName, placeOf } from '../model/names.ts'
 import { spaceOf } from '../model/spaces.ts'
 import type { Hlc } from '../model/stamp.ts'
 import { ok } from '../base/result.ts'
+import type { KeyValue } from '../ports/store.ts'
 import type { WriteOp, Written } from '../ports/writer.ts'
 import { encodeBatch, type NewBatch } from '../wire/batch.ts'
 import { feedOf } from '../wire/descriptor.ts'
@@ -74,17 +75,17 @@ export function addInternalWrite<Token>(
   addWrite(core, { collection, partition, ops, token: null })
 }
 
-/** A batch that the engine makes by itself in an own feed; false when it would be too large, or its key isn't here. */
+/** A batch that the engine makes by itself in an own feed, and records that go with it; false when it would be too large, or its key isn't here. */
 export function writeInternal<Token>(
   core: Core<Token>,
   state: FeedState,
   content: NewBatch['ops'],
-  doneRecord: string | null = null,
+  records: readonly KeyValue[] = [],
 ): boolean {
   if (core.isIncarnationLost) return false
   const key = 'body' in content ? undefined : keyFor(core, state)
   if (key === null) return false
-  return makeBatch(core, state, { hlc: core.clock.next(core.now.wallMs), content, key }, null, doneRecord)
+  return makeBatch(core, state, { hlc: core.clock.next(core.now.wallMs), content, key }, null, records)
 }
 
 /** This gateway's own feed there. */
@@ -154,7 +155,7 @@ function makeBatch<Token>(
   state: FeedState,
   { hlc, content, key }: Next,
   written: OwnBatch<Token>['written'],
-  doneRecord: string | null = null,
+  records: readonly KeyValue[] = [],
 ): boolean {
   const encoded = encodeBatch({
     meshId: core.options.meshId,
@@ -183,7 +184,7 @@ function makeBatch<Token>(
     type: 'commit',
     ticket,
     batches: [{ feed: state.feed, batch, ops: read.value }],
-    records: [...histories, ...(doneRecord === null ? [] : [{ key: doneRecord, value: null }])],
+    records: [...histories, ...records],
   })
   return true
 }

@@ -45,14 +45,14 @@ export function decodeProof(meshId: Uint8Array, bytes: Uint8Array): Result<ForkP
 }
 
 /** The signed header of a batch, without its body: the first element of the array that a batch is. */
-function envelopeOf(batch: Uint8Array): Uint8Array {
+export function envelopeOf(batch: Uint8Array): Uint8Array {
   const decoded = decodeDeterministic(batch)
   const [envelope] = decoded.ok && Array.isArray(decoded.value) ? (decoded.value as Item[]) : []
   return encodeDeterministic(envelope ?? null)
 }
 
 /** A batch without its body decodes as one with an empty body would, but for the length that its header names. */
-function headerOnly(meshId: Uint8Array, envelope: Uint8Array): Result<Batch> {
+export function headerOnly(meshId: Uint8Array, envelope: Uint8Array): Result<Batch> {
   const decoded = decodeDeterministic(envelope)
   if (!decoded.ok) return decoded
   const header = Array.isArray(decoded.value) ? (decoded.value as Item[])[2] : null

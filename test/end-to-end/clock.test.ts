@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { StatusView } from '../../runtime/ports/operations.ts'
-import { found, joined, temporaryFolder, until, untilEqual } from './harness.ts'
+import { found, joined, temporaryFolder, until, untilEqual, type GatewayProcess } from './harness.ts'
 
 const MINUTE_MS = 60_000
+const AHEAD_MS = Date.UTC(2099, 0, 1) - Date.now()
+
+async function shown(gateway: GatewayProcess, key: string): Promise<unknown> {
+  const lines = (await gateway.run('list', 'climate', '--json')).split('\n').filter((line) => line !== '')
+  const documents = lines.map((line) => JSON.parse(line) as { key: string; value: unknown })
+  return documents.find((document) => document.key === key)?.value
+}
+
+const isShown = (gateway: GatewayProcess, key: string, temperature: number) => async (): Promise<boolean> =>
+  JSON.stringify(await shown(gateway, key)) === JSON.stringify({ temperature })
 
 test('a board that boots in 1970 goes by the time of its neighbour, and says so', async (t) => {
   const folder = temporaryFolder()
@@ -28,4 +38,36 @@ test('alone, it warns that it has no clock to trust and goes on from when it was
   assert.match(warnings.join('\n'), /^no-trusted-clock: /m)
   const { stamp } = await b.json<{ stamp: string }>('put', 'climate', 'kitchen', '{"temperature":21}')
   assert.ok(Math.abs(Date.parse(stamp.split('+')[0] as string) - Date.now()) < MINUTE_MS, stamp)
+})
+
+test('what a gateway wrote under a clock in 2099 arrives when its clock is right, later writes win over it, and whom it admitted then can write', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = await joined(t, folder, 'b', a)
+  await a.stop()
+  await a.start({ clockOffMs: AHEAD_MS, isClockTrusted: true })
+  await a.run('put', 'climate', 'kitchen', '{"temperature":20}')
+  await a.run('put', 'climate', 'kitchen', '{"temperature":21}')
+  const c = await joined(t, folder, 'c', a)
+  await c.run('put', 'climate', 'attic', '{"temperature":5}')
+  assert.match((await c.json<StatusView>('status')).warnings.join('\n'), /^clock-ahead: /m)
+  await until('b waits for it', () => b.lines.some(({ event }) => event === 'batch-deferred'))
+  assert.equal(await shown(b, 'kitchen'), undefined)
+
+  await a.stop('SIGKILL')
+  await a.start()
+  await until('a is set back', () => a.lines.some(({ event }) => event === 'clock-set-back'))
+  // In the middle of it.
+  await a.stop('SIGKILL')
+  await a.start()
+  await until('b has what a wrote', isShown(b, 'kitchen', 21))
+  await b.run('put', 'climate', 'kitchen', '{"temperature":22}')
+  await until('the later write wins', isShown(a, 'kitchen', 22))
+  await until('b has what c wrote', isShown(b, 'attic', 5))
+  await untilEqual(a, b, c)
+  for (const gateway of [a, b, c]) {
+    const { clock, warnings } = await gateway.json<StatusView>('status')
+    assert.ok(clock.aheadMs < MINUTE_MS, `its stamps are ${clock.aheadMs} ms ahead`)
+    assert.deepEqual(warnings, [])
+  }
 })

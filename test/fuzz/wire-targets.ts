@@ -18,6 +18,7 @@ import { encryptBody, readBody } from '../../runtime/wire/encryption.ts'
 import { decodeInvite, encodeInvite } from '../../runtime/wire/invite.ts'
 import { decodeMessages, encodeMessages } from '../../runtime/wire/message.ts'
 import { PacketLengthGuard } from '../../runtime/wire/packet-length.ts'
+import { decodeAheadSeal, encodeAheadSeal } from '../../runtime/wire/ahead-seal.ts'
 import { decodeProof, encodeProof } from '../../runtime/wire/proof.ts'
 import { decodeTestimony, encodeTestimony } from '../../runtime/wire/testimony.ts'
 import { scan } from '../../runtime/wire/scan.ts'
@@ -184,6 +185,12 @@ export const WIRE_TARGETS: readonly Target[] = [
     form: 'cbor',
     samples: [testimony()],
     run: (input) => decodeTestimony(MESH, input).ok,
+  },
+  {
+    name: 'seal of a feed that ran ahead',
+    form: 'cbor',
+    samples: BATCHES.slice(0, 1).map((batch) => encodeAheadSeal(FEED, batch, 1)),
+    run: (input) => decodeAheadSeal(MESH, input).ok,
   },
   {
     name: 'invite',

@@ -31,6 +31,7 @@ import { decodeDescriptor, encodeDescriptor, feedOf } from '../../runtime/wire/d
 import { readBody } from '../../runtime/wire/encryption.ts'
 import { decodeInvite, encodeInvite } from '../../runtime/wire/invite.ts'
 import { decodeMessages, encodeMessages, type CellsEntry, type Message } from '../../runtime/wire/message.ts'
+import { decodeAheadSeal, encodeAheadSeal } from '../../runtime/wire/ahead-seal.ts'
 import { decodeProof, encodeProof } from '../../runtime/wire/proof.ts'
 import { decodeTestimony, encodeTestimony } from '../../runtime/wire/testimony.ts'
 import { golden, goldenNames } from './read.ts'
@@ -259,6 +260,18 @@ describe('version 1 on the wire', () => {
     // Only what somebody says of itself.
     for (const other of [feed, feedOf(MESH_ID, { ...self.descriptor, partition: 'another' })])
       assert.equal(decodeTestimony(MESH_ID, encodeTestimony(other, batchOf(ops, 9, other))).ok, false)
+  })
+
+  test('the seal of a feed that ran ahead', () => {
+    const first = batchOf(ops, 9)
+    isGolden('wire/ahead-seal', encodeAheadSeal(feed, first, 7))
+    const seal = decodeAheadSeal(MESH_ID, golden('wire/ahead-seal'))
+    assert.ok(seal.ok)
+    const { header, signed, signature } = seal.value.first
+    assert.deepEqual([seal.value.feed, seal.value.from, header.seq], [feed, 7, 9])
+    assert.ok(verifier.verify(author.publicKey, signed, signature))
+    for (const from of [0, 10])
+      assert.ok(!decodeAheadSeal(MESH_ID, encodeAheadSeal(feed, first, from)).ok, String(from))
   })
 
   test('a feed’s descriptor, and its id', () => {

@@ -57,6 +57,7 @@ function service(): DocumentService {
       readable: () => ['*'],
       writers: () => [],
       sealOf: () => Number.POSITIVE_INFINITY,
+      aheadOf: () => Number.POSITIVE_INFINITY,
       asked: () => [],
       isClosed: () => false,
       testimonies: new Testimonies(),

@@ -59,6 +59,7 @@ export function gateway(name: number, { isSeries = true, onFlush, onEvent = () =
       readable: () => ['*'],
       writers: () => [],
       sealOf: () => Number.POSITIVE_INFINITY,
+      aheadOf: () => Number.POSITIVE_INFINITY,
       asked: () => [],
       isClosed: () => false,
       testimonies: new Testimonies(),

@@ -3,6 +3,7 @@ import type { Feed } from '../../runtime/model/batch.ts'
 import type { Fields } from '../../runtime/model/value.ts'
 import { Testimonies } from '../../runtime/sync/testimonies.ts'
 import type { Authority } from '../../runtime/sync/types.ts'
+import { decodeAheadSeal } from '../../runtime/wire/ahead-seal.ts'
 import { decodeProof } from '../../runtime/wire/proof.ts'
 
 /** What one simulated gateway knows of who may do what: the product's own rules, over documents that have reached it. */
@@ -85,12 +86,26 @@ export class SimulatedAuthority implements Authority {
     return this.#seals.of(feed)
   }
 
+  aheadOf(feed: Pick<Feed, 'key'>): number {
+    return this.seals.aheadOf(feed)
+  }
+
   asked(feed: Feed): readonly Asked[] {
     return askedOf(this.#seals, feed, this.#members())
   }
 
   isClosed(origin: string): boolean {
     return this.#seals.isClosed(origin)
+  }
+
+  /** What a member says, under the stamp `hlc`, of a feed of its own that ran ahead. True when it is new. */
+  learnAhead(origin: string, seal: Uint8Array, hlc: number): boolean {
+    const decoded = decodeAheadSeal(this.#meshId, seal)
+    if (!decoded.ok) return false
+    const { feed, first, from } = decoded.value
+    if (feed.origin !== origin || first.header.hlc <= hlc) return false
+    const isSigned = this.#isSigned(feed.descriptor.publicKey, first.signed, first.signature)
+    return isSigned && this.seals.addAhead(feed.key, from)
   }
 
   /** True when the proof says something new. */

@@ -17,6 +17,7 @@ import { cellsOf } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
 import { incomplete } from './histories.ts'
 import { unknownHoldings } from './holdings.ts'
+import { leftAhead } from './overruns.ts'
 import { promisesOf } from './promises.ts'
 import type { Simulation } from './simulation.ts'
 import { COUNTED_KEY } from './writes.ts'
@@ -49,6 +50,7 @@ export function violations(simulation: Simulation): string[] {
   found.push(...lostOfLost(simulation))
   found.push(...raisedCuts(simulation))
   found.push(...unknownHoldings(simulation))
+  found.push(...leftAhead(simulation))
   for (const gateway of simulation.healed) found.push(...strangeFeeds(gateway))
   return found
 }

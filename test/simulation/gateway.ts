@@ -15,12 +15,12 @@ import {
   type Now,
   type Output,
 } from '../../runtime/sync/types.ts'
-import type { Stamp } from '../../runtime/model/stamp.ts'
+import { hlcFromMs, type Stamp } from '../../runtime/model/stamp.ts'
+import type { Value } from '../../runtime/model/value.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
-import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
 import { TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
 import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
 import { SimulatedAuthority } from './authority.ts'
@@ -107,6 +107,9 @@ export interface World {
 /** No right clock of the simulated world shows an earlier time. */
 const BUILT_MS = Date.UTC(2025, 11, 1)
 
+/** Longer than any run. */
+const DAY_MS = 86_400_000
+
 /** Minutes stand for days. */
 const HISTORY = {
   pruneGraceMs: 20_000,
@@ -138,12 +141,14 @@ export class SimulatedGateway {
   clockBaseMs: number
   readonly rightClockMs: number
   trust: 0 | 1 | 2
+  readonly rightTrust: 0 | 1 | 2
   flushMsMax = 20
   isDiskFull = false
   /** How many of its commits fail. */
   failRate = 0
-  /** The stamp of its admission. */
+  /** The stamp of its admission, and the greatest that it knows of beside what is stored. */
   since = 0
+  mark = 0
   /** How often it was started. */
   boots = 0
   /** It was removed, and doesn't come back. */
@@ -156,6 +161,8 @@ export class SimulatedGateway {
   latestWallMs = 0
   /** It may read what is encrypted. */
   hasKeys = true
+  /** No stamp of the store beyond it lifts its clock: it has been set back since. */
+  #ceiling: number = Number.POSITIVE_INFINITY
   #nonces = 0
   readonly #world: World
   readonly #links = new Set<number>()
@@ -191,6 +198,7 @@ export class SimulatedGateway {
     this.clockBaseMs = clockBaseMs
     this.rightClockMs = clockBaseMs
     this.trust = trust
+    this.rightTrust = trust
   }
 
   get isUp(): boolean {
@@ -272,7 +280,11 @@ export class SimulatedGateway {
     if (this.hasKeys) this.disk.unlock()
     this.authority.restart()
     this.#learn()
-    const floor = Math.max(this.since, ...this.disk.heads().map((head) => head.hlc))
+    const floor = Math.max(
+      this.since,
+      this.mark,
+      ...this.disk.heads().map(({ hlc }) => (hlc <= this.#ceiling ? hlc : 0)),
+    )
     this.engine = new Engine<Pending>(
       {
         meshId: this.#world.meshId,
@@ -324,10 +336,21 @@ export class SimulatedGateway {
     this.start()
   }
 
+  /** Its clock had run ahead, and is set back to what is believed now. */
+  setBack(): void {
+    if (this.engine?.view.isClockAhead !== true) return
+    const { wallMs } = this.engine.time(this.now())
+    this.#ceiling = hlcFromMs(wallMs + DAY_MS)
+    // It may be wrong again, and the others' stamps be right.
+    this.latestWallMs = Math.max(wallMs, this.rightClockMs + this.#world.schedule.now)
+    this.mark = hlcFromMs(wallMs)
+    this.renew()
+  }
+
   /** Its owner gives it another profile: the engine is made anew, when all is on the disk. */
   changeInterest(interest: readonly string[]): void {
     // What its clock has come to it knows, though what it read goes.
-    this.since = Math.max(this.since, this.engine?.view.clock ?? 0)
+    this.mark = Math.max(this.mark, this.engine?.view.clock ?? 0)
     this.engine = null
     this.#wakeAt = Number.POSITIVE_INFINITY
     this.disk.powerCut(this.disk.cached)
@@ -346,16 +369,19 @@ export class SimulatedGateway {
     this.#pump()
   }
 
-  /** Proofs of forks, and what others tell of members' words, among the documents on the disk. True when something is new. */
+  /** Proofs of forks, seals of feeds that ran ahead, and what others tell of members' words, on the disk. True when something is new. */
   #learn(): boolean {
     this.#isSelfNews = false
     let isNew = false
     for (const [name, document] of this.disk.documents) {
-      if (!name.startsWith(`${SELF_COLLECTION}/`)) continue
+      const [collection, origin, what] = name.split('/')
+      if (collection !== SELF_COLLECTION) continue
+      const of = (path: string): Value | undefined => document.values[document.paths.indexOf(path)]
+      const [proof, sealed] = [what === 'fork' ? of('proof') : null, what === 'seal' ? of('sealed') : null]
       if (name.includes(`/${TOLD_PREFIX}`)) isNew = this.authority.learnTold(fieldsOf(document)) || isNew
-      if (!name.includes(`/${FORK_PREFIX}`)) continue
-      const proof = document.values[document.paths.indexOf('proof')]
       if (proof instanceof Uint8Array) isNew = this.authority.learnFork(proof) || isNew
+      if (sealed instanceof Uint8Array)
+        isNew = this.authority.learnAhead(origin as string, sealed, document.writes[0]?.hlc as number) || isNew
     }
     return isNew
   }
@@ -386,6 +412,12 @@ export class SimulatedGateway {
   frame(link: number, bytes: Uint8Array): void {
     this.engine?.handle(this.now(), { type: 'frame', link, bytes })
     this.#pump()
+  }
+
+  /** Its clock goes right again. */
+  correctClock(): void {
+    this.clockBaseMs = this.rightClockMs
+    this.trust = this.rightTrust
   }
 
   now(): Now {
@@ -427,14 +459,17 @@ export class SimulatedGateway {
         return
       case 'event':
         world.event(this.index, output.name, output.fields)
-        if (output.name === 'incarnation-lost') {
-          const boot = this.boots
-          world.schedule.after(100, () => {
-            if (this.boots === boot && this.engine) this.renew()
-          })
-        }
+        if (output.name === 'incarnation-lost') this.#soon(() => this.renew())
+        if (output.name === 'clock-ahead') this.#soon(() => this.setBack())
         return
     }
+  }
+
+  #soon(act: () => void): void {
+    const boot = this.boots
+    this.#world.schedule.after(100, () => {
+      if (this.boots === boot && this.engine) act()
+    })
   }
 
   #commit(commit: Extract<Output<Pending>, { type: 'commit' }>): void {

@@ -112,7 +112,19 @@ export class Mesh implements World {
 
   closeLink(): void {}
   acknowledged(): void {}
-  stopped(): void {}
+
+  /** When it runs again its links come up anew. */
+  stopped(index: number): void {
+    this.schedule.after(1, () => {
+      this.#options.edges.forEach(([a, b], link) => {
+        const other = a === index ? b : b === index ? a : null
+        if (other === null || this.vanished.has(index) || this.vanished.has(other)) return
+        this.at(other).linkDown(link)
+        this.linkUp(link)
+      })
+    })
+  }
+
   event(): void {}
   stored(): void {}
   dropped(): void {}

@@ -20,6 +20,7 @@ export interface Options {
   readonly encrypted: boolean | null
   readonly history: 'long' | 'short'
   readonly liveness: boolean | null
+  readonly overruns: boolean | null
   readonly byzantine: 'no' | 'some' | 'all' | null
 }
 
@@ -38,6 +39,7 @@ export const USAGE = `npm run sim -- [options]
   --history long|short  short: compactions, deletes and cut links come often, and what was overtaken goes soon (long)
   --liveness yes|no  whether only a core is healed after the faults, all others stay cut off or dead, and the core must
                   be equal within 20 virtual minutes; otherwise in every seventh run
+  --overruns yes|no  whether clocks run ahead to 2099 for a while and are believed; otherwise in every eleventh run
   --byzantine no|some|all  whether one member signs with its own key what isn't so, and the others must be equal all the
                   same: some, two batches of one number and false beacons while there are faults; all, false checkpoints
                   too and for ever. In some runs they are not yet equal in what the liar wrote (no)
@@ -81,6 +83,7 @@ export function optionsOf(args: readonly string[]): Options | null {
     encrypted: yesOrNo('encrypted', values.encrypted),
     history: oneOf('history', values.history, ['long', 'short']),
     liveness: yesOrNo('liveness', values.liveness),
+    overruns: yesOrNo('overruns', values.overruns),
     byzantine:
       values.byzantine === undefined
         ? null
@@ -109,6 +112,7 @@ function parsed(args: readonly string[]) {
         encrypted: { type: 'string' },
         history: { type: 'string', default: 'long' },
         liveness: { type: 'string' },
+        overruns: { type: 'string' },
         byzantine: { type: 'string' },
         help: { type: 'boolean', default: false },
       },

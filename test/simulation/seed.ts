@@ -35,6 +35,7 @@ type How = Pick<
   | 'encrypted'
   | 'history'
   | 'liveness'
+  | 'overruns'
   | 'byzantine'
   | 'first'
 >
@@ -57,7 +58,8 @@ export function runSeed(seed: number, how: How): SeedResult {
 
 /** What was asked for, and for the rest what the seed says. */
 export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
-  const { gateways, minutes, writes, forks, removals, interests, encrypted, history, liveness, byzantine } = how
+  const { gateways, minutes, writes, forks, removals, interests, encrypted, history, liveness, overruns, byzantine } =
+    how
   return scenarioOf(seed, {
     history,
     ...(gateways > 0 && { gateways }),
@@ -68,6 +70,7 @@ export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
     ...(interests !== null && { interests }),
     ...(encrypted !== null && { encrypted }),
     ...(liveness !== null && { liveness }),
+    ...(overruns !== null && { overruns }),
     ...(byzantine !== null && { byzantine }),
   })
 }

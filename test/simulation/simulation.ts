@@ -6,7 +6,7 @@ import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import type { Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
-import { msOfHlc } from '../../runtime/model/stamp.ts'
+import { msOfHlc, type Hlc } from '../../runtime/model/stamp.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import { Keyring } from '../../runtime/access/keyring.ts'
 import { sealsAbove, type Holding } from '../../runtime/access/removals.ts'
@@ -56,6 +56,8 @@ export interface Scenario {
   readonly encrypted?: boolean
   /** After the faults only a core is healed; all others stay cut off or dead, and the core must converge without them. */
   readonly liveness?: boolean
+  /** The clocks of some run ahead to 2099, believed by all who ask them, and come back; nobody is removed or left alone then. */
+  readonly overruns?: boolean
   /**
    * One member signs what no honest gateway would, and the others must be equal. Some of it: two batches of one number and false
    * beacons, as long as there are faults. All: false checkpoints too, and it never ceases to lie.
@@ -94,6 +96,7 @@ export const FAULTS = [
   'batches spoiled',
   'documents altered',
   'clock jump',
+  'clock ran ahead',
   'restored copy',
   'restored copy unnoticed',
   'cloned gateway',
@@ -134,6 +137,7 @@ export const SOMETIMES = [
   'divergence found',
   'documents mended',
   'keys came late',
+  'clock found ahead',
 ] as const
 export type Sometimes = (typeof SOMETIMES)[number]
 
@@ -158,8 +162,10 @@ export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenari
     interests: large === null ? seed % 4 === 2 : hundreds % 4 === 2,
     // With keys that a liar has it could say to everyone what it likes; that is for the unit tests.
     encrypted: seed % ENCRYPTED_EVERY === 4 && gateways > 2 && given.byzantine === undefined,
+    overruns: seed % OVERRUNS_EVERY === 6 && given.byzantine === undefined,
   }
-  return { ...drawn, ...given }
+  const scenario = { ...drawn, ...given }
+  return scenario.overruns ? { ...scenario, liveness: false, removals: false } : scenario
 }
 
 /** Of a hundred seeds one has 20 to 50 gateways, one 11 to 19 and one 9; the numbers share no factor, so all occur. */
@@ -187,6 +193,7 @@ const BEACON_MS = 15_000
 const SHORT_BEACON_MS = 3_000
 const LIVENESS_EVERY = 7
 const ENCRYPTED_EVERY = 7
+const OVERRUNS_EVERY = 11
 const SIZES: readonly number[] = [2, 3, 4, 5, 6, 3, 4, 8, 5, 3, 10, 4, 7]
 
 interface Issued {
@@ -204,6 +211,9 @@ export interface IssuedFeed {
 /** What a believed clock lets pass from others (TIMES.futureMs of the engine), and a second. */
 const FUTURE_MS = 301_000
 const START_MS = Date.UTC(2026, 0, 1)
+const AHEAD_MS = Date.UTC(2099, 0, 1)
+/** No right clock of any run comes so far. */
+const SANE_MS = START_MS + 86_400_000
 /** Minutes after the last fault: at least, so that what was dead may still do harm; and at most. */
 const QUIET_MINUTES = 2
 const CONVERGENCE_MINUTES = 20
@@ -301,7 +311,8 @@ export class Simulation implements World {
     const isByChance = scenario.gateways > 2 && this.random() < 0.25
     this.#hasRemovals = scenario.removals ?? isByChance
     const { beaconMs } = scenario
-    const isTight = scenario.forks !== true && !this.#hasRemovals && this.random() < 0.5
+    const isSealing = scenario.forks === true || this.#hasRemovals || scenario.overruns === true
+    const isTight = !isSealing && this.random() < 0.5
     const trashBytesMax = isTight ? 1_000 : 67_108_864
     this.#hasInterests = scenario.interests === true && scenario.gateways > 2
     this.places = this.#hasInterests ? PLACES : COLLECTIONS.map((collection) => ({ collection, partition: '' }))
@@ -365,6 +376,7 @@ export class Simulation implements World {
     for (const gateway of this.gateways) if (gateway !== late) this.#planWrites(gateway, 0)
     this.#planFaults()
     this.#planAlterations()
+    this.#planOverruns()
     this.#watchHoldings()
     this.schedule.runUntil(this.scenario.minutes * 60_000)
     this.#heal()
@@ -545,6 +557,7 @@ export class Simulation implements World {
     if (name === 'diverged') this.note('divergence found')
     if (name === 'documents-mended') this.note('documents mended')
     if (name === 'batch-damaged') this.note('damaged batch found')
+    if (name === 'clock-ahead') this.note('clock found ahead')
     if (name === 'reissued') this.note('own writes made again')
     if (name === 'mended') this.note('holes mended')
   }
@@ -659,8 +672,8 @@ export class Simulation implements World {
     if (this.scenario.gateways < 3 || this.random() < 0.7) return null
     this.schedule.at(randomInteger(this.random, 30_000, this.scenario.minutes * 60_000), () => {
       this.noteFault('late member')
-      const clocks = this.gateways.map(({ engine }) => engine?.view.clock ?? 0)
-      this.#admit(late, Math.max(...clocks) + 1)
+      const clocks = this.gateways.map(({ engine }) => engine?.view.clock ?? 0).filter(isSane)
+      this.#admit(late, Math.max(0, ...clocks) + 1)
       this.#planWrites(late, this.schedule.now)
     })
     return late
@@ -740,8 +753,10 @@ export class Simulation implements World {
     gateway.crash()
     this.#network.cutAll(gateway.index)
     const draw = this.random()
-    if (draw < 0.3) this.#rot(gateway)
-    else if (draw < 0.5) this.#spoil(gateway)
+    // What only its author holds, for all others wait with it, nobody else can mend.
+    const mayDamage = this.scenario.overruns !== true
+    if (mayDamage && draw < 0.3) this.#rot(gateway)
+    else if (mayDamage && draw < 0.5) this.#spoil(gateway)
     this.schedule.after(randomInteger(this.random, 100, 30_000), () => {
       this.#restart(gateway)
     })
@@ -774,13 +789,31 @@ export class Simulation implements World {
     // Where feeds are sealed, gateways may keep different parts of what is dead: there they compare nothing.
     if (this.scenario.seed % 3 !== 0 || this.scenario.forks === true || this.#hasRemovals || this.byzantine) return
     // Nor is there somebody else with the same everywhere where some keep parts only, or are left alone.
-    if (this.#hasInterests || this.#core !== null) return
+    if (this.#hasInterests || this.#core !== null || this.scenario.overruns === true) return
     // Of its own chance, so that all else happens as without it.
     const random = seededRandom(this.scenario.seed + 1)
     this.schedule.at(this.scenario.minutes * 60_000 - 1, () => {
       const { disk } = this.gateways[randomInteger(random, 0, this.scenario.gateways - 1)] as SimulatedGateway
       if (disk.alter(random) > 0) this.noteFault('documents altered')
     })
+  }
+
+  /** Of its own chance, so that all else happens as without it. Often more than one, or the same again. */
+  #planOverruns(): void {
+    if (this.scenario.overruns !== true) return
+    const { seed, minutes } = this.scenario
+    const random = seededRandom(seed + 2)
+    const knowing = this.gateways.filter(({ rightTrust }) => rightTrust > 0)
+    for (let i = knowing.length === 0 ? 0 : randomInteger(random, 1, 3); i > 0; i--) {
+      const gateway = knowing[randomInteger(random, 0, knowing.length - 1)] as SimulatedGateway
+      const from = randomInteger(random, 0, minutes * 60_000)
+      this.schedule.at(from, () => {
+        this.noteFault('clock ran ahead')
+        gateway.clockBaseMs = AHEAD_MS
+        gateway.trust = 2
+      })
+      this.schedule.at(from + randomInteger(random, 1_000, 60_000), () => gateway.correctClock())
+    }
   }
 
   #fillDisk(): void {
@@ -840,8 +873,10 @@ export class Simulation implements World {
     clone.incarnation = original.incarnation
     clone.interest = original.interest
     clone.hasKeys = original.hasKeys
-    clone.latestWallMs = original.latestWallMs
-    clone.since = Math.max(original.since, ...clone.disk.heads().map(({ hlc }) => hlc))
+    clone.since = original.since
+    clone.mark = Math.max(original.since, ...clone.disk.heads().map(({ hlc }) => hlc))
+    // What it is a copy of may have been ahead.
+    clone.latestWallMs = Math.max(original.latestWallMs, msOfHlc(clone.mark))
     clone.start()
     const others = this.present.filter((other) => other.index < index && other !== original)
     // As of its original: who keeps all carries it for the others.
@@ -918,17 +953,26 @@ export class Simulation implements World {
     for (const gateway of this.present) if (this.#core?.has(gateway.index) === false) this.#abandon(gateway)
     this.#network.heal(this.#core)
     // Whom a gateway without a clock asks what time it is must know: of two that differ nobody can tell which one is right.
-    for (const gateway of this.present) gateway.clockBaseMs = gateway.rightClockMs
+    for (const gateway of this.present) gateway.correctClock()
     for (const gateway of core) {
       gateway.isDiskFull = false
       gateway.failRate = 0
       this.#restart(gateway)
     }
+    if (this.scenario.overruns === true) this.#tellTime()
     // The others still reach each other without those that are not.
     core.forEach((gateway, i) => {
       const before = core[i - 1]
       if (before && (this.#core !== null || this.byzantine !== null)) this.#network.dial(before.index, gateway.index)
     })
+  }
+
+  /** Who took over a wrong time and has no clock must be linked with one that has. */
+  #tellTime(): void {
+    const knowing = this.present.find(({ rightTrust }) => rightTrust > 0)
+    for (const { index, rightTrust } of this.present) {
+      if (knowing !== undefined && rightTrust === 0) this.#network.dial(knowing.index, index)
+    }
   }
 
   /** It never comes back: its power is cut, or nothing gets through to it. */
@@ -952,4 +996,9 @@ export class Simulation implements World {
   #pick<T>(items: readonly T[]): T {
     return items[randomInteger(this.random, 0, items.length - 1)] as T
   }
+}
+
+/** Whether a right clock may have given the stamp. */
+export function isSane(hlc: Hlc): boolean {
+  return msOfHlc(hlc) < SANE_MS
 }

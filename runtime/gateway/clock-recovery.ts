@@ -1,0 +1,79 @@
+import type { Log } from '../ports/log.ts'
+import type { Store } from '../ports/store.ts'
+import { hlcFromMs, type Hlc } from '../model/stamp.ts'
+import { LET_PASS_MS } from '../sync/overrun.ts'
+import type { Incarnation } from './incarnation.ts'
+import type { Running } from './running.ts'
+
+export interface ClockRecoveryOptions {
+  readonly store: Pick<Store, 'heads'>
+  readonly running: Running
+  readonly incarnation: Incarnation
+  /** The stamp of this gateway's admission: none of its own may be earlier. */
+  readonly notBefore: () => Hlc
+  /** Stores the incarnation. */
+  readonly keepIncarnation: () => Promise<void>
+  readonly onSetBack: () => void
+  readonly log: Log
+}
+
+const AHEAD =
+  'clock-ahead: this gateway went by a wrong time and its stamps are ahead of the right one, so its neighbours wait with what it writes; '
+const SOON = 'it is set back under a new incarnation, and what it wrote is written again'
+const NOT_BEFORE =
+  'it was admitted under such a stamp too: an administrator\'s gateway must be linked, which gives it its rights anew once its own clock is right; if that one is lost, run "marram grant" on another'
+
+/** Sets the clock of a gateway back that had gone by a wrong time (protocol D15): the engine does the rest, see sync/overrun.ts. */
+export class ClockRecovery {
+  readonly #options: ClockRecoveryOptions
+
+  constructor(options: ClockRecoveryOptions) {
+    this.#options = options
+  }
+
+  /** Null when stamps go by the right time, as far as that is known. */
+  get warning(): string | null {
+    if (!this.#options.running.driver.view.isClockAhead) return null
+    return AHEAD + (this.#isPossible ? SOON : NOT_BEFORE)
+  }
+
+  /** To be called again and again: not more often than once an hour comes anything of it. */
+  async step(): Promise<void> {
+    const { running, incarnation, keepIncarnation, onSetBack, log } = this.#options
+    if (!this.#isDue) return
+    const isReplaced = await running.replace(
+      () => this.#isDue,
+      async () => {
+        incarnation.renewedAt(performance.now())
+        incarnation.setBack(this.#right())
+        await keepIncarnation()
+      },
+    )
+    if (!isReplaced) return
+    log.warn('clock-set-back', { incarnation: incarnation.id })
+    onSetBack()
+  }
+
+  get #isDue(): boolean {
+    const { running, incarnation } = this.#options
+    const { view, time } = running.driver
+    return view.isClockAhead && time.trust > 0 && this.#isPossible && incarnation.waitMs(performance.now()) === 0
+  }
+
+  get #isPossible(): boolean {
+    return this.#options.notBefore() <= this.#latest
+  }
+
+  /** Stamps up to it are let pass. */
+  get #latest(): Hlc {
+    return hlcFromMs(this.#options.running.driver.time.wallMs + LET_PASS_MS)
+  }
+
+  /** The greatest stamp that may be right: what was rightly taken from others is before what is written next. */
+  #right(): Hlc {
+    const { store, running, notBefore } = this.#options
+    let right = Math.max(hlcFromMs(running.driver.time.wallMs), notBefore())
+    for (const { hlc } of store.heads()) if (hlc <= this.#latest) right = Math.max(right, hlc)
+    return right
+  }
+}

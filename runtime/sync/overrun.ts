@@ -1,0 +1,59 @@
+import { hex } from '../base/bytes.ts'
+import { SELF_COLLECTION } from '../model/names.ts'
+import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
+import { encodeAheadSeal } from '../wire/ahead-seal.ts'
+import { TIMES, type Core } from './core.ts'
+import type { FeedState } from './feeds.ts'
+import { batchesFrom, lastUntil, wholeBelow } from './sealing.ts'
+import { addInternalWrite } from './writing.ts'
+
+/**
+ * Recovery from a clock that ran ahead (protocol D15). A gateway that once believed a wrong time has stamped what it wrote so that
+ * its neighbours defer it, and stamps all that it writes since later still. When it knows the time its owner starts it again under a
+ * new incarnation with the clock set back. What it had stamped ahead it then voids itself, in a document of its own for each
+ * feed, and reissuing.ts writes it again with fresh stamps. All of it follows from what is stored: a power cut costs nothing but time.
+ */
+export const AHEAD_PREFIX = 'seal/'
+
+/** What is stamped so many milliseconds ahead of a believed clock at most is taken at once. */
+export const LET_PASS_MS: number = TIMES.futureMs
+
+/** Stamps later than this are from the future; none is while the time isn't known. */
+export function futureFrom<Token>({ now }: Core<Token>): Hlc {
+  return now.trust > 0 ? lastOf(now.wallMs + TIMES.futureMs) : Number.POSITIVE_INFINITY
+}
+
+/** Looks now and then whether this gateway is ahead, and seals what former incarnations of it have stamped ahead. */
+export function recoverClock<Token>(core: Core<Token>): void {
+  if (core.now.monotonicMs < core.overrunAt) return
+  core.overrunAt = core.now.monotonicMs + TIMES.overrunMs
+  const aheadMs = core.clock.aheadOf(core.now.wallMs)
+  const isAhead = core.now.trust > 0 && aheadMs > TIMES.aheadMs
+  if (isAhead && !core.isClockAhead) core.emit('clock-ahead', { aheadMs })
+  core.isClockAhead = isAhead
+  if (core.now.trust === 0 || isAhead) return
+  // The seal itself is to be stamped before what it voids.
+  const after = Math.max(futureFrom(core), lastOf(msOfHlc(core.clock.last) + TIMES.futureMs))
+  for (const state of core.feeds.values()) if (isOverrun(core, state, after)) seal(core, state, after)
+}
+
+/** The last stamp of a millisecond. */
+function lastOf(ms: number): Hlc {
+  return hlcFromMs(ms + 1) - 1
+}
+
+/** Own feeds that are to be sealed: what they hold is not to be had by others, and written again when the seal is on the disk. */
+function isOverrun<Token>(core: Core<Token>, state: FeedState, after: Hlc): boolean {
+  const { feed, isOwn, head } = state
+  if (isOwn || feed.origin !== core.options.peerId || head.hlc <= after) return false
+  return core.surroundings.authority.aheadOf(feed) > head.seq
+}
+
+function seal<Token>(core: Core<Token>, state: FeedState, after: Hlc): void {
+  const [first] = batchesFrom(core, state, lastUntil(core, state, after) + 1)
+  if (first === undefined) return
+  const { peerId } = core.options
+  const from = wholeBelow(core, state, first.header.seq) + 1
+  const fields = { sealed: encodeAheadSeal(state.feed, first, from) }
+  addInternalWrite(core, SELF_COLLECTION, peerId, [{ kind: 'put', key: AHEAD_PREFIX + hex(state.feed.id), fields }])
+}

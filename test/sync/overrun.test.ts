@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { hex } from '../../runtime/base/bytes.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
+import { hlcFromMs } from '../../runtime/model/stamp.ts'
+import type { WriteOp } from '../../runtime/ports/writer.ts'
+import type { SimulatedGateway } from '../simulation/gateway.ts'
+import { Mesh } from '../simulation/mesh.ts'
+
+const AHEAD_MS = Date.UTC(2099, 0, 1) - Date.UTC(2026, 0, 1)
+const PLACE = { collection: 'climate', partition: '' }
+/** Nothing stamped in the years of the wrong clock. */
+const SANE = hlcFromMs(Date.UTC(2027, 0, 1))
+
+const put = (fields: { readonly [path: string]: number | null }, key = 'hall'): WriteOp => ({
+  kind: 'put',
+  key,
+  fields: { ...fields },
+})
+
+function shown(gateway: SimulatedGateway, key = 'hall'): unknown {
+  const document = gateway.disk.document(PLACE, key)
+  return document && fieldsOf(document)
+}
+
+/** Its clock is in 2099, and something vouches for it. */
+function runAhead(gateway: SimulatedGateway): void {
+  gateway.clockBaseMs = gateway.rightClockMs + AHEAD_MS
+}
+
+function comeBack(gateway: SimulatedGateway): void {
+  gateway.clockBaseMs = gateway.rightClockMs
+}
+
+function assertSane(mesh: Mesh): void {
+  for (const { disk, engine, index } of mesh.gateways) {
+    assert.ok((engine?.view.clock ?? 0) < SANE, `the clock of gateway ${index} is sane`)
+    for (const { feed, hlc } of disk.heads())
+      assert.ok(hlc < SANE, `gateway ${index} holds nothing of the future in ${feed.descriptor.collection}`)
+  }
+}
+
+test('SPEC I32: what was written under a clock in 2099 arrives when the clock is right again, and later puts win over it', () => {
+  const mesh = new Mesh({
+    gateways: 3,
+    edges: [
+      [0, 1],
+      [1, 2],
+    ],
+  })
+  const [author, middle, far] = [mesh.at(0), mesh.at(1), mesh.at(2)]
+  author.write('climate', put({ temperature: 1 }))
+  mesh.pass(5_000)
+  const before = hex(author.incarnation)
+  runAhead(author)
+  author.write('climate', put({ temperature: 2 }))
+  author.write('climate', put({ humidity: 40 }))
+  author.write('climate', put({ temperature: 3 }))
+  mesh.pass(30_000)
+  assert.deepEqual(shown(middle), { temperature: 1 }, 'who knows the time waits')
+  comeBack(author)
+  mesh.pass(60_000)
+  assert.notEqual(hex(author.incarnation), before)
+  for (const gateway of [author, middle, far]) assert.deepEqual(shown(gateway), { temperature: 3, humidity: 40 })
+  far.write('climate', put({ temperature: 4 }))
+  mesh.pass(5_000)
+  for (const gateway of [author, middle, far]) assert.deepEqual(shown(gateway), { temperature: 4, humidity: 40 })
+  assertSane(mesh)
+})
+
+test('all kinds of writes come back as they were, in the order in which they were made', () => {
+  const mesh = new Mesh({ gateways: 2, edges: [[0, 1]] })
+  const [author, other] = [mesh.at(0), mesh.at(1)]
+  author.write('climate', { kind: 'add', key: 'hall', path: 'tags', elements: ['old', 'kept'] })
+  author.write('climate', { kind: 'count', key: 'hall', path: 'opened', by: 2 })
+  author.write('climate', put({ temperature: 1 }, 'gone'))
+  author.write('climate', put({ temperature: 1 }, 'anew'))
+  mesh.pass(5_000)
+  runAhead(author)
+  for (let i = 1; i <= 12; i++) {
+    author.write('climate', put({ temperature: i }))
+    mesh.pass(100)
+  }
+  const ops: WriteOp[] = [
+    { kind: 'remove', key: 'hall', path: 'tags', subs: ['e"old"'] },
+    { kind: 'add', key: 'hall', path: 'tags', elements: ['brief', 'new'] },
+    { kind: 'remove', key: 'hall', path: 'tags', subs: ['e"brief"'] },
+    { kind: 'count', key: 'hall', path: 'opened', by: 3 },
+    { kind: 'delete', key: 'gone' },
+    { kind: 'delete', key: 'anew' },
+    put({ humidity: 5 }, 'anew'),
+    put({ removed: 1 }),
+    put({ removed: null }),
+  ]
+  for (const op of ops) {
+    author.write('climate', op)
+    mesh.pass(100)
+  }
+  const wanted = shown(author)
+  comeBack(author)
+  mesh.pass(60_000)
+  for (const gateway of [author, other]) {
+    assert.deepEqual(shown(gateway), wanted)
+    assert.deepEqual(shown(gateway, 'gone'), {})
+    assert.deepEqual(shown(gateway, 'anew'), { humidity: 5 })
+  }
+  assert.deepEqual(wanted, { temperature: 12, tags: ['kept', 'new'], opened: 5 })
+  other.write('climate', { kind: 'add', key: 'hall', path: 'tags', elements: ['brief'] })
+  mesh.pass(5_000)
+  assert.deepEqual((shown(author) as { tags: unknown }).tags, ['brief', 'kept', 'new'], 'nothing keeps it out')
+  assertSane(mesh)
+})
+
+test('a power cut at any moment of it changes nothing of what comes of it', () => {
+  for (let afterMs = 0; afterMs < 300; afterMs += 6) {
+    const mesh = new Mesh({ gateways: 2, edges: [[0, 1]], seed: 1 + afterMs })
+    const [author, other] = [mesh.at(0), mesh.at(1)]
+    author.write('climate', put({ temperature: 0 }))
+    mesh.pass(5_000)
+    runAhead(author)
+    for (let i = 1; i <= 12; i++) {
+      author.write('climate', put({ temperature: i, [`field${i}`]: i }))
+      mesh.pass(100)
+    }
+    const wanted = shown(author)
+    comeBack(author)
+    while (author.engine?.view.isClockAhead !== true) mesh.pass(10)
+    mesh.pass(afterMs)
+    author.crash()
+    mesh.stopped(0)
+    mesh.pass(0)
+    author.start()
+    mesh.pass(90_000)
+    for (const gateway of [author, other]) assert.deepEqual(shown(gateway), wanted, `after ${afterMs} ms`)
+    assertSane(mesh)
+  }
+})
+
+test('who had no clock and took it over is set back too, and what was written there meanwhile comes back', () => {
+  const mesh = new Mesh({
+    gateways: 3,
+    edges: [
+      [0, 1],
+      [1, 2],
+    ],
+  })
+  const [author, blind, knowing] = [mesh.at(0), mesh.at(1), mesh.at(2)]
+  mesh.linkDown(1)
+  blind.trust = 0
+  blind.clockBaseMs = -1
+  runAhead(author)
+  mesh.pass(20_000)
+  author.write('climate', put({ temperature: 1, pressure: 1 }))
+  mesh.pass(20_000)
+  blind.write('climate', put({ temperature: 2 }))
+  mesh.pass(5_000)
+  assert.deepEqual(shown(blind), { temperature: 2, pressure: 1 }, 'who has no other clock follows')
+  comeBack(author)
+  mesh.linkUp(1)
+  mesh.pass(120_000)
+  for (const gateway of mesh.gateways) assert.deepEqual(shown(gateway), { temperature: 2, pressure: 1 })
+  knowing.write('climate', put({ temperature: 3 }))
+  mesh.pass(5_000)
+  for (const gateway of mesh.gateways) assert.deepEqual(shown(gateway), { temperature: 3, pressure: 1 })
+  assertSane(mesh)
+})
