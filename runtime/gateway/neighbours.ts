@@ -20,6 +20,8 @@ export interface NeighboursOptions extends Omit<RoutesOptions, 'number'> {
   readonly store: Pick<Store, 'getRecord' | 'append'>
   /** Whether the member is being removed, or was. */
   readonly isRemoved: (peerId: string) => boolean
+  /** Whether a link of our own with it is to stand. */
+  readonly isSought: (peerId: string) => boolean
   /** The hybrid logical clock: what we say of ourselves is numbered from here on. */
   readonly hlc: () => number
   /** Where this gateway can be dialled now. */
@@ -117,10 +119,11 @@ export class Neighbours {
     return `partition: ${size} of ${this.#known.known().length} other gateways can't be reached over any link; "marram peers" names them, the network between here and there or their power may be down`
   }
 
-  /** See Routes.surplus; links that the profile asks for stay. */
+  /** See Routes.surplus; links that the profile or a transfer asks for stay. */
   surplus(): string | null {
     const kept = new Set(this.addresses().flatMap(({ peerId, from }) => (from.includes('bootstrap') ? [peerId] : [])))
-    return this.#known.surplus(this.#options.links.min, (peerId) => kept.has(peerId))
+    const { links, isSought } = this.#options
+    return this.#known.surplus(links.min, (peerId) => kept.has(peerId) || isSought(peerId))
   }
 
   /** Of so many of these gateways as an answer to a joiner holds. */

@@ -33,6 +33,8 @@ export interface MeshOptions {
   readonly onRemember: () => void
   /** Whether there is a way to it over other gateways' links. */
   readonly isReachable: (peerId: string) => boolean
+  /** Whether a link of our own with it is wanted whatever other ways there are. */
+  readonly isSought: (peerId: string) => boolean
   /** Third parties' brokers to meet others at. */
   readonly relays: readonly RelayAddress[]
   readonly random: Random
@@ -241,11 +243,12 @@ export class Mesh implements Links, LinkTable {
     if (entry) this.close(entry.link, reason)
   }
 
-  /** For one whom nobody else reaches a link that nobody needs gives way. */
+  /** For one whom nobody else reaches, or who is sought, a link that nobody needs gives way. */
   #makeRoomFor(peerId: string): boolean {
-    const surplus = this.#options.isReachable(peerId) ? null : this.#options.surplus()
+    const { isSought, isReachable } = this.#options
+    const surplus = isSought(peerId) || !isReachable(peerId) ? this.#options.surplus() : null
     if (surplus === null) return false
-    this.closePeer(surplus, 'its place is for a gateway that nobody else reaches')
+    this.closePeer(surplus, 'its place is for a gateway that is sought, or that nobody else reaches')
     return this.#links.size < this.#options.linksMax
   }
 
@@ -275,6 +278,12 @@ export class Mesh implements Links, LinkTable {
     return dialledBy < otherwise
   }
 
+  /** Whom to seek now: nobody while every link is needed. */
+  #seeking(): (peerId: string) => boolean {
+    const { linksMax, surplus, isSought } = this.#options
+    return this.#links.size < linksMax || surplus() !== null ? isSought : () => false
+  }
+
   get #directlyLinked(): ReadonlySet<string> {
     const direct = [...this.#linkByPeer].filter(([, { transport }]) => transport.relay === undefined)
     return new Set(direct.map(([peerId]) => peerId))
@@ -286,7 +295,7 @@ export class Mesh implements Links, LinkTable {
   }
 
   #makeRelay({ address, login }: RelayAddress): Relay {
-    const { meshId, peerId, chain, linksMax, random, log, monotonicMs } = this.#options
+    const { meshId, peerId, chain, isSought, linksMax, random, log, monotonicMs } = this.#options
     return new Relay({
       mesh: this,
       address,
@@ -296,6 +305,7 @@ export class Mesh implements Links, LinkTable {
       peerId,
       linkKeys: this.#linkKeys,
       chain,
+      isSought,
       linksMax,
       random,
       log,
@@ -308,7 +318,7 @@ export class Mesh implements Links, LinkTable {
     return new Dialler({
       mesh: this,
       candidates,
-      links: () => ({ linked: this.#directlyLinked, isReachable }),
+      links: () => ({ linked: this.#directlyLinked, isReachable, isSought: this.#seeking() }),
       onRemember,
       meshId,
       peerId,

@@ -22,6 +22,8 @@ export interface LinkState {
   readonly linked: ReadonlySet<string>
   /** Whether there is a way over other gateways' links. */
   readonly isReachable: (peerId: string) => boolean
+  /** Whether a link of our own with it is wanted whatever other ways there are, and there is room for it. */
+  readonly isSought: (peerId: string) => boolean
 }
 
 export interface DialOutcome {
@@ -186,22 +188,24 @@ export class Candidates {
     if (candidate.sources.size === 0) this.#known.delete(candidate.address)
   }
 
-  #take(candidate: Candidate, nowMs: number, { linked, isReachable }: LinkState): boolean {
+  #take(candidate: Candidate, nowMs: number, links: LinkState): boolean {
     const isTaken = candidate.sources.has('bootstrap')
-      ? linked.size < this.#options.links.max
-      : this.#isWanted(candidate, linked, isReachable) && this.#dials.take(nowMs)
+      ? links.linked.size < this.#options.links.max
+      : this.#isWanted(candidate, links) && this.#dials.take(nowMs)
     if (isTaken) candidate.isDialled = true
     else candidate.dueAt = nowMs + UNWANTED_MS
     return isTaken
   }
 
-  /** A hint is worth a dial while links are lacking, or to reach whom nobody else reaches. */
-  #isWanted({ peerId }: Candidate, linked: LinkState['linked'], isReachable: LinkState['isReachable']): boolean {
+  /** A hint is worth a dial while links are lacking, to reach whom nobody else reaches, or who is sought. */
+  #isWanted({ peerId }: Candidate, { linked, isReachable, isSought }: LinkState): boolean {
     const { min, max } = this.#options.links
     const dialled = [...this.#known.values()].filter((other) => other.isDialled && !linked.has(other.peerId ?? ''))
     const isUnderWay = peerId !== null && dialled.some((other) => other.peerId === peerId)
     const links = linked.size + dialled.filter(({ sources }) => !sources.has('bootstrap')).length
-    if (isUnderWay || links >= max || dialled.length >= DISCOVERY_LIMITS.dialsAtOnce) return false
+    if (isUnderWay || dialled.length >= DISCOVERY_LIMITS.dialsAtOnce) return false
+    if (peerId !== null && isSought(peerId)) return true
+    if (links >= max) return false
     return links < min || peerId === null || !isReachable(peerId)
   }
 

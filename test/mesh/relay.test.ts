@@ -87,6 +87,7 @@ function gatewayAt(t: TestContext, port: number, options: GatewayOptions = {}): 
     candidates: new Candidates({ peerId, links: { min: 2, max: 32 }, random }),
     onRemember: () => {},
     isReachable: () => false,
+    isSought: () => false,
     surplus: () => null,
     relays: [{ address: { protocol, host: '127.0.0.1', port }, login: () => login }],
     random,

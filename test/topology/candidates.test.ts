@@ -11,8 +11,16 @@ function candidates(min = 2, max = 6): Candidates {
   return new Candidates({ peerId: SELF, links: { min, max }, random: seededRandom(1) })
 }
 
-function links(linked: readonly string[] = [], reachable: readonly string[] = []): LinkState {
-  return { linked: new Set(linked), isReachable: (peerId) => reachable.includes(peerId) }
+function links(
+  linked: readonly string[] = [],
+  reachable: readonly string[] = [],
+  sought: readonly string[] = [],
+): LinkState {
+  return {
+    linked: new Set(linked),
+    isReachable: (peerId) => reachable.includes(peerId),
+    isSought: (peerId) => sought.includes(peerId),
+  }
 }
 
 /** Every attempt fails until nothing is due any more; how often each address was dialled. */
