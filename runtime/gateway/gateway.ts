@@ -514,6 +514,7 @@ export class Gateway {
       nameOf: (peerId) => this.#rights.memberOf(peerId)?.name ?? null,
       addressesOf: (peerId) =>
         this.#neighbours.addresses().flatMap((known) => (known.peerId === peerId ? known.address : [])),
+      isReachable: (peerId) => this.#neighbours.isReachable(peerId),
       roomBytes: () => this.#roomBytes,
       onSought: () => this.#dial(),
       tell: (name, fields) => this.#devices?.door.publishEvent(name, fields),

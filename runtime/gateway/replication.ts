@@ -8,14 +8,7 @@ import { lagOf, type Behind } from '../operations/evidence.ts'
 import { checkTransfer, refusalOf, type PeerKeeping } from '../operations/replicating.ts'
 import type { Hold } from '../operations/retention.ts'
 import { TransferProgress, type Seen, type Standing } from '../operations/transfer-progress.ts'
-import {
-  partsOf,
-  patternOf,
-  readTransfers,
-  transfersRecord,
-  viewParts,
-  type Transfer,
-} from '../operations/transfers.ts'
+import { partsOf, patternOf, readTransfers, transfersRecord, viewOf, type Transfer } from '../operations/transfers.ts'
 import type { Log } from '../ports/log.ts'
 import type { ReplicationState, ReplicationTarget, ReplicationView, Replications } from '../ports/replication.ts'
 import type { Drop, Store } from '../ports/store.ts'
@@ -33,6 +26,8 @@ export interface ReplicationOptions {
   /** The name of a member that is not removed; null for all others. */
   readonly nameOf: (peerId: string) => string | null
   readonly addressesOf: (peerId: string) => readonly string[]
+  /** Whether there is a way to it over other gateways' links. */
+  readonly isReachable: (peerId: string) => boolean
   /** Bytes that the store may take on its disk in all. */
   readonly roomBytes: () => number
   /** Whom to link with may be another now. */
@@ -191,7 +186,7 @@ export class Replication implements Replications {
     const seen = this.#seen()
     const { state, reason, lacking } = this.#observe(transfer, seen)
     const lag = lagOf(store, meshId, lacking, seen.wallMs)
-    return { ...viewParts(transfer), name: this.#options.nameOf(transfer.peerId) ?? '', state, reason, lag }
+    return viewOf(transfer, { name: this.#options.nameOf(transfer.peerId) ?? '', state, reason, lag })
   }
 
   #observe(transfer: Transfer, seen: Seen): Standings {
@@ -214,9 +209,11 @@ export class Replication implements Replications {
   }
 
   #silence(peerId: string): string {
-    const addresses = this.#options.addressesOf(peerId)
-    if (addresses.length > 0) return `there is no link with it; it is looked for at ${addresses.join(', ')}`
-    return 'there is no link with it and none of its addresses is known, add one to "mesh.bootstrap" in the profile'
+    const { addressesOf, isReachable } = this.#options
+    const addresses = addressesOf(peerId)
+    const link = `there is no link with it${isReachable(peerId) ? ' itself, only with others that reach it' : ''}`
+    if (addresses.length > 0) return `${link}; it is looked for at ${addresses.join(', ')}`
+    return `${link}; unless it dials this gateway, add its address to "mesh.bootstrap" in the profile`
   }
 
   /** What the peer keeps and may read; null when it is no member, or not any more. */

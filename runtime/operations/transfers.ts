@@ -77,23 +77,21 @@ function isCount(value: unknown): value is number {
 
 /** As they stand on the disk of a gateway that doesn't run. */
 export function storedReplications(store: Pick<Records, 'getRecord'>): ReplicationView[] {
-  return readTransfers(store).map((transfer) => ({
-    ...viewParts(transfer),
-    name: '',
-    state: 'unreachable',
-    reason: 'this gateway does not run',
-    lag: null,
-  }))
+  const unknown = { name: '', state: 'unreachable', reason: 'this gateway does not run', lag: null } as const
+  return readTransfers(store).map((transfer) => viewOf(transfer, unknown))
 }
 
-/** What a view says of a transfer whatever its state. */
-export function viewParts(
-  transfer: Transfer,
-): Pick<ReplicationView, 'collection' | 'partition' | 'peerId' | 'dropped' | 'since' | 'confirmed'> {
-  const { pattern, peerId, sinceMs, confirmedMs, dropped } = transfer
+export function viewOf(
+  { pattern, peerId, sinceMs, confirmedMs, dropped }: Transfer,
+  { name, state, reason, lag }: Pick<ReplicationView, 'name' | 'state' | 'reason' | 'lag'>,
+): ReplicationView {
   return {
     ...partsOf(pattern),
     peerId,
+    name,
+    state,
+    reason,
+    lag,
     dropped,
     since: new Date(sinceMs).toISOString(),
     confirmed: confirmedMs === null ? null : new Date(confirmedMs).toISOString(),

@@ -68,14 +68,17 @@ async function change(context: Context, collection: string, peer: string, option
     )
   }
   const view = (await context.client.json('POST', transfers, { to, partition })) as ReplicationView
-  context.print(view, `${whatOf(view)} is replicated to ${whoOf(view)} from now on: ${standingText(view)}`)
+  context.print(
+    view,
+    `${whatOf(view)} is replicated to ${whoOf(view)} from now on: ${standingText(view)}${view.reason === null ? '' : `; ${view.reason}`}`,
+  )
 }
 
 /** How it stands, in one phrase. */
 export function standingText(view: ReplicationView): string {
-  const { state, reason, dropped } = view
+  const { state, dropped } = view
   const lost = dropped === 0 ? '' : `, ${dropped} batches dropped before it had them`
-  return `${state}, lag ${lagOf(view)}${lost}${reason === null ? '' : `; ${reason}`}`
+  return `${state}, lag ${lagOf(view)}${lost}`
 }
 
 export function whatOf({ collection, partition }: ReplicationView): string {
