@@ -65,6 +65,20 @@ describe('hints', () => {
     assert.deepEqual(known.due(60_000, links([peer('b'), peer('c')], [peer('b')])), ['mqtt://10.0.0.1:1883'])
   })
 
+  test('that lead to somebody who is sought are dialled whatever other ways and links there are, once at a time', () => {
+    const known = candidates(2, 3)
+    known.hint({ address: 'mqtt://10.0.0.1:1883', peerId: peer('a') }, 'exchange', 0)
+    known.hint({ address: 'mqtt://10.0.0.2:1883', peerId: peer('a') }, 'exchange', 0)
+    const linked = [peer('b'), peer('c'), peer('d')]
+    assert.deepEqual(known.due(0, links(linked, [peer('a')])), [])
+    assert.deepEqual(known.due(2_000, links(linked, [peer('a')], [peer('a')])), ['mqtt://10.0.0.1:1883'])
+    assert.deepEqual(known.due(4_000, links(linked, [peer('a')], [peer('a')])), [])
+    known.ended('mqtt://10.0.0.1:1883', { peerId: null, linkedMs: null }, 4_000)
+    assert.deepEqual(known.due(4_100, links(linked, [peer('a')], [peer('a')])), [])
+    assert.equal(known.due(6_000, links(linked, [peer('a')], [peer('a')])).length, 1)
+    assert.deepEqual(known.due(600_000, links([peer('a')], [], [peer('a')])), [], 'it is linked')
+  })
+
   test('never bring more links than there may be', () => {
     const known = candidates(2, 3)
     for (const name of ['a', 'b', 'c', 'd'])
