@@ -468,7 +468,7 @@ export class Gateway {
       publicKey: keys.publicKey,
       sign: (message) => signer.sign(message),
       verify: (...signed) => this.#verifier.verify(...signed),
-      isMember: (peerId) => this.#authority.chainOf(peerId).length > 0 && !this.#authority.isClosed(peerId),
+      isMember: (peerId) => this.#isMember(peerId),
       hlc: () => this.#running.driver.view.clock,
       ownAddresses: () => this.#ownAddresses(),
       send: (peerId, frame) => void this.#running.mesh.sendTo(peerId, frame),
@@ -498,6 +498,10 @@ export class Gateway {
     })
   }
 
+  #isMember(peerId: string): boolean {
+    return this.#authority.chainOf(peerId).length > 0 && !this.#authority.isClosed(peerId)
+  }
+
   #dial(): void {
     if (this.#members.belongs) this.#running.mesh.dial()
   }
@@ -511,7 +515,9 @@ export class Gateway {
       rules: () => this.#rights.rules(),
       belongs: () => this.#members.belongs,
       isKnown: (peerId) => this.#authority.chainOf(peerId).length > 0,
-      nameOf: (peerId) => this.#rights.memberOf(peerId)?.name ?? null,
+      successorOf: (peerId) => this.#members.membership.successors().get(peerId),
+      isMember: (peerId) => this.#isMember(peerId),
+      nameOf: (peerId) => this.#rights.memberOf(peerId)?.name ?? '',
       addressesOf: (peerId) =>
         this.#neighbours.addresses().flatMap((known) => (known.peerId === peerId ? known.address : [])),
       isReachable: (peerId) => this.#neighbours.isReachable(peerId),

@@ -2,7 +2,7 @@ import { MarramError, sentenceOf } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { Driver } from '../driver/driver.ts'
 import type { FeedHead } from '../model/batch.ts'
-import { isWithin, type Scope } from '../model/interest.ts'
+import { isWithin } from '../model/interest.ts'
 import type { CollectionRules } from '../operations/documents.ts'
 import { lagOf, type Behind } from '../operations/evidence.ts'
 import { checkTransfer, refusalOf, type PeerKeeping } from '../operations/replicating.ts'
@@ -23,8 +23,12 @@ export interface ReplicationOptions {
   readonly belongs: () => boolean
   /** Whether the peer is a member, or was before it was removed. */
   readonly isKnown: (peerId: string) => boolean
-  /** The name of a member that is not removed; null for all others. */
-  readonly nameOf: (peerId: string) => string | null
+  /** The peer id that took the place of one whose keys were replaced; undefined for all others. */
+  readonly successorOf: (peerId: string) => string | undefined
+  /** Whether the peer is a member that is not being removed. */
+  readonly isMember: (peerId: string) => boolean
+  /** Empty where it is not known. */
+  readonly nameOf: (peerId: string) => string
   readonly addressesOf: (peerId: string) => readonly string[]
   /** Whether there is a way to it over other gateways' links. */
   readonly isReachable: (peerId: string) => boolean
@@ -53,6 +57,7 @@ export class Replication implements Replications {
   readonly #options: ReplicationOptions
   #transfers: Transfer[]
   readonly #progress = new Map<Transfer, TransferProgress>()
+  readonly #names = new Map<string, string>()
   #savedMs: number
 
   constructor(options: ReplicationOptions) {
@@ -109,7 +114,8 @@ export class Replication implements Replications {
   /** To be called every few seconds: tells what has changed for more than a moment. */
   look(): void {
     const seen = this.#seen()
-    let isDue = this.#options.monotonicMs() - this.#savedMs >= SAVE_MS && this.#transfers.length > 0
+    const isOld = this.#options.monotonicMs() - this.#savedMs >= SAVE_MS && this.#transfers.length > 0
+    let isDue = this.#followKeys() || isOld
     for (const transfer of this.#transfers) {
       const standing = this.#observe(transfer, seen)
       if (standing.state === transfer.told || !this.#progressOf(transfer).isSettled(seen)) continue
@@ -118,6 +124,22 @@ export class Replication implements Replications {
       this.#tell(transfer, standing)
     }
     if (isDue) this.#save()
+  }
+
+  /** A gateway that got new keys is another peer on the same disk. True when a transfer goes to another one now. */
+  #followKeys(): boolean {
+    const { isMember, successorOf, onSought, log } = this.#options
+    let isMoved = false
+    for (const [i, transfer] of this.#transfers.entries()) {
+      const peerId = isMember(transfer.peerId) ? undefined : successorOf(transfer.peerId)
+      if (peerId === undefined || this.#find(transfer.pattern, peerId)) continue
+      log.info('replication-moved', { ...partsOf(transfer.pattern), from: transfer.peerId, peerId })
+      this.#progress.delete(transfer)
+      this.#transfers[i] = { ...transfer, peerId }
+      isMoved = true
+    }
+    if (isMoved) onSought()
+    return isMoved
   }
 
   get warnings(): string[] {
@@ -137,7 +159,7 @@ export class Replication implements Replications {
 
   /** What retention leaves for those that have not got it yet; null when nothing is to be kept for anyone. */
   hold(): Hold | null {
-    const standing = this.#transfers.filter(({ peerId }) => this.#options.nameOf(peerId) !== null)
+    const standing = this.#transfers.filter(({ peerId }) => this.#options.isMember(peerId))
     if (standing.length === 0) return null
     const heldOf = this.#heldBy(standing)
     return {
@@ -151,7 +173,7 @@ export class Replication implements Replications {
     const heldOf = this.#heldBy(this.#transfers)
     let isDue = false
     for (const transfer of this.#transfers) {
-      if (this.#options.nameOf(transfer.peerId) === null) continue
+      if (!this.#options.isMember(transfer.peerId)) continue
       let batches = 0
       for (const { feed, seqs } of drops) {
         const head = this.#options.store.head(feed.key)
@@ -161,7 +183,7 @@ export class Replication implements Replications {
       transfer.dropped += batches
       isDue = true
       const { peerId } = transfer
-      const fields = { ...partsOf(transfer.pattern), peerId, name: this.#options.nameOf(peerId), batches }
+      const fields = { ...partsOf(transfer.pattern), peerId, name: this.#nameOf(peerId), batches }
       this.#options.log.warn('replication-dropped', fields)
       this.#options.tell('alert', { alert: 'replication-dropped', ...fields })
     }
@@ -186,7 +208,7 @@ export class Replication implements Replications {
     const seen = this.#seen()
     const { state, reason, lacking } = this.#observe(transfer, seen)
     const lag = lagOf(store, meshId, lacking, seen.wallMs)
-    return viewOf(transfer, { name: this.#options.nameOf(transfer.peerId) ?? '', state, reason, lag })
+    return viewOf(transfer, { name: this.#nameOf(transfer.peerId), state, reason, lag })
   }
 
   #observe(transfer: Transfer, seen: Seen): Standings {
@@ -218,23 +240,28 @@ export class Replication implements Replications {
 
   /** What the peer keeps and may read; null when it is no member, or not any more. */
   #keeping(peerId: string): PeerKeeping | null {
-    const name = this.#options.nameOf(peerId)
-    if (name === null) return null
-    const scope: Scope = this.#options.driver().scopeOf(peerId)
-    return { name, scope }
+    if (!this.#options.isMember(peerId)) return null
+    return { name: this.#nameOf(peerId) || peerId, scope: this.#options.driver().scopeOf(peerId) }
   }
 
   #tell({ pattern, peerId }: Transfer, { state, reason, lacking }: Standings): void {
-    const { store, meshId, nameOf, log, tell } = this.#options
+    const { store, meshId, log, tell } = this.#options
     const lag = lagOf(store, meshId, lacking, this.#seen().wallMs)
-    const fields = { ...partsOf(pattern), peerId, name: nameOf(peerId), state, reason, lag }
+    const fields = { ...partsOf(pattern), peerId, name: this.#nameOf(peerId), state, reason, lag }
     log[state === 'current' ? 'info' : 'warn']('replication', fields)
     tell('replication', fields)
   }
 
   #named(peerId: string): string {
-    const name = this.#options.nameOf(peerId)
-    return name === null ? peerId : `${name} (${peerId})`
+    const name = this.#nameOf(peerId)
+    return name === '' ? peerId : `${name} (${peerId})`
+  }
+
+  /** Asked for every few seconds, and found by reading all members. */
+  #nameOf(peerId: string): string {
+    const name = this.#names.get(peerId) ?? this.#options.nameOf(peerId)
+    if (name !== '') this.#names.set(peerId, name)
+    return name
   }
 
   #find(pattern: string, peerId: string): Transfer | undefined {

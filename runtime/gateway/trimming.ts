@@ -1,5 +1,5 @@
 import { sentenceOf } from '../base/errors.ts'
-import { BRIDGE_COLLECTION } from '../devices/bridge.ts'
+import { BRIDGE_COLLECTION } from '../model/names.ts'
 import { trimSeries, type Hold, type Retention } from '../operations/retention.ts'
 import type { Log } from '../ports/log.ts'
 import type { Drop } from '../ports/store.ts'

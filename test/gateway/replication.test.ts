@@ -18,6 +18,7 @@ class Home {
   readonly told: [name: string, state: unknown][] = []
   readonly gateway: Gateway
   readonly others: Set<string>
+  readonly successors: Map<string, string> = new Map()
   atMs = 0
   roomBytes = 1e9
   sought = 0
@@ -40,7 +41,9 @@ class Home {
       rules: () => RULES,
       belongs: () => true,
       isKnown: (peerId) => this.others.has(peerId),
-      nameOf: (peerId) => (this.others.has(peerId) ? 'archive' : null),
+      successorOf: (peerId) => this.successors.get(peerId),
+      isMember: (peerId) => this.others.has(peerId),
+      nameOf: () => 'archive',
       addressesOf: () => [],
       isReachable: () => false,
       roomBytes: () => this.roomBytes,
@@ -164,6 +167,19 @@ test('retention leaves what the peer lacks, counts what it can not leave, and wa
   assert.equal(await trim(), 4)
   assert.equal(home.replication.replications()[0]?.dropped, 9, 'nobody is there to lack it')
   for (const { driver } of [a, b]) await driver.close()
+})
+
+test('it follows a gateway whose keys were replaced', async () => {
+  const [a, b, c] = [gateway(10), gateway(11), gateway(12)]
+  const home = new Home(a, b)
+  await home.replication.replicate('readings', { to: b.peer.peerId })
+  home.others.delete(b.peer.peerId)
+  home.others.add(c.peer.peerId)
+  home.successors.set(b.peer.peerId, c.peer.peerId)
+  home.look(0)
+  assert.deepEqual([home.replication.isSought(c.peer.peerId), home.state, home.sought], [true, 'unreachable', 2])
+  await until('that is on the disk', () => home.restarted().isSought(c.peer.peerId))
+  for (const { driver } of [a, b, c]) await driver.close()
 })
 
 test('there are only so many, each once', async () => {

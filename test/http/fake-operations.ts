@@ -209,7 +209,16 @@ export class FakeOperations implements Operations {
   }
 
   members(): readonly MemberView[] {
-    return []
+    const rest = {
+      roles: [],
+      grants: [],
+      state: 'member',
+      since: '',
+      until: null,
+      lastHeard: null,
+      silent: [],
+    } as const
+    return this.peers().map(({ peerId, name }) => ({ ...rest, peerId, name, succeeds: null }))
   }
 
   async remove(): Promise<void> {}

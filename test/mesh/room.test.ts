@@ -15,7 +15,10 @@ interface Asked {
 }
 
 /** A gateway with one link, to `first`, and no room for another. */
-function full({ reachable, sought, surplus }: Asked): { readonly mesh: Mesh; offer(peerId: string): boolean } {
+function full({ reachable, sought, surplus }: Asked): {
+  readonly mesh: Mesh
+  readonly offer: (peerId: string) => boolean
+} {
   const peerId = 'z'.repeat(23)
   const mesh = new Mesh({
     keys: generateDeviceKeys(),

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { codeOf, MarramError, type ErrorCode } from '../../base/errors.ts'
+import { codeOf, type ErrorCode } from '../../base/errors.ts'
 import type { MemberView } from '../../ports/operations.ts'
 import { pathOf, run, type Context } from '../context.ts'
 import { peerIdFrom } from '../peer-name.ts'
