@@ -214,6 +214,7 @@ test("a member's capability opens no link without its key, under its name or ano
       candidates,
       onRemember: () => {},
       isReachable: () => false,
+      isSought: () => false,
       surplus: () => null,
       relays: [],
       random: seededRandom(1),
