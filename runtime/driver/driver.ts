@@ -91,6 +91,10 @@ export class Driver implements LinkHandler, Writer {
     return this.#engine.scopeOf(peerId)
   }
 
+  isUp(peerId: string): boolean {
+    return this.#engine.isUp(peerId)
+  }
+
   lackingAt(peerId: string): readonly FeedLag[] {
     return this.#engine.lackingAt(peerId)
   }

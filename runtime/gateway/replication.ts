@@ -46,6 +46,8 @@ const SAVE_MS = 600_000
 /** Series together may take this share of the store's room before what waits for a peer goes by its age all the same. */
 const HELD_SHARE = 0.5
 
+type LackingAt = (peerId: string) => readonly Behind[]
+
 interface Standings {
   readonly state: ReplicationState
   readonly reason: string | null
@@ -59,6 +61,7 @@ export class Replication implements Replications {
   readonly #progress = new Map<Transfer, TransferProgress>()
   readonly #names = new Map<string, string>()
   #savedMs: number
+  #changing: Promise<unknown> = Promise.resolve()
 
   constructor(options: ReplicationOptions) {
     this.#options = options
@@ -67,10 +70,19 @@ export class Replication implements Replications {
   }
 
   replications(): readonly ReplicationView[] {
-    return this.#transfers.map((transfer) => this.#view(transfer))
+    const lackingAt = this.#lackingAt()
+    return this.#transfers.map((transfer) => this.#view(transfer, lackingAt))
   }
 
-  async replicate(collection: string, { to, partition }: ReplicationTarget): Promise<ReplicationView> {
+  replicate(collection: string, target: ReplicationTarget): Promise<ReplicationView> {
+    return this.#inTurn(() => this.#begin(collection, target))
+  }
+
+  stopReplicating(collection: string, target: ReplicationTarget): Promise<ReplicationView> {
+    return this.#inTurn(() => this.#stop(collection, target))
+  }
+
+  async #begin(collection: string, { to, partition }: ReplicationTarget): Promise<ReplicationView> {
     const pattern = patternOf(collection, partition ?? null)
     const { peerId, belongs, isKnown, rules } = this.#options
     checkTransfer({ collection, partition: partition ?? null, to }, rules(), {
@@ -93,7 +105,7 @@ export class Replication implements Replications {
     return this.#view(transfer)
   }
 
-  async stopReplicating(collection: string, { to, partition }: ReplicationTarget): Promise<ReplicationView> {
+  async #stop(collection: string, { to, partition }: ReplicationTarget): Promise<ReplicationView> {
     const pattern = patternOf(collection, partition ?? null)
     const transfer = this.#find(pattern, to)
     if (!transfer) {
@@ -114,10 +126,11 @@ export class Replication implements Replications {
   /** To be called every few seconds: tells what has changed for more than a moment. */
   look(): void {
     const seen = this.#seen()
+    const lackingAt = this.#lackingAt()
     const isOld = this.#options.monotonicMs() - this.#savedMs >= SAVE_MS && this.#transfers.length > 0
     let isDue = this.#followKeys() || isOld
     for (const transfer of this.#transfers) {
-      const standing = this.#observe(transfer, seen)
+      const standing = this.#observe(transfer, seen, lackingAt)
       if (standing.state === transfer.told || !this.#progressOf(transfer).isSettled(seen)) continue
       transfer.told = standing.state
       isDue = true
@@ -143,12 +156,13 @@ export class Replication implements Replications {
   }
 
   get warnings(): string[] {
+    const lackingAt = this.#lackingAt()
     return this.#transfers.flatMap((transfer) => {
       const { pattern, peerId, dropped } = transfer
       const what = `"${pattern}" to ${this.#named(peerId)}`
       const end = `"${commandOf(transfer)} --stop" ends the transfer`
       const lost = `${dropped} batches went here before it had confirmed them, for they took more room than there is`
-      const { state, reason } = this.#observe(transfer, this.#seen())
+      const { state, reason } = this.#observe(transfer, this.#seen(), lackingAt)
       return [
         ...(state === 'refused' ? [`replication-refused: ${what}: ${reason}; ${end}`] : []),
         ...(state === 'unreachable' && transfer.told === state ? [`replication-unreachable: ${what}: ${reason}`] : []),
@@ -161,7 +175,7 @@ export class Replication implements Replications {
   hold(): Hold | null {
     const standing = this.#transfers.filter(({ peerId }) => this.#options.isMember(peerId))
     if (standing.length === 0) return null
-    const heldOf = this.#heldBy(standing)
+    const heldOf = this.#heldBy()
     return {
       confirmed: (head) => Math.min(head.seq, ...standing.map((transfer) => heldOf(transfer, head))),
       bytesMax: this.#options.roomBytes() * HELD_SHARE,
@@ -170,7 +184,7 @@ export class Replication implements Replications {
 
   /** Retention has let these go: what of it a peer had not confirmed is counted and told. */
   dropped(drops: readonly Drop[]): void {
-    const heldOf = this.#heldBy(this.#transfers)
+    const heldOf = this.#heldBy()
     let isDue = false
     for (const transfer of this.#transfers) {
       if (!this.#options.isMember(transfer.peerId)) continue
@@ -191,36 +205,46 @@ export class Replication implements Replications {
   }
 
   /** Up to where the peer of a transfer holds a feed, as far as the transfer covers it. */
-  #heldBy(transfers: readonly Transfer[]): (transfer: Transfer, head: FeedHead) => number {
-    const peers = new Set(transfers.map(({ peerId }) => peerId))
-    const lacking = new Map(
-      [...peers].map((peerId) => {
-        const held = this.#options.driver().lackingAt(peerId)
-        return [peerId, new Map(held.map((lag) => [lag.feedKey, lag.held]))] as const
-      }),
-    )
+  #heldBy(): (transfer: Transfer, head: FeedHead) => number {
+    const lackingAt = this.#lackingAt()
+    const heldByPeer = new Map<string, ReadonlyMap<string, number>>()
+    const heldOf = (peerId: string): ReadonlyMap<string, number> => {
+      const known = heldByPeer.get(peerId)
+      if (known) return known
+      const held = new Map(lackingAt(peerId).map((lag) => [lag.feedKey, lag.held]))
+      heldByPeer.set(peerId, held)
+      return held
+    }
     return ({ pattern, peerId }, { feed, seq }) =>
-      isWithin(pattern, feed.descriptor) ? (lacking.get(peerId)?.get(feed.key) ?? seq) : seq
+      isWithin(pattern, feed.descriptor) ? (heldOf(peerId).get(feed.key) ?? seq) : seq
   }
 
-  #view(transfer: Transfer): ReplicationView {
+  /** What peers have not confirmed, looked for once: it is found by going through all feeds. */
+  #lackingAt(): LackingAt {
+    const found = new Map<string, readonly Behind[]>()
+    return (peerId) => {
+      const lacking = found.get(peerId) ?? this.#options.driver().lackingAt(peerId)
+      found.set(peerId, lacking)
+      return lacking
+    }
+  }
+
+  #view(transfer: Transfer, lackingAt: LackingAt = this.#lackingAt()): ReplicationView {
     const { store, meshId } = this.#options
     const seen = this.#seen()
-    const { state, reason, lacking } = this.#observe(transfer, seen)
+    const { state, reason, lacking } = this.#observe(transfer, seen, lackingAt)
     const lag = lagOf(store, meshId, lacking, seen.wallMs)
     return viewOf(transfer, { name: this.#nameOf(transfer.peerId), state, reason, lag })
   }
 
-  #observe(transfer: Transfer, seen: Seen): Standings {
+  #observe(transfer: Transfer, seen: Seen, lackingAt: LackingAt): Standings {
     const { driver, store, rules, belongs } = this.#options
     const { pattern, peerId } = transfer
-    const lacking = driver()
-      .lackingAt(peerId)
-      .filter(({ feedKey }) => {
-        const head = store.head(feedKey)
-        return head !== undefined && isWithin(pattern, head.feed.descriptor)
-      })
-    const isLinked = driver().view.links.some((link) => link.isGreeted && link.peerId === peerId)
+    const lacking = lackingAt(peerId).filter(({ feedKey }) => {
+      const head = store.head(feedKey)
+      return head !== undefined && isWithin(pattern, head.feed.descriptor)
+    })
+    const isLinked = driver().isUp(peerId)
     const refusal =
       refusalOf(partsOf(pattern), rules(), { isMember: belongs(), peer: this.#keeping(peerId) })?.why ?? null
     const standing: Standing = { isLinked, refusal, lacking }
@@ -280,11 +304,24 @@ export class Replication implements Replications {
     return { atMs: this.#options.monotonicMs(), wallMs: Math.round(this.#options.driver().time.wallMs) }
   }
 
-  /** Resolves when they are on the disk. */
+  /** Resolves when they are on the disk. They count at once, for what is saved meanwhile must hold them. */
   async #keep(transfers: Transfer[]): Promise<void> {
-    await this.#options.store.append({ batches: [], records: [transfersRecord(transfers)] })
+    const before = this.#transfers
     this.#transfers = transfers
+    try {
+      await this.#options.store.append({ batches: [], records: [transfersRecord(transfers)] })
+    } catch (error) {
+      this.#transfers = before
+      throw error
+    }
     this.#options.onSought()
+  }
+
+  /** One change of the transfers after the other. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const changed = this.#changing.then(change)
+    this.#changing = changed.catch(() => {})
+    return changed
   }
 
   /** What a crash loses of it is a figure. */

@@ -105,6 +105,12 @@ export class Engine<Token> {
     return saidScopeOf(this.#core, peerId)
   }
 
+  /** Whether there is a link over which it has greeted. */
+  isUp(peerId: string): boolean {
+    for (const link of this.#core.links.values()) if (link.peerId === peerId && link.isGreeted) return true
+    return false
+  }
+
   /** What a member has not confirmed to have, be it that it doesn't keep it or was never linked. */
   lackingAt(peerId: string): readonly FeedLag[] {
     const holding = this.#core.holdings.get(peerId)

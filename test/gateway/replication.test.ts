@@ -182,6 +182,29 @@ test('it follows a gateway whose keys were replaced', async () => {
   for (const { driver } of [a, b, c]) await driver.close()
 })
 
+test('changes at one time, and what is saved meanwhile, all stay', async () => {
+  const [a, b] = [gateway(13), gateway(14)]
+  const home = new Home(a, b)
+  const to = b.peer.peerId
+  await home.replication.replicate('one', { to })
+  const changes = [
+    home.replication.replicate('two', { to }),
+    home.replication.replicate('three', { to }),
+    home.replication.stopReplicating('one', { to }),
+  ]
+  home.look(600_000)
+  await Promise.resolve()
+  home.look(600_000)
+  await assert.rejects(home.replication.replicate('two', { to }), { code: 'already-exists' })
+  await Promise.all(changes)
+  home.look(600_000)
+  const collections = (): string[] => home.replication.replications().map(({ collection }) => collection)
+  assert.deepEqual(collections(), ['two', 'three'])
+  home.restarted()
+  assert.deepEqual(collections(), ['two', 'three'])
+  for (const { driver } of [a, b]) await driver.close()
+})
+
 test('there are only so many, each once', async () => {
   const [a, b] = [gateway(8), gateway(9)]
   const home = new Home(a, b)
