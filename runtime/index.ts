@@ -17,6 +17,7 @@ import type {
   WatchEvent,
   WatchOptions,
 } from './ports/operations.ts'
+import type { ReplicationTarget, ReplicationView } from './ports/replication.ts'
 import { SILENT_LOG, type Log } from './ports/log.ts'
 import type { Conflict } from './ports/store.ts'
 import type { DeviceProfile } from './profile/defaults.ts'
@@ -37,6 +38,8 @@ export type {
   PutOptions,
   Query,
   Receipt,
+  ReplicationTarget,
+  ReplicationView,
   StatusView,
   WalkOptions,
   WaitOptions,
@@ -126,6 +129,23 @@ export class Gateway {
   /** One invite token for another gateway. */
   invite(options?: Parameters<Operations['invite']>[0]): Promise<{ readonly token: string; readonly expires: string }> {
     return this.#operations.invite(options)
+  }
+
+  /**
+   * Sees to it that a chosen gateway gets what this one holds of a collection, until it is stopped: also after restarts, over a
+   * link of its own. Resolves when that is on the disk.
+   */
+  replicate(collection: string, target: ReplicationTarget): Promise<ReplicationView> {
+    return this.#operations.replicate(collection, target)
+  }
+
+  stopReplicating(collection: string, target: ReplicationTarget): Promise<ReplicationView> {
+    return this.#operations.stopReplicating(collection, target)
+  }
+
+  /** The transfers that stand, and how. */
+  replications(): readonly ReplicationView[] {
+    return this.#operations.replications()
   }
 
   /** Digests by collection, equal on every gateway that has converged. */

@@ -13,6 +13,7 @@ import { isBatchValid } from './operations/evidence.ts'
 import { Quarantine } from './operations/quarantine.ts'
 import { rulesOf } from './operations/rules.ts'
 import { statusOf } from './operations/status.ts'
+import { storedReplications } from './operations/transfers.ts'
 import { SILENT_LOG } from './ports/log.ts'
 import type { Documents, QuarantineEntry, StatusView } from './ports/operations.ts'
 import { resolveProfile } from './profile/resolve.ts'
@@ -104,6 +105,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           members: [],
           holdings: [],
           unconfirmed: [],
+          replications: storedReplications(store),
           budget: null,
           quarantine: quarantine.list(),
           warnings: parsed.warnings,

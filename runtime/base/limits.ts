@@ -82,6 +82,8 @@ export const GATEWAY_LIMITS = {
   recordKeyBytesMax: 1_000,
   /** Patterns of what a neighbour keeps. */
   interestPatternsMax: 256,
+  /** Standing transfers to chosen gateways; further ones are refused with `overloaded`. */
+  transfersMax: 64,
   enrolmentsAtOnce: 4,
   /** An MQTT packet around a neighbour's frame, in bytes. */
   neighbourPacketBytesMax: 73_728,

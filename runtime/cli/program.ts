@@ -29,6 +29,7 @@ const GROUPS: readonly Group[] = [
     names: ['members', 'grant', 'rotate', 'retire', 'revoke'],
     load: async () => (await import('./commands/members.ts')).addMemberCommands,
   },
+  { names: ['replicate'], load: async () => (await import('./commands/replicate.ts')).addReplicateCommand },
   { names: ['keys'], load: async () => (await import('./commands/keys.ts')).addKeysCommands },
   { names: ['verify'], load: async () => (await import('./commands/verify.ts')).addVerifyCommand },
   { names: ['backup', 'restore'], load: async () => (await import('./commands/backup.ts')).addBackupCommands },

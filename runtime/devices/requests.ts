@@ -52,6 +52,7 @@ const HANDLERS: { readonly [operation: string]: Handler } = {
   status: (operations) => operations.status(),
   peers: (operations) => operations.peers(),
   quarantine: (operations) => operations.quarantine(),
+  replications: (operations) => operations.replications(),
 }
 
 /** The response's payload; every failure is one too. */

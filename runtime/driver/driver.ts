@@ -1,12 +1,12 @@
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
 import type { Document } from '../model/document.ts'
-import type { Place } from '../model/interest.ts'
+import type { Place, Scope } from '../model/interest.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
 import type { Space, Store } from '../ports/store.ts'
 import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
-import { Engine, type EngineView, type LinkView } from '../sync/engine.ts'
+import { Engine, type EngineView, type FeedLag, type LinkView } from '../sync/engine.ts'
 import { Confirmations } from './confirmations.ts'
 import type { Told } from '../sync/timekeeping.ts'
 import type { Authority, CollectionKeys, EngineEvent, EngineOptions, Examined, Input, Output } from '../sync/types.ts'
@@ -88,6 +88,19 @@ export class Driver implements LinkHandler, Writer {
   /** Whether a member keeps what is written there, as far as it has said. */
   isKeptBy(peerId: string, place: Place): boolean {
     return this.#engine.isKeptBy(peerId, place)
+  }
+
+  /** See Engine. */
+  scopeOf(peerId: string): Scope {
+    return this.#engine.scopeOf(peerId)
+  }
+
+  isUp(peerId: string): boolean {
+    return this.#engine.isUp(peerId)
+  }
+
+  lackingAt(peerId: string): readonly FeedLag[] {
+    return this.#engine.lackingAt(peerId)
   }
 
   /** See Confirmations. */

@@ -27,7 +27,6 @@ import { hlcFromMs, type Hlc } from '../model/stamp.ts'
 import { Drafts } from '../operations/drafts.ts'
 import { isBatchValid } from '../operations/evidence.ts'
 import { Quarantine } from '../operations/quarantine.ts'
-import { trimSeries, type Retention } from '../operations/retention.ts'
 import { OperationService } from '../operations/service.ts'
 import type { Log } from '../ports/log.ts'
 import type { HeldWrite, Operations } from '../ports/operations.ts'
@@ -36,7 +35,7 @@ import { formatAddress } from '../profile/address.ts'
 import { fillDefaults } from '../profile/defaults.ts'
 import type { ParsedProfile } from '../profile/parse.ts'
 import { describeReload } from '../profile/reload.ts'
-import { collectionOf, resolveProfile } from '../profile/resolve.ts'
+import { resolveProfile } from '../profile/resolve.ts'
 import type { Credential, ResolvedProfile } from '../profile/resolved.ts'
 import { encodeBackup } from '../store/backup-format.ts'
 import type { DiskStore } from '../store/disk-store.ts'
@@ -54,10 +53,12 @@ import { Incarnation } from './incarnation.ts'
 import { Members } from './members.ts'
 import { Neighbours } from './neighbours.ts'
 import { PrivateData } from './private-data.ts'
+import { Replication } from './replication.ts'
 import { Rights } from './rights.ts'
 import { Rotation } from './rotation.ts'
 import { Running } from './running.ts'
 import { Soundness } from './soundness.ts'
+import { Trimming } from './trimming.ts'
 import { Views } from './views.ts'
 
 const QUIET_EVENTS: ReadonlySet<EngineEvent> = new Set<EngineEvent>([
@@ -100,10 +101,6 @@ const LOOK_MS = 5_000
 /** Keys are looked at whenever something changes; and now and then for what time alone changes. */
 const KEYS_MS = 60_000
 
-/** Messages that others' rules give out are carried so long by who has no rule of its own. */
-const CARRIED_MS = 604_800_000
-const KEEP_ALL: Retention = { ageMs: null, bytes: null }
-
 /** In a container the host keeps the clock right, and nothing in it says so. */
 function isClockTrusted(): boolean {
   return process.env['MARRAM_TRUST_CLOCK'] === '1'
@@ -136,6 +133,8 @@ export class Gateway {
   #profile: ResolvedProfile
   #store!: DiskStore
   #neighbours!: Neighbours
+  #replication!: Replication
+  #trimming!: Trimming
   #quarantine: Quarantine | null = null
   #operations!: OperationService
   #views!: Views
@@ -202,6 +201,8 @@ export class Gateway {
     this.#store.subscribe((change) => this.#changed(change))
     this.#neighbours = this.#makeNeighbours()
     this.#clockRecovery = this.#makeClockRecovery()
+    this.#replication = this.#makeReplication()
+    this.#trimming = this.#makeTrimming()
     this.#running.start()
     const devices = this.#makeServices()
     await devices.open()
@@ -263,10 +264,12 @@ export class Gateway {
     this.#every(CHECK_MS, () => this.#clock.check())
     this.#every(HEALTH_MS, () => door.publishHealth())
     this.#every(MARK_MS, () => this.#incarnation.mark(store, running.driver.view.clock))
-    this.#every(RETENTION_MS, () => this.#trimSeries())
+    this.#every(RETENTION_MS, () => this.#trimming.trim())
+    void this.#trimming.trim()
     this.#every(LOOK_MS, () => this.#neighbours.look())
     this.#every(LOOK_MS, () => this.#clockRecovery.step())
     this.#every(LOOK_MS, () => this.#grantAnew())
+    this.#every(LOOK_MS, () => this.#replication.look())
     this.#every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
     this.#every(REMOVALS_MS, async () => void (await members.removals.step()))
     this.#every(REMOVALS_MS, () => this.#rotation.step())
@@ -294,18 +297,6 @@ export class Gateway {
     this.#members.learn(change)
     this.#privateData.learn(change)
     if (!isSystemName(change.collection) && this.#rights.isShown(change)) this.#devices?.door.publishChange(change)
-  }
-
-  async #trimSeries(): Promise<void> {
-    const nowMs = this.#trustedNow?.wallMs ?? null
-    const batches = await trimSeries(this.#store, (name) => this.#retentionOf(name), nowMs)
-    if (batches > 0) this.#log.info('series-trimmed', { batches })
-  }
-
-  #retentionOf(name: string): Retention {
-    const isBridged = name === BRIDGE_COLLECTION && !this.#profile.collections.has(name)
-    if (isBridged) return { ageMs: this.#devices?.keepMs ?? CARRIED_MS, bytes: null }
-    return collectionOf(this.#profile, name)?.retain ?? KEEP_ALL
   }
 
   /** The store is of no more use: stop, and let whoever supervises the process start it anew. */
@@ -482,7 +473,7 @@ export class Gateway {
       publicKey: keys.publicKey,
       sign: (message) => signer.sign(message),
       verify: (...signed) => this.#verifier.verify(...signed),
-      isMember: (peerId) => this.#authority.chainOf(peerId).length > 0 && !this.#authority.isClosed(peerId),
+      isMember: (peerId) => this.#isMember(peerId),
       hlc: () => this.#running.driver.view.clock,
       own: () => ({ addresses: this.#ownAddresses(), cell: this.#cell, isSuperPeer: mesh.superPeer, isMetered }),
       measures: () => this.#running.measures(),
@@ -493,9 +484,8 @@ export class Gateway {
       links: mesh.links,
       store: this.#store,
       isRemoved: (peerId) => this.#authority.isClosed(peerId),
-      onLearned: () => {
-        if (this.#members.belongs) this.#running.mesh.dial()
-      },
+      isSought: (peerId) => this.#replication.isSought(peerId),
+      onLearned: () => this.#dial(),
       mdns: (onHint) =>
         new Mdns({
           network: new UdpNetwork(this.#log),
@@ -518,6 +508,56 @@ export class Gateway {
   /** The profile's, or else the network's that this machine is in. */
   get #cell(): string {
     return this.#profile.node.cell ?? subnetCell(announcedListener(this.#devices?.listeners ?? []))
+  }
+
+  #isMember(peerId: string): boolean {
+    return this.#authority.chainOf(peerId).length > 0 && !this.#authority.isClosed(peerId)
+  }
+
+  #dial(): void {
+    if (this.#members.belongs) this.#running.mesh.dial()
+  }
+
+  #makeReplication(): Replication {
+    return new Replication({
+      store: this.#store,
+      meshId: this.#identity.mesh.meshId,
+      peerId: this.#peerId,
+      driver: () => this.#running.driver,
+      rules: () => this.#rights.rules(),
+      belongs: () => this.#members.belongs,
+      isKnown: (peerId) => this.#authority.chainOf(peerId).length > 0,
+      successorOf: (peerId) => this.#members.membership.successors().get(peerId),
+      isMember: (peerId) => this.#isMember(peerId),
+      nameOf: (peerId) => this.#rights.memberOf(peerId)?.name ?? '',
+      addressesOf: (peerId) =>
+        this.#neighbours.addresses().flatMap((known) => (known.peerId === peerId ? known.address : [])),
+      isReachable: (peerId) => this.#neighbours.isReachable(peerId),
+      roomBytes: () => this.#roomBytes,
+      onSought: () => this.#dial(),
+      tell: (name, fields) => this.#devices?.door.publishEvent(name, fields),
+      log: this.#log,
+      monotonicMs: () => performance.now(),
+    })
+  }
+
+  #makeTrimming(): Trimming {
+    return new Trimming({
+      store: this.#store,
+      profile: () => this.#profile,
+      bridgedMs: () => this.#devices?.keepMs ?? null,
+      wallMs: () => this.#trustedNow?.wallMs ?? null,
+      hold: () => this.#replication.hold(),
+      onDropped: (drops) => this.#replication.dropped(drops),
+      log: this.#log,
+    })
+  }
+
+  /** What the store may take on its disk in all. */
+  get #roomBytes(): number {
+    const { bytes, freeBytes } = this.#store.status()
+    const { maxBytes, reserveFreeBytes } = this.#profile.storage
+    return Math.min(maxBytes, bytes + (freeBytes ?? 0) - reserveFreeBytes)
   }
 
   /** Where others can dial this gateway, over one listener. */
@@ -565,6 +605,9 @@ export class Gateway {
         members: () => this.#views.members(),
         backup: () => this.#backup(),
         quarantine: () => quarantine.list(),
+        replications: () => this.#replication.replications(),
+        replicate: (collection, target) => this.#replication.replicate(collection, target),
+        stopReplicating: (collection, target) => this.#replication.stopReplicating(collection, target),
         remove: (peerId, options) => this.#members.remove(peerId, options),
         grant: (peerId, options) => membership.grant(peerId, options),
         invite: (options) => membership.invite(options),
@@ -607,6 +650,7 @@ export class Gateway {
       neighbours: this.#neighbours,
       privateData: this.#privateData,
       running: this.#running,
+      replication: this.#replication,
       clones: this.#clones,
       clockRecovery: this.#clockRecovery,
       operations: this.#operations,
@@ -641,6 +685,7 @@ export class Gateway {
     this.#profile = inForce(parsed)
     this.#devices?.door.reload(this.#profile)
     this.#privateData.plan()
+    void this.#trimming.trim()
     if (this.#members.belongs) this.#neighbours.setBootstrap(this.#bootstrap)
     this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
     if (!isSameSet(before, this.#profile.interest)) await this.#keepAnew(() => true)

@@ -19,6 +19,8 @@ export interface NeighboursOptions extends Omit<TopologyOptions, 'number' | 'isE
   readonly store: Pick<Store, 'getRecord' | 'append'>
   /** Whether the member is being removed, or was. */
   readonly isRemoved: (peerId: string) => boolean
+  /** Whether a link of our own with it is to stand. */
+  readonly isSought: (peerId: string) => boolean
   /** The hybrid logical clock: what we say of ourselves is numbered from here on. */
   readonly hlc: () => number
   /** What this gateway says of itself now. */
@@ -122,6 +124,10 @@ export class Neighbours implements Shape {
     if (isOther) this.#options.onLearned()
     for (const change of changes) this.#options.onPartition(change)
     this.#step()
+  }
+
+  isSought(peerId: string): boolean {
+    return this.#options.isSought(peerId)
   }
 
   isReachable(peerId: string): boolean {

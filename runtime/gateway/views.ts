@@ -18,6 +18,7 @@ import type { Devices } from './devices.ts'
 import type { Members } from './members.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { PrivateData } from './private-data.ts'
+import type { Replication } from './replication.ts'
 import type { Rotation } from './rotation.ts'
 import type { Running } from './running.ts'
 
@@ -31,6 +32,7 @@ export interface ViewedRooms {
   readonly neighbours: Neighbours
   readonly privateData: PrivateData
   readonly running: Running
+  readonly replication: Replication
   readonly clones: Clones
   readonly clockRecovery: ClockRecovery
   readonly quarantine: Quarantine
@@ -86,7 +88,7 @@ export class Views {
   }
 
   warnings(): string[] {
-    const { store, running, neighbours, members, rotation, clones, clockRecovery } = this.#rooms
+    const { store, running, neighbours, members, rotation, clones, clockRecovery, replication } = this.#rooms
     const { parsed, profile } = this.#now()
     const feeds = [...store.heads()].map(({ feed }) => feed)
     const clock = running.driver.time.trust === 0 ? NO_CLOCK : null
@@ -100,12 +102,14 @@ export class Views {
       ...kindWarnings(profile, feeds),
       ...standing.filter((warning) => warning !== null),
       ...missingWarnings(this.members()),
+      ...replication.warnings,
       ...diverged.map(({ peerId, collection }) => DIVERGED.replace('{c}', collection).replace('{p}', peerId)),
     ]
   }
 
   #observe(): Observed {
-    const { members, store, neighbours, running, privateData, authority, operations, quarantine } = this.#rooms
+    const { members, store, neighbours, running, privateData, authority, operations, quarantine, replication } =
+      this.#rooms
     const { name, profile, devices } = this.#now()
     const { driver, mesh } = running
     const { time, view } = driver
@@ -150,6 +154,7 @@ export class Views {
       members: authority.members.all(),
       holdings: view.holdings,
       unconfirmed: view.unconfirmed,
+      replications: replication.replications(),
       budget: view.budget,
       quarantine: quarantine.list(),
       warnings: this.warnings(),

@@ -35,6 +35,7 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['DELETE', 'invites/{id}', async (exchange) => answerJson(exchange, await revokeInvite(exchange))],
   ['GET', 'profile', (exchange) => answerJson(exchange, exchange.operations.profile())],
   ['PUT', 'profile', async (exchange) => answerJson(exchange, await setProfile(exchange))],
+  ['GET', 'replications', (exchange) => answerJson(exchange, exchange.operations.replications())],
   ['GET', 'digest', (exchange) => answerJson(exchange, digest(exchange))],
   ['GET', 'conflicts', (exchange) => answerJson(exchange, conflicts(exchange))],
   ['GET', 'collections', (exchange) => answerJson(exchange, exchange.operations.status().collections)],
@@ -43,6 +44,16 @@ const ROUTES: readonly (readonly [method: string, path: string, answer: Answer])
   ['GET', 'collections/{collection}/export', exportDocuments],
   ['POST', 'collections/{collection}/import', importDocuments],
   ['POST', 'collections/{collection}/batch', async (exchange) => answerJson(exchange, await batch(exchange))],
+  [
+    'POST',
+    'collections/{collection}/replications',
+    async (exchange) => answerJson(exchange, await replicate(exchange)),
+  ],
+  [
+    'DELETE',
+    'collections/{collection}/replications/{peer}',
+    async (exchange) => answerJson(exchange, await stopReplicating(exchange)),
+  ],
   ['GET', 'collections/{collection}/documents', answerPage],
   ['GET', 'collections/{collection}/documents/{key}', (exchange) => answerJson(exchange, get(exchange))],
   ['GET', 'collections/{collection}/documents/{key}/links', walkFrom],
@@ -129,6 +140,22 @@ function waiting({ search, signal }: Exchange): WaitOptions {
 async function batch(exchange: Exchange): Promise<unknown> {
   const { writes } = (await objectOf(exchange)) as { writes?: unknown }
   return exchange.operations.batch(exchange.collection, namedWritesOf(writes), waiting(exchange))
+}
+
+/** Takes `{"to", "partition"?}`. */
+async function replicate(exchange: Exchange): Promise<unknown> {
+  const { to, partition } = (await objectOf(exchange)) as { to?: unknown; partition?: unknown }
+  if (typeof to !== 'string') throw new MarramError('bad-request', 'Cannot replicate: "to" must be a peer id')
+  if (partition !== undefined && typeof partition !== 'string')
+    throw new MarramError('bad-request', 'Cannot replicate: "partition" must be a string')
+  const target = { to, ...(partition !== undefined && { partition }) }
+  return exchange.operations.replicate(exchange.collection, target)
+}
+
+/** The second open segment of its address is a peer id; `?partition`. */
+async function stopReplicating({ operations, collection, key: to, search }: Exchange): Promise<unknown> {
+  const partition = search.get('partition')
+  return operations.stopReplicating(collection, { to, ...(partition !== null && { partition }) })
 }
 
 async function invite(exchange: Exchange): Promise<unknown> {

@@ -302,7 +302,7 @@ export class Mesh implements Links, LinkTable {
   }
 
   #makeRelay({ address, login }: RelayAddress): Relay {
-    const { meshId, peerId, chain, linksMax, random, log, monotonicMs } = this.#options
+    const { meshId, peerId, chain, shape, linksMax, random, log, monotonicMs } = this.#options
     return new Relay({
       mesh: this,
       address,
@@ -312,6 +312,7 @@ export class Mesh implements Links, LinkTable {
       peerId,
       linkKeys: this.#linkKeys,
       chain,
+      isSought: (other) => shape.isSought(other),
       linksMax,
       random,
       log,

@@ -25,6 +25,8 @@ export interface RelayOptions {
   readonly peerId: string
   readonly linkKeys: LinkKeyPair
   readonly chain: () => readonly Uint8Array[]
+  /** Dialled beside the others. */
+  readonly isSought: (peerId: string) => boolean
   readonly linksMax: number
   readonly random: Random
   readonly log: Log
@@ -136,7 +138,7 @@ export class Relay {
 
   /** By rendezvous hashing: each has an order of its own, so that the links of all together leave nobody apart. */
   #partners(now: number): readonly string[] {
-    const { peerId: own, mesh } = this.#options
+    const { peerId: own, mesh, isSought } = this.#options
     const isReachable = (peerId: string): boolean => (this.#attempts.get(peerId)?.notBefore ?? 0) <= now
     const rank = (peerId: string): string => sha256Hex(utf8(`${own}>${peerId}`))
     return this.#presence
@@ -144,7 +146,7 @@ export class Relay {
       .filter((peerId) => isReachable(peerId))
       .map((peerId) => ({ peerId, rank: rank(peerId) }))
       .sort((a, b) => (a.rank < b.rank ? -1 : 1))
-      .slice(0, PARTNERS)
+      .filter(({ peerId }, i) => i < PARTNERS || isSought(peerId))
       .filter(({ peerId }) => !mesh.isLinkedTo(peerId) && !this.#isDialling(peerId))
       .map(({ peerId }) => peerId)
   }

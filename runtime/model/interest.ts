@@ -17,9 +17,9 @@ export function isWithin(pattern: string, { collection, partition }: Place): boo
   return pattern.slice(0, slash) === collection && partition.startsWith(pattern.slice(slash + 1))
 }
 
-/** Whether some partition of the collection may be within one of the patterns. */
-export function isTouched(patterns: readonly string[], collection: string): boolean {
-  return patterns.some((pattern) => isWithin(pattern.split('/', 1)[0] as string, { collection, partition: '' }))
+/** Whether something may be both within the pattern, or the collection of that name, and within one of the patterns. */
+export function isTouched(patterns: readonly string[], pattern: string): boolean {
+  return patterns.some((other) => isPartOf(pattern, other) || isPartOf(other, pattern))
 }
 
 /** Whether everything that is within `pattern` is within `other` too. */

@@ -46,9 +46,9 @@ export interface CollectionRules {
   kindsOf(collection: string): FieldKinds
   /** Why the collection can't be written here, or null. */
   refusal(collection: string): string | null
-  /** Whether this gateway keeps what is written there, and of a collection any of it. */
+  /** Whether this gateway keeps what is written there, and of a collection, or of what is within a pattern, any of it. */
   keeps(place: Place): boolean
-  keepsSome(collection: string): boolean
+  keepsSome(pattern: string): boolean
   isEncrypted(collection: string): boolean
   /** It is encrypted, and there is no key for it here. */
   isLocked(collection: string): boolean

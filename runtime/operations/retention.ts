@@ -18,6 +18,14 @@ export interface Retention {
   readonly bytes: number | null
 }
 
+/** What is kept longer, for gateways that are to have it first (transfers.ts). */
+export interface Hold {
+  /** Up to where all that are to have a feed have it: later batches do not go by their age. */
+  confirmed(head: FeedHead): number
+  /** While all series together take more than so many bytes, they do all the same. */
+  readonly bytesMax: number
+}
+
 export interface RetainedStore extends Log, Documents {
   readonly keys: BodyKeys
 }
@@ -35,28 +43,33 @@ interface Oldest {
   readonly bytes: number
 }
 
-/** Returns how many batches went. `nowMs` is physical time where it may be believed, else null. */
+/**
+ * Returns what went. `nowMs` is physical time where it may be believed, else null. A hold keeps what is too old; the bytes
+ * that a collection may take are a bound which wins over it.
+ */
 export async function trimSeries(
   store: RetainedStore,
   retentionOf: (collection: string) => Retention,
   nowMs: number | null,
-): Promise<number> {
+  hold: Hold | null = null,
+): Promise<readonly Drop[]> {
   const series = new Map<string, FeedHead[]>()
   for (const head of store.heads()) {
     const { collection } = head.feed.descriptor
     if (isSeries(head.feed)) series.set(collection, [...(series.get(collection) ?? []), head])
   }
-  const drops: Drop[] = []
+  const trim = new Trim(store, hold)
+  if (hold !== null) for (const [collection, heads] of series) trim.overHold += bytesOf(store, collection, heads)
   for (const [collection, heads] of series) {
     const { ageMs, bytes } = retentionOf(collection)
     // Without a clock the last row that came is now.
     const now = nowMs ?? Math.max(...heads.map(({ hlc }) => msOfHlc(hlc)))
     const before = ageMs === null ? 0 : hlcFromMs(now - ageMs)
     const excess = bytes === null ? 0 : bytesOf(store, collection, heads) - bytes
-    drops.push(...oldestOf(store, heads, before, excess))
+    trim.take(heads, before, excess)
   }
-  if (drops.length > 0) await store.append({ batches: [], drops, records: [] })
-  return drops.reduce((sum, { seqs }) => sum + seqs.size, 0)
+  if (trim.drops.length > 0) await store.append({ batches: [], drops: trim.drops, records: [] })
+  return trim.drops
 }
 
 function bytesOf(store: RetainedStore, collection: string, heads: readonly FeedHead[]): number {
@@ -67,26 +80,81 @@ function bytesOf(store: RetainedStore, collection: string, heads: readonly FeedH
   return heads.reduce((sum, { bytes }) => sum + bytes, rows * ROW_BYTES)
 }
 
-/** The batches stamped before `before`, and the oldest of the others until they take `excess` bytes. */
-function oldestOf(store: RetainedStore, heads: readonly FeedHead[], before: Hlc, excess: number): Drop[] {
-  const feeds = heads.map((head) => ({ head, seqs: new SequenceSet(), batches: batchesOf(store, head) }))
-  const next = feeds.map(({ batches }) => batches.next())
-  let freed = 0
-  for (let count = 0; count < BATCHES_MAX; count++) {
-    let oldest = -1
-    next.forEach((result, i) => {
-      const best = next[oldest]
-      if (!result.done && (best === undefined || best.done || result.value.hlc < best.value.hlc)) oldest = i
-    })
-    const [feed, found] = [feeds[oldest], next[oldest]]
-    if (!feed || !found || found.done) break
-    const { seq, hlc, bytes } = found.value
-    if (hlc >= before && freed >= excess) break
-    freed += bytes
-    feed.seqs.add(seq)
-    next[oldest] = feed.batches.next()
+/** What one run finds to let go. */
+class Trim {
+  readonly drops: Drop[] = []
+  /** Bytes that must go before what is held stays. */
+  overHold: number
+  readonly #store: RetainedStore
+  readonly #hold: Hold | null
+
+  constructor(store: RetainedStore, hold: Hold | null) {
+    this.#store = store
+    this.#hold = hold
+    this.overHold = hold === null ? 0 : -hold.bytesMax
   }
-  return feeds.filter(({ seqs }) => !seqs.isEmpty).map(({ head, seqs }) => ({ feed: head.feed, seqs }))
+
+  /** The batches of a collection stamped before `before`, and the oldest of the others until they take `excess` bytes. */
+  take(heads: readonly FeedHead[], before: Hlc, excess: number): void {
+    const feeds = heads.map((head) => new Trimmed(this.#store, head, this.#hold))
+    let freed = 0
+    for (let count = 0; count < BATCHES_MAX;) {
+      const found = oldestOf(feeds)
+      if (found === null) break
+      const { feed, oldest } = found
+      const isOverBytes = freed < excess
+      if (oldest.hlc >= before && !isOverBytes) break
+      if (oldest.seq > feed.confirmed && !isOverBytes && this.overHold <= 0) {
+        feed.stop()
+        continue
+      }
+      count += 1
+      freed += oldest.bytes
+      this.overHold -= oldest.bytes
+      feed.drop(oldest)
+    }
+    for (const { head, seqs } of feeds) if (!seqs.isEmpty) this.drops.push({ feed: head.feed, seqs })
+  }
+}
+
+/** A feed of which the oldest batches may go. */
+class Trimmed {
+  readonly head: FeedHead
+  /** Later ones are held. */
+  readonly confirmed: number
+  readonly seqs: SequenceSet = new SequenceSet()
+  /** The oldest that is left; null when no further one may go. */
+  oldest: Oldest | null
+  readonly #batches: Generator<Oldest, undefined>
+
+  constructor(store: RetainedStore, head: FeedHead, hold: Hold | null) {
+    this.head = head
+    this.confirmed = hold?.confirmed(head) ?? head.seq
+    this.#batches = batchesOf(store, head)
+    this.oldest = this.#next()
+  }
+
+  drop({ seq }: Oldest): void {
+    this.seqs.add(seq)
+    this.oldest = this.#next()
+  }
+
+  stop(): void {
+    this.oldest = null
+  }
+
+  #next(): Oldest | null {
+    return this.#batches.next().value ?? null
+  }
+}
+
+function oldestOf(feeds: readonly Trimmed[]): { readonly feed: Trimmed; readonly oldest: Oldest } | null {
+  let found: { readonly feed: Trimmed; readonly oldest: Oldest } | null = null
+  for (const feed of feeds) {
+    const { oldest } = feed
+    if (oldest !== null && (found === null || oldest.hlc < found.oldest.hlc)) found = { feed, oldest }
+  }
+  return found
 }
 
 /** All but the last, the oldest first. */

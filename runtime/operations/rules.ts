@@ -39,7 +39,8 @@ export function rulesOf(
     isEncrypted: (name) => encryption.isEncrypted(name),
     isLocked: (name) => encryption.isEncrypted(name) && !encryption.hasKey(name),
     keeps: (place) => scope.covers(place),
-    keepsSome: (name) => isSystemName(name) || (isTouched(profile.interest, name) && isTouched(readable, name)),
+    keepsSome: (pattern) =>
+      isSystemName(pattern) || (isTouched(profile.interest, pattern) && isTouched(readable, pattern)),
     strangeness: (name) => {
       const place = { collection: name, partition: partitionOf(name) }
       if (scope.covers(place)) return null

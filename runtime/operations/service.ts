@@ -9,6 +9,7 @@ import type {
   RemovalOptions,
   StatusView,
 } from '../ports/operations.ts'
+import type { ReplicationTarget, ReplicationView } from '../ports/replication.ts'
 import { DocumentService, type DocumentSurroundings } from './documents.ts'
 
 /** Documents and administration together: what every door of a gateway opens onto. */
@@ -58,6 +59,18 @@ export class OperationService extends DocumentService implements Operations {
 
   rotate(): Promise<{ readonly peerId: string }> {
     return this.#administration.rotate()
+  }
+
+  replications(): readonly ReplicationView[] {
+    return this.#administration.replications()
+  }
+
+  replicate(collection: string, target: ReplicationTarget): Promise<ReplicationView> {
+    return this.#administration.replicate(collection, target)
+  }
+
+  stopReplicating(collection: string, target: ReplicationTarget): Promise<ReplicationView> {
+    return this.#administration.stopReplicating(collection, target)
   }
 
   profile(): unknown {

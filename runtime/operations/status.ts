@@ -3,6 +3,7 @@ import { peerIdOf } from '../crypto/identity.ts'
 import type { Capability } from '../model/capability.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import type { ClockStatus, LagView, PeerView, PlaceView, QuarantineEntry, StatusView } from '../ports/operations.ts'
+import type { ReplicationView } from '../ports/replication.ts'
 import type { BrokerStatus } from '../ports/broker.ts'
 import type { AddressSource, DiscoveryFigures } from '../ports/discovery.ts'
 import type { Documents, Log, StorageStatus } from '../ports/store.ts'
@@ -47,6 +48,7 @@ export interface Observed {
   readonly holdings: readonly ObservedHolding[]
   /** What no other gateway is known to have. */
   readonly unconfirmed: readonly Behind[]
+  readonly replications: readonly ReplicationView[]
   readonly quarantine: readonly QuarantineEntry[]
   readonly warnings: readonly string[]
 }
@@ -137,6 +139,7 @@ export function statusOf(seen: Observed): StatusView {
       messageBytes: queuedBytes,
       unconfirmed: lagView(seen, seen.unconfirmed),
     },
+    replications: seen.replications,
     clock: clockOf(seen),
     storage,
     memory: { rss: process.memoryUsage.rss() },

@@ -1,6 +1,7 @@
 import type { Fields, Value } from '../model/value.ts'
 import type { ClockClass } from './clock.ts'
 import type { AddressSource, DiscoveryFigures } from './discovery.ts'
+import type { Replications, ReplicationView } from './replication.ts'
 import type { Conflict, StorageStatus } from './store.ts'
 
 /**
@@ -272,6 +273,8 @@ export interface StatusView {
     readonly messageBytes: number
     readonly unconfirmed: LagView
   }
+  /** Standing transfers to chosen gateways. */
+  readonly replications: readonly ReplicationView[]
   readonly clock: ClockStatus
   readonly storage: StorageStatus
   readonly memory: { readonly rss: number }
@@ -370,7 +373,7 @@ export interface GrantOptions {
   readonly until?: string
 }
 
-export interface Administration {
+export interface Administration extends Replications {
   status(): StatusView
   peers(): readonly PeerView[]
   members(): readonly MemberView[]

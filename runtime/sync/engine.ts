@@ -6,13 +6,13 @@ import type { BudgetView } from './budget.ts'
 import { noteExamined, type Divergence } from './comparing.ts'
 import { compact, compactDeadline } from './compacting.ts'
 import { Core, TIMES, type Arrival, type Committed } from './core.ts'
-import type { Place } from '../model/interest.ts'
+import type { Place, Scope } from '../model/interest.ts'
 import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
 import { applyCheckpoints, historiesOf, noteHistory } from './gating.ts'
 import { heldBy, holdingOf, noteAdvance, type Holding } from './holdings.ts'
 import { tookOut } from './damage.ts'
-import { keptSince, leave, leaveDeadline, leaveFailed, left, sayInterest, scopeOf } from './interest.ts'
+import { keptSince, leave, leaveDeadline, leaveFailed, left, saidScopeOf, sayInterest, scopeOf } from './interest.ts'
 import { LinkState } from './link.ts'
 import { mendDeadline, mendHoles, noteHoles } from './mending.ts'
 import { forgetDigests, pingIfDue } from './pinging.ts'
@@ -105,6 +105,23 @@ export class Engine<Token> {
   /** Whether a member keeps what is written there, as far as it has said. */
   isKeptBy(peerId: string, place: Place): boolean {
     return keptSince(this.#core, peerId, place) !== null
+  }
+
+  /** What a member keeps, as far as it has said and may. */
+  scopeOf(peerId: string): Scope {
+    return saidScopeOf(this.#core, peerId)
+  }
+
+  /** Whether there is a link over which it has greeted. */
+  isUp(peerId: string): boolean {
+    for (const link of this.#core.links.values()) if (link.peerId === peerId && link.isGreeted) return true
+    return false
+  }
+
+  /** What a member has not confirmed to have, be it that it doesn't keep it or was never linked. */
+  lackingAt(peerId: string): readonly FeedLag[] {
+    const holding = this.#core.holdings.get(peerId)
+    return lagOf(this.#core, (state) => holding?.heldAbout(state) ?? 0)
   }
 
   #change(input: Input<Token>): void {

@@ -230,6 +230,12 @@ export function keptSince<Token>(core: Core<Token>, origin: string, place: Place
   return covering.length === 0 ? null : Math.min(...covering.map(({ since }) => since))
 }
 
+/** What a member keeps of what it may. Of signed documents alone. */
+export function saidScopeOf<Token>(core: Core<Token>, origin: string): Scope {
+  const patterns = keptBy(core, origin).map(({ pattern }) => pattern)
+  return new Scope(patterns, core.surroundings.authority.readable(origin))
+}
+
 /** Whose acknowledgements settle the feed: of those that may write there, who keep it; of what they kept earlier than that nobody asks them. */
 export function askedOf<Token>(core: Core<Token>, feed: Feed): Asked[] {
   return core.surroundings.authority.asked(feed).flatMap((one) => {

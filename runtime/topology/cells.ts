@@ -45,6 +45,11 @@ export class Cells {
     return this.#nodes.get(peerId)
   }
 
+  /** Everyone's peer id. */
+  all(): string[] {
+    return [...this.#nodes.keys()]
+  }
+
   /** In order of their ids. */
   members(cell: string): readonly string[] {
     return this.#members.get(cell) ?? []

@@ -12,6 +12,8 @@ export interface ChoiceInput {
   readonly linked: ReadonlyMap<string, number>
   /** Neighbours whose links the profile asks for. */
   readonly kept: ReadonlySet<string>
+  /** Whether a link of our own with it is to stand, whatever other ways there are. */
+  readonly isSought: (peerId: string) => boolean
   /** Whether it has not been reached lately, or nobody knows where it is. */
   readonly isFailing: (peerId: string) => boolean
   /** The quality that a link with it may be expected to have. */
@@ -29,7 +31,7 @@ export interface Trial {
 export interface Choice {
   /** Whom to be linked with, most needed first; `max` at most. */
   readonly wanted: readonly string[]
-  /** Of these, without whom the cell's ring or the way to other cells lacks a link. */
+  /** Of these, those that are sought, and without whom the cell's ring or the way to other cells lacks a link. */
   readonly essential: ReadonlySet<string>
   /** Who comes next when a link is lost, best first. */
   readonly passive: readonly string[]
@@ -58,7 +60,7 @@ export function activeDegree({ min, max }: ChoiceInput['links']): number {
 export function chooseLinks(input: ChoiceInput): Choice {
   const { peerId, cells, links, kept } = input
   const mates = cells.members(cells.node(peerId)?.cell ?? '').filter((mate) => mate !== peerId)
-  const essential = new Set([...ringOf(input), ...bridged(input)])
+  const essential = new Set([...sought(input), ...ringOf(input), ...bridged(input)])
   const wanted = new Set([...kept, ...essential])
   let trial = input.trial
   if (mates.length < FULL_MESH_MAX) for (const mate of mates) wanted.add(mate)
@@ -71,6 +73,11 @@ export function chooseLinks(input: ChoiceInput): Choice {
     isBridge: cells.isBridge(peerId),
     trial,
   }
+}
+
+function sought({ peerId, cells, linked, isSought, isFailing }: ChoiceInput): string[] {
+  const others = cells.all().filter((other) => other !== peerId && isSought(other))
+  return others.filter((other) => linked.has(other) || !isFailing(other))
 }
 
 /** The next in the cell in both directions, by id; of those who can't be reached the ones behind them too. */

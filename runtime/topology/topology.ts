@@ -12,6 +12,8 @@ import { Routes, type Exchange, type OwnTraits, type RoutesOptions } from './rou
 export interface TopologyOptions extends RoutesOptions, CandidatesOptions {
   /** Whether gateways are dialled where their records say that they are. */
   readonly isExchanging: boolean
+  /** Whether a link of our own with it is to stand, whatever other ways there are. */
+  readonly isSought: (peerId: string) => boolean
   /** Of the links that are up, by peer. */
   readonly measures: () => ReadonlyMap<string, Measured>
 }
@@ -31,6 +33,7 @@ export interface TopologyStep {
 /** What the table of links asks before it takes one or gives one up. */
 export interface Shape {
   isReachable(peerId: string): boolean
+  isSought(peerId: string): boolean
   readonly wanted: ReadonlySet<string>
   /** A neighbour whose link can end so that this gateway finds a place; null when it needs none here, or there is none. */
   makeRoomFor(peerId: string): string | null
@@ -143,6 +146,10 @@ export class Topology implements Shape {
     return this.#routes.reachable().has(peerId)
   }
 
+  isSought(peerId: string): boolean {
+    return this.#options.isSought(peerId)
+  }
+
   recordOf(peerId: string): SignedRecord | undefined {
     return this.#routes.recordOf(peerId)
   }
@@ -186,6 +193,7 @@ export class Topology implements Shape {
       links,
       linked,
       kept: this.#kept,
+      isSought: (other) => this.isSought(other),
       isFailing: (other) => !linked.has(other) && this.#isFailing(other, nowMs),
       expected: (other) => this.#expected(other, nowMs),
       trial: this.#trial,
@@ -245,12 +253,13 @@ export class Topology implements Shape {
     return this.candidates.isFailing(peerId, nowMs, addresses.length > 0)
   }
 
-  /** Neighbours whom the profile says to dial. */
+  /** Neighbours whom the profile says to dial, or a transfer needs. */
   get #kept(): ReadonlySet<string> {
     const kept = this.candidates
       .addresses()
       .flatMap(({ peerId, from }) => (from.includes('bootstrap') ? [peerId ?? ''] : []))
-    return new Set(kept.filter((peerId) => this.#links.has(peerId)))
+    const sought = [...this.#links.keys()].filter((peerId) => this.isSought(peerId))
+    return new Set([...kept.filter((peerId) => this.#links.has(peerId)), ...sought])
   }
 
   /** Those that are chosen find room among the addresses that are known, whoever else is known. */

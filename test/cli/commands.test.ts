@@ -130,6 +130,21 @@ test('status tells people the essentials and scripts everything', async (t) => {
     assert.ok(stdout.includes(part), `${part} in ${stdout}`)
 })
 
+test('replicate begins, shows and ends transfers, and takes a peer by its name', async (t) => {
+  const { operations, run } = await bench(t)
+  const shown = await run('replicate', '--list')
+  assert.match(shown.stdout, /readings +shop +p2 +behind +3 batches, 2.0 KiB, 20 s +0 +2026/)
+  assert.deepEqual(json((await run('replicate', '--list', '--json')).stdout), operations.replications()[0])
+  assert.match((await run('status')).stdout, /replicates readings to shop \(p2\): behind, lag 3 batches/)
+  const twice = await run('replicate', 'readings', '--to', 'shop', '--json')
+  assert.deepEqual([twice.code, /already-exists/.test(twice.stderr)], [73, true])
+  const begun = await run('replicate', '*', '--to', 'p1', '--json')
+  assert.deepEqual(json(begun.stdout), await operations.replicate('*', { to: 'p1' }))
+  const ended = await run('replicate', 'readings', '--to', 'shop', '--partition', 'north', '--stop')
+  assert.match(ended.stdout, /^readings\/north is replicated to shop \(p2\) no more; the last lag was 3 batches/)
+  assert.equal((await run('replicate', 'readings', '--to', 'nobody')).code, 1)
+})
+
 test('invite passes on what was asked for', async (t) => {
   const { operations, run } = await bench(t)
   const { stdout } = await run('invite', '--role', 'reader', '--expires', '2h', '--uses', '3', '--json')

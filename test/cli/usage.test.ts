@@ -12,7 +12,7 @@ import { marram } from './command.ts'
 
 const COMMANDS =
   'backup, certificate, conflicts, count, delete, demo, digest, export, get, grant, import, init, invite, join, keys export, keys import, keys show, list, members, peers, ' +
-  'profile schema, profile set, profile show, profile validate, put, quarantine, restore, retire, revoke, rotate, run, status, user add, user list, user remove, verify, walk, watch'
+  'profile schema, profile set, profile show, profile validate, put, quarantine, replicate, restore, retire, revoke, rotate, run, status, user add, user list, user remove, verify, walk, watch'
 
 function leavesOf(command: Command, path: readonly string[] = []): [string, Command][] {
   if (command.commands.length === 0) return [[path.join(' '), command]]
@@ -100,6 +100,10 @@ test('wrong usage is 2 and one sentence on stderr: as JSON where that was asked 
     ['invite', '--expires', 'soon'],
     ['export', 'climate', '--format', 'xml'],
     ['init'],
+    ['replicate'],
+    ['replicate', 'readings'],
+    ['replicate', 'readings', '--list'],
+    ['replicate', '--list', '--to', 'hub'],
   ]
   const ends = await Promise.all(wrong.map((args) => marram([...args, '--dir', dir, '--json'])))
   ends.forEach(({ code, stdout, stderr }, i) => {

@@ -16,7 +16,20 @@ import type {
   WatchEvent,
   WatchOptions,
 } from '../../runtime/ports/operations.ts'
+import type { ReplicationTarget, ReplicationView } from '../../runtime/ports/replication.ts'
 
+const TRANSFER: ReplicationView = {
+  collection: 'readings',
+  partition: null,
+  peerId: 'p2',
+  name: 'shop',
+  state: 'behind',
+  reason: null,
+  lag: { batches: 3, bytes: 2_048, seconds: 20 },
+  dropped: 0,
+  since: '2026-01-02T03:04:05.006Z',
+  confirmed: null,
+}
 const STAMP = '2026-01-02T03:04:05.006Z+0.0@me'
 
 /** A gateway that keeps documents in memory, for tests of the doors before it. */
@@ -153,6 +166,7 @@ export class FakeOperations implements Operations {
       conflicts: 0,
       quarantine: { batches: 0, messages: 0 },
       queue: { writes: 0, messages: 0, messageBytes: 0, unconfirmed: { batches: 0, bytes: 0, seconds: 0 } },
+      replications: this.replications(),
       clock: { class: 2, source: 'rtc', offsetMs: 0, aheadMs: 0 },
       storage: {
         path: '/data',
@@ -202,7 +216,19 @@ export class FakeOperations implements Operations {
   }
 
   members(): readonly MemberView[] {
-    return []
+    const rest = {
+      roles: [],
+      grants: [],
+      state: 'member',
+      since: '',
+      until: null,
+      lastHeard: null,
+      silent: [],
+      cell: null,
+      bridge: false,
+      superPeer: false,
+    } as const
+    return this.peers().map(({ peerId, name }) => ({ ...rest, peerId, name, succeeds: null }))
   }
 
   async remove(): Promise<void> {}
@@ -213,6 +239,20 @@ export class FakeOperations implements Operations {
   }
   async rotate(): Promise<{ peerId: string }> {
     return { peerId: 'new' }
+  }
+
+  replications(): readonly ReplicationView[] {
+    return [TRANSFER]
+  }
+
+  async replicate(collection: string, { to, partition }: ReplicationTarget): Promise<ReplicationView> {
+    if (to === 'p2') throw new MarramError('already-exists', `Cannot replicate "${collection}": it stands already`)
+    return { ...TRANSFER, collection, peerId: to, partition: partition ?? null }
+  }
+
+  async stopReplicating(collection: string, { to, partition }: ReplicationTarget): Promise<ReplicationView> {
+    if (to !== 'p2') throw new MarramError('not-found', `Cannot stop "${collection}": there is no such transfer`)
+    return { ...TRANSFER, collection, partition: partition ?? null }
   }
 
   async invite(options?: InviteOptions): Promise<{ readonly token: string; readonly expires: string }> {

@@ -115,6 +115,15 @@ test('status, peers, digest, count, invites and the profile answer with what the
   assert.deepEqual(operations.profiles, [{ id: 'x' }])
 })
 
+test('transfers to chosen gateways are begun, shown and ended', async (t) => {
+  const { dir, operations } = await openDoor(t)
+  assert.deepEqual(json((await ask(dir, 'GET', 'replications')).text), operations.replications())
+  const begun = json((await ask(dir, 'POST', 'collections/readings/replications', '{"to":"p1","partition":"n"}')).text)
+  assert.deepEqual(begun, await operations.replicate('readings', { to: 'p1', partition: 'n' }))
+  const ended = json((await ask(dir, 'DELETE', 'collections/readings/replications/p2?partition=n%2F1')).text)
+  assert.deepEqual(ended, await operations.stopReplicating('readings', { to: 'p2', partition: 'n/1' }))
+})
+
 test('what is wrong is told as problem details with a stable code', async (t) => {
   const { dir } = await openDoor(t)
   const cases: readonly [string, string, string | undefined, number, string][] = [
@@ -128,6 +137,10 @@ test('what is wrong is told as problem details with a stable code', async (t) =>
     ['PUT', 'collections/climate/documents/k', '{', 400, 'bad-request'],
     ['PUT', 'collections/climate/documents/k', '[1]', 400, 'bad-request'],
     ['PUT', 'profile', 'null', 400, 'bad-request'],
+    ['POST', 'collections/readings/replications', '{}', 400, 'bad-request'],
+    ['POST', 'collections/readings/replications', '{"to":"p1","partition":1}', 400, 'bad-request'],
+    ['POST', 'collections/readings/replications', '{"to":"p2"}', 409, 'already-exists'],
+    ['DELETE', 'collections/readings/replications/p1', undefined, 404, 'not-found'],
   ]
   for (const [method, path, body, status, code] of cases) {
     const reply = await ask(dir, method, path, body)

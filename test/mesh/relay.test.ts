@@ -59,6 +59,7 @@ interface GatewayOptions {
   readonly log?: Log
   readonly linksMax?: number
   readonly keys?: DeviceKeys
+  readonly isSought?: boolean
   /** Whose name it uses on the relay. */
   readonly claims?: string
 }
@@ -86,7 +87,13 @@ function gatewayAt(t: TestContext, port: number, options: GatewayOptions = {}): 
     farewell: () => null,
     candidates: new Candidates({ peerId, links: { min: 2, max: 32 }, random }),
     onRemember: () => {},
-    shape: { isReachable: () => false, wanted: new Set(), makeRoomFor: () => null, referralsFor: () => [] },
+    shape: {
+      isReachable: () => false,
+      isSought: () => options.isSought ?? false,
+      wanted: new Set(),
+      makeRoomFor: () => null,
+      referralsFor: () => [],
+    },
     relays: [{ address: { protocol, host: '127.0.0.1', port }, login: () => login }],
     random,
     linksMax,
@@ -158,6 +165,13 @@ describe('gateways at a relay', () => {
     await until('there is a way from the first to all', () => reachedFrom(gateways).size === gateways.length)
     const ends = gateways.reduce((sum, { linked }) => sum + linked.size, 0)
     assert.ok(ends / 2 <= 3 * gateways.length, `${ends / 2} links`)
+  })
+
+  test('dial all that they seek', async (t) => {
+    const { port } = await opened(t)
+    for (let i = 0; i < 7; i++) gatewayAt(t, port)
+    const seeking = gatewayAt(t, port, { isSought: true })
+    await until('it is linked with all', () => seeking.linked.size === 7)
   })
 
   test('believe nobody who proves to be another than its topic says', async (t) => {

@@ -20,10 +20,14 @@ test('a pattern takes in a collection, the partitions that begin so, or all that
   assert.ok(!isWithin('', place('climate')))
 })
 
-test('a collection is touched when some of its partitions may be kept', () => {
+test('a collection, or a pattern, is touched when some of it may be kept', () => {
   assert.ok(isTouched(['meters', 'climate/north'], 'climate'))
   assert.ok(!isTouched(['meters'], 'climate'))
   assert.ok(isTouched(['*'], 'climate'))
+  assert.ok(!isTouched(['climates'], 'climate'))
+  assert.ok(isTouched(['climate/north'], 'climate/no') && isTouched(['climate/no'], 'climate/north'))
+  assert.ok(!isTouched(['climate/north'], 'climate/south'))
+  assert.ok(isTouched(['climate/north'], '*') && !isTouched([], '*'))
 })
 
 const patterns = fc.constantFrom('*', 'a', 'b', 'a/', 'a/x', 'a/xy', 'b/x')

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { trimSeries } from '../../runtime/operations/retention.ts'
+import { describe, test } from 'node:test'
+import { trimSeries, type Hold } from '../../runtime/operations/retention.ts'
 import { verifyStore } from '../../runtime/store/verify.ts'
 import { gateway, link, MESH, until, type Gateway } from './gateways.ts'
 
@@ -10,14 +10,19 @@ async function write(to: Gateway, from: number, count: number): Promise<void> {
   for (let n = from; n < from + count; n++) await to.documents.put('readings', 'sensor', { n })
 }
 
+/** How many batches went. */
+async function trimmed(...args: Parameters<typeof trimSeries>): Promise<number> {
+  return (await trimSeries(...args)).reduce((sum, { seqs }) => sum + seqs.size, 0)
+}
+
 test('retention lets whole batches go, the oldest first, and a newcomer begins where its neighbour does', async () => {
   const [a, b, c] = [gateway(1), gateway(2), gateway(3)]
   await write(a, 0, 50)
   const head = [...a.store.heads()][0]
   assert.ok(head)
   const all = head.bytes + 50 * 200
-  assert.equal(await trimSeries(a.store, () => ({ ageMs: null, bytes: all }), null), 0)
-  assert.equal(await trimSeries(a.store, () => ({ ageMs: null, bytes: all * 0.51 }), null), 25)
+  assert.equal(await trimmed(a.store, () => ({ ageMs: null, bytes: all }), null), 0)
+  assert.equal(await trimmed(a.store, () => ({ ageMs: null, bytes: all * 0.51 }), null), 25)
   const rest = Array.from({ length: 25 }, (_, i) => i + 25)
   assert.deepEqual(numbers(a), rest)
   assert.equal(a.documents.count('readings'), 25)
@@ -34,7 +39,7 @@ test('retention lets whole batches go, the oldest first, and a newcomer begins w
   await until('both ways', () => a.documents.count('readings') === 38)
 
   // Each keeps as much as it likes; only what is newer than what it holds is sent.
-  assert.equal(await trimSeries(b.store, () => ({ ageMs: null, bytes: 1 }), null), 36)
+  assert.equal(await trimmed(b.store, () => ({ ageMs: null, bytes: 1 }), null), 36)
   assert.deepEqual(new Set(numbers(b)), new Set([59, 1_002]))
   assert.deepEqual(b.documents.digest(), a.documents.digest())
   link(b, c, 2)
@@ -56,10 +61,59 @@ test('rows go by age, and without a clock by the age of the last one', async () 
   const a = gateway(4)
   await write(a, 0, 5)
   const keep = { ageMs: 3_600_000, bytes: null }
-  assert.equal(await trimSeries(a.store, () => keep, Date.now()), 0)
-  assert.equal(await trimSeries(a.store, () => keep, null), 0)
-  assert.equal(await trimSeries(a.store, () => keep, Date.now() + 7_200_000), 4, 'all but the last')
+  assert.equal(await trimmed(a.store, () => keep, Date.now()), 0)
+  assert.equal(await trimmed(a.store, () => keep, null), 0)
+  assert.equal(await trimmed(a.store, () => keep, Date.now() + 7_200_000), 4, 'all but the last')
   assert.deepEqual(numbers(a), [4])
-  assert.equal(await trimSeries(a.store, () => keep, Date.now() + 7_200_000), 0)
+  assert.equal(await trimmed(a.store, () => keep, Date.now() + 7_200_000), 0)
   await a.driver.close()
+})
+
+describe('what a chosen gateway is to have first', () => {
+  const hold = (confirmed: number, bytesMax = Number.POSITIVE_INFINITY): Hold => ({
+    confirmed: () => confirmed,
+    bytesMax,
+  })
+  const muchLater = (): number => Date.now() + 7_200_000
+
+  test('outlasts its age, but not what the collection may take', async () => {
+    const a = gateway(5)
+    await write(a, 0, 10)
+    const keep = { ageMs: 3_600_000, bytes: null as number | null }
+    assert.equal(await trimmed(a.store, () => keep, muchLater(), hold(4)), 4)
+    assert.deepEqual(numbers(a), [4, 5, 6, 7, 8, 9])
+    assert.equal(await trimmed(a.store, () => keep, muchLater(), hold(4)), 0)
+    assert.equal(await trimmed(a.store, () => ({ ageMs: null, bytes: null }), muchLater(), hold(4)), 0)
+    const { bytes } = [...a.store.heads()][0] ?? assert.fail()
+    const room = (bytes + 6 * 200) / 2
+    assert.equal(await trimmed(a.store, () => ({ ...keep, bytes: room }), muchLater(), hold(4)), 3)
+    assert.deepEqual(numbers(a), [7, 8, 9])
+    assert.equal(await trimmed(a.store, () => keep, muchLater(), hold(9)), 2, 'as soon as it has it')
+    await a.driver.close()
+  })
+
+  test('goes by its age all the same where all series together take too much room, and no more than that', async () => {
+    const a = gateway(6)
+    await write(a, 0, 10)
+    const { bytes } = [...a.store.heads()][0] ?? assert.fail()
+    const room = ((bytes + 10 * 200) * 7) / 10
+    const keep = { ageMs: 3_600_000, bytes: null }
+    assert.equal(await trimmed(a.store, () => keep, Date.now(), hold(0, room)), 0, 'none of it is too old')
+    assert.equal(await trimmed(a.store, () => keep, muchLater(), hold(0, room)), 3)
+    assert.deepEqual(numbers(a), [3, 4, 5, 6, 7, 8, 9])
+    await a.driver.close()
+  })
+
+  test('of one author holds up no other', async () => {
+    const [a, b] = [gateway(7), gateway(8)]
+    link(a, b, 1)
+    await write(a, 0, 5)
+    await until('both have them', () => b.documents.count('readings') === 5)
+    await write(b, 100, 5)
+    const keep = { ageMs: 3_600_000, bytes: null }
+    const ofA: Hold = { confirmed: ({ feed, seq }) => (feed.origin === a.peer.peerId ? 0 : seq), bytesMax: 1e9 }
+    assert.equal(await trimmed(b.store, () => keep, muchLater(), ofA), 4)
+    assert.deepEqual(new Set(numbers(b)), new Set([0, 1, 2, 3, 4, 104]))
+    for (const { driver } of [a, b]) await driver.close()
+  })
 })

@@ -20,6 +20,7 @@ function choose(peerId: string, nodes: readonly Node[], more: Partial<ChoiceInpu
     links: { min: 2, max: 6 },
     linked: new Map(),
     kept: new Set(),
+    isSought: () => false,
     isFailing: () => false,
     expected: () => 60,
     trial: null,
@@ -57,6 +58,17 @@ function isConnected(links: ReadonlyMap<string, ReadonlySet<string>>): boolean {
 
 const total = (links: ReadonlyMap<string, ReadonlySet<string>>): number =>
   [...links.values()].reduce((sum, { size }) => sum + size, 0) / 2
+
+test('who is sought comes first, in whatever cell it is, and makes room; while it fails it costs nobody a link', () => {
+  const nodes = [...cellOf('a', 12), ...cellOf('b', 3)]
+  const links = { min: 2, max: 4 }
+  const isSought = (peerId: string): boolean => peerId === 'b001'
+  const { wanted, essential } = choose('a005', nodes, { links, isSought })
+  assert.equal(wanted[0], 'b001')
+  assert.ok(essential.has('b001') && wanted.length === 4)
+  const isFailing = isSought
+  assert.equal(choose('a005', nodes, { links, isSought, isFailing }).wanted.includes('b001'), false)
+})
 
 describe('within a cell', () => {
   test('of up to eight everybody is linked with everybody, when there may be so many links', () => {

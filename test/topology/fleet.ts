@@ -72,6 +72,7 @@ export class Gateway {
         verify: (key, message, signature) => equal(fakeSignature(key, message), signature),
         isMember: () => true,
         isExchanging: true,
+        isSought: () => false,
         measures: () =>
           new Map(
             [...this.links].map(([peerId, { rttMs }]) => [

@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { codeOf, MarramError, type ErrorCode } from '../../base/errors.ts'
+import { codeOf, type ErrorCode } from '../../base/errors.ts'
 import type { MemberView } from '../../ports/operations.ts'
 import { pathOf, run, type Context } from '../context.ts'
+import { peerIdFrom } from '../peer-name.ts'
 import { table } from '../table.ts'
 
 const LOOK_MS = 1_000
@@ -167,14 +168,6 @@ async function warnOfSuccessor(context: Context, peerId: string): Promise<void> 
 
 async function memberOf(context: Context, peerId: string): Promise<MemberView> {
   return (await membersOf(context)).find((member) => member.peerId === peerId) as MemberView
-}
-
-function peerIdFrom(members: readonly MemberView[], text: string): string {
-  const found = members.filter(({ peerId, name }) => peerId === text || name === text)
-  const [only] = found
-  if (found.length === 1 && only) return only.peerId
-  const why = found.length === 0 ? 'there is no such member' : 'several members have this name, give the peer id'
-  throw new MarramError('not-found', `Cannot find "${text}": ${why}`)
 }
 
 function row(member: MemberView): string[] {

@@ -1,8 +1,10 @@
 import type { Command } from 'commander'
-import type { ClockStatus, LagView, PeerView, StatusView } from '../../ports/operations.ts'
+import type { ClockStatus, PeerView, StatusView } from '../../ports/operations.ts'
 import { sizeText } from '../size.ts'
 import { ask, run } from '../context.ts'
+import { lagText } from '../lag.ts'
 import { table } from '../table.ts'
+import { standingText, whatOf, whoOf } from './replicate.ts'
 
 const PEER_COLUMNS = [
   'NAME',
@@ -67,6 +69,7 @@ function statusText(status: StatusView): string {
     ...budgetLine(status.links.budget),
     discoveryText(status.discovery),
     `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
+    ...status.replications.map((each) => `replicates ${whatOf(each)} to ${whoOf(each)}: ${standingText(each)}`),
     clockText(clock),
     `storage ${sizeText(storage.bytes)}${storage.freeBytes === null ? '' : `, ${sizeText(storage.freeBytes)} free`}; memory ${sizeText(status.memory.rss)}`,
     ...refusedLine(status.quarantine),
@@ -136,8 +139,4 @@ function discoveryText({ addresses, mdns }: StatusView['discovery']): string {
   const known = Object.entries(addresses).map(([source, count]) => `${count} from ${source}`)
   const heard = mdns === null ? 'off' : `on ${mdns.interfaces.join(', ') || 'no interface'}`
   return `addresses of other gateways: ${known.join(', ') || 'none'}; multicast DNS ${heard}`
-}
-
-function lagText({ batches, bytes, seconds }: LagView): string {
-  return batches === 0 ? 'none' : `${batches} batches, ${sizeText(bytes)}, ${Math.round(seconds)} s`
 }
