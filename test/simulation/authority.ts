@@ -87,7 +87,7 @@ export class SimulatedAuthority implements Authority {
   }
 
   aheadOf(feed: Pick<Feed, 'key'>): number {
-    return this.seals.aheadOf(feed)
+    return this.#seals.aheadOf(feed)
   }
 
   asked(feed: Feed): readonly Asked[] {
@@ -105,7 +105,7 @@ export class SimulatedAuthority implements Authority {
     const { feed, first, from } = decoded.value
     if (feed.origin !== origin || first.header.hlc <= hlc) return false
     const isSigned = this.#isSigned(feed.descriptor.publicKey, first.signed, first.signature)
-    return isSigned && this.seals.addAhead(feed.key, from)
+    return isSigned && this.#seals.addAhead(feed.key, from)
   }
 
   /** True when the proof says something new. */

@@ -45,7 +45,7 @@ export class Confirmed {
     for (const [key, { seq, hash }] of this.#settled) {
       const issued = simulation.issued.get(key)
       // What its author stamped ahead of time it may void whoever has confirmed it.
-      if (seq >= gateway.authority.seals.aheadOf({ key })) continue
+      if (seq >= gateway.authority.aheadOf({ key })) continue
       if (issued === undefined || !isAt(issued.feed, place) || chainOf(gateway, issued.feed, issued.batches).has(hash))
         continue
       found.push(`I18 batch ${seq} of ${hex(issued.feed.id)} is void although everyone had confirmed it`)
