@@ -68,7 +68,6 @@ export class Engine<Token> {
       compactDeadline(core),
       core.beaconAt,
       core.sealsAt,
-      core.overrunAt,
       dropDeadline(core),
       leaveDeadline(core),
       core.sayInterestAt,

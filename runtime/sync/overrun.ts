@@ -23,7 +23,7 @@ export function futureFrom<Token>({ now }: Core<Token>): Hlc {
   return now.trust > 0 ? lastOf(now.wallMs + TIMES.futureMs) : Number.POSITIVE_INFINITY
 }
 
-/** Looks now and then whether this gateway is ahead, and seals what former incarnations of it have stamped ahead. */
+/** Looks now and then, when something happens anyway, whether this gateway is ahead, and seals what former incarnations of it have stamped ahead. */
 export function recoverClock<Token>(core: Core<Token>): void {
   if (core.now.monotonicMs < core.overrunAt) return
   core.overrunAt = core.now.monotonicMs + TIMES.overrunMs
