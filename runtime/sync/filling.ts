@@ -8,6 +8,7 @@ import type { Core } from './core.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
+import { futureFrom } from './overrun.ts'
 import { ask } from './pulling.ts'
 
 /**
@@ -123,7 +124,7 @@ export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill):
   if (!equal(rootOf(hashes), checkpoint.root)) return 'differs'
   state.verified = checkpoint.before
   state.tip = checkpoint.before
-  core.clock.observe(hlc)
+  if (hlc <= futureFrom(core)) core.clock.observe(hlc)
   core.verified.push({ link: fill.link, state, batch: fill.batch, place: checkpoint.before })
   ask(core, fill.link, state)
   core.emit('jumped', { feed: hex(state.feed.id), origin: state.feed.origin, to: checkpoint.before.seq })

@@ -354,7 +354,7 @@ function isInTime<Token>(core: Core<Token>, { link, state, batch }: Arrival): bo
   const { header } = batch
   if (!core.surroundings.authority.permits(state.feed, header.hlc))
     refuse(core, link, state, header.seq, 'not-permitted')
-  else if (isFuture(core, header.hlc)) defer(core, link, state, batch)
+  else if (isFuture(core, state.feed, header.hlc)) defer(core, link, state, batch)
   else return true
   return false
 }
@@ -391,9 +391,12 @@ function refuse<Token>(
   return code
 }
 
-/** Only a gateway that may believe its clock can tell the future (protocol D15), but for what nobody will live to see. */
-function isFuture<Token>(core: Core<Token>, hlc: number): boolean {
-  return msOfHlc(hlc) > LAST_MS || hlc > futureFrom(core)
+/**
+ * Only a gateway that may believe its clock can tell the future (protocol D15), but for what nobody will live to see. What it has
+ * stamped ahead itself and lost since, it takes: nobody else can void it and write it again.
+ */
+function isFuture<Token>(core: Core<Token>, feed: Feed, hlc: number): boolean {
+  return msOfHlc(hlc) > LAST_MS || (hlc > futureFrom(core) && feed.origin !== core.options.peerId)
 }
 
 /** Not rejected: the feed waits here until the batch's time has come, so all gateways end in the same state. */
@@ -461,7 +464,7 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   if (isOfChain && !isInTime(core, arrival)) state.tip = state.verified
   else if (isOfChain) {
     state.verified = positionOf(batch)
-    core.clock.observe(header.hlc)
+    if (header.hlc <= futureFrom(core)) core.clock.observe(header.hlc)
     core.verified.push(arrival)
     return fillOn(core, link, state, batch)
   }

@@ -165,7 +165,7 @@ export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenari
     overruns: seed % OVERRUNS_EVERY === 6 && given.byzantine === undefined,
   }
   const scenario = { ...drawn, ...given }
-  return scenario.overruns ? { ...scenario, liveness: false, removals: false } : scenario
+  return scenario.overruns ? { ...scenario, liveness: false, removals: false, forks: false } : scenario
 }
 
 /** Of a hundred seeds one has 20 to 50 gateways, one 11 to 19 and one 9; the numbers share no factor, so all occur. */
