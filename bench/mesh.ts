@@ -3,12 +3,14 @@ import { randomInteger } from '../runtime/base/random.ts'
 import { decodeBatch, seqOfBatch } from '../runtime/wire/batch.ts'
 import { Mesh } from '../test/simulation/mesh.ts'
 import { promisesOf } from '../test/simulation/promises.ts'
+import { layOut } from './topology.ts'
 
 /**
- * `npm run bench:mesh -- --gateways N --seconds N --links ring|cells --priority normal|high --seed N`: many engines in one
+ * `npm run bench:mesh -- --gateways N --seconds N --links ring|cells|topology --priority normal|high --seed N`: many engines in one
  * process on a virtual clock. Ten of them write ten times a second each; then everything must be equal. Prints how often a
  * batch reached a gateway once the trees had settled, messages, bytes and the virtual time to convergence; then the same
- * after three in ten vanish.
+ * after three in ten vanish. With `--links topology` over the links that the gateways chose themselves, after they joined and
+ * settled on a virtual clock of their own; `--seconds 0` prints that alone.
  */
 const { values } = parseArgs({
   options: {
@@ -129,7 +131,10 @@ function cells(count: number): [number, number][] {
 }
 
 const count = Number(values.gateways)
-const edges = values.links === 'cells' ? cells(count) : ring(count)
+const chosen = values.links === 'topology' ? layOut(count, Number(values.seed)) : null
+const edges = chosen?.edges ?? (values.links === 'cells' ? cells(count) : ring(count))
+if (chosen) console.log(JSON.stringify({ gateways: count, links: edges.length, ...chosen.figures }))
+if (Number(values.seconds) === 0) process.exit(0)
 const priority = new Map([[COLLECTION, values.priority as 'normal']])
 let traffic = new Traffic()
 const mesh = new Mesh({

@@ -127,13 +127,15 @@ export class Candidates {
     this.#preferred = peerIds
   }
 
-  /** Whether no address of it is known, or all were tried of late and led to no link; `isKnown`: others say where it is. */
-  isFailing(peerId: string, nowMs: number, isKnown: boolean): boolean {
-    const its = [...this.#known.values()].filter((candidate) => candidate.peerId === peerId)
-    if (its.length === 0) return !isKnown
-    return its.every(
-      ({ failures, isTurnedAway, triedAt }) => (failures > 0 || isTurnedAway) && triedAt + FAILING_MS > nowMs,
-    )
+  /** Of whom addresses are known, whether all of them were tried of late and led to no link. */
+  failing(nowMs: number): ReadonlyMap<string, boolean> {
+    const failing = new Map<string, boolean>()
+    for (const { peerId, failures, isTurnedAway, triedAt } of this.#known.values()) {
+      if (peerId === null) continue
+      const isFailing = (failures > 0 || isTurnedAway) && triedAt + FAILING_MS > nowMs
+      failing.set(peerId, isFailing && (failing.get(peerId) ?? true))
+    }
+    return failing
   }
 
   /** The source says no more that the peer is at other addresses than these. */

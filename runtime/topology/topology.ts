@@ -194,7 +194,7 @@ export class Topology implements Shape {
       linked,
       kept: this.#kept,
       isSought: (other) => this.isSought(other),
-      isFailing: (other) => !linked.has(other) && this.#isFailing(other, nowMs),
+      isFailing: this.#failing(nowMs),
       expected: (other) => this.#expected(other, nowMs),
       trial: this.#trial,
       nowMs,
@@ -248,9 +248,12 @@ export class Topology implements Shape {
     return remembered && nowMs - remembered.atMs < REMEMBERED_MS ? remembered.quality : UNKNOWN_QUALITY
   }
 
-  #isFailing(peerId: string, nowMs: number): boolean {
-    const addresses = this.#options.isExchanging ? (this.recordOf(peerId)?.addresses ?? []) : []
-    return this.candidates.isFailing(peerId, nowMs, addresses.length > 0)
+  /** Whether somebody was tried of late in vain, or nobody says where it is. */
+  #failing(nowMs: number): (peerId: string) => boolean {
+    const failing = this.candidates.failing(nowMs)
+    const isSaid = (peerId: string): boolean =>
+      this.#options.isExchanging && (this.recordOf(peerId)?.addresses.length ?? 0) > 0
+    return (peerId) => failing.get(peerId) ?? !isSaid(peerId)
   }
 
   /** Neighbours whom the profile says to dial, or a transfer needs. */
@@ -317,9 +320,8 @@ export class Topology implements Shape {
   /** With as many links as there may be, one gives way to whom the ring or another cell needs. */
   #roomForEssential(nowMs: number): TopologyStep['ending'] {
     if (this.#links.size < this.#options.links.max) return null
-    const lacking = [...this.#choice.essential].find(
-      (peerId) => !this.#links.has(peerId) && !this.#isFailing(peerId, nowMs),
-    )
+    const isFailing = this.#failing(nowMs)
+    const lacking = [...this.#choice.essential].find((peerId) => !this.#links.has(peerId) && !isFailing(peerId))
     const peerId = lacking === undefined ? null : this.makeRoomFor(lacking)
     return peerId === null ? null : { peerId, reason: 'its place is for a neighbour in the ring or a bridge' }
   }

@@ -285,6 +285,11 @@ export class Fleet {
     return found.size === up.length
   }
 
+  /** Nobody holds a link to a gateway that is gone. */
+  isMissed(): boolean {
+    return this.up().every((gateway) => neighboursOf(gateway).every(({ isUp }) => isUp))
+  }
+
   /** Pairs of gateways, by number. */
   edges(): [number, number][] {
     return this.up().flatMap((gateway) =>
