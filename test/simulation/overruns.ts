@@ -1,5 +1,5 @@
 import { hex } from '../../runtime/base/bytes.ts'
-import { OP_DELETE, type Feed } from '../../runtime/model/batch.ts'
+import { OP_DELETE } from '../../runtime/model/batch.ts'
 import type { Document, Write } from '../../runtime/model/document.ts'
 import { isSystemName, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import type { Hlc } from '../../runtime/model/stamp.ts'
