@@ -344,10 +344,10 @@ export class SimulatedGateway {
     if (this.engine?.view.isClockAhead !== true) return
     const { wallMs } = this.engine.time(this.now())
     this.#ceilingMs = wallMs + LET_PASS_MS - this.#world.schedule.now
-    // It may be wrong again, and the others' stamps be right.
-    this.latestWallMs = Math.max(wallMs, this.rightClockMs + this.#world.schedule.now)
     this.mark = hlcFromMs(wallMs)
     this.renew()
+    // Now that all which the former incarnation had written is on the disk. It may be wrong again, and the others' stamps be right.
+    this.latestWallMs = Math.max(wallMs, this.rightClockMs + this.#world.schedule.now)
   }
 
   /** Its owner gives it another profile: the engine is made anew, when all is on the disk. */
