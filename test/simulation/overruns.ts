@@ -1,5 +1,5 @@
 import { hex } from '../../runtime/base/bytes.ts'
-import { OP_DELETE } from '../../runtime/model/batch.ts'
+import { OP_DELETE, type Feed } from '../../runtime/model/batch.ts'
 import type { Document, Write } from '../../runtime/model/document.ts'
 import { isSystemName, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import type { Hlc } from '../../runtime/model/stamp.ts'
@@ -39,7 +39,9 @@ function lostOf(simulation: Simulation, { feed, batches }: IssuedFeed): string[]
     if (sealedAt === null) return [`I32 a feed of gateway ${author.index} that ran ahead is not sealed`]
     for (const write of writesOf(feed, batch, ops)) {
       // What is told again has its first stamp.
-      if (isSane(write.stamp.hlc) || !reader || isOvertaken(simulation, reader, write, { atMs, sealedAt })) continue
+      const since = { atMs, sealedAt }
+      if (isSane(write.stamp.hlc) || !reader || isOvertaken(simulation, reader, write, since)) continue
+      if (isSetBeforeSeal(simulation, feed, write, since)) continue
       found.push(`I32 "${write.name} ${write.cell}", which gateway ${author.index} wrote under a clock ahead, is lost`)
     }
   }
@@ -82,6 +84,21 @@ function isSince({ issued }: Simulation, { feed, hlc }: Write, { atMs, sealedAt 
   for (const { batch, atMs: madeAt } of issued.get(feed.key)?.batches.values() ?? []) {
     // Operations that are told again have the stamp of their first batch.
     if (batch.header.hlc === hlc) return madeAt >= atMs
+  }
+  return false
+}
+
+/** Its author's next incarnation has written the field before its seal: that was never ahead, and loses by its stamp when a clock is slow. */
+function isSetBeforeSeal({ issued }: Simulation, own: Feed, { name, cell }: CellWrite, since: Since): boolean {
+  for (const { feed, batches } of issued.values()) {
+    if (feed.origin !== own.origin || feed.key === own.key) continue
+    for (const { batch, ops, atMs } of batches.values()) {
+      const { hlc } = batch.header
+      if (ops === null || hlc >= since.sealedAt || atMs < since.atMs) continue
+      const sets = (write: CellWrite): boolean => write.cell === null || write.cell === cell
+      if (writesOf(feed, batch, ops).some((write) => write.name === name && write.stamp.hlc === hlc && sets(write)))
+        return true
+    }
   }
   return false
 }
