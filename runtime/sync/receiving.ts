@@ -404,7 +404,8 @@ function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batc
   state.deferredUntilMs = msOfHlc(batch.header.hlc) - TIMES.futureMs
   state.parent = null
   core.behind.add(state)
-  const retryAfterMs = state.deferredUntilMs - core.now.wallMs
+  // Whole milliseconds from 0, whatever the clock shows: it may have a fraction, and be beyond LAST_MS itself.
+  const retryAfterMs = Math.max(0, Math.ceil(state.deferredUntilMs - core.now.wallMs))
   nack(core, link, state, batch.header.seq, 'future', retryAfterMs)
   core.emit('batch-deferred', {
     feed: hex(state.feed.id),

@@ -24,6 +24,7 @@ import { BEACON_KEY } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { OpsCopy } from './liveness.ts'
+import { futureFrom } from './overrun.ts'
 import { REISSUE_PREFIX } from './sealing.ts'
 import { ownFeed, writeInternal } from './writing.ts'
 
@@ -54,11 +55,12 @@ export function reissueVoided<Token>(core: Core<Token>): void {
   core.isReissueDue = false
   const all = voidedWrites(core)
   const undone = removedAgain(core, all)
+  const future = futureFrom(core)
   for (const voided of all) {
     const { descriptor } = voided.feed
     const state = ownFeed(core, descriptor.collection, descriptor.partition, descriptor.kind, descriptor.encrypted)
     const begun = begunAt(core, voided.feed)
-    const ops = isSeries(voided.feed) ? rowsOf(voided) : winning(core, voided, { state, begun, undone })
+    const ops = isSeries(voided.feed) ? rowsOf(voided) : winning(core, voided, { state, begun, future, undone })
     const records = [
       { key: voided.key, value: null },
       { key: beginKey(voided.feed), value: encodeDeterministic([begun]) },
@@ -180,6 +182,8 @@ interface Against {
   /** This gateway's feed there, and since which stamp it makes voided writes again. */
   readonly state: FeedState
   readonly begun: Hlc
+  /** Later stamps are from the future. */
+  readonly future: Hlc
   readonly undone: ReadonlySet<string>
 }
 
@@ -241,9 +245,11 @@ function isWinning(
 }
 
 /** Whether the voided write is the later one. */
-function isAhead({ before }: Voided, { state, begun }: Against, write: Write, by: Write): boolean {
+function isAhead({ before }: Voided, { state, begun, future }: Against, write: Write, by: Write): boolean {
   // What this incarnation has written was written later; but for what it has made again, and that in order.
   if (by.feed.key === state.feed.key) return by.hlc > begun
+  // Of what others have stamped ahead too, and will void, just the later is made again by its author: if each gave way, all were lost.
+  if (by.hlc > future) return compareStamps(write, by) > 0
   return compareStamps({ ...write, hlc: Math.min(write.hlc, before) }, by) > 0
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { concat } from '../../runtime/base/bytes.ts'
+import { concat, equal } from '../../runtime/base/bytes.ts'
 import type { Keyring } from '../../runtime/access/keyring.ts'
 import { sha256 } from '../../runtime/crypto/hash.ts'
 import { LOCKED, type Batch, type Content, type Feed, type Ops } from '../../runtime/model/batch.ts'
@@ -15,12 +15,13 @@ import {
   type Now,
   type Output,
 } from '../../runtime/sync/types.ts'
-import { hlcFromMs, type Stamp } from '../../runtime/model/stamp.ts'
+import { hlcFromMs, type Hlc, type Stamp } from '../../runtime/model/stamp.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
+import { LET_PASS_MS } from '../../runtime/sync/overrun.ts'
 import { TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
 import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
 import { SimulatedAuthority } from './authority.ts'
@@ -107,9 +108,6 @@ export interface World {
 /** No right clock of the simulated world shows an earlier time. */
 const BUILT_MS = Date.UTC(2025, 11, 1)
 
-/** Longer than any run. */
-const DAY_MS = 86_400_000
-
 /** Minutes stand for days. */
 const HISTORY = {
   pruneGraceMs: 20_000,
@@ -161,8 +159,8 @@ export class SimulatedGateway {
   latestWallMs = 0
   /** It may read what is encrypted. */
   hasKeys = true
-  /** No stamp of the store beyond it lifts its clock: it has been set back since. */
-  #ceiling: number = Number.POSITIVE_INFINITY
+  /** Of others' stamps in the store none beyond it lifts its clock, for it has been set back; milliseconds ahead of the run's time. */
+  #ceilingMs: number = Number.POSITIVE_INFINITY
   #nonces = 0
   readonly #world: World
   readonly #links = new Set<number>()
@@ -280,18 +278,13 @@ export class SimulatedGateway {
     if (this.hasKeys) this.disk.unlock()
     this.authority.restart()
     this.#learn()
-    const floor = Math.max(
-      this.since,
-      this.mark,
-      ...this.disk.heads().map(({ hlc }) => (hlc <= this.#ceiling ? hlc : 0)),
-    )
     this.engine = new Engine<Pending>(
       {
         meshId: this.#world.meshId,
         peerId: this.peerId,
         publicKey: this.publicKey,
         incarnation: this.incarnation,
-        clockFloor: floor,
+        clockFloor: this.#clockFloor,
         notBeforeMs: BUILT_MS,
         name: `gateway ${this.index}`,
         version: 'simulated',
@@ -326,6 +319,16 @@ export class SimulatedGateway {
     this.disk.powerCut(randomInteger(this.#world.random, 0, this.disk.cached))
   }
 
+  /** What this incarnation has stamped itself counts, whatever it is. */
+  get #clockFloor(): Hlc {
+    const ceiling = hlcFromMs(this.#ceilingMs + this.#world.schedule.now)
+    const stamps = this.disk.heads().map(({ feed: { origin, descriptor }, hlc }) => {
+      const isOwn = origin === this.peerId && equal(descriptor.incarnation, this.incarnation)
+      return isOwn || hlc <= ceiling ? hlc : 0
+    })
+    return Math.max(this.since, this.mark, ...stamps)
+  }
+
   /** Goes on under a new incarnation, as after a restart. */
   renew(): void {
     this.engine = null
@@ -340,11 +343,11 @@ export class SimulatedGateway {
   setBack(): void {
     if (this.engine?.view.isClockAhead !== true) return
     const { wallMs } = this.engine.time(this.now())
-    this.#ceiling = hlcFromMs(wallMs + DAY_MS)
-    // It may be wrong again, and the others' stamps be right.
-    this.latestWallMs = Math.max(wallMs, this.rightClockMs + this.#world.schedule.now)
+    this.#ceilingMs = wallMs + LET_PASS_MS - this.#world.schedule.now
     this.mark = hlcFromMs(wallMs)
     this.renew()
+    // Now that all which the former incarnation had written is on the disk. It may be wrong again, and the others' stamps be right.
+    this.latestWallMs = Math.max(wallMs, this.rightClockMs + this.#world.schedule.now)
   }
 
   /** Its owner gives it another profile: the engine is made anew, when all is on the disk. */

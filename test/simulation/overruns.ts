@@ -1,6 +1,6 @@
 import { hex } from '../../runtime/base/bytes.ts'
 import { OP_DELETE, type Feed } from '../../runtime/model/batch.ts'
-import type { Document } from '../../runtime/model/document.ts'
+import type { Document, Write } from '../../runtime/model/document.ts'
 import { isSystemName, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import type { Hlc } from '../../runtime/model/stamp.ts'
 import { AHEAD_PREFIX } from '../../runtime/sync/overrun.ts'
@@ -31,19 +31,18 @@ function lostOf(simulation: Simulation, { feed, batches }: IssuedFeed): string[]
   const author = simulation.healed.find(({ peerId, disk }) => peerId === feed.origin && disk.feeds.has(feed.key))
   if (isSystemName(feed.descriptor.collection) || author === undefined || simulation.copied.has(feed.origin)) return []
   const sealedAt = sealOn(author, feed.id)
+  // An author that has left the place sees just its own writes there, and others have overtaken those.
+  const reader = [author, ...simulation.healed].find((gateway) => gateway.keepsAt(feed.descriptor))
   const found: string[] = []
-  const right = [...batches.values()].map(({ batch }) => batch.header.hlc).filter(isSane)
-  const lastRight = Math.max(0, ...right)
-  for (const { batch, ops } of batches.values()) {
+  for (const { batch, ops, atMs } of batches.values()) {
     if (ops === null || isSane(batch.header.hlc)) continue
     if (sealedAt === null) return [`I32 a feed of gateway ${author.index} that ran ahead is not sealed`]
     for (const write of writesOf(feed, batch, ops)) {
       // What is told again has its first stamp.
-      if (isSane(write.stamp.hlc) || isSetSince(author, feed, write, lastRight)) continue
-      if (!isOvertaken(simulation, author, write, sealedAt))
-        found.push(
-          `I32 "${write.name} ${write.cell}", which gateway ${author.index} wrote under a clock ahead, is lost`,
-        )
+      const since = { atMs, sealedAt }
+      if (isSane(write.stamp.hlc) || !reader || isOvertaken(simulation, reader, write, since)) continue
+      if (isSetBeforeSeal(simulation, feed, write, since)) continue
+      found.push(`I32 "${write.name} ${write.cell}", which gateway ${author.index} wrote under a clock ahead, is lost`)
     }
   }
   return found
@@ -54,11 +53,11 @@ function sealOn({ disk, peerId }: SimulatedGateway, feedId: Uint8Array): number 
   return document?.writes[0]?.hlc ?? null
 }
 
-/** Its author has set the field in its next incarnation, perhaps before it had said that the last one is void. */
-function isSetSince({ disk }: SimulatedGateway, feed: Feed, { name, cell }: CellWrite, after: Hlc): boolean {
-  const document = disk.documents.get(name)
-  const by = document?.writes[document.paths.indexOf(cell ?? '')]
-  return by !== undefined && by.feed.origin === feed.origin && by.feed.key !== feed.key && by.hlc > after
+interface Since {
+  /** When the batch stamped ahead was made, in the simulation's own time. */
+  readonly atMs: number
+  /** The stamp of its seal. */
+  readonly sealedAt: Hlc
 }
 
 /** Whether the field shows what was written since; deletes and removals leave in the end, and nothing shows any more. */
@@ -66,19 +65,49 @@ function isOvertaken(
   simulation: Simulation,
   { disk }: SimulatedGateway,
   { name, cell, value }: CellWrite,
-  sealedAt: number,
+  since: Since,
 ): boolean {
   const document: Document | undefined = disk.documents.get(name)
   if (cell === null || value === null || cell.includes('\0')) return true
-  const at = document?.paths.indexOf(cell) ?? -1
-  if (at >= 0) return (document?.writes[at]?.hlc ?? 0) >= sealedAt
-  return (document?.deleted?.hlc ?? 0) >= sealedAt || isTakenAway(simulation, name, cell, sealedAt)
+  const by = document?.writes[document.paths.indexOf(cell)]
+  if (by !== undefined) return isSince(simulation, by, since)
+  const deleted = document?.deleted
+  return (deleted && isSince(simulation, deleted, since)) || isTakenAway(simulation, name, cell, since)
 }
 
-function isTakenAway(simulation: Simulation, name: string, cell: string, since: number): boolean {
+/**
+ * Later in truth, or by its stamp: of two that didn't know of each other the stamps decide, though one clock is slow. A stamp before
+ * the seal's is not too early: an author's next incarnation may write before it knows the time, and so what must be sealed.
+ */
+function isSince({ issued }: Simulation, { feed, hlc }: Write, { atMs, sealedAt }: Since): boolean {
+  if (hlc >= sealedAt) return true
+  for (const { batch, atMs: madeAt } of issued.get(feed.key)?.batches.values() ?? []) {
+    // Operations that are told again have the stamp of their first batch.
+    if (batch.header.hlc === hlc) return madeAt >= atMs
+  }
+  return false
+}
+
+/** Its author's next incarnation has written the field before its seal: that was never ahead, and loses by its stamp when a clock is slow. */
+function isSetBeforeSeal({ issued }: Simulation, own: Feed, { name, cell }: CellWrite, since: Since): boolean {
+  for (const { feed, batches } of issued.values()) {
+    if (feed.origin !== own.origin || feed.key === own.key) continue
+    for (const { batch, ops, atMs } of batches.values()) {
+      const { hlc } = batch.header
+      if (ops === null || hlc >= since.sealedAt || atMs < since.atMs) continue
+      const sets = (write: CellWrite): boolean => write.cell === null || write.cell === cell
+      if (writesOf(feed, batch, ops).some((write) => write.name === name && write.stamp.hlc === hlc && sets(write)))
+        return true
+    }
+  }
+  return false
+}
+
+function isTakenAway(simulation: Simulation, name: string, cell: string, since: Since): boolean {
   for (const { feed, batches } of simulation.issued.values()) {
-    for (const { batch, ops } of batches.values()) {
-      if (ops === null || batch.header.hlc < since || !ops.shapes.some(({ kind }) => kind <= OP_DELETE)) continue
+    for (const { batch, ops, atMs } of batches.values()) {
+      const isLater = batch.header.hlc >= since.sealedAt || atMs >= since.atMs
+      if (ops === null || !isLater || !ops.shapes.some(({ kind }) => kind <= OP_DELETE)) continue
       const takes = (write: CellWrite): boolean => write.value === null && (write.cell === null || write.cell === cell)
       if (writesOf(feed, batch, ops).some((write) => write.name === name && takes(write))) return true
     }

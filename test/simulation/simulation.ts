@@ -200,6 +200,8 @@ interface Issued {
   readonly batch: Batch
   /** Null for a checkpoint. */
   readonly ops: Ops | null
+  /** When it was made, in the simulation's own time: no gateway's clock. */
+  readonly atMs: number
 }
 
 /** A feed's batches by their hash: of a copied card there may be two with one sequence. */
@@ -579,7 +581,8 @@ export class Simulation implements World {
   #noteIssued(feed: Feed, batch: Batch, ops: Ops | null): void {
     const batches = this.issued.get(feed.key) ?? { feed, batches: new Map<string, Issued>() }
     this.issued.set(feed.key, batches)
-    batches.batches.set(latin1(batch.hash), { batch, ops })
+    const atMs = batches.batches.get(latin1(batch.hash))?.atMs ?? this.schedule.now
+    batches.batches.set(latin1(batch.hash), { batch, ops, atMs })
   }
 
   /** What others hold is what the author made, with its signature. */

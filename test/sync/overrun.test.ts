@@ -4,6 +4,7 @@ import { hex } from '../../runtime/base/bytes.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { hlcFromMs } from '../../runtime/model/stamp.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
+import { decodeMessages } from '../../runtime/wire/message.ts'
 import type { SimulatedGateway } from '../simulation/gateway.ts'
 import { Mesh } from '../simulation/mesh.ts'
 
@@ -163,4 +164,47 @@ test('who had no clock and took it over is set back too, and what was written th
   mesh.pass(5_000)
   for (const gateway of mesh.gateways) assert.deepEqual(shown(gateway), { temperature: 3, pressure: 1 })
   assertSane(mesh)
+})
+
+test('of two that ran ahead together and heal apart neither gives way to what the other will void: the later write stays', () => {
+  const mesh = new Mesh({ gateways: 2, edges: [[0, 1]] })
+  const [one, other] = [mesh.at(0), mesh.at(1)]
+  for (const gateway of mesh.gateways) runAhead(gateway)
+  one.write('climate', put({ temperature: 1, humidity: 1 }))
+  one.write('climate', put({ temperature: 1 }, 'gone'))
+  mesh.pass(5_000)
+  other.write('climate', put({ temperature: 2, humidity: 2, pressure: 2 }))
+  other.write('climate', put({ temperature: 2 }, 'gone'))
+  mesh.pass(5_000)
+  one.write('climate', put({ humidity: 3 }))
+  one.write('climate', { kind: 'delete', key: 'gone' })
+  mesh.pass(5_000)
+  mesh.linkDown(0)
+  for (const gateway of mesh.gateways) comeBack(gateway)
+  mesh.pass(60_000)
+  mesh.linkUp(0)
+  mesh.pass(60_000)
+  for (const gateway of [one, other]) {
+    assert.deepEqual(shown(gateway), { temperature: 2, humidity: 3, pressure: 2 })
+    assert.deepEqual(shown(gateway, 'gone') ?? {}, {})
+  }
+  assertSane(mesh)
+})
+
+test('what a gateway defers it refuses in whole milliseconds, though its clock has a fraction', () => {
+  const refusals: number[] = []
+  const mesh = new Mesh({
+    gateways: 2,
+    edges: [[0, 1]],
+    onFrame: (_from, _to, bytes) => {
+      const messages = decodeMessages(bytes)
+      assert.ok(messages.ok, 'no frame is malformed')
+      for (const message of messages.value) if (message.type === 'nack') refusals.push(message.retryAfterMs)
+    },
+  })
+  mesh.at(1).clockBaseMs += 0.25
+  runAhead(mesh.at(0))
+  mesh.at(0).write('climate', put({ temperature: 1 }))
+  mesh.pass(5_000)
+  assert.ok(refusals.length > 0)
 })
