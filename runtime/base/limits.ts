@@ -8,6 +8,8 @@ export const PROTOCOL_LIMITS = {
   frameBytesMax: 65_536,
   /** One batch as transmitted (envelope and body), in bytes. */
   batchBytesMax: 49_152,
+  /** So that its length takes one byte: what is read of a stored batch without decoding it stands at fixed places. */
+  batchHeaderBytesMax: 255,
   /** A body after inflating, in bytes; beyond the bytes that are always allowed, its greatest ratio to the transmitted body. */
   bodyBytesMax: 1_048_576,
   inflateRatioMax: 64,

@@ -71,6 +71,7 @@ export function decodeBatch(meshId: Uint8Array, bytes: Uint8Array): Result<Batch
   if (!(unprotected instanceof Map) || unprotected.size > 0) return malformed('unprotected header')
   if (!(headerBytes instanceof Uint8Array) || !(signature instanceof Uint8Array) || signature.length !== 64)
     return malformed('signature')
+  if (headerBytes.length > PROTOCOL_LIMITS.batchHeaderBytesMax) return malformed('header')
   const header = decodeHeader(headerBytes)
   if (!header.ok) return header
   if (header.value.bodyLength !== body.length) return malformed('body length')

@@ -4,8 +4,9 @@ import { fromHex, hex, utf8 } from '../../runtime/base/bytes.ts'
 import { randomInteger, seededRandom } from '../../runtime/base/random.ts'
 import { deviceKeysFrom } from '../../runtime/crypto/identity.ts'
 import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
-import { decodeBatch, encodeBatch } from '../../runtime/wire/batch.ts'
+import { decodeBatch, encodeBatch, positionOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { decodeBody } from '../../runtime/wire/body.ts'
+import { decodeDeterministic, encodeDeterministic, type Item } from '../../runtime/wire/deterministic.ts'
 import { decodeDescriptor, encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
 import { decodeMessages, encodeMessages, type Message } from '../../runtime/wire/message.ts'
 import { PacketLengthGuard } from '../../runtime/wire/packet-length.ts'
@@ -121,6 +122,26 @@ test('any byte of a batch that changes makes it malformed, unsigned, or of anoth
     false,
     'another mesh',
   )
+})
+
+test('a header has room for what later versions say, and none for so much that its fields stand elsewhere', () => {
+  const sound = decodeDeterministic(sample())
+  assert.ok(sound.ok)
+  const [[protectedHeader, unprotected, header, signature], body] = sound.value as [Item[], Item]
+  const withExtra = (bytes: number): Uint8Array => {
+    const fields = decodeDeterministic(header as Uint8Array)
+    assert.ok(fields.ok)
+    const longer = new Map([...(fields.value as Map<number, Item>), [11, new Uint8Array(bytes)]])
+    return encodeDeterministic([
+      [protectedHeader as Item, unprotected as Item, encodeDeterministic(longer), signature as Item],
+      body,
+    ])
+  }
+  const longer = decodeBatch(MESH, withExtra(100))
+  assert.ok(longer.ok)
+  assert.equal(seqOfBatch(longer.value.bytes), longer.value.header.seq)
+  assert.deepEqual(positionOfBatch(longer.value.bytes).hash, longer.value.hash)
+  assert.equal(decodeBatch(MESH, withExtra(200)).ok, false)
 })
 
 test('messages come back as they were said; later types and elements are passed over', () => {
