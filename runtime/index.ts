@@ -1,5 +1,5 @@
-import type { Ended, Gateway as GatewayProcess } from './gateway/gateway.ts'
-import { openGateway as open } from './gateway/open.ts'
+import type { Ended } from './gateway/gateway.ts'
+import { openGateway as open, type LastingGateway } from './gateway/open.ts'
 import type { Fields } from './model/value.ts'
 import type {
   BatchWrite,
@@ -77,14 +77,13 @@ export interface Collection {
 
 /** A running gateway: broker, store and links. */
 export class Gateway {
-  readonly #process: GatewayProcess
-  readonly #operations: Operations
+  readonly #process: LastingGateway
 
-  constructor(process: GatewayProcess) {
+  constructor(process: LastingGateway) {
     this.#process = process
-    this.#operations = process.operations
   }
 
+  /** Another one after the gateway's keys were replaced: it begins again by itself. */
   get peerId(): string {
     return this.#process.peerId
   }
@@ -95,16 +94,15 @@ export class Gateway {
   }
 
   collection(name: string): Collection {
-    const operations = this.#operations
     return {
-      put: (key, fields, options) => operations.put(name, key, fields, options),
-      delete: (key, options) => operations.delete(name, key, options),
-      get: (key) => operations.get(name, key)?.value,
-      provenance: (key) => operations.provenance(name, key),
-      list: (query) => operations.list(name, query),
-      count: (query) => operations.count(name, query),
-      walk: (key, options) => operations.walk(name, key, options),
-      watch: (options) => operations.watch(name, options),
+      put: (key, fields, options) => this.#operations.put(name, key, fields, options),
+      delete: (key, options) => this.#operations.delete(name, key, options),
+      get: (key) => this.#operations.get(name, key)?.value,
+      provenance: (key) => this.#operations.provenance(name, key),
+      list: (query) => this.#operations.list(name, query),
+      count: (query) => this.#operations.count(name, query),
+      walk: (key, options) => this.#operations.walk(name, key, options),
+      watch: (options) => this.#operations.watch(name, options),
     }
   }
 
@@ -155,6 +153,10 @@ export class Gateway {
 
   close(): Promise<void> {
     return this.#process.close()
+  }
+
+  get #operations(): Operations {
+    return this.#process.operations
   }
 }
 

@@ -24,6 +24,11 @@ export interface Removals {
   readonly removals: readonly { readonly removal: Removal; readonly warrant: Uint8Array | null }[]
 }
 
+interface AdministratorChain {
+  readonly chain: readonly Uint8Array[]
+  readonly expires: Hlc
+}
+
 /** What the mesh's root and its administrators have signed, and what follows from it for feeds. */
 export class MeshAuthority implements Authority {
   readonly members: Members = new Members()
@@ -37,6 +42,8 @@ export class MeshAuthority implements Authority {
   readonly #rootPublicKey: Uint8Array
   readonly #verifier: Verifier
   readonly #chainsByPeer = new Map<string, readonly Uint8Array[]>()
+  /** Of administrators: what proves that they are, by which alone others can be let in. */
+  readonly #administratorChains = new Map<string, AdministratorChain>()
   readonly #readableByPeer = new Map<string, readonly string[]>()
   readonly #isDraft: (feed: Feed) => boolean
   readonly #publicKey: Uint8Array
@@ -67,10 +74,14 @@ export class MeshAuthority implements Authority {
     return { capability: verified.value, isNew }
   }
 
-  #note({ subject, grants }: Capability, chain: readonly Uint8Array[]): void {
+  #note(capability: Capability, chain: readonly Uint8Array[]): void {
+    const { subject, grants: given, expires } = capability
     const peerId = peerIdOf(subject)
     this.#chainsByPeer.set(peerId, chain)
-    const readable = grants.filter(({ rights }) => (rights & (RIGHT_READ | RIGHT_RELAY)) !== 0)
+    const known = this.#administratorChains.get(peerId)
+    if (grants(capability, RIGHT_ADMIN, MEMBERS) && expires > (known?.expires ?? 0))
+      this.#administratorChains.set(peerId, { chain, expires })
+    const readable = given.filter(({ rights }) => (rights & (RIGHT_READ | RIGHT_RELAY)) !== 0)
     this.#readableByPeer.set(peerId, [...this.readable(peerId), ...readable.map(({ pattern }) => pattern)])
   }
 
@@ -93,6 +104,14 @@ export class MeshAuthority implements Authority {
 
   chainOf(origin: string): readonly Uint8Array[] {
     return this.#chainsByPeer.get(origin) ?? []
+  }
+
+  /**
+   * What proves that the member is an administrator, that which is valid longest; null when it is none. One that was promoted holds another
+   * capability as well, under which nobody may let others in.
+   */
+  administratorChainOf(origin: string): readonly Uint8Array[] | null {
+    return this.#administratorChains.get(origin)?.chain ?? null
   }
 
   isShared(feed: Feed): boolean {

@@ -80,7 +80,8 @@ export class Departure {
   }
 
   #evidence(peerId: string): readonly Uint8Array[] | null {
-    return farewellTo(this.#with.store, (origin) => this.#with.authority.chainOf(origin), peerId)
+    const { store, authority } = this.#with
+    return farewellTo(store, (origin) => authority.administratorChainOf(origin) ?? authority.chainOf(origin), peerId)
   }
 
   #keep(evidence: readonly Uint8Array[]): void {

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { hex } from '../base/bytes.ts'
-import { MarramError, sentenceOf } from '../base/errors.ts'
+import { MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
 import { GATEWAY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
 import { CHECK_MS, SystemClock, systemProbes } from '../clock/system.ts'
 import { peerIdOf } from '../crypto/identity.ts'
@@ -50,6 +50,7 @@ import { Clones } from './clones.ts'
 import { Devices } from './devices.ts'
 import { Enrolment } from './enrolment.ts'
 import { Incarnation } from './incarnation.ts'
+import { Linking } from './linking.ts'
 import { Members } from './members.ts'
 import { Neighbours } from './neighbours.ts'
 import { PrivateData } from './private-data.ts'
@@ -58,6 +59,7 @@ import { Rights } from './rights.ts'
 import { Rotation } from './rotation.ts'
 import { Running } from './running.ts'
 import { Soundness } from './soundness.ts'
+import { Succession } from './succession.ts'
 import { Trimming } from './trimming.ts'
 import { Views } from './views.ts'
 
@@ -86,7 +88,7 @@ export interface GatewayOptions {
 
 /** How a gateway ended by itself: see the exit codes of `run`. */
 export interface Ended {
-  readonly code: 'storage-full' | 'storage-io' | null
+  readonly code: ErrorCode | null
   readonly reason: string | null
 }
 
@@ -122,17 +124,16 @@ export class Gateway {
   readonly #enrolment: Enrolment
   readonly #clones: Clones
   readonly #running: Running
+  #linking!: Linking
+  #succession!: Succession
   #clockRecovery!: ClockRecovery
   readonly #members: Members
   readonly #rights: Rights
   readonly #privateData: PrivateData
   readonly #timers: NodeJS.Timeout[] = []
-  /** What it might read when the engine was made. */
-  #keptReadable: readonly string[] = []
   #parsed: ParsedProfile
   #profile: ResolvedProfile
   #store!: DiskStore
-  #neighbours!: Neighbours
   #replication!: Replication
   #trimming!: Trimming
   #quarantine: Quarantine | null = null
@@ -162,7 +163,7 @@ export class Gateway {
       identity,
       name: () => this.#name,
       log: options.log,
-      onAdmitted: (chain, addresses) => void this.#admitted(chain, addresses),
+      onAdmitted: (chain, addresses) => void this.#succession.admitted(chain, addresses),
     })
     const { meshId, rootPublicKey } = identity.mesh
     this.#authority = new MeshAuthority(meshId, rootPublicKey, identity.keys.publicKey, this.#verifier, (feed) =>
@@ -170,7 +171,7 @@ export class Gateway {
     )
     this.#running = new Running({
       makeDriver: () => this.#makeDriver(),
-      makeMesh: (driver) => this.#makeMesh(driver),
+      makeMesh: (driver) => this.#linking.makeMesh(driver),
       others: () => this.#rights.others(),
     })
     this.#rights = this.#makeRights()
@@ -195,11 +196,12 @@ export class Gateway {
     await this.#openStore()
     this.#members.load(this.#store)
     this.#incarnation.choose(this.#store, this.#members.ownNotBefore)
-    await this.#keepIncarnation()
+    this.#succession = this.#makeSuccession()
+    await this.#succession.keepIncarnation()
     this.#privateData.load(this.#store)
     this.#rotation = this.#makeRotation()
     this.#store.subscribe((change) => this.#changed(change))
-    this.#neighbours = this.#makeNeighbours()
+    this.#linking = this.#makeLinking()
     this.#clockRecovery = this.#makeClockRecovery()
     this.#replication = this.#makeReplication()
     this.#trimming = this.#makeTrimming()
@@ -215,7 +217,7 @@ export class Gateway {
     for (const warning of this.#views.warnings()) this.#log.warn('warning', { message: warning })
     this.#keepUp(devices.door)
     if (!this.#enrolment.chain) return void this.#enrolment.ask()
-    if (!this.#members.departure.isRemoved) this.#meetOthers()
+    this.#linking.meet()
     await this.#drafts.writeAgain(this.#store, this.#running)
   }
 
@@ -237,9 +239,11 @@ export class Gateway {
   async #close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
     this.#enrolment.stop()
+    this.#succession?.stop()
     await this.#control?.close()
     await this.#devices?.stop()
-    await this.#neighbours?.leave()
+    await this.#rotation?.finish()
+    await this.#linking?.neighbours.leave()
     this.#running.closeLinks()
     await this.#running.close()
     await this.#devices?.close()
@@ -266,7 +270,7 @@ export class Gateway {
     this.#every(MARK_MS, () => this.#incarnation.mark(store, running.driver.view.clock))
     this.#every(RETENTION_MS, () => this.#trimming.trim())
     void this.#trimming.trim()
-    this.#every(LOOK_MS, () => this.#neighbours.look())
+    this.#every(LOOK_MS, () => this.#linking.neighbours.look())
     this.#every(LOOK_MS, () => this.#clockRecovery.step())
     this.#every(LOOK_MS, () => this.#grantAnew())
     this.#every(LOOK_MS, () => this.#replication.look())
@@ -307,10 +311,6 @@ export class Gateway {
     void this.close()
   }
 
-  async #keepIncarnation(): Promise<void> {
-    await this.#incarnation.keep(this.#store, this.#enrolment.chain ? [] : [this.#drafts.add(this.#incarnation.id)])
-  }
-
   #makeRights(): Rights {
     return new Rights({
       authority: this.#authority,
@@ -338,12 +338,12 @@ export class Gateway {
       wallMs: () => this.#running.driver.time.wallMs,
       hlc: () => this.#running.driver.view.clock,
       addresses: () => reachableAddresses(this.#devices?.listeners ?? []),
-      administrators: () => this.#neighbours.addressesOf((peerId) => this.#authority.isAdministrator(peerId)),
+      administrators: () => this.#linking.neighbours.addressesOf((peerId) => this.#authority.isAdministrator(peerId)),
       onChanged: () => this.#authorityChanged(),
       onRemoved: (reason, by) => {
         this.#devices?.door.publishEvent('alert', { alert: 'removed', reason, by })
         this.#running.closeLinks()
-        void this.#neighbours?.leave()
+        void this.#linking?.neighbours.leave()
       },
       onClosed: (peerId) => {
         if (this.#running.isStarted) this.#running.mesh.closePeer(peerId, 'it was removed from the mesh')
@@ -357,14 +357,27 @@ export class Gateway {
     const { rotations, membership } = this.#members
     return new Rotation({
       dir: this.#options.dir,
+      authority: this.#authority,
       rotations,
       membership,
       belongs: () => this.#members.belongs,
+      isClockRight: () => !this.#running.driver.view.isClockAhead,
+      isHandedOver: () => this.#isHandedOver(),
       onAdmitted: () => {
         this.#failure = { code: null, reason: KEYS_REPLACED }
         void this.close()
       },
       log: this.#log,
+      monotonicMs: () => performance.now(),
+    })
+  }
+
+  /** Of what is kept under whatever keys, the next engine sees to it that others get it. */
+  #isHandedOver(): boolean {
+    const rules = this.#rights.rules()
+    return this.#running.driver.view.unconfirmed.every(({ feedKey }) => {
+      const feed = this.#store.head(feedKey)?.feed
+      return feed === undefined || feed.origin !== this.#peerId || rules.keeps(feed.descriptor)
     })
   }
 
@@ -400,7 +413,7 @@ export class Gateway {
   }
 
   #makeDriver(): Driver {
-    this.#keptReadable = this.#rights.readable
+    this.#succession.begun()
     const { keys, mesh } = this.#identity
     const signer = createSigner(keys.secretKey)
     const { batch, history, priority, budget } = this.#profile.sync
@@ -432,90 +445,37 @@ export class Gateway {
     })
   }
 
-  #makeMesh(handler: Driver): Mesh {
-    const { mesh } = this.#profile
-    return new Mesh({
-      keys: this.#identity.keys,
-      peerId: this.#peerId,
-      meshId: this.#identity.mesh.meshId,
-      chain: () => this.#enrolment.chain ?? [],
-      admit: (chain) => this.#members.admit(chain),
-      farewell: (peerId) => this.#members.departure.evidenceFor(peerId),
-      candidates: this.#neighbours.candidates,
-      onRemember: () => this.#neighbours.remember(),
-      shape: this.#neighbours,
-      relays: mesh.relays.map((address) => ({
-        address,
-        login: () => readRelayLogin(this.#pathOf(mesh.relayLogins), formatAddress(address)),
-      })),
-      random: Math.random,
-      linksMax: mesh.links.max,
-      handler,
-      enroller: (request) => this.#members.membership.admit(request),
-      log: this.#log,
-      monotonicMs: () => performance.now(),
-    })
-  }
-
-  #meetOthers(): void {
-    this.#neighbours.join(this.#bootstrap, this.#admittedAt)
-    this.#running.mesh.start()
-  }
-
-  #makeNeighbours(): Neighbours {
-    const { mesh, sync } = this.#profile
-    const { keys } = this.#identity
-    const isMetered = sync.budget.bytesPerSecond !== null || sync.budget.bytesPerDay !== null
-    const signer = createSigner(keys.secretKey)
-    return new Neighbours({
-      meshId: this.#identity.mesh.meshId,
-      peerId: this.#peerId,
-      publicKey: keys.publicKey,
-      sign: (message) => signer.sign(message),
-      verify: (...signed) => this.#verifier.verify(...signed),
-      isMember: (peerId) => this.#isMember(peerId),
-      hlc: () => this.#running.driver.view.clock,
-      own: () => ({ addresses: this.#ownAddresses(), cell: this.#cell, isSuperPeer: mesh.superPeer, isMetered }),
-      measures: () => this.#running.measures(),
-      close: (peerId, reason) => this.#running.mesh.closePeer(peerId, reason),
-      send: (peerId, frame) => void this.#running.mesh.sendTo(peerId, frame),
-      onPartition: ({ name, ...fields }) => this.#tellOfPartition(name, fields),
-      sources: mesh.discovery,
-      links: mesh.links,
+  #makeLinking(): Linking {
+    return new Linking({
+      identity: this.#identity,
+      authority: this.#authority,
+      verifier: this.#verifier,
+      members: this.#members,
+      running: this.#running,
       store: this.#store,
-      isRemoved: (peerId) => this.#authority.isClosed(peerId),
+      profile: () => this.#profile,
+      listeners: () => this.#devices?.listeners ?? [],
       isSought: (peerId) => this.#replication.isSought(peerId),
-      onLearned: () => this.#dial(),
-      mdns: (onHint) =>
-        new Mdns({
-          network: new UdpNetwork(this.#log),
-          mesh8: mesh8(this.#identity.mesh.meshId),
-          peerId: this.#peerId,
-          cell: this.#cell,
-          listener: announcedListener(this.#devices?.listeners ?? []),
-          onHint,
-          isSeeking: () => this.#running.mesh.figures().length < mesh.links.min,
-          random: Math.random,
-          log: this.#log,
-          monotonicMs: () => performance.now(),
-        }),
-      random: Math.random,
+      relayLoginsFile: () => this.#pathOf(this.#profile.mesh.relayLogins),
+      tell: (name, fields) => this.#devices?.door.publishEvent(name, fields),
       log: this.#log,
-      monotonicMs: () => performance.now(),
     })
   }
 
-  /** The profile's, or else the network's that this machine is in. */
-  get #cell(): string {
-    return this.#profile.node.cell ?? subnetCell(announcedListener(this.#devices?.listeners ?? []))
-  }
-
-  #isMember(peerId: string): boolean {
-    return this.#authority.chainOf(peerId).length > 0 && !this.#authority.isClosed(peerId)
-  }
-
-  #dial(): void {
-    if (this.#members.belongs) this.#running.mesh.dial()
+  #makeSuccession(): Succession {
+    return new Succession({
+      identity: this.#identity,
+      store: this.#store,
+      running: this.#running,
+      incarnation: this.#incarnation,
+      drafts: this.#drafts,
+      members: this.#members,
+      rights: this.#rights,
+      clones: this.#clones,
+      interest: () => this.#profile.interest,
+      onReplaced: () => this.#linking.meet(),
+      log: this.#log,
+    })
   }
 
   #makeReplication(): Replication {
@@ -527,14 +487,14 @@ export class Gateway {
       rules: () => this.#rights.rules(),
       belongs: () => this.#members.belongs,
       isKnown: (peerId) => this.#authority.chainOf(peerId).length > 0,
-      successorOf: (peerId) => this.#members.membership.successors().get(peerId),
-      isMember: (peerId) => this.#isMember(peerId),
+      successorOf: (peerId) => this.#members.heirOf(peerId),
+      isMember: (peerId) => this.#members.isMember(peerId),
       nameOf: (peerId) => this.#rights.memberOf(peerId)?.name ?? '',
       addressesOf: (peerId) =>
-        this.#neighbours.addresses().flatMap((known) => (known.peerId === peerId ? known.address : [])),
-      isReachable: (peerId) => this.#neighbours.isReachable(peerId),
+        this.#linking.neighbours.addresses().flatMap((known) => (known.peerId === peerId ? known.address : [])),
+      isReachable: (peerId) => this.#linking.neighbours.isReachable(peerId),
       roomBytes: () => this.#roomBytes,
-      onSought: () => this.#dial(),
+      onSought: () => this.#linking.dial(),
       tell: (name, fields) => this.#devices?.door.publishEvent(name, fields),
       log: this.#log,
       monotonicMs: () => performance.now(),
@@ -558,20 +518,6 @@ export class Gateway {
     const { bytes, freeBytes } = this.#store.status()
     const { maxBytes, reserveFreeBytes } = this.#profile.storage
     return Math.min(maxBytes, bytes + (freeBytes ?? 0) - reserveFreeBytes)
-  }
-
-  /** Where others can dial this gateway, over one listener. */
-  #ownAddresses(): string[] {
-    const listener = announcedListener(this.#devices?.listeners ?? [])
-    const reachable = listener === null ? [] : reachableAddresses([formatAddress(listener)])
-    return reachable
-      .filter((address) => announcedListener([address]) !== null)
-      .slice(0, PROTOCOL_LIMITS.addressesPerRecordMax)
-  }
-
-  #tellOfPartition(name: PartitionChange['name'], fields: Omit<PartitionChange, 'name'>): void {
-    this.#log.warn(name, fields)
-    this.#devices?.door.publishEvent(name, fields)
   }
 
   /** What users and devices meet. */
@@ -647,7 +593,7 @@ export class Gateway {
       authority: this.#authority,
       members: this.#members,
       rotation: this.#rotation,
-      neighbours: this.#neighbours,
+      neighbours: this.#linking.neighbours,
       privateData: this.#privateData,
       running: this.#running,
       replication: this.#replication,
@@ -686,85 +632,31 @@ export class Gateway {
     this.#devices?.door.reload(this.#profile)
     this.#privateData.plan()
     void this.#trimming.trim()
-    if (this.#members.belongs) this.#neighbours.setBootstrap(this.#bootstrap)
+    this.#linking.profileChanged()
     this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
-    if (!isSameSet(before, this.#profile.interest)) await this.#keepAnew(() => true)
+    await this.#succession.interestChanged(before, this.#profile.interest)
     return plan.restart
   }
 
-  /** What this gateway itself may read or pass on counts with the next engine. */
   #authorityChanged(): void {
     if (!this.#running.isStarted) return
     this.#running.driver.authorityChanged()
     this.#privateData.plan()
-    const isOther = (): boolean => !isSameSet(this.#keptReadable, this.#rights.readable)
-    if (isOther()) void this.#keepAnew(isOther)
-  }
-
-  async #keepAnew(isWanted: () => boolean): Promise<void> {
-    if (!(await this.#running.replace(isWanted, (clock) => this.#incarnation.passed(clock)))) return
-    if (this.#members.belongs) this.#neighbours.join(this.#bootstrap, this.#admittedAt)
-    this.#log.info('interest-changed', { interest: this.#profile.interest })
-  }
-
-  /**
-   * From now on we write as a member: in a new incarnation, stamped after our admission. What was written before is
-   * written again, so that the others get it; nobody would take the drafts themselves.
-   */
-  async #admitted(chain: readonly Uint8Array[], addresses: readonly string[]): Promise<void> {
-    const isReplaced = await this.#running.replace(
-      () => true,
-      async (clock) => {
-        this.#enrolment.accept(chain, addresses)
-        this.#incarnation.renew(Math.max(clock, this.#members.ownNotBefore))
-        await this.#keepIncarnation()
-        this.#enrolment.save()
-      },
-    )
-    if (!isReplaced) return
-    this.#log.info('enrolled', { peerId: this.#peerId, mesh: this.#identity.mesh.name })
-    this.#meetOthers()
-    await this.#drafts.writeAgain(this.#store, this.#running)
+    this.#succession.rightsChanged()
   }
 
   #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
     if (name === 'farewell') return this.#members.departure.heard(fields['evidence'] as readonly Uint8Array[])
     const peerId = String(fields['peerId'])
-    if (name === 'exchange') return this.#neighbours.hear(peerId, fields['records'] as readonly Uint8Array[])
-    if (name === 'referral') return this.#neighbours.referred(fields['addresses'] as readonly string[])
-    if (name === 'peer-up') this.#neighbours.peerUp(peerId, this.#running.mesh.isDialled(peerId))
-    if (name === 'peer-down') this.#neighbours.peerDown(peerId)
+    if (name === 'exchange') return this.#linking.neighbours.hear(peerId, fields['records'] as readonly Uint8Array[])
+    if (name === 'referral') return this.#linking.neighbours.referred(fields['addresses'] as readonly string[])
+    if (name === 'peer-up') this.#linking.neighbours.peerUp(peerId, this.#running.mesh.isDialled(peerId))
+    if (name === 'peer-down') this.#linking.neighbours.peerDown(peerId)
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'batch-refused') this.#quarantine?.addBatch(fields)
     if (name === 'batch-unreadable') this.#quarantine?.addBatch({ ...fields, why: 'unreadable', detail: fields['why'] })
-    if (name === 'incarnation-lost') this.#loseIncarnation(String(fields['why']))
+    if (name === 'incarnation-lost') this.#succession.lost(String(fields['why']))
     if (name === 'peer-up' || name === 'peer-down') this.#devices?.door.publishEvent(name, fields)
-  }
-
-  /**
-   * Somebody else has written as this gateway, or it as somebody else: it goes on under a new incarnation, and what was
-   * voided of its writes is written again.
-   */
-  #loseIncarnation(why: string): void {
-    this.#clones.lost(this.#incarnation.id, why)
-    const renew = (): void => void this.#renewIncarnation(why)
-    const waitMs = this.#incarnation.waitMs(performance.now())
-    if (waitMs === 0) renew()
-    else this.#timers.push(setTimeout(renew, waitMs))
-  }
-
-  async #renewIncarnation(why: string): Promise<void> {
-    const isReplaced = await this.#running.replace(
-      () => true,
-      async (clock) => {
-        this.#incarnation.renewedAt(performance.now())
-        this.#incarnation.renew(clock)
-        await this.#keepIncarnation()
-      },
-    )
-    if (!isReplaced) return
-    if (!this.#members.departure.isRemoved) this.#meetOthers()
-    this.#log.warn('new-incarnation', { incarnation: this.#incarnation.id, why })
   }
 
   #makeClockRecovery(): ClockRecovery {
@@ -773,10 +665,10 @@ export class Gateway {
       running: this.#running,
       incarnation: this.#incarnation,
       notBefore: () => this.#members.ownNotBefore,
-      keepIncarnation: () => this.#keepIncarnation(),
+      keepIncarnation: () => this.#succession.keepIncarnation(),
       onSetBack: () => {
         this.#devices?.door.publishEvent('alert', { alert: 'clock-set-back' })
-        if (this.#members.belongs) this.#meetOthers()
+        this.#linking.meet()
       },
       log: this.#log,
     })
@@ -793,33 +685,25 @@ export class Gateway {
     return (this.#profile.node.name ?? hostname()).slice(0, 63)
   }
 
-  get #bootstrap(): readonly string[] {
-    return this.#profile.mesh.bootstrap.map(formatAddress)
-  }
-
-  /** Where the profile names nobody to begin with. */
-  get #admittedAt(): readonly string[] {
-    return this.#profile.mesh.bootstrap.length > 0 ? [] : this.#enrolment.membership.addresses
-  }
-
   #pathOf(credential: Credential): string {
     return credentialPath(this.#options.dir, credential)
   }
 
+  /** One run at a time: what takes longer than its turn misses the next. */
   #every(ms: number, act: () => void | Promise<void>): void {
+    let isRunning = false
     const run = async (): Promise<void> => {
+      if (isRunning) return
+      isRunning = true
       try {
         await act()
       } catch (error) {
         this.#log.warn('periodic-task-failed', { message: sentenceOf(error) })
       }
+      isRunning = false
     }
     this.#timers.push(setInterval(() => void run(), ms).unref())
   }
-}
-
-function isSameSet(a: readonly string[], b: readonly string[]): boolean {
-  return a.every((item) => b.includes(item)) && b.every((item) => a.includes(item))
 }
 
 /** Whoever has rules for plain topics keeps what they carry, whatever else it keeps. */

@@ -110,9 +110,23 @@ export class Members {
     return this.belongs && this.#options.authority.isAdministrator(this.peerId)
   }
 
+  isMember(peerId: string): boolean {
+    const { authority } = this.#options
+    return authority.chainOf(peerId).length > 0 && !authority.isClosed(peerId)
+  }
+
+  /** The member that took the place of another by new keys. */
+  heirOf(peerId: string): string | undefined {
+    return this.#membership
+      .successors()
+      .get(peerId)
+      ?.find((heir) => this.isMember(heir))
+  }
+
   /** What has just changed in the store. */
   learn(change: Change): void {
     this.#knowledge.learn(change)
+    this.#rotations.learn(change)
   }
 
   /**
@@ -194,8 +208,7 @@ export class Members {
       meshId: this.mesh.meshId,
       meshName: this.mesh.name,
       rootPublicKey: this.mesh.rootPublicKey,
-      chain: () => this.enrolment.chain ?? [],
-      isAdministrator: () => authority.isAdministrator(this.peerId),
+      administratorChain: () => authority.administratorChainOf(this.peerId),
       publicKey: identity.keys.publicKey,
       sign: (message) => signer.sign(message),
       root: () => this.#rootSigner(),
@@ -209,7 +222,7 @@ export class Members {
   }
 
   #makeRotations(store: DiskStore): Rotations {
-    const { authority, identity, verifier, writer } = this.#options
+    const { authority, identity, verifier, writer, log } = this.#options
     return new Rotations({
       store,
       writer,
@@ -222,8 +235,12 @@ export class Members {
       members: () => authority.members.all(),
       isClosed: (peerId) => authority.isClosed(peerId),
       successors: () => this.#membership.successors(),
+      predecessorOf: (peerId) => this.#membership.predecessorOf(peerId),
       admit: (capabilities, successor) => this.#membership.succeed(capabilities, successor),
+      mayRetire: (peerId) =>
+        peerId !== this.peerId && (!authority.isAdministrator(peerId) || this.#rootSigner() !== null),
       retire: (peerId) => this.remove(peerId, { reason: 'retire' }),
+      log,
     })
   }
 

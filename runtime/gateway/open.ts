@@ -1,11 +1,13 @@
+import { codeOf, sentenceOf } from '../base/errors.ts'
 import type { SystemClock } from '../clock/system.ts'
 import { loadIdentity } from '../identity/identity.ts'
 import { takeLock } from '../identity/lock.ts'
 import { takeNextKeys } from '../identity/next-keys.ts'
 import { checkedProfile, loadProfile } from '../identity/profile-file.ts'
 import type { Log } from '../ports/log.ts'
+import type { Operations } from '../ports/operations.ts'
 import type { DeviceProfile } from '../profile/defaults.ts'
-import { Gateway } from './gateway.ts'
+import { Gateway, KEYS_REPLACED, type Ended } from './gateway.ts'
 
 export interface GatewayOptions {
   /** The data directory; it must hold an identity. */
@@ -24,7 +26,59 @@ export interface GatewayOptions {
  * Opens the gateway in `dir`: everything serves when the promise resolves. Throws `no-identity`, `in-use`, `bad-profile`,
  * `port-in-use`, `storage-damaged`, `storage-full`, `storage-io`.
  */
-export async function openGateway(options: GatewayOptions): Promise<Gateway> {
+export async function openGateway(options: GatewayOptions): Promise<LastingGateway> {
+  return new LastingGateway(options, await openOnce(options))
+}
+
+/** A gateway that begins again by itself when its keys were replaced: it has another peer id then. */
+export class LastingGateway {
+  /** Resolves when it has stopped, by `close` or for good by itself. */
+  readonly closed: Promise<Ended>
+  readonly #options: GatewayOptions
+  #gateway: Gateway
+  #isClosing = false
+
+  constructor(options: GatewayOptions, gateway: Gateway) {
+    this.#options = options
+    this.#gateway = gateway
+    this.closed = this.#last()
+  }
+
+  get peerId(): string {
+    return this.#gateway.peerId
+  }
+
+  /** Of the gateway that runs now: not to be kept. */
+  get operations(): Operations {
+    return this.#gateway.operations
+  }
+
+  /** See Gateway. */
+  reload(): Promise<void> {
+    return this.#gateway.reload()
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true
+    await this.#gateway.close()
+    await this.closed
+  }
+
+  async #last(): Promise<Ended> {
+    for (;;) {
+      const ended = await this.#gateway.closed
+      if (ended.reason !== KEYS_REPLACED || this.#isClosing) return ended
+      try {
+        this.#gateway = await openOnce(this.#options)
+      } catch (error) {
+        return { code: codeOf(error), reason: sentenceOf(error) }
+      }
+      if (this.#isClosing) await this.#gateway.close()
+    }
+  }
+}
+
+async function openOnce(options: GatewayOptions): Promise<Gateway> {
   const { dir, profile, profilePath, set, log, clock } = options
   loadIdentity(dir)
   const lock = takeLock(dir)

@@ -47,7 +47,7 @@ export function membersOf(
   removals: readonly RemovalState[],
   hearing: Hearing,
   placeOf: (peerId: string) => Place,
-  successors: ReadonlyMap<string, string> = new Map(),
+  successors: ReadonlyMap<string, readonly string[]> = new Map(),
 ): MemberView[] {
   const held = new Map<string, Capability[]>()
   for (const capability of capabilities) {
@@ -55,7 +55,7 @@ export function membersOf(
     held.set(peerId, [...(held.get(peerId) ?? []), capability])
   }
   const states = new Map(removals.map((removal) => [removal.closing.origin, removal]))
-  const before = new Map([...successors].map(([old, peerId]) => [peerId, old]))
+  const before = new Map([...successors].flatMap(([old, heirs]) => heirs.map((peerId) => [peerId, old] as const)))
   const members = [...held].map(([peerId, its]) => ({
     ...memberView(peerId, its, states.get(peerId) ?? null, hearing),
     succeeds: before.get(peerId) ?? null,

@@ -41,9 +41,8 @@ export interface MembershipSurroundings {
   readonly meshId: Uint8Array
   readonly meshName: string
   readonly rootPublicKey: Uint8Array
-  /** This gateway's own chain, leaf first; empty when it isn't admitted. */
-  readonly chain: () => readonly Uint8Array[]
-  readonly isAdministrator: () => boolean
+  /** What proves that this gateway is an administrator's, leaf first; null when it is none. */
+  readonly administratorChain: () => readonly Uint8Array[] | null
   readonly publicKey: Uint8Array
   readonly sign: (message: Uint8Array) => Uint8Array
   /** The mesh's root key, which alone appoints administrators; null where this gateway doesn't hold it. */
@@ -60,6 +59,9 @@ export interface MembershipSurroundings {
   /** Where administrators are reached, as far as is known. */
   readonly administrators: () => readonly string[]
 }
+
+/** A capability to be signed. */
+type Given = Omit<Capability, 'issuer' | 'id'>
 
 /** A key that takes the place of another. */
 export interface Successor {
@@ -91,7 +93,7 @@ export class Membership {
 
   /** True when this gateway may admit others. */
   get isAdmin(): boolean {
-    return this.#with.isAdministrator()
+    return this.#with.administratorChain() !== null
   }
 
   /** Chains of every member in the store, to be verified by the caller. */
@@ -105,8 +107,9 @@ export class Membership {
   /** Stores what the founder's membership rests on, so that it reaches every member. */
   async publishOwn(name: string): Promise<void> {
     const key = MEMBER_PREFIX + peerIdOf(this.#with.publicKey)
-    if (this.#with.store.get(SPACE, key) || !this.isAdmin) return
-    await this.#put(key, { chain: this.#with.chain(), name })
+    const chain = this.#with.administratorChain()
+    if (chain === null || this.#with.store.get(SPACE, key)) return
+    await this.#put(key, { chain, name })
   }
 
   async invite(options: InviteOptions = {}): Promise<{ token: string; expires: string }> {
@@ -144,7 +147,11 @@ export class Membership {
    * Nobody is admitted with the invite `id`, in hexadecimal, any more; resolves with the peer ids of those that were. Throws
    * `not-permitted`, `not-found`.
    */
-  async withdraw(id: string): Promise<{ readonly joined: readonly string[] }> {
+  withdraw(id: string): Promise<{ readonly joined: readonly string[] }> {
+    return this.#inTurn(() => this.#withdraw(id))
+  }
+
+  async #withdraw(id: string): Promise<{ readonly joined: readonly string[] }> {
     if (!this.isAdmin)
       throw new MarramError('not-permitted', 'Cannot revoke an invite: this gateway is no administrator of the mesh')
     const key = INVITE_PREFIX + id
@@ -156,11 +163,17 @@ export class Membership {
 
   /** Another capability for the member's key: what it had stays, for batches were signed under it. */
   async grant(peerId: string, options: GrantOptions): Promise<void> {
-    const { isAdministrator, member, root, wallMs, hlc, chain, meshId } = this.#with
-    if (!isAdministrator())
+    const { member, root, wallMs, hlc } = this.#with
+    if (!this.isAdmin)
       throw new MarramError(
         'not-permitted',
         `Cannot grant "${peerId}" anything: this gateway is no administrator of the mesh`,
+      )
+    const [heir] = this.successors().get(peerId) ?? []
+    if (heir !== undefined)
+      throw new MarramError(
+        'bad-request',
+        `Cannot grant "${peerId}" anything: its keys were replaced, it is "${heir}" now`,
       )
     const subject = member(peerId)
     if (!subject) throw new MarramError('not-found', `Cannot grant "${peerId}" anything: there is no such member`)
@@ -172,46 +185,54 @@ export class Membership {
         "Cannot appoint an administrator: only a gateway that holds the mesh's root key may",
       )
     const { subject: publicKey, linkKey, name } = subject
-    const issuer = byRoot ?? this.#with
-    const id = randomBytes(16)
-    const capability = { issuer: issuer.publicKey, subject: publicKey, linkKey, id, name, invite: null, ...granted }
-    const bytes = encodeCapability(capability, meshId, (message) => issuer.sign(message))
-    await this.#put(`${GRANT_PREFIX}${peerId}/${hex(id)}`, { chain: byRoot ? [bytes] : [bytes, ...chain()], name })
+    await this.#put(...this.#granting({ subject: publicKey, linkKey, name, invite: null, ...granted }, byRoot))
   }
 
   /**
-   * Gives a successor all that the member whose place it takes may do from now on, in one write. False where that takes the
-   * mesh's root key, and it is not here.
+   * Gives a successor all that the member whose place it takes may do from now on, in one write. Throws `not-permitted` where that
+   * takes the mesh's root key, and it is not here.
    */
-  async succeed(capabilities: readonly Capability[], { publicKey, linkKey, succeeds }: Successor): Promise<boolean> {
-    const { hlc, root, meshId, chain } = this.#with
+  async succeed(capabilities: readonly Capability[], { publicKey, linkKey, succeeds }: Successor): Promise<void> {
+    const { hlc, root } = this.#with
     const now = hlc()
-    const peerId = peerIdOf(publicKey)
     const ops: WriteOp[] = []
-    for (const old of capabilities.filter(({ expires }) => expires > now)) {
+    // What begins first is what it joins by: nothing of it waits for a right that is still to come.
+    const valid = capabilities.filter(({ expires }) => expires > now).sort((a, b) => a.notBefore - b.notBefore)
+    for (const old of valid) {
       const byRoot = isAdministrators(old) ? root() : null
-      if (isAdministrators(old) && byRoot === null) return false
-      const issuer = byRoot ?? this.#with
-      const id = randomBytes(16)
+      if (isAdministrators(old) && byRoot === null)
+        throw new MarramError(
+          'not-permitted',
+          `Cannot replace the keys of "${succeeds}": it is an administrator, which takes the mesh's root key`,
+        )
       const notBefore = Math.max(old.notBefore, now)
-      const capability = { ...old, issuer: issuer.publicKey, subject: publicKey, linkKey, notBefore, id, invite: null }
-      const bytes = encodeCapability(capability, meshId, (message) => issuer.sign(message))
-      const fields = { chain: byRoot ? [bytes] : [bytes, ...chain()], name: old.name, succeeds }
-      const key = ops.length === 0 ? MEMBER_PREFIX + peerId : `${GRANT_PREFIX}${peerId}/${hex(id)}`
-      ops.push({ kind: 'put', key, fields })
+      const given = { ...old, subject: publicKey, linkKey, notBefore, invite: null }
+      const [key, fields] = this.#granting(given, byRoot)
+      const isFirst = ops.length === 0
+      ops.push({
+        kind: 'put',
+        key: isFirst ? MEMBER_PREFIX + peerIdOf(publicKey) : key,
+        fields: { ...fields, succeeds },
+      })
     }
     if (ops.length > 0) await this.#with.writer.write(MESH_COLLECTION, '', ops)
-    return true
   }
 
-  /** By peer id, the member that took its place. */
-  successors(): ReadonlyMap<string, string> {
-    const found = new Map<string, string>()
+  /** By peer id, the members that took its place: more than one where administrators that could not hear each other admitted both. */
+  successors(): ReadonlyMap<string, readonly string[]> {
+    const found = new Map<string, string[]>()
     for (const { key, document } of entriesOf(this.#with.store, SPACE, MEMBER_PREFIX)) {
       const { succeeds } = fieldsOf(document)
-      if (typeof succeeds === 'string') found.set(succeeds, key.slice(MEMBER_PREFIX.length))
+      if (typeof succeeds === 'string')
+        found.set(succeeds, [...(found.get(succeeds) ?? []), key.slice(MEMBER_PREFIX.length)])
     }
     return found
+  }
+
+  /** The member whose place it took, or null. */
+  predecessorOf(peerId: string): string | null {
+    const succeeds = this.#fields(MEMBER_PREFIX + peerId)?.['succeeds']
+    return typeof succeeds === 'string' ? succeeds : null
   }
 
   /** What proves the membership of a key, leaf first; null when it is none's. */
@@ -220,25 +241,23 @@ export class Membership {
   }
 
   /**
-   * Gives members again, from now on, what this gateway gave them from a time after `latest`: its clock was ahead when it admitted
+   * Gives members again, from now on, all that this gateway gave them from a time after `latest`: its clock was ahead when it admitted
    * them, and nobody would take what they write. Not to be called before the clock is right again.
    */
   async grantAnew(latest: Hlc): Promise<void> {
-    const { capabilities, publicKey, member, hlc, meshId, sign, chain } = this.#with
+    const { capabilities, publicKey, rootPublicKey, member, hlc, root } = this.#with
     if (!this.isAdmin) return
     const begun = new Set<string>()
-    const late = new Map<string, Capability>()
+    const late: Capability[] = []
     for (const capability of capabilities()) {
-      const peerId = peerIdOf(capability.subject)
-      if (capability.notBefore <= latest) begun.add(peerId)
-      else if (equal(capability.issuer, publicKey)) late.set(peerId, capability)
+      if (capability.notBefore <= latest) begun.add(peerIdOf(capability.subject))
+      else if (equal(capability.issuer, publicKey) || equal(capability.issuer, rootPublicKey)) late.push(capability)
     }
-    for (const [peerId, capability] of late) {
-      if (begun.has(peerId) || !member(peerId)) continue
-      const id = randomBytes(16)
-      const anew = encodeCapability({ ...capability, id, notBefore: hlc() }, meshId, sign)
-      const fields = { chain: [anew, ...chain()], name: capability.name }
-      await this.#put(`${GRANT_PREFIX}${peerId}/${hex(id)}`, fields)
+    for (const capability of late) {
+      const peerId = peerIdOf(capability.subject)
+      const byRoot = equal(capability.issuer, rootPublicKey) ? root() : null
+      if (begun.has(peerId) || !member(peerId) || (isAdministrators(capability) && byRoot === null)) continue
+      await this.#put(...this.#granting({ ...capability, notBefore: hlc() }, byRoot))
     }
   }
 
@@ -247,9 +266,13 @@ export class Membership {
    * key gets the same capability again.
    */
   admit(request: JoinRequest): Promise<Admission> {
-    const admission = this.#turn.then(() => this.#admit(request))
-    this.#turn = admission.catch(() => {})
-    return admission
+    return this.#inTurn(() => this.#admit(request))
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(act)
+    this.#turn = done.catch(() => {})
+    return done
   }
 
   async #admit(request: JoinRequest): Promise<Admission> {
@@ -266,27 +289,31 @@ export class Membership {
     const role = typeof invite['role'] === 'string' ? invite['role'] : ''
     const root = role === 'admin' ? this.#with.root() : null
     if (role === 'admin' && !root) return { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
-    const chain = root
-      ? [this.#issue(request, role, root)]
-      : [this.#issue(request, role, this.#with), ...this.#with.chain()]
+    const { chain } = this.#signed(this.#admission(request, role), root)
     await this.#put(key, { chain, name: request.name, invite: request.inviteId })
     return { chain, addresses: this.#with.addresses() }
   }
 
-  #issue(request: JoinRequest, role: string, issuer: Pick<Signer, 'publicKey' | 'sign'>): Uint8Array {
-    const capability: Capability = {
-      issuer: issuer.publicKey,
-      subject: request.publicKey,
-      linkKey: request.linkKey,
-      notBefore: this.#with.hlc(),
-      expires: HLC_MAX,
-      id: randomBytes(16),
-      grants: grantsOf(role) ?? [],
-      roles: [role],
-      name: request.name,
-      invite: request.inviteId,
-    }
-    return encodeCapability(capability, this.#with.meshId, (message) => issuer.sign(message))
+  #admission({ publicKey, linkKey, name, inviteId }: JoinRequest, role: string): Given {
+    const grants = grantsOf(role) ?? []
+    const notBefore = this.#with.hlc()
+    return { subject: publicKey, linkKey, notBefore, expires: HLC_MAX, grants, roles: [role], name, invite: inviteId }
+  }
+
+  /** A capability by the root where it is given, else by this administrator, with what proves it. */
+  #signed(given: Given, byRoot: Signer | null): { readonly id: Uint8Array; readonly chain: readonly Uint8Array[] } {
+    const { meshId, administratorChain } = this.#with
+    const issuer = byRoot ?? this.#with
+    const id = randomBytes(16)
+    const capability = { ...given, issuer: issuer.publicKey, id }
+    const bytes = encodeCapability(capability, meshId, (message) => issuer.sign(message))
+    return { id, chain: byRoot ? [bytes] : [bytes, ...(administratorChain() ?? [])] }
+  }
+
+  /** The document of one that is given later than the first. */
+  #granting(given: Given, byRoot: Signer | null): [key: string, fields: Fields] {
+    const { id, chain } = this.#signed(given, byRoot)
+    return [`${GRANT_PREFIX}${peerIdOf(given.subject)}/${hex(id)}`, { chain, name: given.name }]
   }
 
   /** Peer ids. */

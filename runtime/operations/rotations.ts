@@ -1,11 +1,13 @@
 import { equal } from '../base/bytes.ts'
+import { sentenceOf } from '../base/errors.ts'
 import { peerIdOf, type DeviceKeys } from '../crypto/identity.ts'
 import { createSigner, isAdmissibleKey, type Verifier } from '../crypto/signature.ts'
 import type { Capability } from '../model/capability.ts'
 import type { Document } from '../model/document.ts'
 import { fieldsOf } from '../model/fields.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
-import type { Documents, Space } from '../ports/store.ts'
+import type { Log } from '../ports/log.ts'
+import type { Change, Documents, Space } from '../ports/store.ts'
 import type { Writer } from '../ports/writer.ts'
 import { rotationBytes } from '../wire/rotation.ts'
 import type { Successor } from './membership.ts'
@@ -26,21 +28,35 @@ export interface RotationSurroundings {
   readonly succeeds: string | null
   readonly verifier: Verifier
   readonly isAdministrator: () => boolean
+  /** All that anybody was ever given. */
   readonly members: () => Iterable<Capability>
   /** Whether the member is being removed, or was. */
   readonly isClosed: (peerId: string) => boolean
   /** By peer id, who took its place. */
-  readonly successors: () => ReadonlyMap<string, string>
-  /** False where the root's key is needed, and is not here. */
-  readonly admit: (capabilities: readonly Capability[], successor: Successor) => Promise<boolean>
+  readonly successors: () => ReadonlyMap<string, readonly string[]>
+  readonly predecessorOf: (peerId: string) => string | null
+  /** Throws `not-permitted` where the root's key is needed, and is not here. */
+  readonly admit: (capabilities: readonly Capability[], successor: Successor) => Promise<void>
+  /** False for this gateway itself, and where the root's key is needed, and is not here. */
+  readonly mayRetire: (peerId: string) => boolean
   readonly retire: (peerId: string) => Promise<void>
+  readonly log: Log
 }
 
 const ASK_PREFIX = 'rotate/'
 const DONE_PREFIX = 'rotated/'
+/** Of what one key has asked for, so many are looked at: whoever writes more is no gateway. */
+const ASKS_MAX = 8
+
+type Asked = Omit<Successor, 'succeeds'>
 
 export class Rotations {
   readonly #with: RotationSurroundings
+  /** Members that may wait for something; null: all of them, for none was looked at yet. */
+  #open: Set<string> | null = null
+  /** What was last wrong with a member's, so that it is said once. */
+  readonly #failures = new Map<string, string>()
+  #hasSaidSo = false
 
   constructor(surroundings: RotationSurroundings) {
     this.#with = surroundings
@@ -57,45 +73,96 @@ export class Rotations {
     await this.#say(key, fields)
   }
 
+  /** What has just changed in the store. */
+  learn({ collection, partition, key }: Change): void {
+    if (collection !== SELF_COLLECTION) return
+    if (key.startsWith(ASK_PREFIX)) this.#open?.add(partition)
+    if (key.startsWith(DONE_PREFIX)) this.#open?.add(key.slice(DONE_PREFIX.length))
+  }
+
   /** As a gateway with a new key: says that it is used. As an administrator's: admits new keys, retires old ones. */
   async step(): Promise<void> {
-    const { succeeds, isAdministrator, store } = this.#with
-    if (succeeds !== null && !store.get(this.#self(), DONE_PREFIX + succeeds))
-      await this.#say(DONE_PREFIX + succeeds, { at: succeeds })
-    if (!isAdministrator()) return
-    for (const [peerId, capabilities] of this.#members()) await this.#see(peerId, capabilities)
+    await this.#saySo()
+    if (!this.#with.isAdministrator() || this.#open?.size === 0) return
+    const members = this.#members()
+    const open = this.#open ?? new Set(members.keys())
+    this.#open = open
+    for (const peerId of [...open]) if (await this.#isSettled(peerId, members)) open.delete(peerId)
   }
 
-  async #see(peerId: string, capabilities: readonly Capability[]): Promise<void> {
-    const { store, successors, retire, admit } = this.#with
-    const successor = successors().get(peerId)
-    if (successor === undefined) {
-      const asked = this.#askedBy(peerId, (capabilities[0] as Capability).subject)
-      if (asked !== null) await admit(capabilities, asked)
-    } else if (store.get(this.#self(successor), DONE_PREFIX + peerId)) await retire(peerId)
+  async #saySo(): Promise<void> {
+    const { succeeds, store } = this.#with
+    if (succeeds === null || this.#hasSaidSo) return
+    if (!store.get(this.#self(), DONE_PREFIX + succeeds)) await this.#say(DONE_PREFIX + succeeds, { at: succeeds })
+    this.#hasSaidSo = true
   }
 
-  /** By peer id, those that are not being removed. */
+  /** What is wrong with one member's holds up no other's. */
+  async #isSettled(peerId: string, members: ReadonlyMap<string, readonly Capability[]>): Promise<boolean> {
+    try {
+      const isSettled = await this.#see(peerId, members)
+      this.#failures.delete(peerId)
+      return isSettled
+    } catch (error) {
+      const message = sentenceOf(error)
+      if (this.#failures.get(peerId) !== message) this.#with.log.warn('rotation-failed', { peerId, message })
+      this.#failures.set(peerId, message)
+      return false
+    }
+  }
+
+  /** False while something is still to be done. */
+  async #see(peerId: string, members: ReadonlyMap<string, readonly Capability[]>): Promise<boolean> {
+    const { isClosed, successors, predecessorOf, admit } = this.#with
+    const capabilities = members.get(peerId)
+    if (capabilities === undefined || isClosed(peerId)) return true
+    const asked = this.#askedBy(peerId, (capabilities[0] as Capability).subject)
+    if (asked.length === 0) return true
+    const heirs = (successors().get(peerId) ?? []).filter((heir) =>
+      asked.some(({ publicKey }) => isOf(publicKey, heir)),
+    )
+    if (heirs.length > 0) return this.#retire(peerId, heirs)
+    const next = asked.find(({ publicKey }) => !members.has(peerIdOf(publicKey)))
+    if (next === undefined) return true
+    // Who has its place from another leaves that one behind first.
+    const predecessor = predecessorOf(peerId)
+    if (predecessor !== null && !isClosed(predecessor)) return false
+    await admit(capabilities, { ...next, succeeds: peerId })
+    return false
+  }
+
+  async #retire(peerId: string, heirs: readonly string[]): Promise<boolean> {
+    const { store, mayRetire, retire } = this.#with
+    const isUsed = heirs.some((heir) => store.get(this.#self(heir), DONE_PREFIX + peerId) !== undefined)
+    if (!isUsed || !mayRetire(peerId)) return false
+    await retire(peerId)
+    return true
+  }
+
   #members(): Map<string, Capability[]> {
     const members = new Map<string, Capability[]>()
     for (const capability of this.#with.members()) {
       const peerId = peerIdOf(capability.subject)
-      if (this.#with.isClosed(peerId)) continue
-      members.set(peerId, [...(members.get(peerId) ?? []), capability])
+      const held = members.get(peerId)
+      if (held) held.push(capability)
+      else members.set(peerId, [capability])
     }
     return members
   }
 
-  /** The first that is sound: a key has one successor. */
-  #askedBy(peerId: string, publicKey: Uint8Array): Successor | null {
+  /** Those that are sound, in the order of their keys. */
+  #askedBy(peerId: string, publicKey: Uint8Array): Asked[] {
+    const asked: Asked[] = []
+    let looked = 0
     for (const { document } of entriesOf(this.#with.store, this.#self(peerId), ASK_PREFIX)) {
-      const successor = this.#successorIn(document, publicKey)
-      if (successor !== null) return { ...successor, succeeds: peerId }
+      if (++looked > ASKS_MAX) break
+      const next = this.#askedIn(document, publicKey)
+      if (next !== null) asked.push(next)
     }
-    return null
+    return asked
   }
 
-  #successorIn(document: Document, by: Uint8Array): Omit<Successor, 'succeeds'> | null {
+  #askedIn(document: Document, by: Uint8Array): Asked | null {
     const { publicKey, linkKey, proof } = fieldsOf(document)
     const isWhole = isBytes(publicKey, 32) && isBytes(linkKey, 32) && isBytes(proof, 64)
     if (!isWhole || equal(publicKey, by) || !isAdmissibleKey(publicKey)) return null
@@ -110,6 +177,10 @@ export class Rotations {
   async #say(key: string, fields: { readonly [name: string]: string | Uint8Array }): Promise<void> {
     await this.#with.writer.write(SELF_COLLECTION, this.#with.peerId, [{ kind: 'put', key, fields }])
   }
+}
+
+function isOf(publicKey: Uint8Array, peerId: string): boolean {
+  return peerIdOf(publicKey) === peerId
 }
 
 function isBytes(value: unknown, length: number): value is Uint8Array {

@@ -3,7 +3,9 @@ import { describe, test } from 'node:test'
 import { deviceKeysFrom, peerIdOf, type DeviceKeys } from '../../runtime/crypto/identity.ts'
 import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
 import type { Capability } from '../../runtime/model/capability.ts'
+import { emptyDocument } from '../../runtime/model/document.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import type { Fields } from '../../runtime/model/value.ts'
 import type { Successor } from '../../runtime/operations/membership.ts'
 import { Rotations } from '../../runtime/operations/rotations.ts'
@@ -33,7 +35,14 @@ class Bench {
   readonly admitted: Successor[] = []
   readonly retired: string[] = []
   readonly closed = new Set<string>()
-  readonly successors = new Map<string, string>()
+  readonly successors = new Map<string, string[]>()
+  readonly predecessors = new Map<string, string>()
+  /** Keys that can't be admitted here. */
+  readonly refused = new Set<string>()
+  mayRetire = true
+  /** Members beside the administrator and the one whose keys are replaced. */
+  readonly more: DeviceKeys[] = []
+  readonly warnings: unknown[] = []
 
   rotations(keys: DeviceKeys, succeeds: string | null = null): Rotations {
     return new Rotations({
@@ -45,19 +54,24 @@ class Bench {
       succeeds,
       verifier: createVerifier(),
       isAdministrator: () => keys === ADMIN,
-      members: () => [ADMIN, OLD].map(memberOf),
+      members: () => [ADMIN, OLD, ...this.more].map(memberOf),
       isClosed: (peerId) => this.closed.has(peerId),
       successors: () => this.successors,
+      predecessorOf: (peerId) => this.predecessors.get(peerId) ?? null,
       admit: (_, successor) => {
+        const { succeeds, publicKey } = successor
+        if (this.refused.has(succeeds)) return Promise.reject(new Error('the root key is needed'))
         this.admitted.push(successor)
-        this.successors.set(successor.succeeds, peerIdOf(successor.publicKey))
-        return Promise.resolve(true)
+        this.successors.set(succeeds, [...(this.successors.get(succeeds) ?? []), peerIdOf(publicKey)])
+        return Promise.resolve()
       },
+      mayRetire: () => this.mayRetire,
       retire: (peerId) => {
         this.retired.push(peerId)
         this.closed.add(peerId)
         return Promise.resolve()
       },
+      log: { ...SILENT_LOG, warn: (_, fields) => this.warnings.push(fields) },
     })
   }
 
@@ -76,7 +90,6 @@ describe('replacing a key', () => {
   test('is asked for by the old one, admitted once, and ends with the old one retired when the new one is used', async () => {
     const bench = new Bench()
     const admin = bench.rotations(ADMIN)
-    await admin.step()
     await bench.rotations(OLD).ask(NEXT)
     await bench.rotations(OLD).ask(NEXT)
     await admin.step()
@@ -102,6 +115,75 @@ describe('replacing a key', () => {
     await removed.rotations(OLD).ask(NEXT)
     await removed.rotations(ADMIN).step()
     assert.deepEqual(removed.admitted, [])
+  })
+
+  test('does not retire a member for a successor that it has not asked for, or that this gateway may not retire', async () => {
+    const bench = new Bench()
+    bench.successors.set(idOf(OLD), [idOf(NEXT)])
+    await bench.rotations(NEXT, idOf(OLD)).step()
+    const admin = bench.rotations(ADMIN)
+    await admin.step()
+    assert.deepEqual(bench.retired, [], 'the old key has asked for nothing')
+    await bench.rotations(OLD).ask(NEXT)
+    bench.mayRetire = false
+    await bench.rotations(ADMIN).step()
+    assert.deepEqual(bench.retired, [])
+    bench.mayRetire = true
+    await bench.rotations(ADMIN).step()
+    assert.deepEqual(bench.retired, [idOf(OLD)])
+  })
+
+  test("does not hand a member's place to another member, or to one that was removed", async () => {
+    for (const closed of [[], [idOf(NEXT)]]) {
+      const bench = new Bench()
+      bench.more.push(NEXT)
+      for (const peerId of closed) bench.closed.add(peerId)
+      await bench.rotations(OLD).ask(NEXT)
+      await bench.rotations(ADMIN).step()
+      assert.deepEqual(bench.admitted, [])
+    }
+  })
+
+  test('begins only when the one whose place it took is closed out', async () => {
+    const bench = new Bench()
+    bench.predecessors.set(idOf(OLD), idOf(OTHER))
+    const admin = bench.rotations(ADMIN)
+    await bench.rotations(OLD).ask(NEXT)
+    await admin.step()
+    assert.deepEqual(bench.admitted, [])
+    bench.closed.add(idOf(OTHER))
+    await admin.step()
+    assert.equal(bench.admitted.length, 1)
+  })
+
+  test("is not held up by another member's that fails, and that is told once", async () => {
+    const bench = new Bench()
+    bench.more.push(OTHER)
+    bench.refused.add(idOf(OLD))
+    const [last] = [5].map(device) as [DeviceKeys]
+    const admin = bench.rotations(ADMIN)
+    await bench.rotations(OLD).ask(NEXT)
+    await bench.rotations(OTHER).ask(last)
+    await admin.step()
+    await admin.step()
+    assert.deepEqual(
+      bench.admitted.map(({ succeeds }) => succeeds),
+      [idOf(OTHER)],
+    )
+    assert.equal(bench.warnings.length, 1)
+  })
+
+  test('is looked at again when something of it changes, and not before', async () => {
+    const bench = new Bench()
+    const admin = bench.rotations(ADMIN)
+    await admin.step()
+    await bench.rotations(OLD).ask(NEXT)
+    await admin.step()
+    assert.deepEqual(bench.admitted, [], 'nobody has told it')
+    const change = { collection: SELF_COLLECTION, partition: idOf(OLD), key: `rotate/${idOf(NEXT)}` }
+    admin.learn({ ...change, document: emptyDocument() })
+    await admin.step()
+    assert.equal(bench.admitted.length, 1)
   })
 
   for (const [what, by, fields] of [

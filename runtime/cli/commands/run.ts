@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
 import { MarramError } from '../../base/errors.ts'
-import { KEYS_REPLACED, type Gateway } from '../../gateway/gateway.ts'
 import { openGateway } from '../../gateway/open.ts'
 import { hasIdentity } from '../../identity/identity.ts'
 import { loadProfile } from '../../identity/profile-file.ts'
@@ -31,14 +30,12 @@ async function runGateway(context: Context, options: { profile?: string; set: st
   // Without an identity the profile doesn't matter yet; the gateway itself says what is missing.
   const level = hasIdentity(context.dir) ? resolveProfile(loadProfile(choice).profile).log.level : 'info'
   const log = createLog({ level, fd: 1, isHuman: process.stdout.isTTY === true && !context.isJson })
-  const open = (): Promise<Gateway> =>
-    openGateway({
-      dir: context.dir,
-      set: options.set,
-      log,
-      ...(options.profile !== undefined && { profilePath: options.profile }),
-    })
-  let opening = open()
+  const opening = openGateway({
+    dir: context.dir,
+    set: options.set,
+    log,
+    ...(options.profile !== undefined && { profilePath: options.profile }),
+  })
   const stop = (): void => {
     setTimeout(() => {
       log.error('stop-took-too-long')
@@ -55,11 +52,7 @@ async function runGateway(context: Context, options: { profile?: string; set: st
     process.exitCode = EXIT.io
     stop()
   })
-  let ended = await (await opening).closed
-  while (ended.reason === KEYS_REPLACED) {
-    opening = open()
-    ended = await (await opening).closed
-  }
+  const ended = await (await opening).closed
   if (ended.code !== null) throw new MarramError(ended.code, ended.reason ?? 'the store failed')
   log.info('stopped', {})
   process.exit(process.exitCode ?? EXIT.done)
