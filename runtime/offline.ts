@@ -102,7 +102,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           placeOf: () => ({ cell: null, links: null, bridge: false, superPeer: false }),
           mdns: null,
           totals: { bytesSent: 0, bytesReceived: 0 },
-          members: [],
+          others: new Map(),
           holdings: [],
           unconfirmed: [],
           replications: storedReplications(store),

@@ -81,10 +81,15 @@ export class Rights {
     )
   }
 
-  /** The other members that are not being removed. */
-  others(): ReadonlySet<string> {
-    const all = [...this.#options.authority.members.all()].map(({ subject }) => peerIdOf(subject))
-    return new Set(all.filter((peerId) => peerId !== this.#peerId && !this.#options.authority.isClosed(peerId)))
+  /** The names of the other members that are not being removed, by peer id. */
+  others(): ReadonlyMap<string, string> {
+    const { authority } = this.#options
+    const others = new Map<string, string>()
+    for (const { subject, name } of authority.members.all()) {
+      const peerId = peerIdOf(subject)
+      if (peerId !== this.#peerId && !authority.isClosed(peerId)) others.set(peerId, name)
+    }
+    return others
   }
 
   memberOf(peerId: string): Capability | null {

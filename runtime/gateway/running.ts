@@ -10,7 +10,7 @@ export interface RunningOptions {
   readonly makeDriver: () => Driver
   readonly makeMesh: (driver: Driver) => Mesh
   /** The other members that are not being removed. */
-  readonly others: () => ReadonlySet<string>
+  readonly others: () => ReadonlyMap<string, unknown>
 }
 
 /**
@@ -76,7 +76,7 @@ export class Running implements Writer, Confirmer {
   /** Waiting for more gateways than keep it would be for ever. */
   checkWait(count: number, place: Place): void {
     const others = this.#options.others()
-    const { length } = [...others].filter((peerId) => this.driver.isKeptBy(peerId, place))
+    const { length } = [...others.keys()].filter((peerId) => this.driver.isKeptBy(peerId, place))
     if (count > length) {
       const keepers = length === others.size ? '' : `, of which ${length} keep "${place.collection}"`
       const sentence = `Cannot wait for ${count} other gateways: the mesh has ${others.size}${keepers}, nothing was written`

@@ -19,6 +19,7 @@ import type { Members } from './members.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { PrivateData } from './private-data.ts'
 import type { Replication } from './replication.ts'
+import type { Rights } from './rights.ts'
 import type { Rotation } from './rotation.ts'
 import type { Running } from './running.ts'
 
@@ -28,6 +29,7 @@ export interface ViewedRooms {
   readonly store: DiskStore
   readonly authority: MeshAuthority
   readonly members: Members
+  readonly rights: Rights
   readonly rotation: Rotation
   readonly neighbours: Neighbours
   readonly privateData: PrivateData
@@ -108,7 +110,7 @@ export class Views {
   }
 
   #observe(): Observed {
-    const { members, store, neighbours, running, privateData, authority, operations, quarantine, replication } =
+    const { members, store, neighbours, running, privateData, rights, operations, quarantine, replication } =
       this.#rooms
     const { name, profile, devices } = this.#now()
     const { driver, mesh } = running
@@ -151,7 +153,7 @@ export class Views {
       placeOf: (peerId) => this.#placeOf(peerId),
       mdns: neighbours.mdnsFigures,
       totals: mesh.totals(),
-      members: authority.members.all(),
+      others: rights.others(),
       holdings: view.holdings,
       unconfirmed: view.unconfirmed,
       replications: replication.replications(),

@@ -87,7 +87,7 @@ export class Rotations {
     const members = this.#members()
     const open = this.#open ?? new Set(members.keys())
     this.#open = open
-    for (const peerId of [...open]) if (await this.#isSettled(peerId, members)) open.delete(peerId)
+    for (const peerId of open) if (await this.#isSettled(peerId, members)) open.delete(peerId)
   }
 
   async #saySo(): Promise<void> {

@@ -1,6 +1,4 @@
 import { numberOfEpoch } from '../crypto/epoch-key.ts'
-import { peerIdOf } from '../crypto/identity.ts'
-import type { Capability } from '../model/capability.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import type { ClockStatus, LagView, PeerView, PlaceView, QuarantineEntry, StatusView } from '../ports/operations.ts'
 import type { ReplicationView } from '../ports/replication.ts'
@@ -43,7 +41,8 @@ export interface Observed {
   /** What of it is spent; null without a budget. */
   readonly budget: ObservedBudget | null
   readonly totals: { readonly bytesSent: number; readonly bytesReceived: number }
-  readonly members: Iterable<Capability>
+  /** The names of the other members that are not being removed, by peer id. */
+  readonly others: ReadonlyMap<string, string>
   /** What is known of neighbours' disks, linked or not. */
   readonly holdings: readonly ObservedHolding[]
   /** What no other gateway is known to have. */
@@ -185,10 +184,8 @@ export function peersOf(seen: Observed): PeerView[] {
   const holdings = new Map(seen.holdings.map((holding) => [holding.peerId, holding]))
   const linked = new Map(seen.links.map((link) => [link.peerId, linkedPeer(seen, link, holdings.get(link.peerId))]))
   const others: PeerView[] = []
-  for (const capability of seen.members) {
-    const peerId = peerIdOf(capability.subject)
-    if (peerId === seen.peerId || linked.has(peerId)) continue
-    others.push(knownPeer(seen, peerId, capability.name, holdings.get(peerId)))
+  for (const [peerId, name] of seen.others) {
+    if (!linked.has(peerId)) others.push(knownPeer(seen, peerId, name, holdings.get(peerId)))
   }
   return [...linked.values(), ...others.sort((a, b) => (a.name < b.name ? -1 : 1))]
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { MemberView, StatusView } from '../../runtime/ports/operations.ts'
-import { found, joined, marram, temporaryFolder, until, untilEqual, type GatewayProcess } from './harness.ts'
+import type { MemberView, PeerView, StatusView } from '../../runtime/ports/operations.ts'
+import { found, GatewayProcess, joined, marram, temporaryFolder, until, untilEqual } from './harness.ts'
 
 async function stateOf(gateway: GatewayProcess, peerId: string): Promise<MemberView | undefined> {
   const lines = (await gateway.run('members', '--json')).split('\n')
@@ -72,6 +73,66 @@ test("an administrator's keys are replaced where the mesh's root key is, and wai
   const c = await joined(t, folder, 'c', a)
   await c.run('put', 'climate', 'attic', '{"temperature":25}')
   await untilEqual(a, b, c)
+})
+
+test("a member that became an administrator later lets others in, and its keys are replaced like any other administrator's", async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = await joined(t, folder, 'b', a)
+  const old = await peerIdOf(b)
+  await a.run('grant', old, '--role', 'admin')
+  await until('b may invite', async () => (await marram('invite', '--dir', b.dir)).code === 0)
+  const c = await joined(t, folder, 'c', b)
+  await c.run('put', 'climate', 'attic', '{"temperature":25}')
+  await untilEqual(a, b, c)
+  // From now on it keeps its port over restarts, for c knows no other way to it.
+  await b.stop()
+  await b.start()
+
+  const { peerId } = await b.json<{ peerId: string }>('rotate')
+  await until('the old keys are retired', async () => (await stateOf(a, old))?.state === 'retired')
+  assert.deepEqual((await stateOf(a, peerId))?.roles, ['admin', 'gateway'])
+  await b.stop('SIGKILL')
+  await b.start()
+  assert.equal(await peerIdOf(b), peerId)
+  const d = await joined(t, folder, 'd', b)
+  await d.run('put', 'climate', 'cellar', '{"temperature":12}')
+  await untilEqual(a, b, c, d)
+  const peers = (await a.run('peers', '--json')).split('\n').map((line) => (JSON.parse(line) as PeerView).peerId)
+  const expected = await Promise.all([b, c, d].map(peerIdOf))
+  assert.deepEqual(peers.sort(), expected.sort(), 'each member once, whatever was given it, and no former one')
+})
+
+test('a gateway that may only write hands over what it wrote before its keys are replaced', async (t) => {
+  const folder = temporaryFolder()
+  const series = 'collections.samples={"kind":"series"}'
+  const a = await found(t, folder, 'a', { set: [series] })
+  const b = new GatewayProcess(join(folder, 'b'))
+  t.after(() => b.stop('SIGKILL'))
+  const { token } = await a.json<{ token: string }>('invite', '--role', 'sensor')
+  await b.run('join', token)
+  await b.start({ set: [series, 'sync.budget.bytesPerSecond="2KiB"'] })
+  await until('b is enrolled', async () => (await b.json<StatusView>('status')).enrolled)
+  // More than the budget lets through at once, however well it is compressed.
+  for (let row = 0; row < 9; row++)
+    await b.run('put', 'samples', `s${row}`, JSON.stringify({ noise: randomBytes(10_500).toString('base64') }))
+  const old = await peerIdOf(b)
+  const { peerId } = await b.json<{ peerId: string }>('rotate', '--detach')
+  await until(
+    'it has its new keys',
+    async () => {
+      const status = await marram('status', '--json', '--dir', b.dir)
+      return status.code === 0 && (JSON.parse(status.stdout) as StatusView).peerId === peerId
+    },
+    90_000,
+  )
+  await until('all of it is there', async () => (await a.json<{ count: number }>('count', 'samples')).count === 9)
+  await until('the old keys are retired', async () => (await stateOf(a, old))?.state === 'retired')
+  await b.run('put', 'samples', 'last', '{"v":1}')
+  await until(
+    'what it writes now arrives',
+    async () => (await a.json<{ count: number }>('count', 'samples')).count === 10,
+  )
 })
 
 test('who does not belong to the mesh has no keys to replace', async (t) => {
