@@ -24,6 +24,12 @@ export interface Removals {
   readonly removals: readonly { readonly removal: Removal; readonly warrant: Uint8Array | null }[]
 }
 
+/** A pattern of what a member may read or pass on, and until when. */
+interface Readable {
+  readonly pattern: string
+  readonly expires: Hlc
+}
+
 interface AdministratorChain {
   readonly chain: readonly Uint8Array[]
   readonly expires: Hlc
@@ -44,7 +50,8 @@ export class MeshAuthority implements Authority {
   readonly #chainsByPeer = new Map<string, readonly Uint8Array[]>()
   /** Of administrators: what proves that they are, by which alone others can be let in. */
   readonly #administratorChains = new Map<string, AdministratorChain>()
-  readonly #readableByPeer = new Map<string, readonly string[]>()
+  readonly #readableByPeer = new Map<string, readonly Readable[]>()
+  readonly #patternsByPeer = new Map<string, readonly string[]>()
   readonly #isDraft: (feed: Feed) => boolean
   readonly #publicKey: Uint8Array
 
@@ -82,11 +89,23 @@ export class MeshAuthority implements Authority {
     if (grants(capability, RIGHT_ADMIN, MEMBERS) && expires > (known?.expires ?? 0))
       this.#administratorChains.set(peerId, { chain, expires })
     const readable = given.filter(({ rights }) => (rights & (RIGHT_READ | RIGHT_RELAY)) !== 0)
-    this.#readableByPeer.set(peerId, [...this.readable(peerId), ...readable.map(({ pattern }) => pattern)])
+    const all = [...(this.#readableByPeer.get(peerId) ?? []), ...readable.map(({ pattern }) => ({ pattern, expires }))]
+    this.#readableByPeer.set(peerId, all)
+    this.#patternsByPeer.set(
+      peerId,
+      all.map(({ pattern }) => pattern),
+    )
   }
 
-  readable(origin: string): readonly string[] {
-    return this.#readableByPeer.get(origin) ?? []
+  readable(origin: string, at: Hlc = 0): readonly string[] {
+    const all = this.#readableByPeer.get(origin) ?? []
+    if (all.every(({ expires }) => at < expires)) return this.#patternsByPeer.get(origin) ?? []
+    return all.filter(({ expires }) => at < expires).map(({ pattern }) => pattern)
+  }
+
+  /** Whether all that the member was given has ended at `at`. */
+  hasEnded({ subject }: Pick<Capability, 'subject'>, at: Hlc): boolean {
+    return this.members.capabilitiesOf(subject).every(({ expires }) => expires <= at)
   }
 
   learn(chain: readonly Uint8Array[]): boolean {

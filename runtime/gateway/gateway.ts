@@ -264,6 +264,7 @@ export class Gateway {
     this.#every(LOOK_MS, () => this.#linking.neighbours.look())
     this.#every(LOOK_MS, () => this.#clockRecovery.step())
     this.#every(LOOK_MS, () => this.#grantAnew())
+    this.#every(LOOK_MS, () => members.lookAtEnds())
     this.#every(LOOK_MS, () => this.#replication.look())
     this.#every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
     this.#every(REMOVALS_MS, async () => void (await members.removals.step()))
@@ -328,6 +329,7 @@ export class Gateway {
       writer: this.#running,
       wallMs: () => this.#running.driver.time.wallMs,
       hlc: () => this.#running.driver.view.clock,
+      trustedHlc: () => (this.#running.isStarted ? (this.#trustedNow?.hlc ?? null) : null),
       addresses: () => reachableAddresses(this.#devices?.listeners ?? []),
       administrators: () => this.#linking.neighbours.addressesOf((peerId) => this.#authority.isAdministrator(peerId)),
       onChanged: () => this.#authorityChanged(),
@@ -339,6 +341,7 @@ export class Gateway {
       onClosed: (peerId) => {
         if (this.#running.isStarted) this.#running.mesh.closePeer(peerId, 'it was removed from the mesh')
       },
+      onEnded: (peerId) => this.#running.mesh.closePeer(peerId, 'its membership has ended'),
       onForked: (proof) => this.#clones.proven(proof),
       log: this.#log,
     })

@@ -74,6 +74,7 @@ export class Linking {
       meshId: identity.mesh.meshId,
       chain: () => members.enrolment.chain ?? [],
       admit: (chain) => members.admit(chain),
+      hasEnded: (capability) => members.hasEnded(capability),
       farewell: (peerId) => members.departure.evidenceFor(peerId),
       candidates: this.neighbours.candidates,
       onRemember: () => this.neighbours.remember(),

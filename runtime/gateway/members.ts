@@ -33,6 +33,8 @@ export interface MembersOptions {
   /** What time it is for this gateway. */
   readonly wallMs: () => number
   readonly hlc: () => Hlc
+  /** The stamp of now; null while the time is not to be believed. */
+  readonly trustedHlc: () => Hlc | null
   /** Where others can reach this gateway, and those that may enrol. */
   readonly addresses: () => readonly string[]
   readonly administrators: () => readonly string[]
@@ -42,6 +44,8 @@ export interface MembersOptions {
   readonly onRemoved: (reason: string, by: string) => void
   /** Another one is closed out; told again with every change. */
   readonly onClosed: (peerId: string) => void
+  /** All that another one was given has ended. */
+  readonly onEnded: (peerId: string) => void
   readonly onForked: (proof: ForkProof) => void
   readonly log: Log
 }
@@ -57,6 +61,8 @@ export class Members {
   #knowledge!: Knowledge
   #membership!: Membership
   #rotations!: Rotations
+  /** How many capabilities had ended when that was looked at. */
+  #ended = 0
 
   constructor(options: MembersOptions) {
     this.#options = options
@@ -121,6 +127,32 @@ export class Members {
       .successors()
       .get(peerId)
       ?.find((heir) => this.isMember(heir))
+  }
+
+  /** Whether all that the key was given has ended, as far as the time is known. */
+  hasEnded(capability: Pick<Capability, 'subject'>): boolean {
+    const now = this.#options.trustedHlc()
+    return now !== null && this.#options.authority.hasEnded(capability, now)
+  }
+
+  /** What was given for a time ends with it; to be called every few seconds. */
+  lookAtEnds(): void {
+    const { authority, trustedHlc, onChanged, onEnded } = this.#options
+    const now = trustedHlc()
+    if (now === null) return
+    const ended = [...authority.members.all()].filter(({ expires }) => expires <= now)
+    // A clock may be set back as well.
+    if (ended.length === this.#ended) return
+    this.#ended = ended.length
+    onChanged()
+    for (const capability of ended) if (authority.hasEnded(capability, now)) onEnded(peerIdOf(capability.subject))
+  }
+
+  /** For `status.warnings`, or null. */
+  get warning(): string | null {
+    const { identity } = this.#options
+    if (!this.belongs || !this.hasEnded({ subject: identity.keys.publicKey })) return null
+    return `membership-ended: what this gateway was given has ended, so others share nothing with it and its devices write nothing; an administrator may give it more with "marram grant"`
   }
 
   /** What has just changed in the store. */

@@ -95,7 +95,7 @@ export class Views {
     const feeds = [...store.heads()].map(({ feed }) => feed)
     const clock = running.driver.time.trust === 0 ? NO_CLOCK : null
     const { departure, enrolment } = members
-    const ofRooms = [neighbours.warning, departure.warning, enrolment.warning, rotation.warning]
+    const ofRooms = [neighbours.warning, members.warning, departure.warning, enrolment.warning, rotation.warning]
     const standing = [clock, clockRecovery.warning, ...ofRooms]
     const diverged = running.driver.view.diverged.filter(({ isLasting }) => isLasting)
     return [

@@ -27,6 +27,8 @@ export interface MeshOptions {
   readonly chain: () => readonly Uint8Array[]
   /** The capability a chain proves, or null when it leads nowhere or is no longer good. Remembers what it learns. */
   readonly admit: (chain: readonly Uint8Array[]) => Capability | null
+  /** Whether all that the member was given has ended, as far as the time is known. */
+  readonly hasEnded: (capability: Capability) => boolean
   /** What proves to a member that it was removed; null when it wasn't. */
   readonly farewell: (peerId: string) => readonly Uint8Array[] | null
   readonly candidates: Candidates
@@ -179,6 +181,7 @@ export class Mesh implements Links, LinkTable {
     if (!isProvenBy(capability.linkKey, remote)) return 'its capability belongs to another key'
     const peerId = peerIdOf(capability.subject)
     if (peerId === this.#options.peerId) return IS_SELF
+    if (this.#options.hasEnded(capability)) return 'its membership has ended'
     const toldAt = this.#farewells.get(peerId) ?? Number.NEGATIVE_INFINITY
     if (this.#options.monotonicMs() - toldAt < FAREWELL_MS) return 'it was removed from the mesh'
     return { peerId, publicKey: capability.subject, chain: remote.chain, capability, name: capability.name }

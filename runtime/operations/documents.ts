@@ -69,6 +69,7 @@ export interface DocumentSurroundings {
 
 /** Documents as users see them: whole JSON objects whose fields are merged. */
 export class DocumentService implements Documents {
+  readonly #watching = new Set<object>()
   readonly #with: DocumentSurroundings
 
   constructor(surroundings: DocumentSurroundings) {
@@ -179,7 +180,7 @@ export class DocumentService implements Documents {
     this.#checkKept(collection)
     const { store, instance } = this.#with
     return watchDocuments(
-      { ...this.#reader(collection), instance, lastLsn: () => store.lastLsn() },
+      { ...this.#reader(collection), instance, lastLsn: () => store.lastLsn(), watching: this.#watching },
       collection,
       options,
     )

@@ -21,6 +21,7 @@ const RIGHTS: { readonly [name: string]: number } = {
   delete: RIGHT_DELETE,
   relay: RIGHT_RELAY,
 }
+const DOING = 'Cannot grant'
 const ALLOWED_MAX = 32
 const LABELS_MAX = 16
 
@@ -37,17 +38,22 @@ export function grantedOf(options: GrantOptions, hlc: Hlc, nowMs: number): Grant
   const grants = [...ofRole, ...allow.map(grantOf)]
   if (grants.length === 0 && labels.length === 0) throw refused('nothing', 'name a role, what to allow, or a label')
   const from = timeFrom('from', options.from, nowMs)
-  const until = timeFrom('until', options.until, nowMs)
   // What was stamped before may already be known to be void, and has been judged elsewhere.
   if (from !== null && from < nowMs) throw refused(options.from, '"from" must not be in the past')
-  if (until !== null && until <= (from ?? nowMs))
-    throw refused(options.until, '"until" must be later than its beginning')
   return {
     grants,
     roles: [...(role === undefined ? [] : [role]), ...labels],
     notBefore: from === null ? hlc : Math.max(hlc, hlcFromMs(from)),
-    expires: until === null ? HLC_MAX : hlcFromMs(until),
+    expires: untilOf(DOING, options.until, nowMs, from ?? nowMs),
   }
+}
+
+/** The stamp with which what is given from `fromMs` on ends: a time, or how long from now; without one never. */
+export function untilOf(doing: string, text: string | undefined, nowMs: number, fromMs: number = nowMs): Hlc {
+  const until = timeFrom('until', text, nowMs, doing)
+  if (until === null) return HLC_MAX
+  if (until <= fromMs) throw refused(text, '"until" must be later than its beginning', doing)
+  return hlcFromMs(until)
 }
 
 /** `climate/north=read,write`: a collection, maybe with the beginning of its partitions, or `*`. */
@@ -72,18 +78,18 @@ export function rightsText(rights: number): string {
 }
 
 /** Unix milliseconds: a time, or how long from now. */
-function timeFrom(name: string, text: string | undefined, nowMs: number): number | null {
+function timeFrom(name: string, text: string | undefined, nowMs: number, doing = DOING): number | null {
   if (text === undefined) return null
   const later = typeof text === 'string' ? parseDuration(text) : null
   const ms = later?.ok ? nowMs + later.value : Date.parse(text)
   if (Number.isFinite(ms)) return ms
-  throw refused(text, `"${name}" must be a time like 2026-12-24T17:00Z, or how long from now like 30d`)
+  throw refused(text, `"${name}" must be a time like 2026-12-24T17:00Z, or how long from now like 30d`, doing)
 }
 
 function isTexts(value: unknown, most: number): value is string[] {
   return Array.isArray(value) && value.length <= most && value.every((item) => typeof item === 'string')
 }
 
-function refused(what: unknown, why: string): MarramError {
-  return new MarramError('bad-request', `Cannot grant "${String(what).slice(0, 80)}": ${why}`)
+function refused(what: unknown, why: string, doing = DOING): MarramError {
+  return new MarramError('bad-request', `${doing} "${String(what).slice(0, 80)}": ${why}`)
 }

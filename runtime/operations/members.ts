@@ -1,6 +1,6 @@
 import { peerIdOf } from '../crypto/identity.ts'
 import type { Capability } from '../model/capability.ts'
-import { HLC_MAX, msOfHlc } from '../model/stamp.ts'
+import { HLC_MAX, hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
 import type { MemberView, PlaceView } from '../ports/operations.ts'
 import type { FeedHead } from '../model/batch.ts'
 import { rightsText } from './granting.ts'
@@ -81,9 +81,7 @@ function memberView(
     roles: [...new Set(capabilities.flatMap(({ roles }) => roles))].sort(),
     state:
       removal === null
-        ? isMissing
-          ? 'missing'
-          : 'member'
+        ? stateOf(until, isMissing, hearing)
         : removal.isSealed
           ? DONE[removal.closing.reason]
           : 'closing',
@@ -92,6 +90,11 @@ function memberView(
     lastHeard: heardMs === null ? null : new Date(heardMs).toISOString(),
     silent: removal?.silent ?? [],
   }
+}
+
+function stateOf(until: Hlc, isMissing: boolean, { nowMs }: Hearing): MemberView['state'] {
+  if (nowMs !== null && until <= hlcFromMs(nowMs)) return 'ended'
+  return isMissing ? 'missing' : 'member'
 }
 
 /** Those over data: who may read what all members read needs no line. */

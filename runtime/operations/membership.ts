@@ -15,7 +15,7 @@ import type { Documents, Space } from '../ports/store.ts'
 import type { Writer, WriteOp } from '../ports/writer.ts'
 import { encodeCapability } from '../wire/capability.ts'
 import { encodeInvite } from '../wire/invite.ts'
-import { grantedOf } from './granting.ts'
+import { grantedOf, untilOf } from './granting.ts'
 import { entriesOf } from './reading.ts'
 
 /**
@@ -126,10 +126,12 @@ export class Membership {
     const uses = options.uses ?? 1
     if (!Number.isInteger(uses) || uses < 1 || uses > 1_000)
       throw new MarramError('bad-request', `Cannot invite ${uses} times: it must be 1 to 1000`)
-    const expiry = this.#with.wallMs() + (options.expiresMs ?? INVITE_MS)
+    const nowMs = this.#with.wallMs()
+    const expiry = nowMs + (options.expiresMs ?? INVITE_MS)
+    const until = untilOf('Cannot invite until', options.until, nowMs)
     const inviteId = randomBytes(INVITE_ID_BYTES)
     const secret = randomBytes(SECRET_BYTES)
-    await this.#put(INVITE_PREFIX + hex(inviteId), { hash: sha256(secret), role, uses, expiry })
+    await this.#put(INVITE_PREFIX + hex(inviteId), { hash: sha256(secret), role, uses, expiry, until })
     const { meshId, meshName, rootPublicKey } = this.#with
     const token = encodeInvite({
       meshId,
@@ -284,20 +286,21 @@ export class Membership {
     const key = MEMBER_PREFIX + peerIdOf(request.publicKey)
     const known = chainOf(this.#fields(key) ?? {})
     if (known) return { chain: known, addresses: this.#with.addresses() }
-    if (this.#with.wallMs() >= Number(invite['expiry'])) return { refusal: 'expired' }
+    const until = typeof invite['until'] === 'number' ? invite['until'] : HLC_MAX
+    if (this.#with.wallMs() >= Number(invite['expiry']) || until <= this.#with.hlc()) return { refusal: 'expired' }
     if (this.#joinedWith(request.inviteId).length >= Number(invite['uses'])) return { refusal: 'used' }
     const role = typeof invite['role'] === 'string' ? invite['role'] : ''
     const root = role === 'admin' ? this.#with.root() : null
     if (role === 'admin' && !root) return { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
-    const { chain } = this.#signed(this.#admission(request, role), root)
+    const { chain } = this.#signed(this.#admission(request, role, until), root)
     await this.#put(key, { chain, name: request.name, invite: request.inviteId })
     return { chain, addresses: this.#with.addresses() }
   }
 
-  #admission({ publicKey, linkKey, name, inviteId }: JoinRequest, role: string): Given {
+  #admission({ publicKey, linkKey, name, inviteId }: JoinRequest, role: string, expires: Hlc): Given {
     const grants = grantsOf(role) ?? []
     const notBefore = this.#with.hlc()
-    return { subject: publicKey, linkKey, notBefore, expires: HLC_MAX, grants, roles: [role], name, invite: inviteId }
+    return { subject: publicKey, linkKey, notBefore, expires, grants, roles: [role], name, invite: inviteId }
   }
 
   /** A capability by the root where it is given, else by this administrator, with what proves it. */

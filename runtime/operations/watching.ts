@@ -24,9 +24,11 @@ export interface WatchedStore {
   keeps(space: Space): boolean
   /** The store's number of its last batch. */
   lastLsn(): number
+  /** Those that watch now, over all collections. */
+  readonly watching: Set<object>
 }
 
-/** Throws `bad-request` at once, not when the first event is pulled. */
+/** Throws `bad-request` and `overloaded` at once, not when the first event is pulled. */
 export function watchDocuments(
   watched: WatchedStore,
   collection: string,
@@ -35,14 +37,25 @@ export function watchDocuments(
   checkCollection(collection)
   filterOf(options.where)
   lsnOf(options.since, watched)
+  checkRoom(watched.watching)
   return watch(watched, collection, options)
 }
 
+function checkRoom({ size }: Set<object>): void {
+  if (size < GATEWAY_LIMITS.watchersMax) return
+  const sentence = `Cannot watch: ${size} others do already, end one of them or try again later`
+  throw new MarramError('overloaded', sentence)
+}
+
 async function* watch(watched: WatchedStore, collection: string, options: WatchOptions): AsyncGenerator<WatchEvent> {
+  // It may have been asked for long before it begins.
+  checkRoom(watched.watching)
   const watcher = new Watcher(watched, collection, options)
+  watched.watching.add(watcher)
   try {
     yield* watcher.events()
   } finally {
+    watched.watching.delete(watcher)
     watcher.stop()
   }
 }

@@ -319,6 +319,8 @@ export interface InviteOptions {
   /** Milliseconds from now. */
   readonly expiresMs?: number
   readonly uses?: number
+  /** When the membership of those that join with it ends: a time, or how long from now; without it never. */
+  readonly until?: string
 }
 
 export interface MemberView {
@@ -338,9 +340,9 @@ export interface MemberView {
   }[]
   /**
    * `closing`: it is being removed, see `silent`. `missing`: not heard of for longer than the profile's `mesh.silentAfter`, so it
-   * holds up what waits for all members.
+   * holds up what waits for all members. `ended`: so has all that it was given.
    */
-  readonly state: 'member' | 'missing' | 'closing' | 'retired' | 'revoked'
+  readonly state: 'member' | 'missing' | 'ended' | 'closing' | 'retired' | 'revoked'
   /** ISO 8601; `until` is null for members without an end, `lastHeard` when nothing of it has come. */
   readonly since: string
   readonly until: string | null

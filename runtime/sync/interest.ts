@@ -5,7 +5,7 @@ import type { Feed, FeedHead } from '../model/batch.ts'
 import { isPartOf, isWithin, Scope, type Place } from '../model/interest.ts'
 import { isSystemName, SELF_COLLECTION } from '../model/names.ts'
 import { SequenceSet } from '../model/sequences.ts'
-import type { Hlc } from '../model/stamp.ts'
+import { hlcFromMs, type Hlc } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
 import type { KeyValue } from '../ports/store.ts'
 import { decodeValue, encodeValue } from '../wire/cbor.ts'
@@ -115,10 +115,11 @@ function* idsIn(bytes: Uint8Array): Generator<string> {
   for (let at = 0; at + 16 <= bytes.length; at += 16) yield latin1(bytes.subarray(at, at + 16))
 }
 
-/** What a neighbour keeps, by what it said and what it may. */
+/** What a neighbour gets: what it said to keep, of what it may have by the time that is believed. */
 export function scopeOf<Token>(core: Core<Token>, peerId: string, interest: readonly string[]): Scope {
+  const { now, surroundings } = core
   const known = interest.slice(0, GATEWAY_LIMITS.interestPatternsMax)
-  return new Scope(known, core.surroundings.authority.readable(peerId))
+  return new Scope(known, surroundings.authority.readable(peerId, now.trust > 0 ? hlcFromMs(now.wallMs) : 0))
 }
 
 /** Lets go of what is not kept any more, some with each commit. */

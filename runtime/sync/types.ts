@@ -175,8 +175,8 @@ export interface Authority {
   asked(feed: Feed): readonly Asked[]
   /** What members have said that is void where they said it. */
   readonly testimonies: Testimonies
-  /** Patterns of what the member may read or pass on, at any time. */
-  readable(origin: string): readonly string[]
+  /** Patterns of what the member may read or pass on; without `at` also what it once might. */
+  readable(origin: string, at?: Hlc): readonly string[]
   /** Whether the member is being removed, or is. */
   isClosed(origin: string): boolean
   /** Whether this gateway itself is admitted. */

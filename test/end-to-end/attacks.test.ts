@@ -209,6 +209,7 @@ test("a member's capability opens no link without its key, under its name or ano
       peerId,
       meshId: mesh.meshId,
       chain: () => mesh.chain ?? [],
+      hasEnded: () => false,
       admit: () => null,
       farewell: () => null,
       candidates,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { MemberView, StatusView } from '../../runtime/ports/operations.ts'
+import type { MemberView, PeerView, StatusView } from '../../runtime/ports/operations.ts'
 import { found, GatewayProcess, joined, marram, temporaryFolder, until, untilEqual } from './harness.ts'
 
 async function member(of: GatewayProcess, peerId: string): Promise<MemberView | undefined> {
@@ -56,4 +56,60 @@ test('what was granted for a time ends with it, and only administrators grant', 
   assert.equal(Date.parse(later.until) - Date.parse(later.since), 3_600_000)
   assert.equal(await grant(a, '--role', 'admin'), 0, 'a holds the root key')
   await until('b may invite', async () => (await marram('invite', '--dir', b.dir)).code === 0)
+})
+
+test('a membership that is for a time ends by itself, and goes on when more is granted', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = new GatewayProcess(join(folder, 'b'))
+  t.after(() => b.stop('SIGKILL'))
+  assert.equal((await marram('invite', '--until', '2020-01-01', '--dir', a.dir)).code, 1)
+  const { token } = await a.json<{ token: string }>('invite', '--until', '15s')
+  await b.run('join', token)
+  await b.start({ set: ['node.name=b'] })
+  await until('b is enrolled', async () => (await b.json<StatusView>('status')).enrolled)
+  const { peerId } = await b.json<StatusView>('status')
+  await b.run('put', 'climate', 'hall', '{"v":1}')
+  await untilEqual(a, b)
+  await until('it has ended', async () => (await member(a, peerId))?.state === 'ended')
+  await until('there is no link', async () => (await a.json<StatusView>('status')).links.up === 0)
+  await a.run('put', 'climate', 'later', '{"v":2}')
+  const { code, stderr } = await marram('put', 'climate', 'hall', '{"v":3}', '--dir', b.dir)
+  assert.deepEqual([code, /marram grant/.test(stderr)], [77, true])
+  assert.ok((await b.json<StatusView>('status')).warnings.some((warning) => warning.startsWith('membership-ended')))
+  assert.equal((await marram('get', 'climate', 'later', '--dir', b.dir)).code, 1, 'it gets nothing any more')
+  await a.run('grant', peerId, '--role', 'gateway')
+  await untilEqual(a, b)
+  await b.run('put', 'climate', 'hall', '{"v":4}')
+  await untilEqual(a, b)
+})
+
+test('what may be read for a time is served until then and no longer', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = new GatewayProcess(join(folder, 'b'))
+  t.after(() => b.stop('SIGKILL'))
+  const { token } = await a.json<{ token: string }>('invite', '--role', 'sensor')
+  await b.run('join', token)
+  await b.start({ set: ['node.name=b'] })
+  await until('b is enrolled', async () => (await b.json<StatusView>('status')).enrolled)
+  const { peerId } = await b.json<StatusView>('status')
+  const reads = async (key: string): Promise<boolean> =>
+    (await marram('get', 'climate', key, '--dir', b.dir)).code === 0
+  await a.run('grant', peerId, '--allow', 'climate=read', '--until', '20s')
+  await a.run('put', 'climate', 'early', '{"v":1}')
+  await until('b reads it', () => reads('early'))
+  // A link is made anew whenever the rights of its other end change.
+  const changes = (): number => a.lines.filter(({ reason }) => reason === 'its rights have changed').length
+  const before = changes()
+  await until('that has ended', () => changes() > before)
+  await a.run('put', 'climate', 'late', '{"v":1}')
+  await a.run('put', 'plugs', 'late', '{"v":1}')
+  await until('b has heard of what comes after', async () => {
+    const { peers } = {
+      peers: (await a.run('peers', '--json')).split('\n').map((line) => JSON.parse(line) as PeerView),
+    }
+    return peers.some(({ state, lag }) => state === 'up' && lag?.batches === 0)
+  })
+  assert.equal(await reads('late'), false)
 })

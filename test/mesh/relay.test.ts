@@ -83,6 +83,7 @@ function gatewayAt(t: TestContext, port: number, options: GatewayOptions = {}): 
     peerId,
     meshId: MESH_ID,
     chain: () => [concat(keys.publicKey, keys.linkPublicKey)],
+    hasEnded: () => false,
     admit: capabilityIn,
     farewell: () => null,
     candidates: new Candidates({ peerId, links: { min: 2, max: 32 }, random }),

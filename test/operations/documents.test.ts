@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'node:test'
+import { GATEWAY_LIMITS } from '../../runtime/base/limits.ts'
 import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
 import { Driver } from '../../runtime/driver/driver.ts'
 import { DocumentService } from '../../runtime/operations/documents.ts'
@@ -205,6 +206,19 @@ test('a watcher sees what matches, its changes and its end, and a resumed one on
   await assert.rejects(async () => documents.watch('climate', { since: 'nonsense' })[Symbol.asyncIterator]().next(), {
     code: 'bad-request',
   })
+})
+
+test('so many watch at once and no more, until one of them ends', async () => {
+  const documents = service()
+  const { watchersMax } = GATEWAY_LIMITS
+  await documents.put('climate', 'hall', { t: 1 })
+  const watching = Array.from({ length: watchersMax }, () => documents.watch('climate')[Symbol.asyncIterator]())
+  await Promise.all(watching.map((events) => events.next()))
+  assert.throws(() => documents.watch('climate'), { code: 'overloaded' })
+  await watching[0]?.return?.()
+  const another = documents.watch('climate')[Symbol.asyncIterator]()
+  assert.equal((await another.next()).done, false)
+  await Promise.all([...watching, another].map((events) => events.return?.()))
 })
 
 test('a slow watcher is told the latest state of everything that changed, however much it was', async () => {

@@ -34,12 +34,14 @@ export function addIdentityCommands(program: Command): void {
     .option('--role <role>', 'what the newcomer may do', 'gateway')
     .option('--expires <duration>', 'how long the token is good for, such as 1h or 7d', duration, 3_600_000)
     .option('--uses <n>', 'how many gateways may join with it', wholeNumber, 1)
+    .option('--until <time>', 'when the membership of those that join ends, such as 2027-01-01 or 30d from now')
     .option('--revoke <token>', 'nobody joins with this token any more')
     .addHelpText('after', '\nExample:\n  marram invite --expires 1d')
     .action((options: InviteFlags, command: Command) =>
       run(command, async (context) => {
         if (options.revoke !== undefined) return revokeInvite(context, options.revoke)
-        const request = { role: options.role, expiresMs: options.expires, uses: options.uses }
+        const { role, expires, uses, until } = options
+        const request = { role, expiresMs: expires, uses, ...(until !== undefined && { until }) }
         const invite = (await context.client.json('POST', 'invites', request)) as { token: string; expires: string }
         context.print(invite, invite.token)
         if (!context.isJson)
@@ -54,6 +56,7 @@ interface InviteFlags {
   readonly role: string
   readonly expires: number
   readonly uses: number
+  readonly until?: string
   readonly revoke?: string
 }
 
