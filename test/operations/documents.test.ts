@@ -218,7 +218,7 @@ test('so many watch at once and no more, until one of them ends', async () => {
   await watching[0]?.return?.()
   const another = documents.watch('climate')[Symbol.asyncIterator]()
   assert.equal((await another.next()).done, false)
-  await Promise.all([...watching, another].map((events) => events.return?.()))
+  for (const events of [...watching, another]) await events.return?.()
 })
 
 test('a slow watcher is told the latest state of everything that changed, however much it was', async () => {
