@@ -478,7 +478,7 @@ export class Gateway {
       own: () => ({ addresses: this.#ownAddresses(), cell: this.#cell, isSuperPeer: mesh.superPeer, isMetered }),
       measures: () => this.#running.measures(),
       close: (peerId, reason) => this.#running.mesh.closePeer(peerId, reason),
-      send: (peerId, frame) => void this.#running.mesh.sendTo(peerId, frame),
+      send: (peerId, frame) => this.#running.send(peerId, frame),
       onPartition: ({ name, ...fields }) => this.#tellOfPartition(name, fields),
       sources: mesh.discovery,
       links: mesh.links,
