@@ -43,7 +43,7 @@ export interface ReplicationOptions {
 
 /** What is kept of a transfer's progress goes to the disk at most so often by itself, in milliseconds. */
 const SAVE_MS = 600_000
-/** Series together may take this share of the store's room before what waits for a peer goes by its age all the same. */
+/** Series with an age together may take this share of the store's room before what waits for a peer goes by its age all the same. */
 const HELD_SHARE = 0.5
 
 type LackingAt = (peerId: string) => readonly Behind[]
