@@ -173,6 +173,7 @@ export class Replication implements Replications {
 
   /** What retention leaves for those that have not got it yet; null when nothing is to be kept for anyone. */
   hold(): Hold | null {
+    if (this.#followKeys()) this.#save()
     const standing = this.#transfers.filter(({ peerId }) => this.#options.isMember(peerId))
     if (standing.length === 0) return null
     const heldOf = this.#heldBy()

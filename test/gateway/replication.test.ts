@@ -182,6 +182,25 @@ test('it follows a gateway whose keys were replaced', async () => {
   for (const { driver } of [a, b, c]) await driver.close()
 })
 
+test('retention waits for the gateway with the new keys at once', async () => {
+  const [a, b, c] = [gateway(15), gateway(16), gateway(17)]
+  const home = new Home(a, b)
+  await home.replication.replicate('readings', { to: b.peer.peerId })
+  await write(a, 5)
+  home.others.delete(b.peer.peerId)
+  home.others.add(c.peer.peerId)
+  home.successors.set(b.peer.peerId, c.peer.peerId)
+  const keep = { ageMs: 3_600_000, bytes: null }
+  const trim = (): ReturnType<typeof trimSeries> =>
+    trimSeries(a.store, () => keep, Date.now() + 7_200_000, home.replication.hold())
+  assert.deepEqual(await trim(), [])
+  await until('that is on the disk', () => home.restarted().isSought(c.peer.peerId))
+  link(a, c, 1)
+  await until('it has all', () => home.lag === 0)
+  assert.equal((await trim())[0]?.seqs.size, 4, 'what it confirmed')
+  for (const { driver } of [a, b, c]) await driver.close()
+})
+
 test('changes at one time, and what is saved meanwhile, all stay', async () => {
   const [a, b] = [gateway(13), gateway(14)]
   const home = new Home(a, b)
