@@ -1,5 +1,6 @@
 import { MarramError, sentenceOf } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { shellWord } from '../base/shell.ts'
 import type { Driver } from '../driver/driver.ts'
 import type { FeedHead } from '../model/batch.ts'
 import { isWithin } from '../model/interest.ts'
@@ -336,5 +337,5 @@ export class Replication implements Replications {
 
 function commandOf({ pattern, peerId }: Transfer): string {
   const { collection, partition } = partsOf(pattern)
-  return `marram replicate ${collection}${partition === null ? '' : ` --partition ${partition}`} --to ${peerId}`
+  return `marram replicate ${shellWord(collection)}${partition === null ? '' : ` --partition ${shellWord(partition)}`} --to ${peerId}`
 }

@@ -116,6 +116,19 @@ test('a transfer is told when it catches up, when it has been cut off for a whil
   for (const { driver } of [a, b]) await driver.close()
 })
 
+test('a warning names the command that ends a transfer as a shell takes it', async () => {
+  const [a, b] = [gateway(18), gateway(19)]
+  const home = new Home(a, b)
+  const to = b.peer.peerId
+  await home.replication.replicate('*', { to })
+  await home.replication.replicate('readings', { to, partition: "o'north hall" })
+  home.others.delete(to)
+  const [all, hall] = home.replication.warnings
+  assert.ok(all?.includes(`"marram replicate '*' --to ${to} --stop"`), all)
+  assert.ok(hall?.includes(String.raw`"marram replicate readings --partition 'o'\''north hall' --to`), hall)
+  for (const { driver } of [a, b]) await driver.close()
+})
+
 test('it covers what others wrote, and nothing of other collections', async () => {
   const [a, b, c] = [gateway(3), gateway(4), gateway(5)]
   const home = new Home(a, b, c)
