@@ -25,7 +25,7 @@ export function loadStoreKey(dir: string, { encryption, key }: ResolvedProfile['
   return read
 }
 
-/** The same by the profile that is kept in `dir`. Throws `bad-profile` too. */
+/** The same by the profile that is kept in `dir`. */
 export function keptStoreKey(dir: string): Uint8Array | null {
   return loadStoreKey(dir, resolveProfile(loadProfile({ dir }).profile).storage)
 }
