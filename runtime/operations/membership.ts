@@ -7,7 +7,7 @@ import { sha256 } from '../crypto/hash.ts'
 import type { Signer } from '../crypto/signature.ts'
 import { RIGHT_ADMIN, type Capability } from '../model/capability.ts'
 import { fieldsOf } from '../model/fields.ts'
-import { MESH_COLLECTION } from '../model/names.ts'
+import { isPeerId, MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
 import type { Fields } from '../model/value.ts'
 import type { GrantOptions, InviteOptions } from '../ports/operations.ts'
@@ -76,6 +76,9 @@ export const MEMBER_PREFIX = 'member/'
 
 const SPACE: Space = { collection: MESH_COLLECTION, partition: '' }
 const INVITE_PREFIX = 'invite/'
+/** As in rotations.ts; of one member so many are looked at. */
+const ASK_PREFIX = 'rotate/'
+const ASKED_MAX = 16
 const INVITE_MS = 3_600_000
 const SECRET_BYTES = 16
 const INVITE_ID_BYTES = 8
@@ -206,12 +209,28 @@ export class Membership {
 
   /** By peer id, the member that took its place. */
   successors(): ReadonlyMap<string, string> {
-    const found = new Map<string, string>()
+    return new Map(this.successions())
+  }
+
+  /** The peer id of one whose place was taken, and of the member that took it: of two for one, administrators admitted each one. */
+  successions(): (readonly [old: string, heir: string])[] {
+    const found: (readonly [string, string])[] = []
     for (const { key, document } of entriesOf(this.#with.store, SPACE, MEMBER_PREFIX)) {
       const { succeeds } = fieldsOf(document)
-      if (typeof succeeds === 'string') found.set(succeeds, key.slice(MEMBER_PREFIX.length))
+      if (typeof succeeds === 'string') found.push([succeeds, key.slice(MEMBER_PREFIX.length)])
     }
     return found
+  }
+
+  /** Peer ids of keys that a member asked for in the place of its own (rotations.ts), by its word alone. */
+  askedBy(peerId: string): string[] {
+    const asked: string[] = []
+    for (const { key } of entriesOf(this.#with.store, { collection: SELF_COLLECTION, partition: peerId }, ASK_PREFIX)) {
+      const heir = key.slice(ASK_PREFIX.length)
+      if (isPeerId(heir)) asked.push(heir)
+      if (asked.length === ASKED_MAX) break
+    }
+    return asked
   }
 
   /** What proves the membership of a key, leaf first; null when it is none's. */

@@ -3,8 +3,16 @@ import { describe, test } from 'node:test'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { FeedHead } from '../../runtime/model/batch.ts'
 import type { Capability } from '../../runtime/model/capability.ts'
+import type { RemovalState } from '../../runtime/operations/removals.ts'
 import { HLC_MAX, hlcFromMs } from '../../runtime/model/stamp.ts'
-import { heardOf, membersOf, missingWarnings } from '../../runtime/operations/members.ts'
+import {
+  heardOf,
+  heirsOf,
+  heirWarnings,
+  membersOf,
+  missingWarnings,
+  type Successions,
+} from '../../runtime/operations/members.ts'
 
 const DAY = 86_400_000
 const NOW = Date.UTC(2026, 5, 1)
@@ -76,6 +84,44 @@ describe('members', () => {
     const [warning, ...others] = missingWarnings(views)
     assert.match(warning ?? '', /^member-missing: gateway-4 .*marram retire/)
     assert.deepEqual(others, [])
+  })
+
+  test('that are revoked name the heirs of their keys, over others too, and those they asked for', () => {
+    const closing = (reason: 'retire' | 'revoke'): RemovalState => ({
+      closing: { origin: lost.peerId, reason, since: null, by: self.peerId, isHasty: false, warrant: null },
+      silent: [self.peerId],
+      isSealed: false,
+    })
+    const successions: Successions = {
+      taken: [
+        [lost.peerId, carried.peerId],
+        [carried.peerId, fresh.peerId],
+        [fresh.peerId, lost.peerId],
+      ],
+      // It may name one that has nothing to do with it.
+      asked: (peerId) => (peerId === lost.peerId ? ['a'.repeat(23), linked.peerId] : []),
+    }
+    const views = (reason: 'retire' | 'revoke'): ReturnType<typeof membersOf> =>
+      membersOf(
+        [self, linked, carried, lost, fresh].map(({ capability }) => capability),
+        [closing(reason)],
+        { heardMs, nowMs: NOW, silentAfterMs: 30 * DAY },
+        () => ({ cell: null, bridge: false, superPeer: false }),
+        successions,
+      )
+    const heirs = [...[carried.peerId, fresh.peerId].sort(), 'a'.repeat(23)]
+    assert.deepEqual(
+      views('revoke').map((view) => [view.name, view.heirs]),
+      [1, 2, 3, 4, 5].map((number) => [`gateway-${number}`, number === 4 ? heirs : []]),
+    )
+    assert.deepEqual(
+      heirWarnings(views('revoke')).map(
+        (warning) => /^heir-of-revoked: (\S+) .*"marram revoke (\S+)"$/.exec(warning)?.[1],
+      ),
+      ['gateway-3', 'gateway-5'],
+    )
+    assert.deepEqual(heirWarnings(views('retire')), [])
+    assert.deepEqual(heirsOf(linked.peerId, successions.taken), [])
   })
 
   test('are not missing by a clock that nobody vouches for', () => {
