@@ -80,7 +80,7 @@ export class Departure {
   }
 
   #evidence(peerId: string): readonly Uint8Array[] | null {
-    return farewellTo(this.#with.store, (origin) => this.#with.authority.chainOf(origin), peerId)
+    return farewellTo(this.#with.store, this.#with.authority, peerId)
   }
 
   #keep(evidence: readonly Uint8Array[]): void {

@@ -84,7 +84,12 @@ export function membersOf(
     const peerId = peerIdOf(capability.subject)
     held.set(peerId, [...(held.get(peerId) ?? []), capability])
   }
-  const states = new Map(removals.map((removal) => [removal.closing.origin, removal]))
+  const states = new Map<string, RemovalState>()
+  for (const removal of removals) {
+    const { origin } = removal.closing
+    const other = states.get(origin)
+    if (other === undefined || rankOf(removal) > rankOf(other)) states.set(origin, removal)
+  }
   const before = new Map(taken.map(([old, heir]) => [heir, old]))
   // What a member claims to have asked for is none's that belongs: it could name anyone.
   const heirs = (peerId: string): string[] =>
@@ -98,6 +103,11 @@ export function membersOf(
     ...placeOf(peerId),
   }))
   return members.sort((a, b) => (a.name === b.name ? (a.peerId < b.peerId ? -1 : 1) : a.name < b.name ? -1 : 1))
+}
+
+/** Of several administrators' removals the one that shows: a revocation before a retirement, then what is done. */
+function rankOf({ closing, isSealed }: RemovalState): number {
+  return (closing.reason === 'revoke' ? 2 : 0) + (isSealed ? 1 : 0)
 }
 
 function memberView(

@@ -124,6 +124,25 @@ describe('members', () => {
     assert.deepEqual(heirsOf(linked.peerId, successions.taken), [])
   })
 
+  test('that one administrator retires and another revokes are revoked, in whatever order that is read', () => {
+    const stateOf = (...removals: readonly RemovalState[]): string | undefined =>
+      membersOf([lost.capability], removals, { heardMs, nowMs: NOW, silentAfterMs: 30 * DAY }, () => ({
+        cell: null,
+        bridge: false,
+        superPeer: false,
+      }))[0]?.state
+    const removal = (by: string, reason: 'retire' | 'revoke', isSealed: boolean): RemovalState => ({
+      closing: { origin: lost.peerId, reason, since: null, by, isHasty: false, warrant: null },
+      silent: [],
+      isSealed,
+    })
+    const retired = removal('a', 'retire', true)
+    const [closing, revoked] = [removal('b', 'revoke', false), removal('c', 'revoke', true)]
+    assert.deepEqual([stateOf(retired, closing), stateOf(closing, retired)], ['closing', 'closing'])
+    assert.deepEqual([stateOf(retired, revoked, closing), stateOf(closing, revoked, retired)], ['revoked', 'revoked'])
+    assert.equal(stateOf(removal('b', 'retire', false), retired), 'retired')
+  })
+
   test('are not missing by a clock that nobody vouches for', () => {
     assert.deepEqual(missingWarnings(viewsAt(null)), [])
   })
