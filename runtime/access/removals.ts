@@ -3,8 +3,8 @@ import type { Fields, Value } from '../model/value.ts'
 import type { Removal } from './seals.ts'
 
 /**
- * How a member is removed, as documents (protocol D5). An administrator writes `close/<peer>` to the members' collection;
- * every member that reads it links with that one no more and says in `answer/<peer>` of its own `$self` what it holds of
+ * How a member is removed, as documents (protocol D5). An administrator writes `close/<peer>/<administrator>` to the members'
+ * collection; every member that reads it links with that one no more and says in `answer/<peer>` of its own `$self` what it holds of
  * it; when all have answered the administrator writes `seal/<peer>/<administrator>`. Statements only ever add up: each
  * administrator has a document of its own, and what it said once it says again with what it adds.
  */
@@ -41,18 +41,22 @@ export interface Holding {
 }
 
 export function fieldsOfClosing(closing: Closing): Fields {
-  const { reason, since, by, isHasty, warrant } = closing
-  return { reason, since, by, hasty: isHasty, warrant }
+  const { reason, since, isHasty, warrant } = closing
+  return { reason, since, hasty: isHasty, warrant }
+}
+
+export function keyOfClosing({ origin, by }: Pick<Closing, 'origin' | 'by'>): string {
+  return `${CLOSE_PREFIX}${origin}/${by}`
 }
 
 /** Null when the document doesn't say what it must. */
 export function closingOf(key: string, fields: Fields): Closing | null {
-  const { reason, since = null, by, hasty, warrant = null } = fields
-  if (!key.startsWith(CLOSE_PREFIX) || (reason !== 'retire' && reason !== 'revoke') || typeof by !== 'string')
-    return null
+  const [origin, by] = key.startsWith(CLOSE_PREFIX) ? key.slice(CLOSE_PREFIX.length).split('/') : []
+  const { reason, since = null, hasty, warrant = null } = fields
+  if (origin === undefined || by === undefined || (reason !== 'retire' && reason !== 'revoke')) return null
   if (since !== null && typeof since !== 'number') return null
   return {
-    origin: key.slice(CLOSE_PREFIX.length),
+    origin,
     reason,
     since,
     by,

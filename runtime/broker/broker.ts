@@ -102,6 +102,7 @@ class EmbeddedBroker implements Broker {
       limits,
       onDropped: (reason, name) => this.#refusals.say('mqtt-message-dropped', { reason, name }),
       onForgotten: (clientId) => this.#watched.forget(clientId),
+      onDamaged: (keys) => log.warn('broker-record-damaged', { records: keys.length, first: keys[0] }),
     })
     this.#neighbours = new Neighbours({ mesh8, peerId, gate })
     this.#logins = new Logins(options, this.#neighbours, this.#persistence.sessions)

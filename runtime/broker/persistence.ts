@@ -3,9 +3,19 @@ import type { PubrelPacket } from 'aedes'
 import MemoryPersistence from 'aedes-persistence/asyncPersistence.js'
 import { BROKER_LIMITS } from '../base/limits.ts'
 import type { BrokerStatus } from '../ports/broker.ts'
+import type { KeyValue } from '../ports/store.ts'
 import type { DeviceLogin, RoutedPacket } from './clients.ts'
 import type { QueuedPacket } from './queue.ts'
-import { decodePacket, encodePacket, RETAINED, retainedKey, WILLS, type StoredPacket } from './records.ts'
+import {
+  decodePacket,
+  encodePacket,
+  isReadable,
+  removal,
+  RETAINED,
+  retainedKey,
+  WILLS,
+  type StoredPacket,
+} from './records.ts'
 import { RetainedMessages } from './retained.ts'
 import { Sessions, type OnDropped, type SessionLimits } from './sessions.ts'
 import { DOCUMENTS } from './topics.ts'
@@ -19,6 +29,8 @@ export interface PersistenceOptions {
   readonly onDropped: OnDropped
   /** A session has ended. */
   readonly onForgotten: (clientId: string) => void
+  /** These records could not be read, and are gone. */
+  readonly onDamaged: (keys: readonly string[]) => void
 }
 
 /** aedes's clients, and those of a test, which have an id only. */
@@ -55,16 +67,21 @@ export class DurablePersistence extends MemoryPersistence {
 
   override async setup(broker: object): Promise<void> {
     await super.setup(broker)
-    const { store } = this.#options
-    await this.sessions.load(store)
+    const damaged: string[] = []
+    const scanRecords = (prefix: string): KeyValue[] => this.#soundRecords(prefix, damaged)
+    await this.sessions.load({ scanRecords })
     for (const session of this.sessions.all()) {
       await super.addSubscriptions(
         session,
         Array.from(session.filters, ([topic, qos]) => ({ topic, qos })),
       )
     }
-    for (const { value } of store.scanRecords(RETAINED)) if (value) this.#retained.set(decodeRetained(value))
-    this.wills.load(store.scanRecords(WILLS))
+    for (const { value } of scanRecords(RETAINED)) if (value) this.#retained.set(decodeRetained(value))
+    this.wills.load(scanRecords(WILLS))
+    if (damaged.length === 0) return
+    this.#options.onDamaged(damaged)
+    // What the disk doesn't let go of is left out again by the next start.
+    await this.#writer.write(damaged.map(removal)).catch(() => {})
   }
 
   status(): Omit<BrokerStatus, 'clients'> {
@@ -227,6 +244,15 @@ export class DurablePersistence extends MemoryPersistence {
     if (client.connecting === true) return undefined
     await this.wills.take(client.id)
     return super.delWill(client)
+  }
+
+  /** Those that can be read; the keys of the others are added to `damaged`. */
+  #soundRecords(prefix: string, damaged: string[]): KeyValue[] {
+    return this.#options.store.scanRecords(prefix).filter((record) => {
+      const isSound = isReadable(record)
+      if (!isSound) damaged.push(record.key)
+      return isSound
+    })
   }
 
   #retain(packet: RoutedPacket): Change | null {

@@ -93,6 +93,46 @@ export function decodeWill(value: Uint8Array): StoredWill {
   return decodePacket(value) as StoredWill & { readonly payload: Buffer }
 }
 
+/** Whether a record says what its key stands for: one that a card has damaged hardly does. */
+export function isReadable({ key, value }: KeyValue): boolean {
+  if (value === null) return false
+  try {
+    if (key.startsWith(SESSIONS)) return isSession(decodeSession(value)) && hasNumbers(key, SESSIONS)
+    if (key.startsWith(MESSAGES)) return isPacket(decodePacket(value)) && hasNumbers(key, MESSAGES)
+    if (key.startsWith(QUEUES)) return hasNumbers(key, QUEUES)
+    if (key.startsWith(RETAINED)) return isPacket(decodePacket(value)) && key === retainedKey(decodePacket(value).topic)
+    return isWill(decodeWill(value)) && key === willKey(decodeWill(value).clientId)
+  } catch {
+    return false
+  }
+}
+
+function hasNumbers(key: string, prefix: string): boolean {
+  return numbersOf(key, prefix).every((number) => Number.isSafeInteger(number) && number >= 0)
+}
+
+function isSession({ id, owner, filters, absentMs }: StoredSession): boolean {
+  const areFilters =
+    Array.isArray(filters) && filters.every(([filter, qos]) => typeof filter === 'string' && isQos(qos))
+  return typeof id === 'string' && isUser(owner) && areFilters && Number.isFinite(absentMs)
+}
+
+function isPacket({ topic, qos, retain }: StoredPacket): boolean {
+  return typeof topic === 'string' && isQos(qos) && typeof retain === 'boolean'
+}
+
+function isWill(will: StoredWill): boolean {
+  return isPacket(will) && typeof will.clientId === 'string' && isUser(will.user)
+}
+
+function isUser(user: unknown): boolean {
+  return user === null || typeof user === 'string'
+}
+
+function isQos(qos: number): boolean {
+  return qos === 0 || qos === 1 || qos === 2
+}
+
 export function removal(key: string): KeyValue {
   return { key, value: null }
 }

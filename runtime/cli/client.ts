@@ -1,6 +1,7 @@
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
 import { Readable, pipeline } from 'node:stream'
 import { ERROR_CODES, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
+import { shellWord } from '../base/shell.ts'
 import { readBody, readLines } from '../http/lines.ts'
 import { checkSocketFolder, socketPathOf } from '../http/socket-path.ts'
 
@@ -124,7 +125,7 @@ function unreachable(dir: string, cause: unknown): MarramError {
   switch ((cause as NodeJS.ErrnoException).code) {
     case 'ENOENT':
     case 'ECONNREFUSED': {
-      const sentence = `Cannot reach the gateway of "${dir}": none runs there, start it with "marram run --dir ${dir}"`
+      const sentence = `Cannot reach the gateway of "${dir}": none runs there, start it with "marram run --dir ${shellWord(dir)}"`
       return new MarramError('not-running', sentence, { cause })
     }
     case 'EACCES':

@@ -140,6 +140,11 @@ export class Driver implements LinkHandler, Writer {
     if (!this.#isClosed) this.#handle({ type: 'examined', ...examined })
   }
 
+  /** A frame that is not the engine's own went over one of its links. */
+  spent(bytes: number): void {
+    if (!this.#isClosed) this.#handle({ type: 'spent', bytes })
+  }
+
   /** Takes no more writes; resolves when what is on its way is on the disk. */
   async close(): Promise<void> {
     if (this.#isClosed) return

@@ -81,7 +81,11 @@ export class Departure {
 
   #evidence(peerId: string): readonly Uint8Array[] | null {
     const { store, authority } = this.#with
-    return farewellTo(store, (origin) => authority.administratorChainOf(origin) ?? authority.chainOf(origin), peerId)
+    const rights = {
+      mayRemove: (origin: string, warrant: Uint8Array | null) => authority.mayRemove(origin, warrant),
+      chainOf: (origin: string) => authority.administratorChainOf(origin) ?? authority.chainOf(origin),
+    }
+    return farewellTo(store, rights, peerId)
   }
 
   #keep(evidence: readonly Uint8Array[]): void {

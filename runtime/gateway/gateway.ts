@@ -279,6 +279,7 @@ export class Gateway {
       meshId: this.#identity.mesh.meshId,
       keys: this.#privateData.keyring,
       encryptionKey: loadStoreKey(this.#options.dir, storage),
+      mayEncrypt: true,
       log: this.#log,
       flushesPerSecond: storage.flushesPerSecond,
       reserveFreeBytes: storage.reserveFreeBytes,

@@ -109,7 +109,7 @@ export class Linking {
       own: () => ({ addresses: this.#ownAddresses(), cell: this.#cell, isSuperPeer: mesh.superPeer, isMetered }),
       measures: () => running.measures(),
       close: (peerId, reason) => running.mesh.closePeer(peerId, reason),
-      send: (peerId, frame) => void running.mesh.sendTo(peerId, frame),
+      send: (peerId, frame) => running.send(peerId, frame),
       onPartition: (change) => this.#tellOfPartition(change),
       sources: mesh.discovery,
       links: mesh.links,

@@ -223,6 +223,7 @@ export class Members {
       members: () => new Set([...authority.members.all()].map(({ subject }) => peerIdOf(subject))),
       isRemoved: (origin) => authority.isRemoved(origin),
       isAdministrator: (origin) => authority.isAdministrator(origin),
+      mayRemove: (origin, warrant) => authority.mayRemove(origin, warrant),
       isClosed: (origin) => authority.isClosed(origin),
       isSealed: (feed) => authority.sealOf(feed) < Number.POSITIVE_INFINITY,
       keeps: (feed) => rights.rules().keeps(feed.descriptor),

@@ -1,5 +1,6 @@
 import { MarramError, sentenceOf } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
+import { shellWord } from '../base/shell.ts'
 import type { Driver } from '../driver/driver.ts'
 import type { FeedHead } from '../model/batch.ts'
 import { isWithin } from '../model/interest.ts'
@@ -43,7 +44,7 @@ export interface ReplicationOptions {
 
 /** What is kept of a transfer's progress goes to the disk at most so often by itself, in milliseconds. */
 const SAVE_MS = 600_000
-/** Series together may take this share of the store's room before what waits for a peer goes by its age all the same. */
+/** Series with an age together may take this share of the store's room before what waits for a peer goes by its age all the same. */
 const HELD_SHARE = 0.5
 
 type LackingAt = (peerId: string) => readonly Behind[]
@@ -173,6 +174,7 @@ export class Replication implements Replications {
 
   /** What retention leaves for those that have not got it yet; null when nothing is to be kept for anyone. */
   hold(): Hold | null {
+    if (this.#followKeys()) this.#save()
     const standing = this.#transfers.filter(({ peerId }) => this.#options.isMember(peerId))
     if (standing.length === 0) return null
     const heldOf = this.#heldBy()
@@ -335,5 +337,5 @@ export class Replication implements Replications {
 
 function commandOf({ pattern, peerId }: Transfer): string {
   const { collection, partition } = partsOf(pattern)
-  return `marram replicate ${collection}${partition === null ? '' : ` --partition ${partition}`} --to ${peerId}`
+  return `marram replicate ${shellWord(collection)}${partition === null ? '' : ` --partition ${shellWord(partition)}`} --to ${peerId}`
 }

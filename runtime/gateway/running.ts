@@ -101,6 +101,11 @@ export class Running implements Writer, Confirmer {
     )
   }
 
+  /** One frame over the link with that peer, which counts for the budget of bytes like the engine's own. */
+  send(peerId: string, frame: Uint8Array): void {
+    if (this.mesh.sendTo(peerId, frame)) this.driver.spent(frame.length)
+  }
+
   closeLinks(): void {
     this.#mesh?.closeAll()
   }

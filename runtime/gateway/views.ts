@@ -1,7 +1,7 @@
 import { hex } from '../base/bytes.ts'
 import type { SystemClock } from '../clock/system.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
-import { heardOf, membersOf, missingWarnings } from '../operations/members.ts'
+import { heardOf, heirWarnings, membersOf, missingWarnings } from '../operations/members.ts'
 import type { Quarantine } from '../operations/quarantine.ts'
 import { kindWarnings } from '../operations/rules.ts'
 import type { OperationService } from '../operations/service.ts'
@@ -85,8 +85,11 @@ export class Views {
       const { cell, bridge, superPeer } = peerId === members.peerId ? this.#own() : this.#placeOf(peerId)
       return { cell, bridge, superPeer }
     }
-    const successors = members.membership.successors()
-    return membersOf(authority.members.all(), members.removals.states(), hearing, placeOf, successors)
+    const { membership, removals, rotations } = members
+    return membersOf(authority.members.all(), removals.states(), hearing, placeOf, {
+      taken: membership.successions(),
+      asked: (peerId) => rotations.namedBy(peerId),
+    })
   }
 
   warnings(): string[] {
@@ -97,13 +100,15 @@ export class Views {
     const { departure, enrolment } = members
     const ofRooms = [neighbours.warning, members.warning, departure.warning, enrolment.warning, rotation.warning]
     const standing = [clock, clockRecovery.warning, ...ofRooms]
+    const listed = this.members()
     const diverged = running.driver.view.diverged.filter(({ isLasting }) => isLasting)
     return [
       ...parsed.warnings,
       ...clones.warnings,
       ...kindWarnings(profile, feeds),
       ...standing.filter((warning) => warning !== null),
-      ...missingWarnings(this.members()),
+      ...missingWarnings(listed),
+      ...heirWarnings(listed),
       ...replication.warnings,
       ...diverged.map(({ peerId, collection }) => DIVERGED.replace('{c}', collection).replace('{p}', peerId)),
     ]

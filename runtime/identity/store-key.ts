@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { fromHex } from '../base/bytes.ts'
 import { MarramError } from '../base/errors.ts'
+import { shellWord } from '../base/shell.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
 import { resolveProfile } from '../profile/resolve.ts'
 import { credentialPath } from './credential.ts'
@@ -16,7 +17,7 @@ export function loadStoreKey(dir: string, { encryption, key }: ResolvedProfile['
   if (!existsSync(path))
     throw refusal(
       path,
-      `it is not there; put it back, or where nothing is encrypted yet make one: openssl rand -hex 32 > "${path}"`,
+      `it is not there; put it back, or where nothing is encrypted yet make one: openssl rand -hex 32 > ${shellWord(path)}`,
     )
   const bytes = readFileSync(path)
   const read = bytes.length === 32 ? new Uint8Array(bytes) : fromHex(bytes.toString('latin1').trim())
@@ -24,7 +25,7 @@ export function loadStoreKey(dir: string, { encryption, key }: ResolvedProfile['
   return read
 }
 
-/** The same by the profile that is kept in `dir`. Throws `bad-profile` too. */
+/** The same by the profile that is kept in `dir`. */
 export function keptStoreKey(dir: string): Uint8Array | null {
   return loadStoreKey(dir, resolveProfile(loadProfile({ dir }).profile).storage)
 }

@@ -2,13 +2,14 @@ import { CLOSE_PREFIX, closingOf, type Closing } from '../access/removals.ts'
 import { equal } from '../base/bytes.ts'
 import { sha256 } from '../crypto/hash.ts'
 import type { Feed } from '../model/batch.ts'
-import { emptyDocument, mergeOps } from '../model/document.ts'
+import { emptyDocument, mergeOps, type Document } from '../model/document.ts'
 import { fieldsOf } from '../model/fields.ts'
 import { MESH_COLLECTION } from '../model/names.ts'
 import type { Documents, Log } from '../ports/store.ts'
 import { decodeBatch, seqOfBatch } from '../wire/batch.ts'
 import { decodeBody } from '../wire/body.ts'
 import { decodeDescriptor, encodeDescriptor, feedOf } from '../wire/descriptor.ts'
+import { entriesOf } from './reading.ts'
 
 /**
  * How a member learns that it was removed: whoever refuses it sends the administrator's batch that says so, with what
@@ -16,15 +17,24 @@ import { decodeDescriptor, encodeDescriptor, feedOf } from '../wire/descriptor.t
  */
 export function farewellTo(
   store: Documents & Log,
-  chainOf: (origin: string) => readonly Uint8Array[],
+  rights: Pick<FarewellJudge, 'mayRemove'> & { chainOf(origin: string): readonly Uint8Array[] },
   origin: string,
 ): readonly Uint8Array[] | null {
-  const document = store.get({ collection: MESH_COLLECTION, partition: '' }, CLOSE_PREFIX + origin)
-  const write = document?.writes[document.paths.indexOf('reason')]
-  if (!write) return null
-  const [batch] = store.batches(write.feed.key, write.seq, 0)
-  if (batch === undefined || seqOfBatch(batch) !== write.seq) return null
-  return [encodeDescriptor(write.feed.descriptor), batch, ...chainOf(write.feed.origin)]
+  const space = { collection: MESH_COLLECTION, partition: '' }
+  const asked = [...entriesOf(store, space, `${CLOSE_PREFIX}${origin}/`)].flatMap(({ key, document }) => {
+    const closing = closingOf(key, fieldsOf(document))
+    return closing === null ? [] : [{ closing, document }]
+  })
+  // What the rights don't accept here they may accept there.
+  const isAccepted = ({ closing }: (typeof asked)[number]): boolean => rights.mayRemove(origin, closing.warrant)
+  const inOrder = asked.sort((a, b) => Number(isAccepted(b)) - Number(isAccepted(a)))
+  for (const { document } of inOrder) {
+    const write = document.writes[document.paths.indexOf('reason')]
+    const [batch] = write === undefined ? [] : store.batches(write.feed.key, write.seq, 0)
+    if (write === undefined || batch === undefined || seqOfBatch(batch) !== write.seq) continue
+    return [encodeDescriptor(write.feed.descriptor), batch, ...rights.chainOf(write.feed.origin)]
+  }
+  return null
 }
 
 export interface FarewellJudge {
@@ -54,15 +64,17 @@ export function readFarewell(
   if (!isOurs || !judge.permits(feed, header.hlc) || !verify(descriptor.value.publicKey, signed, signature)) return null
   const ops = decodeBody(header, body)
   if (!ops.ok) return null
-  const key = CLOSE_PREFIX + peerId
-  const [document, others] = [emptyDocument(), emptyDocument()]
+  const documents = new Map<string, Document>()
   const source = { feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
-  mergeOps(
-    ops.value,
-    source,
-    (doc) => (doc === key ? document : others),
-    () => {},
-  )
-  const closing = closingOf(key, fieldsOf(document))
-  return closing !== null && judge.mayRemove(peerId, closing.warrant) ? closing : null
+  const find = (key: string): Document => {
+    const document = documents.get(key) ?? emptyDocument()
+    documents.set(key, document)
+    return document
+  }
+  mergeOps(ops.value, source, find, () => {})
+  for (const [key, document] of documents) {
+    const closing = closingOf(key, fieldsOf(document))
+    if (closing?.origin === peerId && judge.mayRemove(peerId, closing.warrant)) return closing
+  }
+  return null
 }

@@ -14,6 +14,15 @@ export interface Hearing {
   readonly silentAfterMs: number
 }
 
+/** Whose keys took the place of whose, by peer id. */
+export interface Successions {
+  readonly taken: readonly (readonly [old: string, heir: string])[]
+  /** Which keys a member asked for, by its word alone. */
+  readonly asked: (peerId: string) => readonly string[]
+}
+
+const NO_SUCCESSIONS: Successions = { taken: [], asked: () => [] }
+
 type Place = Pick<PlaceView, 'cell' | 'bridge' | 'superPeer'>
 
 /**
@@ -41,27 +50,64 @@ export function missingWarnings(members: readonly MemberView[]): string[] {
     )
 }
 
+/** Who took the place of a member, and who the place of those. */
+export function heirsOf(peerId: string, taken: Successions['taken']): string[] {
+  const line = new Set([peerId])
+  for (const member of line) for (const [old, heir] of taken) if (old === member) line.add(heir)
+  line.delete(peerId)
+  return [...line].sort()
+}
+
+/** For `status.warnings`, and for whoever revokes: the heirs of revoked members that still belong. */
+export function heirWarnings(members: readonly MemberView[]): string[] {
+  const belonging = members.filter(({ state }) => state === 'member' || state === 'missing')
+  return members.flatMap((revoked) =>
+    belonging
+      .filter(({ peerId }) => revoked.heirs.includes(peerId))
+      .map(
+        ({ name, peerId }) =>
+          `heir-of-revoked: ${name} (${peerId}) took the place of ${revoked.name} (${revoked.peerId}), which is revoked; whoever had those keys may have asked for these, if its owner did not: "marram revoke ${peerId}"`,
+      ),
+  )
+}
+
 /** Who belongs, by name; whoever was removed stays in the list. */
 export function membersOf(
   capabilities: Iterable<Capability>,
   removals: readonly RemovalState[],
   hearing: Hearing,
   placeOf: (peerId: string) => Place,
-  successors: ReadonlyMap<string, readonly string[]> = new Map(),
+  { taken, asked }: Successions = NO_SUCCESSIONS,
 ): MemberView[] {
   const held = new Map<string, Capability[]>()
   for (const capability of capabilities) {
     const peerId = peerIdOf(capability.subject)
     held.set(peerId, [...(held.get(peerId) ?? []), capability])
   }
-  const states = new Map(removals.map((removal) => [removal.closing.origin, removal]))
-  const before = new Map([...successors].flatMap(([old, heirs]) => heirs.map((peerId) => [peerId, old] as const)))
+  const states = new Map<string, RemovalState>()
+  for (const removal of removals) {
+    const { origin } = removal.closing
+    const other = states.get(origin)
+    if (other === undefined || rankOf(removal) > rankOf(other)) states.set(origin, removal)
+  }
+  const before = new Map(taken.map(([old, heir]) => [heir, old]))
+  // What a member claims to have asked for is none's that belongs: it could name anyone.
+  const heirs = (peerId: string): string[] =>
+    states.get(peerId)?.closing.reason === 'revoke'
+      ? [...heirsOf(peerId, taken), ...asked(peerId).filter((heir) => !held.has(heir))]
+      : []
   const members = [...held].map(([peerId, its]) => ({
     ...memberView(peerId, its, states.get(peerId) ?? null, hearing),
     succeeds: before.get(peerId) ?? null,
+    heirs: heirs(peerId),
     ...placeOf(peerId),
   }))
   return members.sort((a, b) => (a.name === b.name ? (a.peerId < b.peerId ? -1 : 1) : a.name < b.name ? -1 : 1))
+}
+
+/** Of several administrators' removals the one that shows: a revocation before a retirement, then what is done. */
+function rankOf({ closing, isSealed }: RemovalState): number {
+  return (closing.reason === 'revoke' ? 2 : 0) + (isSealed ? 1 : 0)
 }
 
 function memberView(
@@ -69,7 +115,7 @@ function memberView(
   capabilities: readonly Capability[],
   removal: RemovalState | null,
   hearing: Hearing,
-): Omit<MemberView, keyof Place | 'succeeds'> {
+): Omit<MemberView, keyof Place | 'succeeds' | 'heirs'> {
   const until = Math.max(...capabilities.map(({ expires }) => expires))
   const since = Math.min(...capabilities.map(({ notBefore }) => notBefore))
   const heardMs = hearing.heardMs.get(peerId) ?? null

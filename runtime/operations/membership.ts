@@ -78,6 +78,7 @@ export const MEMBER_PREFIX = 'member/'
 
 const SPACE: Space = { collection: MESH_COLLECTION, partition: '' }
 const INVITE_PREFIX = 'invite/'
+/** As in rotations.ts; of one member so many are looked at. */
 const INVITE_MS = 3_600_000
 const SECRET_BYTES = 16
 const INVITE_ID_BYTES = 8
@@ -220,13 +221,19 @@ export class Membership {
     if (ops.length > 0) await this.#with.writer.write(MESH_COLLECTION, '', ops)
   }
 
-  /** By peer id, the members that took its place: more than one where administrators that could not hear each other admitted both. */
+  /** By peer id, the members that took its place. */
   successors(): ReadonlyMap<string, readonly string[]> {
     const found = new Map<string, string[]>()
+    for (const [old, heir] of this.successions()) found.set(old, [...(found.get(old) ?? []), heir])
+    return found
+  }
+
+  /** The peer id of one whose place was taken, and of the member that took it: of two for one, administrators admitted each one. */
+  successions(): (readonly [old: string, heir: string])[] {
+    const found: (readonly [string, string])[] = []
     for (const { key, document } of entriesOf(this.#with.store, SPACE, MEMBER_PREFIX)) {
       const { succeeds } = fieldsOf(document)
-      if (typeof succeeds === 'string')
-        found.set(succeeds, [...(found.get(succeeds) ?? []), key.slice(MEMBER_PREFIX.length)])
+      if (typeof succeeds === 'string') found.push([succeeds, key.slice(MEMBER_PREFIX.length)])
     }
     return found
   }

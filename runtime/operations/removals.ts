@@ -8,6 +8,7 @@ import {
   fieldsOfAnswer,
   fieldsOfClosing,
   fieldsOfRemoval,
+  keyOfClosing,
   removalOf,
   SEAL_PREFIX,
   sealsAbove,
@@ -39,6 +40,8 @@ export interface RemovalSurroundings {
   readonly members: () => Iterable<string>
   readonly isRemoved: (origin: string) => boolean
   readonly isAdministrator: (origin: string) => boolean
+  /** Whether the rights accept that the member is removed: an administrator by the mesh's root alone. */
+  readonly mayRemove: (origin: string, warrant: Uint8Array | null) => boolean
   /** Whether the mesh takes no links from the member any more here. */
   readonly isClosed: (origin: string) => boolean
   readonly isSealed: (feed: Feed) => boolean
@@ -108,7 +111,7 @@ export class Removals {
       )
     const closing: Closing = { origin, reason, since, by: peerId, isHasty, warrant }
     await this.#with.writer.write(MESH_COLLECTION, '', [
-      { kind: 'put', key: CLOSE_PREFIX + origin, fields: fieldsOfClosing(closing) },
+      { kind: 'put', key: keyOfClosing(closing), fields: fieldsOfClosing(closing) },
     ])
   }
 
@@ -117,8 +120,10 @@ export class Removals {
     return this.closings().map((closing) => this.#stateOf(closing))
   }
 
+  /** One for each administrator that asked for it. */
   closings(): Closing[] {
-    return this.#read(CLOSE_PREFIX, closingOf)
+    const { mayRemove } = this.#with
+    return this.#read(CLOSE_PREFIX, closingOf).filter(({ origin, warrant }) => mayRemove(origin, warrant))
   }
 
   removals(): { readonly removal: Removal; readonly warrant: Uint8Array | null }[] {

@@ -22,7 +22,7 @@ export interface Retention {
 export interface Hold {
   /** Up to where all that are to have a feed have it: later batches do not go by their age. */
   confirmed(head: FeedHead): number
-  /** While all series together take more than so many bytes, they do all the same. */
+  /** While all series that have an age together take more than so many bytes, they do all the same. */
   readonly bytesMax: number
 }
 
@@ -59,12 +59,13 @@ export async function trimSeries(
     if (isSeries(head.feed)) series.set(collection, [...(series.get(collection) ?? []), head])
   }
   const trim = new Trim(store, hold)
-  if (hold !== null) for (const [collection, heads] of series) trim.overHold += bytesOf(store, collection, heads)
+  for (const [collection, heads] of hold === null ? [] : series)
+    if (retentionOf(collection).ageMs !== null) trim.overHold += bytesOf(store, collection, heads)
   for (const [collection, heads] of series) {
     const { ageMs, bytes } = retentionOf(collection)
     // Without a clock the last row that came is now.
     const now = nowMs ?? Math.max(...heads.map(({ hlc }) => msOfHlc(hlc)))
-    const before = ageMs === null ? 0 : hlcFromMs(now - ageMs)
+    const before = ageMs === null ? null : hlcFromMs(now - ageMs)
     const excess = bytes === null ? 0 : bytesOf(store, collection, heads) - bytes
     trim.take(heads, before, excess)
   }
@@ -83,7 +84,7 @@ function bytesOf(store: RetainedStore, collection: string, heads: readonly FeedH
 /** What one run finds to let go. */
 class Trim {
   readonly drops: Drop[] = []
-  /** Bytes that must go before what is held stays. */
+  /** Bytes of series that have an age: so many must go before what is held stays. */
   overHold: number
   readonly #store: RetainedStore
   readonly #hold: Hold | null
@@ -94,8 +95,11 @@ class Trim {
     this.overHold = hold === null ? 0 : -hold.bytesMax
   }
 
-  /** The batches of a collection stamped before `before`, and the oldest of the others until they take `excess` bytes. */
-  take(heads: readonly FeedHead[], before: Hlc, excess: number): void {
+  /**
+   * The batches of a collection stamped before `before`, null where its rows have no age, and the oldest of the others until they take
+   * `excess` bytes.
+   */
+  take(heads: readonly FeedHead[], before: Hlc | null, excess: number): void {
     const feeds = heads.map((head) => new Trimmed(this.#store, head, this.#hold))
     let freed = 0
     for (let count = 0; count < BATCHES_MAX;) {
@@ -103,14 +107,14 @@ class Trim {
       if (found === null) break
       const { feed, oldest } = found
       const isOverBytes = freed < excess
-      if (oldest.hlc >= before && !isOverBytes) break
+      if (oldest.hlc >= (before ?? 0) && !isOverBytes) break
       if (oldest.seq > feed.confirmed && !isOverBytes && this.overHold <= 0) {
         feed.stop()
         continue
       }
       count += 1
       freed += oldest.bytes
-      this.overHold -= oldest.bytes
+      if (before !== null) this.overHold -= oldest.bytes
       feed.drop(oldest)
     }
     for (const { head, seqs } of feeds) if (!seqs.isEmpty) this.drops.push({ feed: head.feed, seqs })

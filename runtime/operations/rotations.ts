@@ -5,13 +5,12 @@ import { createSigner, isAdmissibleKey, type Verifier } from '../crypto/signatur
 import type { Capability } from '../model/capability.ts'
 import type { Document } from '../model/document.ts'
 import { fieldsOf } from '../model/fields.ts'
-import { SELF_COLLECTION } from '../model/names.ts'
+import { isPeerId, SELF_COLLECTION } from '../model/names.ts'
 import type { Log } from '../ports/log.ts'
 import type { Change, Documents, Space } from '../ports/store.ts'
 import type { Writer } from '../ports/writer.ts'
 import { rotationBytes } from '../wire/rotation.ts'
 import type { Successor } from './membership.ts'
-import { entriesOf } from './reading.ts'
 
 /**
  * How a gateway's key is replaced (`marram rotate`), in documents of `$self`, which each gateway alone can write in its own
@@ -71,6 +70,13 @@ export class Rotations {
     const proof = createSigner(next.secretKey).sign(message)
     const fields = { publicKey: next.publicKey, linkKey: next.linkPublicKey, proof }
     await this.#say(key, fields)
+  }
+
+  /** Peer ids of keys that a member asked for in the place of its own, by its word alone. */
+  namedBy(peerId: string): string[] {
+    return this.#asksOf(peerId)
+      .map(({ key }) => key.slice(ASK_PREFIX.length))
+      .filter(isPeerId)
   }
 
   /** What has just changed in the store. */
@@ -152,14 +158,11 @@ export class Rotations {
 
   /** Those that are sound, in the order of their keys. */
   #askedBy(peerId: string, publicKey: Uint8Array): Asked[] {
-    const asked: Asked[] = []
-    let looked = 0
-    for (const { document } of entriesOf(this.#with.store, this.#self(peerId), ASK_PREFIX)) {
-      if (++looked > ASKS_MAX) break
-      const next = this.#askedIn(document, publicKey)
-      if (next !== null) asked.push(next)
-    }
-    return asked
+    return this.#asksOf(peerId).flatMap(({ document }) => this.#askedIn(document, publicKey) ?? [])
+  }
+
+  #asksOf(peerId: string): { readonly key: string; readonly document: Document }[] {
+    return this.#with.store.scan(this.#self(peerId), { prefix: ASK_PREFIX, limit: ASKS_MAX })
   }
 
   #askedIn(document: Document, by: Uint8Array): Asked | null {

@@ -351,6 +351,11 @@ export interface MemberView {
   readonly silent: readonly string[]
   /** The peer id of the member whose place it took, when its keys were replaced, or null. */
   readonly succeeds: string | null
+  /**
+   * Of one that was revoked: peer ids of the keys that took its place, or the place of those, or that it asked for. Whoever had its
+   * keys may have those.
+   */
+  readonly heirs: readonly string[]
 }
 
 export interface RemovalOptions {

@@ -49,8 +49,10 @@ export interface StoreOptions {
   readonly tableBytesMax?: number
   /** Of encrypted collections, as far as they are known. */
   readonly keys?: BodyKeys
-  /** 32 bytes: values are encrypted with it, those of a store that held them in plain too; null or left out: they are not. */
+  /** 32 bytes: values are encrypted with it; null or left out: they are not. */
   readonly encryptionKey?: Uint8Array | null
+  /** Encrypts a store that held its values in plain: for the gateway itself, which shows it in its log and may take its time. */
+  readonly mayEncrypt?: boolean
   /** Taken when the store is made; a store keeps its ring for life. */
   readonly ring?: { readonly segments: number; readonly segmentBytes: number }
   /** Recovers the log in memory and writes nothing; appends are refused. */
@@ -62,7 +64,7 @@ export interface StoreOptions {
 /**
  * Opens the store in `dir`, or makes it. Rejects with a MarramError: `storage-full`, `storage-damaged` (names the
  * repair), `storage-io`, `not-supported` (made by a newer program), `not-found` (to be read, and not there), `no-key` (it is
- * encrypted with another key).
+ * encrypted with another key), `not-running` (the gateway has to encrypt it first).
  */
 export async function openStore(options: StoreOptions): Promise<DiskStore> {
   const { dir } = options
@@ -88,8 +90,8 @@ async function openOn(database: Database, options: StoreOptions): Promise<DiskSt
   const ownersKey = options.encryptionKey ?? null
   const cipher = ownersKey === null ? null : new ValueCipher(ownersKey)
   await ensureMade(database, options, cipher)
-  const isSealed = await agree(database, options, cipher)
-  const { state, shape, position, oldest } = await recovered(database, options, isSealed ? cipher : null)
+  const agreed = await agree(database, options, cipher)
+  const { state, shape, position, oldest } = await recovered(database, options, agreed)
   const rules = rulesOf(options)
   if (!isReadOnly) keepBallast(dir, rules)
   const store = new DiskStore({
@@ -97,7 +99,7 @@ async function openOn(database: Database, options: StoreOptions): Promise<DiskSt
     log,
     state,
     database,
-    ring: isReadOnly ? null : new Ring(dir, shape, position, oldest, cipher),
+    ring: isReadOnly ? null : new Ring(dir, shape, position, oldest, agreed),
     position,
     instance: required(database.get('meta', INSTANCE_KEY), 'its instance'),
     rules,
@@ -136,18 +138,20 @@ async function ensureMade(
   await database.flushed()
 }
 
-/** Whether values are encrypted from here on: those of a store that held them in plain are encrypted first. */
-async function agree(database: Database, options: StoreOptions, cipher: ValueCipher | null): Promise<boolean> {
+/** What values and the log are encrypted with from here on: those of a store that held them in plain are encrypted first. */
+async function agree(
+  database: Database,
+  options: StoreOptions,
+  cipher: ValueCipher | null,
+): Promise<ValueCipher | null> {
   const agreement = agreementOf(database, options.dir, cipher)
-  if (cipher === null || agreement === 'plain') return false
-  const isReadOnly = options.readOnly === true
-  // Until the gateway has started with its new profile the store is as it was.
-  if (isReadOnly && agreement === 'to-encrypt') return false
-  if (isReadOnly && agreement === 'encrypting')
-    throw new MarramError(
-      'in-use',
-      `Cannot read "${options.dir}": it is being encrypted; start the gateway, it goes on`,
-    )
+  if (cipher === null || agreement === 'plain') return null
+  const mayEncrypt = options.mayEncrypt === true && options.readOnly !== true
+  if (agreement !== 'sealed' && !mayEncrypt) {
+    // Until the gateway has started with its new profile the store is as it was, which a damaged one must be put right for.
+    if (agreement === 'to-encrypt' && (options.readOnly === true || options.isRepair === true)) return null
+    throw notEncryptedYet(options.dir)
+  }
   if (agreement === 'to-encrypt') {
     // Nothing may stay in the log, which was written in plain.
     const { state, shape, position } = await recovered(database, options, null)
@@ -158,7 +162,14 @@ async function agree(database: Database, options: StoreOptions, cipher: ValueCip
     options.log.info('store-encrypted')
   }
   database.encrypt(cipher)
-  return true
+  return cipher
+}
+
+function notEncryptedYet(dir: string): MarramError {
+  return new MarramError(
+    'not-running',
+    `Cannot open "${dir}": the profile wants it encrypted, and it is not or not all of it; start the gateway once, it encrypts what is there`,
+  )
 }
 
 interface Recovered extends RecoveredLog {

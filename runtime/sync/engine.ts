@@ -158,6 +158,8 @@ export class Engine<Token> {
         return considerRefused(core)
       case 'examined':
         return noteExamined(core, input)
+      case 'spent':
+        return core.budget.spend(core.now.monotonicMs, input.bytes)
       case 'time':
         return
     }

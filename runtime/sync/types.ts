@@ -43,6 +43,8 @@ export type Input<Token> =
   /** Capabilities were learned: what was refused for want of one may be asked for again. */
   | { readonly type: 'authority-changed' }
   | ({ readonly type: 'examined' } & Examined)
+  /** Others than the engine sent so many bytes of frames over its links. */
+  | { readonly type: 'spent'; readonly bytes: number }
   | { readonly type: 'time' }
 
 /** What was found where documents were compared with their batches. */

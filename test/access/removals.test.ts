@@ -6,6 +6,7 @@ import {
   fieldsOfAnswer,
   fieldsOfClosing,
   fieldsOfRemoval,
+  keyOfClosing,
   removalOf,
   sealsAbove,
   type Closing,
@@ -27,7 +28,7 @@ test('what is written of a removal is read as it was meant, however many feeds i
     isHasty: true,
     warrant: new Uint8Array(64),
   }
-  assert.deepEqual(closingOf('close/p', fieldsOfClosing(closing)), closing)
+  assert.deepEqual(closingOf(keyOfClosing(closing), fieldsOfClosing(closing)), closing)
   const holdings = Array.from({ length: 700 }, (_, i) => holding(i % 256, i + 1))
   assert.deepEqual(answerOf(fieldsOfAnswer(holdings)), holdings)
   assert.deepEqual(answerOf(fieldsOfAnswer([])), [], 'nothing held is an answer')
@@ -37,11 +38,12 @@ test('what is written of a removal is read as it was meant, however many feeds i
 })
 
 test('what is malformed says nothing', () => {
-  const closing: Fields = { reason: 'retire', by: 'a' }
-  assert.notEqual(closingOf('close/p', closing), null)
-  assert.equal(closingOf('member/p', closing), null)
-  assert.equal(closingOf('close/p', { ...closing, reason: 'dislike' }), null)
-  assert.equal(closingOf('close/p', { ...closing, since: 'noon' }), null)
+  const closing: Fields = { reason: 'retire' }
+  assert.notEqual(closingOf('close/p/a', closing), null)
+  assert.equal(closingOf('close/p', closing), null, 'by nobody')
+  assert.equal(closingOf('member/p/a', closing), null)
+  assert.equal(closingOf('close/p/a', { ...closing, reason: 'dislike' }), null)
+  assert.equal(closingOf('close/p/a', { ...closing, since: 'noon' }), null)
   assert.equal(removalOf('seal/p', { reason: 'retire' }), null, 'by nobody')
   for (const seq of [0, -1, 1.5, '1']) {
     assert.equal(removalOf('seal/p/a', { reason: 'retire', 'seals/0': [[id(1), seq]] }), null)

@@ -13,5 +13,6 @@ abstractPersistence({
       limits: { maxQueued: 10_000, maxQueuedBytes: 1_048_576, expiryMs: 86_400_000 },
       onDropped: () => {},
       onForgotten: () => {},
+      onDamaged: () => {},
     }),
 })

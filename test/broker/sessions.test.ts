@@ -4,6 +4,7 @@ import type { KeyValue } from '../../runtime/ports/store.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { MarramError } from '../../runtime/base/errors.ts'
 import { connect, Inbox, openBroker, RecordingHandler, recordingLog, until } from './fixture.ts'
+import { encodePacket, retainedKey } from '../../runtime/broker/records.ts'
 import { RawClient } from './raw-client.ts'
 
 const LASTING = { clientId: 'panel', clean: false }
@@ -138,6 +139,80 @@ test('a message that is sent again says so, under the identifier it had', async 
   assert.deepEqual(again?.body, first?.body)
   assert.equal(first?.firstByte, 0x32)
   assert.equal(again?.firstByte, 0x3a)
+})
+
+test('what a card has damaged of sessions, messages and wills is left out and said once, and all else is there', async (t) => {
+  const store = createMemoryStore()
+  const before = await openBroker({ store })
+  for (const clientId of ['panel', 'wall']) {
+    const client = await connect(before.port, { clientId, clean: false })
+    await client.subscribeAsync('a/+', { qos: 1 })
+    client.end(true)
+  }
+  await until(() => before.broker.status().clients === 0)
+  const device = await connect(before.port)
+  for (const topic of ['a/b', 'a/c', 'a/d']) await device.publishAsync(topic, topic, { qos: 1, retain: true })
+  device.end(true)
+  const lost = { topic: 'lost', payload: Buffer.from('x'), qos: 0 as const, retain: false }
+  await connect(before.port, { clientId: 'plug', will: lost })
+  const kept = store.scanRecords('broker/')
+  t.after(() => before.broker.close())
+
+  const changes: ((value: Uint8Array) => Uint8Array)[] = [
+    () => new Uint8Array(0),
+    (value) => value.subarray(0, value.length >> 1),
+    (value) => value.map((byte) => byte ^ 0x10),
+    (value) => new Uint8Array(value.length),
+    (value) =>
+      Buffer.from(
+        Buffer.from(value).toString('latin1').replace('"topic"', '"tonic"').replace('"id"', '"ix"'),
+        'latin1',
+      ),
+    (value) => Buffer.from('null'.padStart(value.length)),
+  ]
+  for (const change of changes) {
+    const damaged = createMemoryStore()
+    const firsts = ['session', 'message', 'retained', 'will'].map(
+      (what) => kept.find(({ key }) => key.startsWith(`broker/${what}/`))?.key,
+    )
+    const records = kept.map(({ key, value }) => ({
+      key,
+      value: value && firsts.includes(key) ? change(value) : value,
+    }))
+    await damaged.append({ batches: [], records })
+    const { log, lines } = recordingLog()
+    const after = await openBroker({ store: damaged, log })
+    const { sessions, retained, queuedMessages } = after.broker.status()
+    assert.deepEqual({ sessions, retained, queuedMessages }, { sessions: 1, retained: 2, queuedMessages: 2 })
+    const said = lines.filter(({ event }) => event === 'broker-record-damaged')
+    assert.deepEqual(
+      said.map(({ fields }) => fields),
+      [{ records: 4, first: firsts[0] }],
+    )
+    await after.broker.close()
+    const again = recordingLog()
+    const next = await openBroker({ store: damaged, log: again.log })
+    assert.deepEqual(
+      again.lines.filter(({ event }) => event === 'broker-record-damaged'),
+      [],
+    )
+    await next.broker.close()
+  }
+})
+
+test('a retained message that stands in the place of another is left out', async (t) => {
+  const store = createMemoryStore()
+  const [a, b] = ['a', 'b'].map((topic) => ({ topic, qos: 0 as const, retain: true, payload: Buffer.from(topic) }))
+  assert.ok(a && b)
+  const records = [
+    { key: retainedKey('a'), value: encodePacket(b) },
+    { key: retainedKey('b'), value: encodePacket(b) },
+  ]
+  await store.append({ batches: [], records })
+  const { broker } = await openBroker({ store })
+  t.after(() => broker.close())
+  assert.equal(broker.status().retained, 1)
+  assert.deepEqual(contentOf(store), [retainedKey('b')])
 })
 
 test('a session whose client stays away is forgotten, whatever the clock says, and one that is there is not', async (t) => {

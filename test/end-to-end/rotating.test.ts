@@ -46,7 +46,10 @@ test('a gateway whose keys are replaced keeps its rights and all that it wrote, 
 
   // Who revokes keys that a thief had is told whom they let in.
   const { stderr } = await marram('revoke', old, '--detach', '--dir', a.dir)
-  assert.match(stderr, new RegExp(`${rotated.peerId}.*revoke it as well`))
+  assert.match(stderr, new RegExp(`^heir-of-revoked: .*"marram revoke ${rotated.peerId}"`, 'm'))
+  assert.deepEqual((await stateOf(a, old))?.heirs, [rotated.peerId])
+  const { warnings } = await a.json<StatusView>('status')
+  assert.equal(warnings.filter((warning) => warning.startsWith('heir-of-revoked: ')).length, 1)
 })
 
 test("an administrator's keys are replaced where the mesh's root key is, and wait for it elsewhere", async (t) => {

@@ -116,6 +116,19 @@ test('a transfer is told when it catches up, when it has been cut off for a whil
   for (const { driver } of [a, b]) await driver.close()
 })
 
+test('a warning names the command that ends a transfer as a shell takes it', async () => {
+  const [a, b] = [gateway(18), gateway(19)]
+  const home = new Home(a, b)
+  const to = b.peer.peerId
+  await home.replication.replicate('*', { to })
+  await home.replication.replicate('readings', { to, partition: "o'north hall" })
+  home.others.delete(to)
+  const [all, hall] = home.replication.warnings
+  assert.ok(all?.includes(`"marram replicate '*' --to ${to} --stop"`), all)
+  assert.ok(hall?.includes(String.raw`"marram replicate readings --partition 'o'\''north hall' --to`), hall)
+  for (const { driver } of [a, b]) await driver.close()
+})
+
 test('it covers what others wrote, and nothing of other collections', async () => {
   const [a, b, c] = [gateway(3), gateway(4), gateway(5)]
   const home = new Home(a, b, c)
@@ -179,6 +192,25 @@ test('it follows a gateway whose keys were replaced', async () => {
   home.look(0)
   assert.deepEqual([home.replication.isSought(c.peer.peerId), home.state, home.sought], [true, 'unreachable', 2])
   await until('that is on the disk', () => home.restarted().isSought(c.peer.peerId))
+  for (const { driver } of [a, b, c]) await driver.close()
+})
+
+test('retention waits for the gateway with the new keys at once', async () => {
+  const [a, b, c] = [gateway(15), gateway(16), gateway(17)]
+  const home = new Home(a, b)
+  await home.replication.replicate('readings', { to: b.peer.peerId })
+  await write(a, 5)
+  home.others.delete(b.peer.peerId)
+  home.others.add(c.peer.peerId)
+  home.successors.set(b.peer.peerId, c.peer.peerId)
+  const keep = { ageMs: 3_600_000, bytes: null }
+  const trim = (): ReturnType<typeof trimSeries> =>
+    trimSeries(a.store, () => keep, Date.now() + 7_200_000, home.replication.hold())
+  assert.deepEqual(await trim(), [])
+  await until('that is on the disk', () => home.restarted().isSought(c.peer.peerId))
+  link(a, c, 1)
+  await until('it has all', () => home.lag === 0)
+  assert.equal((await trim())[0]?.seqs.size, 4, 'what it confirmed')
   for (const { driver } of [a, b, c]) await driver.close()
 })
 

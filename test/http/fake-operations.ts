@@ -228,7 +228,7 @@ export class FakeOperations implements Operations {
       bridge: false,
       superPeer: false,
     } as const
-    return this.peers().map(({ peerId, name }) => ({ ...rest, peerId, name, succeeds: null }))
+    return this.peers().map(({ peerId, name }) => ({ ...rest, peerId, name, succeeds: null, heirs: [] }))
   }
 
   async remove(): Promise<void> {}

@@ -41,6 +41,23 @@ describe('the key of an encrypted store', () => {
     assert.deepEqual(loadStoreKey('/elsewhere', storageOf({ encryption: 'values', key: 'cred:text' })), KEY)
   })
 
+  test('in a credential is no file of the folder that a process without credentials is in', () => {
+    writeFileSync(join(dir, 'text'), hex(KEY))
+    const before = process.cwd()
+    process.chdir(dir)
+    try {
+      for (const directory of [undefined, '']) {
+        if (directory !== undefined) process.env['CREDENTIALS_DIRECTORY'] = directory
+        assert.throws(() => loadStoreKey(dir, storageOf({ encryption: 'values', key: 'cred:text' })), {
+          code: 'bad-profile',
+          message: /"cred:text".*CREDENTIALS_DIRECTORY.*LoadCredential=text:/,
+        })
+      }
+    } finally {
+      process.chdir(before)
+    }
+  })
+
   test('that is missing or no key names its file and how to make one', () => {
     const load = (name: string) => () => loadStoreKey(dir, storageOf({ encryption: 'values', key: `file:${name}` }))
     assert.throws(load('missing'), { code: 'no-key', message: /openssl rand -hex 32/ })

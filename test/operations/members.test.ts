@@ -3,8 +3,16 @@ import { describe, test } from 'node:test'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { FeedHead } from '../../runtime/model/batch.ts'
 import type { Capability } from '../../runtime/model/capability.ts'
+import type { RemovalState } from '../../runtime/operations/removals.ts'
 import { HLC_MAX, hlcFromMs } from '../../runtime/model/stamp.ts'
-import { heardOf, membersOf, missingWarnings } from '../../runtime/operations/members.ts'
+import {
+  heardOf,
+  heirsOf,
+  heirWarnings,
+  membersOf,
+  missingWarnings,
+  type Successions,
+} from '../../runtime/operations/members.ts'
 
 const DAY = 86_400_000
 const NOW = Date.UTC(2026, 5, 1)
@@ -91,6 +99,63 @@ describe('members', () => {
     const [warning, ...others] = missingWarnings(views)
     assert.match(warning ?? '', /^member-missing: gateway-4 .*marram retire/)
     assert.deepEqual(others, [])
+  })
+
+  test('that are revoked name the heirs of their keys, over others too, and those they asked for', () => {
+    const closing = (reason: 'retire' | 'revoke'): RemovalState => ({
+      closing: { origin: lost.peerId, reason, since: null, by: self.peerId, isHasty: false, warrant: null },
+      silent: [self.peerId],
+      isSealed: false,
+    })
+    const successions: Successions = {
+      taken: [
+        [lost.peerId, carried.peerId],
+        [carried.peerId, fresh.peerId],
+        [fresh.peerId, lost.peerId],
+      ],
+      // It may name one that has nothing to do with it.
+      asked: (peerId) => (peerId === lost.peerId ? ['a'.repeat(23), linked.peerId] : []),
+    }
+    const views = (reason: 'retire' | 'revoke'): ReturnType<typeof membersOf> =>
+      membersOf(
+        [self, linked, carried, lost, fresh].map(({ capability }) => capability),
+        [closing(reason)],
+        { heardMs, nowMs: NOW, silentAfterMs: 30 * DAY },
+        () => ({ cell: null, bridge: false, superPeer: false }),
+        successions,
+      )
+    const heirs = [...[carried.peerId, fresh.peerId].sort(), 'a'.repeat(23)]
+    assert.deepEqual(
+      views('revoke').map((view) => [view.name, view.heirs]),
+      [1, 2, 3, 4, 5].map((number) => [`gateway-${number}`, number === 4 ? heirs : []]),
+    )
+    assert.deepEqual(
+      heirWarnings(views('revoke')).map(
+        (warning) => /^heir-of-revoked: (\S+) .*"marram revoke (\S+)"$/.exec(warning)?.[1],
+      ),
+      ['gateway-3', 'gateway-5'],
+    )
+    assert.deepEqual(heirWarnings(views('retire')), [])
+    assert.deepEqual(heirsOf(linked.peerId, successions.taken), [])
+  })
+
+  test('that one administrator retires and another revokes are revoked, in whatever order that is read', () => {
+    const stateOf = (...removals: readonly RemovalState[]): string | undefined =>
+      membersOf([lost.capability], removals, { heardMs, nowMs: NOW, silentAfterMs: 30 * DAY }, () => ({
+        cell: null,
+        bridge: false,
+        superPeer: false,
+      }))[0]?.state
+    const removal = (by: string, reason: 'retire' | 'revoke', isSealed: boolean): RemovalState => ({
+      closing: { origin: lost.peerId, reason, since: null, by, isHasty: false, warrant: null },
+      silent: [],
+      isSealed,
+    })
+    const retired = removal('a', 'retire', true)
+    const [closing, revoked] = [removal('b', 'revoke', false), removal('c', 'revoke', true)]
+    assert.deepEqual([stateOf(retired, closing), stateOf(closing, retired)], ['closing', 'closing'])
+    assert.deepEqual([stateOf(retired, revoked, closing), stateOf(closing, revoked, retired)], ['revoked', 'revoked'])
+    assert.equal(stateOf(removal('b', 'retire', false), retired), 'retired')
   })
 
   test('are not missing by a clock that nobody vouches for', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { trimSeries, type Hold } from '../../runtime/operations/retention.ts'
+import { trimSeries, type Hold, type Retention } from '../../runtime/operations/retention.ts'
 import { verifyStore } from '../../runtime/store/verify.ts'
 import { gateway, link, MESH, until, type Gateway } from './gateways.ts'
 
@@ -101,6 +101,21 @@ describe('what a chosen gateway is to have first', () => {
     assert.equal(await trimmed(a.store, () => keep, Date.now(), hold(0, room)), 0, 'none of it is too old')
     assert.equal(await trimmed(a.store, () => keep, muchLater(), hold(0, room)), 3)
     assert.deepEqual(numbers(a), [3, 4, 5, 6, 7, 8, 9])
+    await a.driver.close()
+  })
+
+  test('is not dropped for what series without an age take', async () => {
+    const a = gateway(9)
+    await write(a, 0, 10)
+    const { bytes } = [...a.store.heads()][0] ?? assert.fail()
+    const ofReadings = bytes + 10 * 200
+    for (let n = 0; n < 40; n++) await a.documents.put('samples', 'sensor', { n })
+    const retentionOf = (collection: string): Retention => ({
+      ageMs: collection === 'readings' ? 3_600_000 : null,
+      bytes: null,
+    })
+    assert.equal(await trimmed(a.store, retentionOf, muchLater(), hold(0, ofReadings)), 0)
+    assert.equal(numbers(a).length, 10)
     await a.driver.close()
   })
 

@@ -14,6 +14,7 @@ export function openTestStore(dir: string, options: Partial<StoreOptions> = {}):
     flushesPerSecond: 100_000,
     reserveFreeBytes: 0,
     ballastBytes: 0,
+    mayEncrypt: true,
     ring: { segments: 3, segmentBytes: 256 * 1024 },
     ...options,
   })

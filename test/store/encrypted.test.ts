@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
@@ -100,7 +100,11 @@ describe('encrypted store', () => {
       crashing.mock.restore()
     }
     await assert.rejects(open(OTHER), { code: 'no-key' })
-    await assert.rejects(openTestStore(dir, { encryptionKey: KEY, readOnly: true }), { code: 'in-use' })
+    for (const readOnly of [false, true])
+      await assert.rejects(openTestStore(dir, { encryptionKey: KEY, readOnly, mayEncrypt: false }), {
+        code: 'not-running',
+        message: /start the gateway/,
+      })
     const store = await open(KEY)
     await expectAll(store, 3_000)
     await store.append(append(new Author('b').put('new', 1)))
@@ -108,6 +112,29 @@ describe('encrypted store', () => {
     const again = await open(KEY)
     assert.equal(textOf(again, 'new'), '1')
     await again.close()
+  })
+
+  test('a store in plain stays so with whoever is not to encrypt it, which a repair may write to', async () => {
+    const plain = await open(null)
+    await fill(plain, 3)
+    await plain.close()
+    await assert.rejects(openTestStore(dir, { encryptionKey: KEY, mayEncrypt: false }), {
+      code: 'not-running',
+      message: /start the gateway/,
+    })
+    const repaired = await openTestStore(dir, { encryptionKey: KEY, mayEncrypt: false, isRepair: true })
+    await repaired.append(append(new Author('b').put('new', 1)))
+    // As after a crash: what was appended is in the log alone.
+    cpSync(dir, join(folder, 'copy'), { recursive: true })
+    await repaired.close()
+    dir = join(folder, 'copy')
+    const again = await open(null)
+    assert.equal(textOf(again, 'new'), '1')
+    await again.close()
+    const encrypted = await open(KEY)
+    for (const i of [0, 1, 2]) assert.ok(textOf(encrypted, `k${i}`).startsWith(`"${SECRET} ${i} `))
+    await encrypted.close()
+    await assert.rejects(open(null), { code: 'no-key' })
   })
 
   test('a value that was put in the place of another is damaged there, not shown', async () => {

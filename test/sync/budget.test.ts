@@ -102,6 +102,18 @@ describe('a budget of bytes a second', () => {
 })
 
 describe('a budget of bytes a day', () => {
+  test('counts what others than the engine send over the links', () => {
+    const { mesh } = meshWith(null, 64 * KIB)
+    const { engine } = mesh.at(0)
+    assert.ok(engine)
+    const before = engine.view.budget?.sentToday ?? assert.fail()
+    engine.handle(mesh.at(0).now(), { type: 'spent', bytes: 60 * KIB })
+    assert.equal(engine.view.budget?.sentToday, before + 60 * KIB)
+    writeBulk(mesh, 1)
+    mesh.pass(10_000)
+    assert.ok(!has(mesh, 1, 'bulk', 'key-0'), 'nine tenths of the day are spent')
+  })
+
   test('leaves its last tenth to what is urgent', () => {
     const { mesh } = meshWith(null, 1_024 * KIB)
     writeBulk(mesh, 50)

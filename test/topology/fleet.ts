@@ -3,6 +3,7 @@ import { randomInteger, seededRandom, type Random } from '../../runtime/base/ran
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import { Candidates } from '../../runtime/topology/candidates.ts'
 import type { OwnTraits } from '../../runtime/topology/routes.ts'
+import { fillDefaults } from '../../runtime/profile/defaults.ts'
 import { Topology } from '../../runtime/topology/topology.ts'
 import { fakeKey, fakeSignature } from '../simulation/gateway.ts'
 import { Schedule } from '../simulation/schedule.ts'
@@ -17,6 +18,8 @@ export interface FleetOptions {
   readonly superPeers?: readonly number[]
 }
 
+/** What a gateway has that is given no profile. */
+export const LINKS: { readonly min: number; readonly max: number } = fillDefaults({}).mesh.links
 const MESH_ID = new Uint8Array(16).fill(7)
 const JOIN_MS = 10_000
 const LOOK_MS = 5_000
@@ -53,7 +56,7 @@ export class Gateway {
     const { options, random } = fleet
     const publicKey = fakeKey(1, index)
     const isSuperPeer = options.superPeers?.includes(index) ?? false
-    const links = isSuperPeer ? { min: 4, max: 256 } : (options.links ?? { min: 2, max: 6 })
+    const links = isSuperPeer ? { min: 4, max: 256 } : (options.links ?? LINKS)
     this.#fleet = fleet
     this.#max = links.max
     this.index = index

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { MarramError } from '../../base/errors.ts'
 import { hex } from '../../base/bytes.ts'
+import { shellWord } from '../../base/shell.ts'
 import { keepProfile, readProfileFile } from '../../identity/profile-file.ts'
 import { initGateway, joinGateway, type NewIdentity } from '../../setup.ts'
 import { decodeInvite } from '../../wire/invite.ts'
@@ -77,6 +78,6 @@ async function make(context: Context, profilePath: string | undefined, make: () 
   if (parsed) keepProfile(context.dir, parsed.profile)
   context.print(
     identity,
-    `Gateway ${identity.peerId} of mesh ${identity.meshId}, in ${context.dir}. Start it with: marram run --dir ${context.dir}`,
+    `Gateway ${identity.peerId} of mesh ${identity.meshId}, in ${context.dir}. Start it with: marram run --dir ${shellWord(context.dir)}`,
   )
 }

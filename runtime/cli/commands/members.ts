@@ -1,6 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { codeOf, type ErrorCode } from '../../base/errors.ts'
+import { printable } from '../../base/printable.ts'
+import { heirWarnings } from '../../operations/members.ts'
 import type { MemberView } from '../../ports/operations.ts'
 import { pathOf, run, type Context } from '../context.ts'
 import { peerIdFrom } from '../peer-name.ts'
@@ -117,11 +119,13 @@ function withRemoval(command: Command, reason: 'retire' | 'revoke'): void {
         const { since, now } = options
         const request = { reason, ...(since !== undefined && { since }), ...(now && { now }) }
         await context.client.json('POST', pathOf('members', peerId, 'removal'), request)
+        const said = new Set<string>()
+        if (reason === 'revoke') await warnOfHeirs(context, peerId, said)
         const member = options.detach ? await memberOf(context, peerId) : await finished(context, peerId)
         const what =
           member.state === 'closing' ? 'is being removed; "marram members" shows how far it is' : `is ${member.state}`
         context.print(member, `${member.name} (${peerId}) ${what}`)
-        if (reason === 'revoke') await warnOfSuccessor(context, peerId)
+        if (reason === 'revoke') await warnOfHeirs(context, peerId, said)
       }),
     )
 }
@@ -156,14 +160,23 @@ async function membersOf(context: Context): Promise<MemberView[]> {
   return (await context.client.json('GET', 'members')) as MemberView[]
 }
 
-/** A thief of the keys may have asked for new ones. */
-async function warnOfSuccessor(context: Context, peerId: string): Promise<void> {
-  const successor = (await membersOf(context)).find(({ succeeds, state }) => succeeds === peerId && state === 'member')
-  if (successor === undefined || context.isJson) return
-  const { name, peerId: its } = successor
-  process.stderr.write(
-    `Its keys were replaced by those of ${name} (${its}): if the owner did not do that, revoke it as well\n`,
-  )
+/** A thief of the keys may have asked for new ones, which must not wait until all have heard of the removal. */
+async function warnOfHeirs(context: Context, peerId: string, said: Set<string>): Promise<void> {
+  if (context.isJson) return
+  const members = await membersOf(context)
+  const known = new Set(members.map((member) => member.peerId))
+  const revoked = members.filter((member) => member.peerId === peerId)
+  const asked = revoked
+    .flatMap(({ heirs }) => heirs)
+    .filter((heir) => !known.has(heir))
+    .map(
+      (heir) => `It asked to have its keys replaced by ${heir}: should "marram members" show that one, revoke it too`,
+    )
+  const others = members.map((member) => (member.peerId === peerId ? member : { ...member, heirs: [] }))
+  for (const warning of [...heirWarnings(others), ...asked]) {
+    if (!said.has(warning)) process.stderr.write(`${printable(warning)}\n`)
+    said.add(warning)
+  }
 }
 
 async function memberOf(context: Context, peerId: string): Promise<MemberView> {
