@@ -4,6 +4,7 @@ import { DISCOVERY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
 import {
   decodeAddressRecord,
   encodeAddressRecord,
+  isNewer,
   type AddressRecord,
   type SignedRecord,
 } from '../wire/address-record.ts'
@@ -81,7 +82,7 @@ export class Routes {
     return this.#isOther(peerId) ? this.#records.get(peerId) : undefined
   }
 
-  /** It may have forgotten what it was told over an earlier link. */
+  /** It may have forgotten what it was told over an earlier link, and what it said of itself. */
   linkUp(peerId: string): void {
     const bucket = new Bucket(DISCOVERY_LIMITS.recordsPerSecond, DISCOVERY_LIMITS.gatewaysMax)
     this.#neighbours.set(peerId, { pending: new Set(this.#records.keys()), bucket })
@@ -99,7 +100,6 @@ export class Routes {
     return records.flatMap((bytes) => {
       const known = this.#byTail.get(tailOf(bytes))
       if (known && equal(known.bytes, bytes)) {
-        // What it has it need not be told.
         neighbour.pending.delete(known.peerId)
         return []
       }
@@ -125,7 +125,7 @@ export class Routes {
     if (nowMs < this.#sentAt + SEND_MS) return []
     const exchanges: Exchange[] = []
     for (const [peerId, { pending }] of this.#neighbours) {
-      const records = this.#nextOf(peerId, pending)
+      const records = this.#nextOf(pending)
       if (records.length > 0) exchanges.push({ peerId, records })
     }
     if (exchanges.length > 0) this.#sentAt = nowMs
@@ -160,19 +160,21 @@ export class Routes {
   #take(neighbour: Neighbour, record: SignedRecord, nowMs: number): boolean {
     const { peerId, number, publicKey, signed, signature } = record
     const known = this.#records.get(peerId)
-    if (known && known.number >= number) {
-      if (known.number > number) neighbour.pending.add(peerId)
+    if (known && !isNewer(record, known)) {
+      neighbour.pending.add(peerId)
       return false
     }
     if (!known && !this.#hasRoom(peerId)) return false
     if (!neighbour.bucket.take(nowMs) || !this.#options.verify(publicKey, signed, signature)) return false
     // From before a restart that forgot how far it had counted: ours must be the greater one.
     if (peerId === this.#options.peerId) {
-      this.#number = number
+      this.#number = Math.max(this.#number, number)
       this.#isOwnDue = true
       return false
     }
     this.#keep(record)
+    // What it has it need not be told.
+    neighbour.pending.delete(peerId)
     if (!this.#options.isMember(peerId)) {
       this.#strangers.add(peerId)
       return false
@@ -203,8 +205,8 @@ export class Routes {
     for (const { pending } of this.#neighbours.values()) pending.add(peerId)
   }
 
-  /** Strangers' records wait until they belong. */
-  #nextOf(to: string, pending: Set<string>): Uint8Array[] {
+  /** Strangers' records wait until they belong. Its own is told to a gateway as well: it signs above what it had forgotten. */
+  #nextOf(pending: Set<string>): Uint8Array[] {
     const records: Uint8Array[] = []
     let room = DISCOVERY_LIMITS.recordBytesAtOnce
     for (const peerId of pending) {
@@ -212,7 +214,7 @@ export class Routes {
       const isOurs = peerId === this.#options.peerId
       if (records.length >= DISCOVERY_LIMITS.recordsAtOnce || room < (record?.bytes.length ?? 0)) break
       pending.delete(peerId)
-      if (!record || peerId === to || (!isOurs && !this.#options.isMember(peerId))) continue
+      if (!record || (!isOurs && !this.#options.isMember(peerId))) continue
       records.push(record.bytes)
       room -= record.bytes.length
     }

@@ -141,17 +141,43 @@ test('links that come and go at random leave everybody knowing who is connected'
   }
 })
 
-test('a gateway that forgot how far it had counted is heard again', () => {
-  const mesh = new Mesh(node(1, undefined, 1_000), node(2), node(3))
+/** The first of three in a row restarts elsewhere with a number to begin with; where the last one believes it to be. */
+function restarted(before: number, after: number, isBack: (mesh: Mesh) => void): readonly string[] | undefined {
+  const mesh = new Mesh(node(1, undefined, before), node(2), node(3))
   mesh.link(0, 1)
   mesh.link(1, 2)
   mesh.settle()
   mesh.link(0, 1, false)
-  mesh.nodes[0] = node(1, undefined, 5)
-  mesh.settle()
-  mesh.link(0, 1)
+  const again = node(1, undefined, after)
+  again.routes.setOwn({ ...SAYS_NOTHING, addresses: ['mqtt://10.1.0.1:1883'] })
+  mesh.nodes[0] = again
+  isBack(mesh)
   mesh.settle()
   assert.deepEqual([mesh.reachable(0), mesh.reachable(2)], ['12', '01'])
+  return mesh.nodes[2]?.routes.recordOf(again.peerId)?.addresses
+}
+
+test('a gateway that forgot how far it had counted is heard again, wherever it is now', () => {
+  for (const after of [5, 999, 1_000, 1_001]) {
+    const back = restarted(1_000, after, (mesh) => {
+      mesh.settle()
+      mesh.link(0, 1)
+    })
+    assert.deepEqual(back, ['mqtt://10.1.0.1:1883'], `after ${after}`)
+  }
+})
+
+test('a gateway that begins anew with a neighbour who had not heard of it is told of what it said before', () => {
+  for (const after of [5, 1_000]) {
+    const back = restarted(1_000, after, (mesh) => {
+      mesh.link(1, 2, false)
+      mesh.nodes[1] = node(2)
+      mesh.link(0, 1)
+      mesh.settle()
+      mesh.link(1, 2)
+    })
+    assert.deepEqual(back, ['mqtt://10.1.0.1:1883'], `after ${after}`)
+  }
 })
 
 test('a record that was changed on its way, or is of another mesh, is dropped', () => {
