@@ -108,9 +108,10 @@ export class Topology implements Shape {
   }
 
   poll(nowMs: number): TopologyStep {
+    const isNews = this.#learn(this.#routes.ripe(nowMs), nowMs)
     const isDue = nowMs >= this.#chosenAt + (this.#isStale ? CHOICE_MS : CHOICE_MS_MAX)
     const isOther = isDue && this.#choose(nowMs)
-    return { exchanges: this.#routes.poll(nowMs), ending: this.#spare(nowMs), isOther }
+    return { exchanges: this.#routes.poll(nowMs), ending: this.#spare(nowMs), isOther: isOther || isNews }
   }
 
   get deadline(): number {
