@@ -531,7 +531,7 @@ export class Gateway {
       isMember: (peerId) => this.#isMember(peerId),
       nameOf: (peerId) => this.#rights.memberOf(peerId)?.name ?? '',
       addressesOf: (peerId) =>
-        this.#neighbours.addresses().flatMap((known) => (known.peerId === peerId ? known.address : [])),
+        this.#neighbours.addresses().flatMap((known) => (known.peerIds.includes(peerId) ? known.address : [])),
       isReachable: (peerId) => this.#neighbours.isReachable(peerId),
       roomBytes: () => this.#roomBytes,
       onSought: () => this.#dial(),
@@ -731,8 +731,10 @@ export class Gateway {
     if (name === 'farewell') return this.#members.departure.heard(fields['evidence'] as readonly Uint8Array[])
     const peerId = String(fields['peerId'])
     if (name === 'exchange') return this.#neighbours.hear(peerId, fields['records'] as readonly Uint8Array[])
-    if (name === 'referral') return this.#neighbours.referred(fields['addresses'] as readonly string[])
-    if (name === 'peer-up') this.#neighbours.peerUp(peerId, this.#running.mesh.isDialled(peerId))
+    const isDialled = this.#running.mesh.isDialled(peerId)
+    if (name === 'referral')
+      return this.#neighbours.referred(peerId, isDialled, fields['addresses'] as readonly string[])
+    if (name === 'peer-up') this.#neighbours.peerUp(peerId, isDialled)
     if (name === 'peer-down') this.#neighbours.peerDown(peerId)
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'batch-refused') this.#quarantine?.addBatch(fields)

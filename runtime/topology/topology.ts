@@ -259,9 +259,7 @@ export class Topology implements Shape {
 
   /** Neighbours whom the profile says to dial, or a transfer needs. */
   get #kept(): ReadonlySet<string> {
-    const kept = this.candidates
-      .addresses()
-      .flatMap(({ peerId, from }) => (from.includes('bootstrap') ? [peerId ?? ''] : []))
+    const kept = this.candidates.listed()
     const sought = [...this.#links.keys()].filter((peerId) => this.isSought(peerId))
     return new Set([...kept.filter((peerId) => this.#links.has(peerId)), ...sought])
   }
