@@ -181,6 +181,8 @@ export const DISCOVERY_LIMITS = {
   /** Addresses that are known at once, from every source; of one host, unless links over them came about. */
   addressesMax: 256,
   addressesPerHostMax: 8,
+  /** Gateways that are believed to be said to be at one address. */
+  claimsPerAddressMax: 4,
   /** Addresses that are remembered on the disk: over which links came about last. */
   rememberedMax: 64,
   /** Addresses that are only said to lead somewhere: dialled at once, in a second, and how often before they are forgotten. */

@@ -486,7 +486,7 @@ export class Gateway {
       isMember: (peerId) => this.#members.isMember(peerId),
       nameOf: (peerId) => this.#rights.memberOf(peerId)?.name ?? '',
       addressesOf: (peerId) =>
-        this.#linking.neighbours.addresses().flatMap((known) => (known.peerId === peerId ? known.address : [])),
+        this.#linking.neighbours.addresses().flatMap((known) => (known.peerIds.includes(peerId) ? known.address : [])),
       isReachable: (peerId) => this.#linking.neighbours.isReachable(peerId),
       roomBytes: () => this.#roomBytes,
       onSought: () => this.#linking.dial(),
@@ -645,8 +645,10 @@ export class Gateway {
     if (name === 'farewell') return this.#members.departure.heard(fields['evidence'] as readonly Uint8Array[])
     const peerId = String(fields['peerId'])
     if (name === 'exchange') return this.#linking.neighbours.hear(peerId, fields['records'] as readonly Uint8Array[])
-    if (name === 'referral') return this.#linking.neighbours.referred(fields['addresses'] as readonly string[])
-    if (name === 'peer-up') this.#linking.neighbours.peerUp(peerId, this.#running.mesh.isDialled(peerId))
+    const isDialled = this.#running.mesh.isDialled(peerId)
+    if (name === 'referral')
+      return this.#linking.neighbours.referred(peerId, isDialled, fields['addresses'] as readonly string[])
+    if (name === 'peer-up') this.#linking.neighbours.peerUp(peerId, isDialled)
     if (name === 'peer-down') this.#linking.neighbours.peerDown(peerId)
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'batch-refused') this.#quarantine?.addBatch(fields)

@@ -57,8 +57,8 @@ export class Neighbours implements Shape {
     this.candidates = new Candidates(options)
     for (const { address, peerId, from } of readRemembered(options.store.getRecord(RECORD))) {
       const sources = from.filter((source) => options.sources.includes(source))
-      if (sources.length > 0)
-        for (const source of [...sources, 'remembered' as const]) this.#hint({ address, peerId }, source)
+      if (sources.length > 0 && !options.isRemoved(peerId))
+        this.candidates.recall({ address, peerId, from: sources }, options.monotonicMs())
     }
   }
 
@@ -68,12 +68,14 @@ export class Neighbours implements Shape {
    */
   join(bootstrap: readonly string[], admitted: readonly string[]): void {
     this.look()
-    this.candidates.refer(admitted, 'remembered', this.#options.monotonicMs())
+    this.candidates.admitted(admitted, this.#options.monotonicMs())
     this.setBootstrap(bootstrap)
-    if (this.#mdns || !this.#options.sources.includes('mdns')) return
-    this.#mdns = this.#options.mdns((hint) => {
-      this.#hint(hint, 'mdns')
-      this.#options.onLearned()
+    const options = this.#options
+    if (this.#mdns || !options.sources.includes('mdns')) return
+    this.#mdns = options.mdns((hint) => {
+      if (options.isRemoved(hint.peerId)) return
+      this.candidates.hint(hint, 'mdns', options.monotonicMs())
+      options.onLearned()
     })
     this.#mdns.start()
   }
@@ -108,11 +110,11 @@ export class Neighbours implements Shape {
     this.#step()
   }
 
-  /** Somebody who had no place for us says where others are. */
-  referred(addresses: readonly string[]): void {
-    if (!this.#isOn('exchange')) return
+  /** Somebody who had no place for us says where others are; whoever dialled us was not asked. */
+  referred(peerId: string, isDialled: boolean, addresses: readonly string[]): void {
+    if (!isDialled || !this.#isOn('exchange')) return
     const sound = addresses.filter((address) => parseAddress(address).ok).slice(0, DISCOVERY_LIMITS.referralsMax)
-    this.candidates.refer(sound, 'exchange', this.#options.monotonicMs())
+    this.candidates.referred(peerId, sound, this.#options.monotonicMs())
     this.#options.onLearned()
   }
 
@@ -158,8 +160,8 @@ export class Neighbours implements Shape {
 
   /** Of so many of these gateways as an answer to a joiner holds. */
   addressesOf(isAsked: (peerId: string) => boolean): readonly string[] {
-    const found = this.addresses().filter(
-      ({ peerId }) => peerId !== null && isAsked(peerId) && !this.#options.isRemoved(peerId),
+    const found = this.addresses().filter(({ peerIds }) =>
+      peerIds.some((peerId) => isAsked(peerId) && !this.#options.isRemoved(peerId)),
     )
     return found.slice(0, TOLD_MAX).map(({ address }) => address)
   }
@@ -207,10 +209,6 @@ export class Neighbours implements Shape {
 
   #isOn(source: AddressSource): boolean {
     return this.#options.sources.includes(source)
-  }
-
-  #hint(hint: Hint, source: AddressSource): void {
-    if (!this.#options.isRemoved(hint.peerId)) this.candidates.hint(hint, source, this.#options.monotonicMs())
   }
 }
 

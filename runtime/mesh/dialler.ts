@@ -56,6 +56,7 @@ export class Dialler {
   }
 
   #dial(text: string): void {
+    if (this.#attempts.has(text)) return
     const address = parseAddress(text)
     if (!address.ok) {
       this.#options.log.warn('address-refused', { message: address.error.message })

@@ -86,7 +86,7 @@ export interface ObservedBudget {
 
 export interface ObservedAddress {
   readonly address: string
-  readonly peerId: string | null
+  readonly peerIds: readonly string[]
   readonly from: readonly AddressSource[]
 }
 
@@ -231,7 +231,7 @@ function knownPeer(seen: Observed, peerId: string, name: string, holding: Observ
 }
 
 function addressesOf({ addresses }: Observed, peerId: string): PeerView['addresses'] {
-  return addresses.filter((known) => known.peerId === peerId).map(({ address, from }) => ({ address, from }))
+  return addresses.filter((known) => known.peerIds.includes(peerId)).map(({ address, from }) => ({ address, from }))
 }
 
 function lastContactOf(holding: ObservedHolding | undefined): string | null {

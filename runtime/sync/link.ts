@@ -5,6 +5,7 @@ import type { FeedState } from './feeds.ts'
 import type { Holding } from './holdings.ts'
 import { SendWindow, Turns } from './priority.ts'
 import { isOfScope } from './interest.ts'
+import { RoundTrip } from './round-trip.ts'
 
 /** A neighbour's request to be sent a feed: from `next` on, now (`once`) and as it grows (`eager`). */
 export interface Subscription {
@@ -146,9 +147,9 @@ export class LinkState {
   greetAt = 0
   pingAt = 0
   pingNonce = 0
-  pingSentAt = 0
-  isPingAnswered = true
-  missedPings = 0
+  /** When pings went out since the last answer, oldest first. */
+  readonly unanswered: number[] = []
+  readonly roundTrip: RoundTrip = new RoundTrip()
   /** The share of pings that went unanswered, the latest counting a quarter. */
   loss = 0
   latencyMs: number | null = null

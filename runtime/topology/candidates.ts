@@ -35,8 +35,8 @@ export interface DialOutcome {
 
 export interface KnownAddress {
   readonly address: string
-  /** Who proved to be there, or else who is said to. */
-  readonly peerId: string | null
+  /** Who proved to be there, or else all who are said to. */
+  readonly peerIds: readonly string[]
   readonly from: readonly AddressSource[]
 }
 
@@ -47,14 +47,19 @@ export interface RememberedAddress {
   readonly from: readonly AddressSource[]
 }
 
+/** Sources of what anybody may have made up. */
+type Hearsay = Extract<AddressSource, 'mdns' | 'exchange'>
+
 interface Candidate {
   readonly address: string
   readonly host: string
+  /** That know it whoever is there. */
   readonly sources: Set<AddressSource>
+  /** Who is said to be there, and by which sources; who was said to last comes last. Anybody may say so of any address. */
+  readonly claims: Map<string, Set<Hearsay>>
   readonly backOff: BackOff
+  /** Who proved to be there. */
   peerId: string | null
-  /** Whether `peerId` proved to be there. */
-  isProven: boolean
   isDialled: boolean
   failures: number
   /** Whoever is there took no link, or not for long. */
@@ -73,7 +78,7 @@ const UNWANTED_MS = 1_000
 const PATIENCE_MS = 5_000
 /** An attempt that failed says that the next one would, for so long. */
 const FAILING_MS = 60_000
-/** One of the profile's that took no link, and to which there is another way. */
+/** One of the profile's that took no link, and to which there is another way; and who told then where others are. */
 const FULL_MS = 300_000
 /** A link that ended sooner was none. */
 const SHORT_MS = 5_000
@@ -86,6 +91,8 @@ export class Candidates {
   readonly #options: CandidatesOptions
   readonly #known = new Map<string, Candidate>()
   readonly #dials = new Bucket(DISCOVERY_LIMITS.dialsPerSecond, DISCOVERY_LIMITS.dialsInARow)
+  /** Who said where others are, and when. */
+  readonly #referredAt = new Map<string, number>()
   #preferred: ReadonlySet<string> = new Set()
 
   constructor(options: CandidatesOptions) {
@@ -99,23 +106,34 @@ export class Candidates {
     for (const address of addresses) (this.#known.get(address) ?? this.#add(address, nowMs)).sources.add('bootstrap')
   }
 
-  hint({ address, peerId }: Hint, source: AddressSource, nowMs: number): void {
+  hint({ address, peerId }: Hint, source: Hearsay, nowMs: number): void {
     if (peerId === this.#options.peerId) return
     if (!this.#known.has(address) && !this.#makeRoom(hostOf(address), this.#preferred.has(peerId))) return
     const candidate = this.#known.get(address) ?? this.#add(address, nowMs)
     if (candidate.peerId === this.#options.peerId) return
-    candidate.sources.add(source)
-    if (!candidate.isProven) candidate.peerId = peerId
+    claim(candidate, peerId, source)
     candidate.dueAt = Math.min(candidate.dueAt, Math.max(nowMs, candidate.triedAt + AGAIN_MS))
   }
 
-  /** Where this gateway was admitted, or somebody who had no place for it says that others are; who is there is not known. */
-  refer(addresses: readonly string[], source: AddressSource, nowMs: number): void {
-    for (const address of addresses) {
-      if (!this.#known.has(address) && !this.#makeRoom(hostOf(address), true)) continue
-      const candidate = this.#known.get(address) ?? this.#add(address, nowMs)
-      candidate.sources.add(source)
-    }
+  /** An address over which a link came about before a restart. */
+  recall({ address, peerId, from }: RememberedAddress, nowMs: number): void {
+    const candidate = this.#known.get(address) ?? this.#add(address, nowMs)
+    candidate.sources.add('remembered')
+    candidate.peerId = peerId
+    for (const source of from) if (source === 'mdns' || source === 'exchange') claim(candidate, peerId, source)
+  }
+
+  /** Where this gateway was admitted, which is remembered; who is there is not known. */
+  admitted(addresses: readonly string[], nowMs: number): void {
+    this.#refer(addresses, 'remembered', nowMs)
+  }
+
+  /** Somebody whom this gateway dialled had no place for it and says where others are: heard once in a while from each. */
+  referred(from: string, addresses: readonly string[], nowMs: number): void {
+    for (const [peerId, atMs] of this.#referredAt) if (nowMs >= atMs + FULL_MS) this.#referredAt.delete(peerId)
+    if (this.#referredAt.has(from)) return
+    this.#referredAt.set(from, nowMs)
+    this.#refer(addresses, 'exchange', nowMs)
   }
 
   has(address: string): boolean {
@@ -130,18 +148,23 @@ export class Candidates {
   /** Of whom addresses are known, whether all of them were tried of late and led to no link. */
   failing(nowMs: number): ReadonlyMap<string, boolean> {
     const failing = new Map<string, boolean>()
-    for (const { peerId, failures, isTurnedAway, triedAt } of this.#known.values()) {
-      if (peerId === null) continue
+    for (const candidate of this.#known.values()) {
+      const { failures, isTurnedAway, triedAt } = candidate
       const isFailing = (failures > 0 || isTurnedAway) && triedAt + FAILING_MS > nowMs
-      failing.set(peerId, isFailing && (failing.get(peerId) ?? true))
+      for (const peerId of peersOf(candidate)) failing.set(peerId, isFailing && (failing.get(peerId) ?? true))
     }
     return failing
   }
 
-  /** The source says no more that the peer is at other addresses than these. */
-  withdraw(source: AddressSource, peerId: string, addresses: readonly string[]): void {
+  /** The source says no more that the peer is at other addresses than these; what is said of others there stands. */
+  withdraw(source: Hearsay, peerId: string, addresses: readonly string[]): void {
     for (const candidate of this.#known.values()) {
-      if (candidate.peerId === peerId && !addresses.includes(candidate.address)) this.#withdraw(candidate, source)
+      const sources = addresses.includes(candidate.address) ? undefined : candidate.claims.get(peerId)
+      if (!sources?.delete(source) || sources.size > 0) continue
+      candidate.claims.delete(peerId)
+      // It may have moved, and somebody else have its address now.
+      if (candidate.peerId === peerId && candidate.claims.size > 0) candidate.peerId = null
+      this.#forgetUnknown(candidate)
     }
   }
 
@@ -150,14 +173,19 @@ export class Candidates {
     const due: Candidate[] = []
     for (const candidate of this.#known.values()) {
       if (candidate.isDialled || candidate.dueAt > nowMs) continue
-      if (candidate.peerId !== null && links.linked.has(candidate.peerId)) {
+      const peers = isKept(candidate) ? provenOf(candidate) : peersOf(candidate)
+      if (peers.length > 0 && peers.every((peerId) => links.linked.has(peerId))) {
         candidate.dueAt = nowMs + PARKED_MS
         candidate.isTurnedAway = false
       } else due.push(candidate)
     }
-    // Whoever is wanted comes first; and what was just heard of does not wait behind what leads nowhere.
-    const isWanted = ({ peerId }: Candidate): number => Number(peerId !== null && links.wanted.has(peerId))
-    due.sort((a, b) => isWanted(b) - isWanted(a) || a.failures - b.failures)
+    // Whoever is wanted comes first; what was just heard of does not wait behind what leads nowhere, and last comes that of
+    // which nobody says where it leads.
+    const isWanted = (candidate: Candidate): number =>
+      Number(peersOf(candidate).some((peerId) => links.wanted.has(peerId)))
+    const isVain = (candidate: Candidate): number =>
+      Number(candidate.failures > 0 && peersOf(candidate).length === 0 && !isKept(candidate))
+    due.sort((a, b) => isWanted(b) - isWanted(a) || isVain(a) - isVain(b) || a.failures - b.failures)
     return due.filter((candidate) => this.#take(candidate, nowMs, links)).map(({ address }) => address)
   }
 
@@ -167,7 +195,6 @@ export class Candidates {
     if (!candidate) return false
     const isNew = candidate.peerId !== peerId || !candidate.sources.has('remembered')
     candidate.peerId = peerId
-    candidate.isProven = true
     candidate.failures = 0
     if (candidate.sources.has('bootstrap') || !isNew) return false
     candidate.sources.add('remembered')
@@ -186,11 +213,9 @@ export class Candidates {
     candidate.dueAt = nowMs + (peerId === this.#options.peerId ? SELF_MS : candidate.backOff.next(linkedMs))
     candidate.failures = peerId === null ? candidate.failures + 1 : 0
     candidate.isTurnedAway = peerId !== null && (linkedMs === null || linkedMs < SHORT_MS)
-    if (peerId !== null) {
-      candidate.peerId = peerId
-      candidate.isProven = true
-    }
+    if (peerId !== null) candidate.peerId = peerId
     if (candidate.failures >= DISCOVERY_LIMITS.dialFailuresMax && !isKept(candidate)) this.#known.delete(address)
+    this.#forgetUnknown(candidate)
   }
 
   /** Monotonic milliseconds at which some address may be due; Infinity when none. */
@@ -201,14 +226,32 @@ export class Candidates {
   }
 
   addresses(): readonly KnownAddress[] {
-    return [...this.#known.values()].map(({ address, peerId, sources }) => ({ address, peerId, from: [...sources] }))
+    return [...this.#known.values()].flatMap((candidate) => {
+      const from = [...sourcesOf(candidate)]
+      return from.length > 0 ? [{ address: candidate.address, peerIds: peersOf(candidate), from }] : []
+    })
+  }
+
+  /** Who proved to be at addresses of the profile. */
+  listed(): readonly string[] {
+    return [...this.#known.values()].flatMap((candidate) =>
+      candidate.sources.has('bootstrap') ? provenOf(candidate) : [],
+    )
   }
 
   /** Oldest first. */
   remembered(): readonly RememberedAddress[] {
-    return this.addresses().flatMap(({ address, peerId, from }) =>
-      peerId !== null && from.includes('remembered') ? [{ address, peerId, from }] : [],
+    return this.addresses().flatMap(({ address, peerIds: [peerId], from }) =>
+      peerId !== undefined && from.includes('remembered') ? [{ address, peerId, from }] : [],
     )
+  }
+
+  #refer(addresses: readonly string[], source: AddressSource, nowMs: number): void {
+    for (const address of addresses) {
+      if (!this.#known.has(address) && !this.#makeRoom(hostOf(address), true)) continue
+      const candidate = this.#known.get(address) ?? this.#add(address, nowMs)
+      candidate.sources.add(source)
+    }
   }
 
   #add(address: string, nowMs: number): Candidate {
@@ -216,9 +259,9 @@ export class Candidates {
       address,
       host: hostOf(address),
       sources: new Set(),
+      claims: new Map(),
       backOff: new BackOff(this.#options.random),
       peerId: null,
-      isProven: false,
       isDialled: false,
       failures: 0,
       isTurnedAway: false,
@@ -232,7 +275,12 @@ export class Candidates {
 
   #withdraw(candidate: Candidate, source: AddressSource): void {
     candidate.sources.delete(source)
-    if (candidate.sources.size === 0) this.#known.delete(candidate.address)
+    this.#forgetUnknown(candidate)
+  }
+
+  /** One that is being dialled stays until that has ended, so that nobody dials it a second time. */
+  #forgetUnknown({ address, sources, claims, isDialled }: Candidate): void {
+    if (sources.size === 0 && claims.size === 0 && !isDialled) this.#known.delete(address)
   }
 
   #take(candidate: Candidate, nowMs: number, links: LinkState): boolean {
@@ -245,20 +293,27 @@ export class Candidates {
   }
 
   /** A hint is worth a dial to whom a link is wanted with, while links are lacking, or to reach whom nobody else reaches. */
-  #isWanted({ peerId, knownAt }: Candidate, nowMs: number, { linked, isReachable, wanted }: LinkState): boolean {
+  #isWanted(candidate: Candidate, nowMs: number, { linked, isReachable, wanted }: LinkState): boolean {
     const { min, max } = this.#options.links
-    const dialled = [...this.#known.values()].filter((other) => other.isDialled && !linked.has(other.peerId ?? ''))
-    const isUnderWay = peerId !== null && dialled.some((other) => other.peerId === peerId)
+    const lacking = (of: Candidate): string[] => peersOf(of).filter((peerId) => !linked.has(peerId))
+    const dialled = [...this.#known.values()].filter(
+      (other) => other.isDialled && (peersOf(other).length === 0 || lacking(other).length > 0),
+    )
+    const underWay = new Set(dialled.flatMap(peersOf))
+    const peers = lacking(candidate)
+    const isUnderWay = peers.length > 0 && peers.every((peerId) => underWay.has(peerId))
     const links = linked.size + dialled.filter(({ sources }) => !sources.has('bootstrap')).length
     if (isUnderWay || links >= max || dialled.length >= DISCOVERY_LIMITS.dialsAtOnce) return false
-    if (links < min || peerId === null || wanted.has(peerId)) return true
-    return nowMs >= knownAt + PATIENCE_MS && !isReachable(peerId)
+    if (links < min || peers.some((peerId) => wanted.has(peerId))) return true
+    // Anybody may say that somebody is anywhere: what this gateway knows itself is worth a dial all the same.
+    if (peers.length === 0) return isKept(candidate)
+    return nowMs >= candidate.knownAt + PATIENCE_MS && peers.some((peerId) => !isReachable(peerId))
   }
 
   /** False when there are enough addresses of that host, or of all, that may still lead somewhere. */
   #makeRoom(host: string, isPreferred: boolean): boolean {
     const all = [...this.#known.values()]
-    const ofHost = all.filter((other) => other.host === host && !other.isProven && !isKept(other))
+    const ofHost = all.filter((other) => other.host === host && other.peerId === null && !isKept(other))
     if (ofHost.length >= DISCOVERY_LIMITS.addressesPerHostMax) return false
     if (all.length < DISCOVERY_LIMITS.addressesMax) return true
     const failing = all.filter((other) => other.failures > 0 && !other.isDialled && !isKept(other))
@@ -268,8 +323,10 @@ export class Candidates {
   }
 
   /** Its gateway's record says it again when it is needed. */
-  #isDispensable({ peerId, sources, isDialled }: Candidate): boolean {
-    return !isDialled && sources.size === 1 && sources.has('exchange') && !this.#preferred.has(peerId ?? '')
+  #isDispensable(candidate: Candidate): boolean {
+    const sources = sourcesOf(candidate)
+    const isPreferred = peersOf(candidate).some((peerId) => this.#preferred.has(peerId))
+    return !candidate.isDialled && sources.size === 1 && sources.has('exchange') && !isPreferred
   }
 
   #forgetOldest(peerId: string): void {
@@ -281,6 +338,28 @@ export class Candidates {
     ])
       this.#withdraw(candidate, 'remembered')
   }
+}
+
+/** Of so many at most as of who is said to be at one address: who was said to longest ago goes. */
+function claim({ claims }: Candidate, peerId: string, source: Hearsay): void {
+  const sources = claims.get(peerId) ?? new Set()
+  claims.delete(peerId)
+  claims.set(peerId, sources.add(source))
+  const [oldest] = claims.keys()
+  if (claims.size > DISCOVERY_LIMITS.claimsPerAddressMax && oldest !== undefined) claims.delete(oldest)
+}
+
+function sourcesOf({ sources, claims }: Candidate): ReadonlySet<AddressSource> {
+  return new Set([...sources, ...[...claims.values()].flatMap((its) => [...its])])
+}
+
+function provenOf({ peerId }: Candidate): string[] {
+  return peerId === null ? [] : [peerId]
+}
+
+/** Who proved to be there, or else all who are said to. */
+function peersOf(candidate: Candidate): string[] {
+  return candidate.peerId === null ? [...candidate.claims.keys()] : provenOf(candidate)
 }
 
 /** The profile's are dialled for ever, and those that led to the mesh before. */

@@ -4,6 +4,7 @@ import { DISCOVERY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
 import {
   decodeAddressRecord,
   encodeAddressRecord,
+  isNewer,
   type AddressRecord,
   type SignedRecord,
 } from '../wire/address-record.ts'
@@ -39,6 +40,14 @@ export type OwnTraits = Pick<AddressRecord, 'addresses' | 'cell' | 'isSuperPeer'
 const OWN_MS = 1_000
 const OWN_MS_MAX = 8_000
 const SEND_MS = 100
+/** Of anybody else's one is taken so often, the newest of those that came since (RFC 2328, MinLSArrival). */
+const TAKE_MS = 1_000
+
+/** A record that came too soon after the one before it. */
+interface Early {
+  readonly record: SignedRecord
+  readonly from: string
+}
 
 interface Neighbour {
   /** Whose records it has not been told in their latest form. */
@@ -52,8 +61,11 @@ export class Routes {
   /** By the end of their signatures, so that one that is known already is not decoded: over several links most are. */
   readonly #byTail = new Map<string, SignedRecord>()
   readonly #linksOf = new Map<string, ReadonlySet<string>>()
-  /** Whose records are kept although they are no members, as far as is known here yet. */
-  readonly #strangers = new Set<string>()
+  /** When each was taken, and newer ones that wait; by whom they are of. */
+  readonly #takenAt = new Map<string, number>()
+  readonly #early = new Map<string, Early>()
+  /** Whose records are kept although they are no members, as far as is known here yet; and which neighbours told of them. */
+  readonly #strangers = new Map<string, Set<string>>()
   readonly #neighbours = new Map<string, Neighbour>()
   #number: number
   #traits: OwnTraits = { addresses: [], cell: '', isSuperPeer: false, isMetered: false }
@@ -81,7 +93,7 @@ export class Routes {
     return this.#isOther(peerId) ? this.#records.get(peerId) : undefined
   }
 
-  /** It may have forgotten what it was told over an earlier link. */
+  /** It may have forgotten what it was told over an earlier link, and what it said of itself. */
   linkUp(peerId: string): void {
     const bucket = new Bucket(DISCOVERY_LIMITS.recordsPerSecond, DISCOVERY_LIMITS.gatewaysMax)
     this.#neighbours.set(peerId, { pending: new Set(this.#records.keys()), bucket })
@@ -89,7 +101,10 @@ export class Routes {
   }
 
   linkDown(peerId: string): void {
-    if (this.#neighbours.delete(peerId)) this.#changed()
+    if (!this.#neighbours.delete(peerId)) return
+    for (const [stranger, tellers] of this.#strangers)
+      if (tellers.delete(peerId) && tellers.size === 0 && !this.#options.isMember(stranger)) this.#forget(stranger)
+    this.#changed()
   }
 
   /** The records among these that were news. Malformed and forged ones are dropped, and so is what comes too fast. */
@@ -99,19 +114,27 @@ export class Routes {
     return records.flatMap((bytes) => {
       const known = this.#byTail.get(tailOf(bytes))
       if (known && equal(known.bytes, bytes)) {
-        // What it has it need not be told.
         neighbour.pending.delete(known.peerId)
+        this.#strangers.get(known.peerId)?.add(from)
         return []
       }
       const record = decodeAddressRecord(this.#options.meshId, bytes)
-      return record.ok && this.#take(neighbour, record.value, nowMs) ? [record.value] : []
+      return record.ok && this.#take(neighbour, { record: record.value, from }, nowMs) ? [record.value] : []
+    })
+  }
+
+  /** Records that were news but came too early, and that count now. */
+  ripe(nowMs: number): SignedRecord[] {
+    return [...this.#early.values()].flatMap((early) => {
+      if (nowMs < this.#ripeAt(early.record.peerId)) return []
+      return this.#accept(early, nowMs) ? [early.record] : []
     })
   }
 
   /** Records that wait because their gateways were not known to belong, and do now. */
   admitted(): SignedRecord[] {
     this.#reachable = null
-    const admitted = [...this.#strangers].filter((peerId) => this.#options.isMember(peerId))
+    const admitted = [...this.#strangers.keys()].filter((peerId) => this.#options.isMember(peerId))
     for (const peerId of admitted) {
       this.#strangers.delete(peerId)
       for (const { pending } of this.#neighbours.values()) pending.add(peerId)
@@ -125,19 +148,20 @@ export class Routes {
     if (nowMs < this.#sentAt + SEND_MS) return []
     const exchanges: Exchange[] = []
     for (const [peerId, { pending }] of this.#neighbours) {
-      const records = this.#nextOf(peerId, pending)
+      const records = this.#nextOf(pending)
       if (records.length > 0) exchanges.push({ peerId, records })
     }
     if (exchanges.length > 0) this.#sentAt = nowMs
     return exchanges
   }
 
-  /** Monotonic milliseconds at which `poll` may have something; Infinity when only an event can bring it. */
+  /** Monotonic milliseconds at which `poll` or `ripe` may have something; Infinity when only an event can bring it. */
   get deadline(): number {
     const isPending = [...this.#neighbours.values()].some(({ pending }) => pending.size > 0)
     return Math.min(
       this.#isOwnDue ? this.#ownAt + this.#ownWaitMs : Number.POSITIVE_INFINITY,
       isPending ? this.#sentAt + SEND_MS : Number.POSITIVE_INFINITY,
+      ...[...this.#early.keys()].map((peerId) => this.#ripeAt(peerId)),
     )
   }
 
@@ -157,35 +181,58 @@ export class Routes {
     return this.#reachableWithout(peerId).has(peerId)
   }
 
-  #take(neighbour: Neighbour, record: SignedRecord, nowMs: number): boolean {
-    const { peerId, number, publicKey, signed, signature } = record
-    const known = this.#records.get(peerId)
-    if (known && known.number >= number) {
-      if (known.number > number) neighbour.pending.add(peerId)
+  #take(neighbour: Neighbour, early: Early, nowMs: number): boolean {
+    const { peerId, number, publicKey, signed, signature, bytes } = early.record
+    const latest = this.#early.get(peerId)?.record ?? this.#records.get(peerId)
+    if (latest && !isNewer(early.record, latest)) {
+      if (!equal(latest.bytes, bytes)) neighbour.pending.add(peerId)
       return false
     }
-    if (!known && !this.#hasRoom(peerId)) return false
+    if (!latest && !this.#hasRoom(peerId)) return false
     if (!neighbour.bucket.take(nowMs) || !this.#options.verify(publicKey, signed, signature)) return false
     // From before a restart that forgot how far it had counted: ours must be the greater one.
     if (peerId === this.#options.peerId) {
-      this.#number = number
+      this.#number = Math.max(this.#number, number)
       this.#isOwnDue = true
       return false
     }
+    if (nowMs >= this.#ripeAt(peerId)) return this.#accept(early, nowMs)
+    this.#early.set(peerId, early)
+    return false
+  }
+
+  #ripeAt(peerId: string): number {
+    return (this.#takenAt.get(peerId) ?? Number.NEGATIVE_INFINITY) + TAKE_MS
+  }
+
+  /** Whether it is news of a member. */
+  #accept({ record, from }: Early, nowMs: number): boolean {
+    const { peerId } = record
     this.#keep(record)
+    this.#takenAt.set(peerId, nowMs)
+    this.#early.delete(peerId)
+    // What it has it need not be told.
+    this.#neighbours.get(from)?.pending.delete(peerId)
     if (!this.#options.isMember(peerId)) {
-      this.#strangers.add(peerId)
+      this.#strangers.set(peerId, new Set([from]))
       return false
     }
     this.#reachable = null
-    for (const other of this.#neighbours.values()) if (other !== neighbour) other.pending.add(peerId)
+    for (const [other, { pending }] of this.#neighbours) if (other !== from) pending.add(peerId)
     return true
   }
 
+  /** Of those that are no members a few are kept, and none in the place of a member's. */
   #hasRoom(peerId: string): boolean {
-    if (this.#records.size >= DISCOVERY_LIMITS.gatewaysMax) return false
-    if (peerId === this.#options.peerId || this.#options.isMember(peerId)) return true
-    return this.#strangers.size < DISCOVERY_LIMITS.strangersMax
+    const isFull = this.#records.size >= DISCOVERY_LIMITS.gatewaysMax
+    if (peerId === this.#options.peerId || this.#options.isMember(peerId))
+      return !isFull || this.#dispensable !== undefined
+    return !isFull && this.#strangers.size < DISCOVERY_LIMITS.strangersMax
+  }
+
+  /** Whose record makes room for a member's: one that is none, or none any more. */
+  get #dispensable(): string | undefined {
+    return [...this.#records.keys()].find((peerId) => peerId !== this.#options.peerId && !this.#isOther(peerId))
   }
 
   #signOwn(nowMs: number): void {
@@ -203,8 +250,8 @@ export class Routes {
     for (const { pending } of this.#neighbours.values()) pending.add(peerId)
   }
 
-  /** Strangers' records wait until they belong. */
-  #nextOf(to: string, pending: Set<string>): Uint8Array[] {
+  /** Strangers' records wait until they belong. Its own is told to a gateway as well: it signs above what it had forgotten. */
+  #nextOf(pending: Set<string>): Uint8Array[] {
     const records: Uint8Array[] = []
     let room = DISCOVERY_LIMITS.recordBytesAtOnce
     for (const peerId of pending) {
@@ -212,7 +259,7 @@ export class Routes {
       const isOurs = peerId === this.#options.peerId
       if (records.length >= DISCOVERY_LIMITS.recordsAtOnce || room < (record?.bytes.length ?? 0)) break
       pending.delete(peerId)
-      if (!record || peerId === to || (!isOurs && !this.#options.isMember(peerId))) continue
+      if (!record || (!isOurs && !this.#options.isMember(peerId))) continue
       records.push(record.bytes)
       room -= record.bytes.length
     }
@@ -230,10 +277,19 @@ export class Routes {
 
   #keep(record: SignedRecord): void {
     const before = this.#records.get(record.peerId)
+    const given = before || this.#records.size < DISCOVERY_LIMITS.gatewaysMax ? undefined : this.#dispensable
     if (before) this.#byTail.delete(tailOf(before.bytes))
+    if (given !== undefined) this.#forget(given)
     this.#byTail.set(tailOf(record.bytes), record)
     this.#records.set(record.peerId, record)
     this.#linksOf.set(record.peerId, new Set(record.links))
+  }
+
+  #forget(peerId: string): void {
+    const record = this.#records.get(peerId)
+    if (record) this.#byTail.delete(tailOf(record.bytes))
+    for (const byPeer of [this.#records, this.#linksOf, this.#takenAt, this.#early, this.#strangers])
+      byPeer.delete(peerId)
   }
 
   #isOther(peerId: string): boolean {

@@ -108,9 +108,10 @@ export class Topology implements Shape {
   }
 
   poll(nowMs: number): TopologyStep {
+    const isNews = this.#learn(this.#routes.ripe(nowMs), nowMs)
     const isDue = nowMs >= this.#chosenAt + (this.#isStale ? CHOICE_MS : CHOICE_MS_MAX)
     const isOther = isDue && this.#choose(nowMs)
-    return { exchanges: this.#routes.poll(nowMs), ending: this.#spare(nowMs), isOther }
+    return { exchanges: this.#routes.poll(nowMs), ending: this.#spare(nowMs), isOther: isOther || isNews }
   }
 
   get deadline(): number {
@@ -258,9 +259,7 @@ export class Topology implements Shape {
 
   /** Neighbours whom the profile says to dial, or a transfer needs. */
   get #kept(): ReadonlySet<string> {
-    const kept = this.candidates
-      .addresses()
-      .flatMap(({ peerId, from }) => (from.includes('bootstrap') ? [peerId ?? ''] : []))
+    const kept = this.candidates.listed()
     const sought = [...this.#links.keys()].filter((peerId) => this.isSought(peerId))
     return new Set([...kept.filter((peerId) => this.#links.has(peerId)), ...sought])
   }

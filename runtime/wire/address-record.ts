@@ -12,8 +12,8 @@ import { decodeDeterministic, encodeDeterministic } from './deterministic.ts'
  *   body   = [public key, number, [address...], [peer id...], cell, traits]
  *
  * `traits` is the sum of 1 for a super-peer and 2 for one that pays for what it sends; other bits may come to mean
- * something. Records that end before `cell` are of gateways that know no cells. The signature is its device key's over "marram1/addresses" ‖ mesh id ‖ body. Of two records of one gateway the one with
- * the greater number counts.
+ * something. Records that end before `cell` are of gateways that know no cells. The signature is its device key's over
+ * "marram1/addresses" ‖ mesh id ‖ body. Of two records of one gateway the newer one counts, see `isNewer`.
  */
 export interface AddressRecord {
   /** Ed25519, 32 bytes. */
@@ -79,6 +79,12 @@ export function decodeAddressRecord(meshId: Uint8Array, bytes: Uint8Array): Resu
     signed: signedBytes(meshId, body),
     signature: signature.slice(),
   })
+}
+
+/** The greater number is newer. A gateway that lost its count may have used one twice: then the greater bytes are, for all. */
+export function isNewer(record: SignedRecord, than: SignedRecord): boolean {
+  if (record.number !== than.number) return record.number > than.number
+  return Buffer.compare(record.bytes, than.bytes) > 0
 }
 
 function signedBytes(meshId: Uint8Array, body: Uint8Array): Uint8Array {

@@ -55,7 +55,7 @@ describe('addresses of the profile', () => {
 
   test('where this gateway was admitted are tried until somebody was found there', () => {
     const known = candidates(1, 6)
-    known.refer(['mqtt://10.0.0.1:1883'], 'remembered', 0)
+    known.admitted(['mqtt://10.0.0.1:1883'], 0)
     const state = links([peer('b')], [peer('a')])
     assert.deepEqual(known.due(0, state), ['mqtt://10.0.0.1:1883'])
     known.ended('mqtt://10.0.0.1:1883', { peerId: null, linkedMs: null }, 0)
@@ -145,7 +145,7 @@ describe('hints', () => {
     assert.equal(dials.get('mqtt://10.0.0.1:1883'), DISCOVERY_LIMITS.dialFailuresMax)
     assert.ok((dials.get('mqtt://10.0.0.2:1883') ?? 0) > 100)
     assert.deepEqual(known.addresses(), [
-      { address: 'mqtt://10.0.0.2:1883', peerId: peer('b'), from: ['mdns', 'remembered'] },
+      { address: 'mqtt://10.0.0.2:1883', peerIds: [peer('b')], from: ['remembered', 'mdns'] },
     ])
   })
 
@@ -212,14 +212,127 @@ describe('hints', () => {
     assert.equal(known.addresses().length, DISCOVERY_LIMITS.addressesPerHostMax)
   })
 
+  test('that several are said to be at stand until the last of them withdraws, and are dialled for each of them', () => {
+    const known = candidates(1, 6)
+    const hint = { address: 'mqtt://10.0.0.1:1883', peerId: peer('a') }
+    const liar = peer('m')
+    known.hint(hint, 'exchange', 0)
+    known.hint({ ...hint, peerId: liar }, 'exchange', 0)
+    assert.deepEqual(known.addresses(), [{ address: hint.address, peerIds: [peer('a'), liar], from: ['exchange'] }])
+    const state = links([liar], [liar])
+    assert.deepEqual(known.due(6_000, state), [hint.address], 'a link with the liar does not count for the other')
+    known.ended(hint.address, { peerId: null, linkedMs: null }, 6_000)
+    known.withdraw('exchange', liar, [])
+    assert.deepEqual(known.addresses(), [{ address: hint.address, peerIds: [peer('a')], from: ['exchange'] }])
+    assert.deepEqual(known.due(60_000, state), [hint.address])
+    known.ended(hint.address, { peerId: peer('a'), linkedMs: 20_000 }, 80_000)
+    known.hint({ ...hint, peerId: liar }, 'exchange', 80_000)
+    assert.deepEqual(known.due(200_000, links([peer('a')], [], [liar])), [], 'who is there has proven it')
+    known.withdraw('exchange', peer('a'), ['mqtt://10.0.0.9:1883'])
+    assert.deepEqual(
+      known.due(300_000, links([peer('a')], [], [liar])),
+      [hint.address],
+      'it says itself that it has moved',
+    )
+  })
+
+  test('may be said to lead to so many and no more, the latest', () => {
+    const known = candidates()
+    for (let i = 0; i < 100; i++)
+      known.hint({ address: 'mqtt://10.0.0.1:1883', peerId: String(i).padStart(23, 'a') }, 'mdns', 0)
+    const [{ peerIds } = { peerIds: [] }] = known.addresses()
+    assert.equal(peerIds.length, DISCOVERY_LIMITS.claimsPerAddressMax)
+    assert.equal(peerIds.at(-1), '99'.padStart(23, 'a'))
+  })
+
+  test('of an address of the profile are no reason not to dial it', () => {
+    const known = candidates()
+    const hint = { address: 'mqtt://10.0.0.1:1883', peerId: peer('m') }
+    known.setBootstrap([hint.address], 0)
+    known.hint(hint, 'exchange', 0)
+    assert.deepEqual(known.due(0, links([peer('m')])), [hint.address])
+    assert.deepEqual(known.listed(), [])
+    known.ended(hint.address, { peerId: peer('a'), linkedMs: 10_000 }, 10_000)
+    assert.deepEqual(known.listed(), [peer('a')])
+    assert.deepEqual(known.due(60_000, links([peer('a')])), [])
+  })
+
+  test('that are withdrawn and told of again while they are dialled are not dialled a second time', () => {
+    const known = candidates()
+    const hint = { address: 'mqtt://10.0.0.1:1883', peerId: peer('a') }
+    known.hint(hint, 'exchange', 0)
+    assert.deepEqual(known.due(0, links()), [hint.address])
+    known.withdraw('exchange', peer('a'), [])
+    assert.deepEqual(known.addresses(), [])
+    known.hint(hint, 'exchange', 1_000)
+    assert.deepEqual(known.due(6_000, links()), [])
+    known.ended(hint.address, { peerId: null, linkedMs: null }, 10_000)
+    assert.deepEqual(known.due(60_000, links()), [hint.address], 'that attempt has ended')
+    known.withdraw('exchange', peer('a'), [])
+    known.ended(hint.address, { peerId: null, linkedMs: null }, 70_000)
+    assert.equal(known.has(hint.address), false, 'nobody says any more that it leads anywhere')
+  })
+
   test('withdrawn by their source go, unless another one knows them', () => {
     const known = candidates()
     for (const source of ['exchange', 'mdns'] as const)
       known.hint({ address: 'mqtt://10.0.0.1:1883', peerId: peer('a') }, source, 0)
     known.hint({ address: 'mqtt://10.0.0.2:1883', peerId: peer('a') }, 'exchange', 0)
     known.withdraw('exchange', peer('a'), [])
-    assert.deepEqual(known.addresses(), [{ address: 'mqtt://10.0.0.1:1883', peerId: peer('a'), from: ['mdns'] }])
+    assert.deepEqual(known.addresses(), [{ address: 'mqtt://10.0.0.1:1883', peerIds: [peer('a')], from: ['mdns'] }])
   })
+})
+
+describe('referrals', () => {
+  const referred = (i: number): string => `mqtt://10.9.${i >> 8}.${i & 255}:1883`
+
+  test('are dialled while links are lacking, and no more', () => {
+    const known = candidates(2, 6)
+    known.referred(peer('f'), [referred(1)], 0)
+    assert.deepEqual(known.due(0, links([peer('b'), peer('c')], [])), [])
+    assert.deepEqual(known.due(2_000, links([peer('b')], [])), [referred(1)])
+  })
+
+  test('of one gateway are heard once in five minutes', () => {
+    const known = candidates()
+    for (let nowMs = 0; nowMs < 300_000; nowMs += 1_000) known.referred(peer('f'), [referred(nowMs / 1_000)], nowMs)
+    known.referred(peer('g'), [referred(1_000)], 200_000)
+    assert.deepEqual(
+      known.addresses().map(({ address }) => address),
+      [referred(0), referred(1_000)],
+    )
+    known.referred(peer('f'), [referred(300)], 300_000)
+    assert.equal(known.has(referred(300)), true)
+  })
+
+  test('that lead nowhere do not keep from dialling those that are out of reach', () => {
+    const known = candidates(4, 8)
+    const hint = { address: 'mqtt://10.0.0.1:1883', peerId: peer('a') }
+    known.hint(hint, 'exchange', 0)
+    for (let i = 0; i < 3; i++) {
+      assert.deepEqual(known.due(i * 60_000, links()), [hint.address])
+      known.ended(hint.address, { peerId: null, linkedMs: null }, i * 60_000)
+    }
+    const addresses = Array.from({ length: DISCOVERY_LIMITS.referralsMax }, (_, i) => referred(i))
+    known.referred(peer('f'), addresses, 180_000)
+    // Each attempt at what does not answer lasts for ten seconds.
+    for (let nowMs = 180_000; nowMs < 240_000; nowMs += 10_000) {
+      const due = known.due(nowMs, links())
+      if (due.includes(hint.address)) return
+      for (const address of due) known.ended(address, { peerId: null, linkedMs: null }, nowMs + 9_999)
+    }
+    assert.fail('it was not dialled for a minute')
+  })
+})
+
+test('what led to the mesh before a restart is known to lead to whom it led', () => {
+  const known = candidates()
+  const address = 'mqtt://10.0.0.1:1883'
+  known.recall({ address, peerId: peer('a'), from: ['exchange', 'bootstrap'] }, 0)
+  known.hint({ address, peerId: peer('m') }, 'exchange', 0)
+  const remembered = { address, peerId: peer('a'), from: ['remembered', 'exchange'] }
+  assert.deepEqual(known.remembered(), [remembered])
+  assert.deepEqual(known.due(0, links([peer('m')])), [address])
 })
 
 test('what is remembered is bounded, for each peer and in all, the latest first to stay', () => {

@@ -241,7 +241,7 @@ export class Fleet {
     if (!from.isUp || !to.isUp) return from.ended(address, null, null)
     if (from === to || from.links.has(to.peerId)) return from.ended(address, to.peerId, null)
     if (!to.hasRoomFor(from.peerId)) {
-      from.topology.candidates.refer(to.topology.referralsFor(from.peerId), 'exchange', this.schedule.now)
+      from.topology.candidates.referred(to.peerId, to.topology.referralsFor(from.peerId), this.schedule.now)
       return from.ended(address, to.peerId, rttMs)
     }
     if (!from.hasRoomFor(to.peerId)) return from.ended(address, to.peerId, rttMs)

@@ -18,17 +18,33 @@ interface Node {
   received: number
 }
 
-function node(seed: number, isMember: (peerId: string) => boolean = () => true, number = 0): Node {
+function node(
+  seed: number,
+  isMember: (peerId: string) => boolean = () => true,
+  number = 0,
+  verify?: () => boolean,
+): Node {
   const keys = deviceKeysFrom(new Uint8Array(32).fill(seed), new Uint8Array(32).fill(seed))
   const signer = createSigner(keys.secretKey)
   const verifier = createVerifier(64)
   const peerId = peerIdOf(keys.publicKey)
   const sign = (message: Uint8Array): Uint8Array => signer.sign(message)
-  const verify = verifier.verify.bind(verifier)
   const { publicKey } = keys
-  const routes = new Routes({ meshId: MESH_ID, peerId, publicKey, number, sign, verify, isMember })
+  const routes = new Routes({
+    meshId: MESH_ID,
+    peerId,
+    publicKey,
+    number,
+    sign,
+    verify: verify ?? verifier.verify.bind(verifier),
+    isMember,
+  })
   routes.setOwn({ ...SAYS_NOTHING, addresses: [`mqtt://10.0.0.${seed}:1883`] })
   return { peerId, publicKey, sign, routes, received: 0 }
+}
+
+function recordOf({ publicKey, sign }: Pick<Node, 'publicKey' | 'sign'>, number: number): Uint8Array {
+  return encodeAddressRecord({ ...SAYS_NOTHING, publicKey, number, links: [] }, MESH_ID, sign)
 }
 
 /** Gateways and the links between them; time goes on until nothing is said any more. */
@@ -54,6 +70,7 @@ class Mesh {
   settle(ms = 10_000): void {
     for (const end = this.nowMs + ms; this.nowMs < end; this.nowMs += 100) {
       for (const from of this.nodes) {
+        from.routes.ripe(this.nowMs)
         for (const { peerId, records } of from.routes.poll(this.nowMs)) {
           const to = this.nodes.find((other) => other.peerId === peerId)
           if (to) to.received += records.length
@@ -141,17 +158,43 @@ test('links that come and go at random leave everybody knowing who is connected'
   }
 })
 
-test('a gateway that forgot how far it had counted is heard again', () => {
-  const mesh = new Mesh(node(1, undefined, 1_000), node(2), node(3))
+/** The first of three in a row restarts elsewhere with a number to begin with; where the last one believes it to be. */
+function restarted(before: number, after: number, isBack: (mesh: Mesh) => void): readonly string[] | undefined {
+  const mesh = new Mesh(node(1, undefined, before), node(2), node(3))
   mesh.link(0, 1)
   mesh.link(1, 2)
   mesh.settle()
   mesh.link(0, 1, false)
-  mesh.nodes[0] = node(1, undefined, 5)
-  mesh.settle()
-  mesh.link(0, 1)
+  const again = node(1, undefined, after)
+  again.routes.setOwn({ ...SAYS_NOTHING, addresses: ['mqtt://10.1.0.1:1883'] })
+  mesh.nodes[0] = again
+  isBack(mesh)
   mesh.settle()
   assert.deepEqual([mesh.reachable(0), mesh.reachable(2)], ['12', '01'])
+  return mesh.nodes[2]?.routes.recordOf(again.peerId)?.addresses
+}
+
+test('a gateway that forgot how far it had counted is heard again, wherever it is now', () => {
+  for (const after of [5, 999, 1_000, 1_001]) {
+    const back = restarted(1_000, after, (mesh) => {
+      mesh.settle()
+      mesh.link(0, 1)
+    })
+    assert.deepEqual(back, ['mqtt://10.1.0.1:1883'], `after ${after}`)
+  }
+})
+
+test('a gateway that begins anew with a neighbour who had not heard of it is told of what it said before', () => {
+  for (const after of [5, 1_000]) {
+    const back = restarted(1_000, after, (mesh) => {
+      mesh.link(1, 2, false)
+      mesh.nodes[1] = node(2)
+      mesh.link(0, 1)
+      mesh.settle()
+      mesh.link(1, 2)
+    })
+    assert.deepEqual(back, ['mqtt://10.1.0.1:1883'], `after ${after}`)
+  }
 })
 
 test('a record that was changed on its way, or is of another mesh, is dropped', () => {
@@ -199,15 +242,102 @@ test('of gateways that are no members a few records are kept, handed on only whe
 })
 
 test('a neighbour that floods is heard so often and no more', () => {
+  let verified = 0
+  const verify = (): boolean => ++verified > 0
+  const [a, b] = [node(1, undefined, 0, verify), node(2)]
+  a.routes.linkUp(b.peerId)
+  const count = DISCOVERY_LIMITS.gatewaysMax + 500
+  for (let number = 1; number <= count; number++) a.routes.receive(b.peerId, [recordOf(b, number)], 1_000)
+  assert.equal(verified, DISCOVERY_LIMITS.gatewaysMax)
+})
+
+test('of a gateway that says something new all the time one record a second goes through the mesh, and at last the newest', () => {
+  const mesh = new Mesh(node(1), node(2), node(3))
+  const loud = node(4)
+  mesh.link(0, 1)
+  mesh.link(1, 2)
+  mesh.settle()
+  const [first, , last] = mesh.nodes as [Node, Node, Node]
+  const before = last.received
+  first.routes.linkUp(loud.peerId)
+  for (let number = 1; number <= 100; number++) {
+    first.routes.receive(loud.peerId, [recordOf(loud, number)], mesh.nowMs)
+    mesh.settle(100)
+  }
+  // The first one's own record is new as well, for it has one more link.
+  assert.ok(last.received - before <= 12, `${last.received - before} records in ten seconds`)
+  mesh.settle(2_000)
+  for (const { routes } of [first, last]) assert.equal(routes.recordOf(loud.peerId)?.number, 100)
+})
+
+test('what came too soon is news when its time has come, and only the newest of it', () => {
   const [a, b] = [node(1), node(2)]
   a.routes.linkUp(b.peerId)
+  const hear = (number: number, nowMs: number): number =>
+    a.routes.receive(b.peerId, [recordOf(b, number)], nowMs).length
+  assert.deepEqual([hear(1, 1_000), hear(2, 1_400), hear(4, 1_500), hear(3, 1_600)], [1, 0, 0, 0])
+  assert.deepEqual(a.routes.ripe(1_999), [])
+  a.routes.poll(1_999)
+  a.routes.poll(3_000)
+  assert.equal(a.routes.deadline, 2_000)
+  assert.deepEqual(
+    a.routes.ripe(2_000).map(({ number }) => number),
+    [4],
+  )
+  assert.deepEqual(a.routes.ripe(9_000), [])
+  assert.equal(hear(5, 2_999), 0, 'it is a second since the one before counted')
+})
+
+/** So many gateways' records, from `seed` on, told by one of two in turn; how many were news. */
+function hearMany(a: Node, tellers: readonly Node[], count: number, seed: number): number {
   let news = 0
-  const count = DISCOVERY_LIMITS.gatewaysMax + 500
-  for (let number = 1; number <= count; number++) {
-    const record = { ...SAYS_NOTHING, publicKey: b.publicKey, number, links: [] }
-    news += a.routes.receive(b.peerId, [encodeAddressRecord(record, MESH_ID, b.sign)], 1_000).length
+  for (let i = seed; i < seed + count; i++) {
+    const { peerId, sign } = tellers[i % tellers.length] as Node
+    news += a.routes.receive(peerId, [recordOf({ publicKey: keyOf(i), sign }, 1)], i * 1_000).length
   }
-  assert.equal(news, DISCOVERY_LIMITS.gatewaysMax)
+  return news
+}
+
+function keyOf(seed: number): Uint8Array {
+  return Uint8Array.of(seed >> 8, seed & 255, ...new Uint8Array(30))
+}
+
+test('records of those that are no members, or no more, make room for those of members', () => {
+  let isMember = (_peerId: string): boolean => true
+  const a = node(
+    1,
+    (peerId) => isMember(peerId),
+    0,
+    () => true,
+  )
+  const [b, removed] = [node(2), node(3)]
+  a.routes.linkUp(b.peerId)
+  a.routes.receive(b.peerId, [recordOf(removed, 1)], 0)
+  isMember = () => false
+  assert.equal(hearMany(a, [b], DISCOVERY_LIMITS.strangersMax, 0), 0)
+  const strangers = new Set(Array.from({ length: DISCOVERY_LIMITS.strangersMax }, (_, i) => peerIdOf(keyOf(i))))
+  isMember = (peerId) => peerId !== removed.peerId && !strangers.has(peerId)
+  assert.equal(hearMany(a, [b], DISCOVERY_LIMITS.gatewaysMax, 1_000), DISCOVERY_LIMITS.gatewaysMax)
+  assert.equal(hearMany(a, [b], 1, 5_000), 0, 'no member gives way to another')
+  assert.deepEqual(a.routes.admitted(), [])
+})
+
+test('records of those that are no members go with the last link that told of them', () => {
+  let isMember = (_peerId: string): boolean => false
+  const a = node(
+    1,
+    (peerId) => isMember(peerId),
+    0,
+    () => true,
+  )
+  const [b, c] = [node(2), node(3)]
+  for (const { peerId } of [b, c]) a.routes.linkUp(peerId)
+  hearMany(a, [b, c], DISCOVERY_LIMITS.strangersMax, 0)
+  a.routes.receive(c.peerId, [recordOf({ publicKey: keyOf(0), sign: b.sign }, 1)], 100_000)
+  a.routes.linkDown(b.peerId)
+  hearMany(a, [c], 3, 2_000)
+  isMember = () => true
+  assert.equal(a.routes.admitted().length, DISCOVERY_LIMITS.strangersMax / 2 + 1 + 3)
 })
 
 test('a link is to spare when its peer is reached over others', () => {
