@@ -1,5 +1,7 @@
 import { saveMembership, type Identity, type MeshMembership } from '../identity/identity.ts'
-import { enrol } from '../mesh/enrolling.ts'
+import { enrol, firstDecided } from '../mesh/enrolling.ts'
+import { enrolOverRelays } from '../mesh/relay-enrolling.ts'
+import type { RelayAddress } from '../mesh/relay.ts'
 import type { Log } from '../ports/log.ts'
 import { decodeInvite } from '../wire/invite.ts'
 
@@ -9,6 +11,8 @@ export interface EnrolmentSurroundings {
   readonly dir: string
   readonly identity: Identity
   readonly name: () => string
+  /** Where it meets others to whom it has no way. */
+  readonly relays: () => readonly RelayAddress[]
   readonly log: Log
   readonly onAdmitted: (chain: readonly Uint8Array[], addresses: readonly string[]) => void
 }
@@ -45,10 +49,11 @@ export class Enrolment {
 
   /** Devices are served meanwhile. */
   async ask(): Promise<void> {
-    const { identity, name, log } = this.#with
+    const { identity, name, relays, log } = this.#with
     const invite = this.#membership.invite === null ? null : decodeInvite(this.#membership.invite)
     if (!invite?.ok || this.#membership.refusal !== null) return
-    const outcome = await enrol({ invite: invite.value, keys: identity.keys, name: name() })
+    const joiner = { invite: invite.value, keys: identity.keys, name: name() }
+    const outcome = await firstDecided([enrol(joiner), enrolOverRelays(relays(), joiner)])
     if (this.#isStopped) return
     if (outcome.type === 'admitted') return this.#with.onAdmitted(outcome.chain, outcome.addresses)
     if (outcome.type === 'refused') return this.#refused(outcome.reason)

@@ -153,6 +153,7 @@ export class Gateway {
       dir: options.dir,
       identity,
       name: () => this.#name,
+      relays: () => this.#linking.relays,
       log: options.log,
       onAdmitted: (chain, addresses) => void this.#succession.admitted(chain, addresses),
     })

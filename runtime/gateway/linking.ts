@@ -9,6 +9,7 @@ import type { Identity } from '../identity/identity.ts'
 import { readRelayLogin } from '../identity/relay-logins.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { reachableAddresses, subnetCell } from '../mesh/reachable.ts'
+import type { RelayAddress } from '../mesh/relay.ts'
 import { mesh8 } from '../mesh/topics.ts'
 import type { Discovery, Hint } from '../ports/discovery.ts'
 import type { Log } from '../ports/log.ts'
@@ -65,8 +66,17 @@ export class Linking {
     if (this.#options.members.belongs) this.neighbours.setBootstrap(this.#bootstrap)
   }
 
+  /** Brokers of others, where gateways meet that have no way to each other. */
+  get relays(): readonly RelayAddress[] {
+    const { profile, relayLoginsFile } = this.#options
+    return profile().mesh.relays.map((address) => ({
+      address,
+      login: () => readRelayLogin(relayLoginsFile(), formatAddress(address)),
+    }))
+  }
+
   makeMesh(handler: Driver): Mesh {
-    const { identity, members, profile, relayLoginsFile, log } = this.#options
+    const { identity, members, profile, log } = this.#options
     const { mesh } = profile()
     return new Mesh({
       keys: identity.keys,
@@ -79,14 +89,12 @@ export class Linking {
       candidates: this.neighbours.candidates,
       onRemember: () => this.neighbours.remember(),
       shape: this.neighbours,
-      relays: mesh.relays.map((address) => ({
-        address,
-        login: () => readRelayLogin(relayLoginsFile(), formatAddress(address)),
-      })),
+      relays: this.relays,
       random: Math.random,
       linksMax: mesh.links.max,
       handler,
       enroller: (request) => members.membership.admit(request),
+      mayEnrol: () => members.isAdministrator,
       log,
       monotonicMs: () => performance.now(),
     })

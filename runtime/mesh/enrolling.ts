@@ -7,7 +7,7 @@ import { verifyChain } from '../wire/capability.ts'
 import type { Invite } from '../wire/invite.ts'
 import { decodeMessages, encodeMessages } from '../wire/message.ts'
 import { Channel, isProvenBy, type RemoteProof } from './channel.ts'
-import { openConnection, type Connection } from './connection.ts'
+import { openConnection } from './connection.ts'
 import { drawSession } from './session-number.ts'
 import { inboxFilter, inboxTopic, JOIN_USER } from './topics.ts'
 
@@ -83,40 +83,30 @@ export async function enrol(options: JoinOptions): Promise<JoinOutcome> {
   return outcome
 }
 
-const ADDRESSES_MAX = 32
-
-function enrolAt(options: JoinOptions, address: Address): Promise<JoinOutcome> {
+/** The first that has let us in or refused us, or else the first of those that have not. */
+export function firstDecided(attempts: readonly Promise<JoinOutcome>[]): Promise<JoinOutcome> {
   return new Promise((resolve) => {
-    new Enrolment(options, address, resolve)
+    for (const attempt of attempts) void attempt.then((outcome) => outcome.type !== 'unreachable' && resolve(outcome))
+    void Promise.all(attempts).then(([outcome]) => resolve(outcome as JoinOutcome))
   })
 }
 
-class Enrolment {
-  readonly #options: JoinOptions
-  readonly #resolve: (outcome: JoinOutcome) => void
-  readonly #channel: Channel
-  readonly #connection: Connection
-  readonly #deadline: NodeJS.Timeout
+const ADDRESSES_MAX = 32
 
-  constructor(options: JoinOptions, address: Address, resolve: (outcome: JoinOutcome) => void) {
-    this.#options = options
-    this.#resolve = resolve
-    const { keys, invite } = options
-    const peerId = peerIdOf(keys.publicKey)
-    this.#channel = new Channel({
-      role: 'initiator',
-      meshId: invite.meshId,
-      initiatorId: peerId,
-      linkKeys: { secretKey: keys.linkSecretKey, publicKey: keys.linkPublicKey },
-      chain: [],
-      judge: (remote) => this.#judge(remote),
-      session: drawSession(),
-    })
-    this.#deadline = setTimeout(
-      () => this.#end({ type: 'unreachable', reason: 'no answer in time' }),
-      GATEWAY_LIMITS.enrolmentMs,
+function enrolAt(options: JoinOptions, address: Address): Promise<JoinOutcome> {
+  const { keys, invite } = options
+  const peerId = peerIdOf(keys.publicKey)
+  return new Promise((resolve) => {
+    const request = new JoinCall(
+      options,
+      (frame) => connection.send(frame),
+      (outcome) => {
+        // First: closing ends with an outcome of its own.
+        resolve(outcome)
+        connection.close()
+      },
     )
-    this.#connection = openConnection({
+    const connection = openConnection({
       address,
       pin: null,
       user: JOIN_USER,
@@ -124,10 +114,60 @@ class Enrolment {
       clientId: randomClientId(),
       inbox: inboxFilter(invite.meshId, peerId),
       outbox: inboxTopic(invite.meshId, 'broker', peerId),
-      onReady: () => this.#connection.send(this.#channel.open()),
-      onFrame: (payload) => this.#receive(payload),
-      onClosed: (reason) => this.#end({ type: 'unreachable', reason }),
+      onReady: () => request.open(),
+      onFrame: (payload) => request.receive(payload),
+      onClosed: (reason) => request.fail(reason),
     })
+  })
+}
+
+/** A joiner's talk with one gateway, over whatever carries frames. */
+export class JoinCall {
+  readonly #options: JoinOptions
+  readonly #send: (frame: Uint8Array) => void
+  readonly #onOutcome: (outcome: JoinOutcome) => void
+  readonly #channel: Channel
+  readonly #deadline: NodeJS.Timeout
+  #isOver = false
+
+  /** `onOutcome`: once. */
+  constructor(
+    options: JoinOptions,
+    send: (frame: Uint8Array) => void,
+    onOutcome: (outcome: JoinOutcome) => void,
+    session: number = drawSession(),
+  ) {
+    this.#options = options
+    this.#send = send
+    this.#onOutcome = onOutcome
+    const { keys, invite } = options
+    this.#channel = new Channel({
+      role: 'initiator',
+      meshId: invite.meshId,
+      initiatorId: peerIdOf(keys.publicKey),
+      linkKeys: { secretKey: keys.linkSecretKey, publicKey: keys.linkPublicKey },
+      chain: [],
+      judge: (remote) => this.#judge(remote),
+      session,
+    })
+    this.#deadline = setTimeout(() => this.fail('no answer in time'), GATEWAY_LIMITS.enrolmentMs)
+  }
+
+  open(): void {
+    this.#send(this.#channel.open())
+  }
+
+  receive(payload: Uint8Array): void {
+    const event = this.#channel.receive(payload)
+    if (event.type === 'reply') {
+      this.#send(event.frame)
+      if (event.isEstablished) this.#send(this.#channel.seal(this.#request()))
+    } else if (event.type === 'failed') this.fail(event.reason)
+    else if (event.type === 'plaintext') this.#answer(event.bytes)
+  }
+
+  fail(reason: string): void {
+    this.#end({ type: 'unreachable', reason })
   }
 
   /** Nothing of the invite leaves before the other side has proven to be a member of the invite's mesh. */
@@ -136,15 +176,6 @@ class Enrolment {
     const capability = verifyChain(meshId, rootPublicKey, remote.chain, createVerifier(4))
     if (!capability.ok) return `it is no member of the mesh: ${capability.error.message}`
     return isProvenBy(capability.value.linkKey, remote) ? null : 'its capability belongs to another key'
-  }
-
-  #receive(payload: Uint8Array): void {
-    const event = this.#channel.receive(payload)
-    if (event.type === 'reply') {
-      this.#connection.send(event.frame)
-      if (event.isEstablished) this.#connection.send(this.#channel.seal(this.#request()))
-    } else if (event.type === 'failed') this.#end({ type: 'unreachable', reason: event.reason })
-    else if (event.type === 'plaintext') this.#answer(event.bytes)
   }
 
   #request(): Uint8Array {
@@ -184,9 +215,9 @@ class Enrolment {
   }
 
   #end(outcome: JoinOutcome): void {
+    if (this.#isOver) return
+    this.#isOver = true
     clearTimeout(this.#deadline)
-    // First: closing ends with an outcome of its own.
-    this.#resolve(outcome)
-    this.#connection.close()
+    this.#onOutcome(outcome)
   }
 }

@@ -4,17 +4,17 @@ import type { LinkKeyPair } from '../crypto/noise.ts'
 import { createSigner, type Signer } from '../crypto/signature.ts'
 import type { Capability } from '../model/capability.ts'
 import type { FrameGate } from '../ports/broker.ts'
-import type { LinkHandler, LinkPeer, Links, RelayLogin } from '../ports/link.ts'
+import type { LinkHandler, LinkPeer, Links } from '../ports/link.ts'
 import type { Log } from '../ports/log.ts'
 import type { Candidates } from '../topology/candidates.ts'
 import type { Shape } from '../topology/topology.ts'
-import { formatAddress, type Address } from '../profile/address.ts'
+import { formatAddress } from '../profile/address.ts'
 import { encodeMessages, type Message } from '../wire/message.ts'
 import { isProvenBy, type Channel, type RemoteProof } from './channel.ts'
 import { Dialler } from './dialler.ts'
 import type { Enroller } from './enrolling.ts'
 import { Gate } from './gate.ts'
-import { Relay } from './relay.ts'
+import { Relay, type RelayAddress } from './relay.ts'
 import { IS_SELF, type LinkTable, type Transport } from './link-table.ts'
 import { knockMessage, knockPassword } from './topics.ts'
 
@@ -42,14 +42,10 @@ export interface MeshOptions {
   readonly linksMax: number
   readonly handler: LinkHandler
   readonly enroller: Enroller
+  /** Whether newcomers are let in here, which others are told where they can't know it. */
+  readonly mayEnrol: () => boolean
   readonly log: Log
   readonly monotonicMs: () => number
-}
-
-export interface RelayAddress {
-  readonly address: Address
-  /** Read for every connection; throws a MarramError with the owner's mistake. */
-  readonly login: () => RelayLogin | null
 }
 
 export interface LinkFigures {
@@ -305,7 +301,7 @@ export class Mesh implements Links, LinkTable {
   }
 
   #makeRelay({ address, login }: RelayAddress): Relay {
-    const { meshId, peerId, chain, shape, linksMax, random, log, monotonicMs } = this.#options
+    const { meshId, peerId, chain, enroller, mayEnrol, shape, linksMax, random, log, monotonicMs } = this.#options
     return new Relay({
       mesh: this,
       address,
@@ -315,6 +311,8 @@ export class Mesh implements Links, LinkTable {
       peerId,
       linkKeys: this.#linkKeys,
       chain,
+      enroller,
+      mayEnrol,
       isSought: (other) => shape.isSought(other),
       linksMax,
       random,

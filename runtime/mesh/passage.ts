@@ -3,6 +3,7 @@ import type { LinkKeyPair } from '../crypto/noise.ts'
 import type { LinkPeer } from '../ports/link.ts'
 import { encodeMessages } from '../wire/message.ts'
 import { Channel, type RemoteProof } from './channel.ts'
+import { answerJoin, type Enroller } from './enrolling.ts'
 import type { LinkTable } from './link-table.ts'
 
 export interface PassageOptions {
@@ -18,6 +19,8 @@ export interface PassageOptions {
   readonly isDialled: boolean
   readonly linkKeys: LinkKeyPair
   readonly chain: readonly Uint8Array[]
+  /** Lets in who has dialled and has nothing to show yet but an invite. */
+  readonly enroller: Enroller
   /** False when the relay takes no more bytes. */
   readonly send: (frame: Uint8Array) => boolean
   readonly monotonicMs: () => number
@@ -34,6 +37,8 @@ export class Passage {
   readonly #channel: Channel
   readonly #deadline: NodeJS.Timeout
   #peer: LinkPeer | null = null
+  /** It may say JOIN, once, and nothing else. */
+  #isJoiner = false
   #link: number | null = null
   #linkedAt = 0
   #isEnded = false
@@ -69,6 +74,7 @@ export class Passage {
       this.#established()
     } else if (event.type === 'plaintext') {
       if (this.#link !== null) this.#options.mesh.received(this.#link, frame.length, event.bytes)
+      else if (this.#isJoiner) void this.#join(event.bytes)
     } else if (event.type === 'failed') {
       this.end(event.reason)
     }
@@ -86,7 +92,18 @@ export class Passage {
     this.#options.onEnded(reason, link === null ? null : this.#options.monotonicMs() - this.#linkedAt)
   }
 
+  async #join(bytes: Uint8Array): Promise<void> {
+    const { source, enroller, send } = this.#options
+    this.#isJoiner = false
+    const answer = await answerJoin(bytes, this.#channel.handshakeHash, source, enroller).catch(() => null)
+    if (this.#isEnded) return
+    if (answer) send(this.#channel.seal(answer))
+    this.end(answer ? 'it has been answered' : 'its request to join failed', false)
+  }
+
   #judge(remote: RemoteProof): string | null {
+    this.#isJoiner = !this.#options.isDialled && remote.chain.length === 0
+    if (this.#isJoiner) return null
     const peer = this.#options.mesh.judge(remote)
     if (typeof peer === 'string') return peer
     if (peer.peerId !== this.#options.source) return 'its capability belongs to another name'
@@ -95,8 +112,8 @@ export class Passage {
   }
 
   #established(): void {
-    clearTimeout(this.#deadline)
     if (!this.#peer) return
+    clearTimeout(this.#deadline)
     const { mesh, relay, send, isDialled } = this.#options
     const transport = { send, close: () => this.end('closed by us'), relay }
     this.#link = mesh.established(this.#peer, this.#channel, transport, isDialled)

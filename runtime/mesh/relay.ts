@@ -9,11 +9,18 @@ import type { Log } from '../ports/log.ts'
 import type { Address } from '../profile/address.ts'
 import { BackOff } from '../topology/back-off.ts'
 import { openClient, type Client } from './connection.ts'
+import type { Enroller } from './enrolling.ts'
 import type { LinkTable } from './link-table.ts'
 import { drawSession } from './session-number.ts'
 import { isOpening, Passage, sessionOf } from './passage.ts'
-import { encodePresence, Presence, readPresence, type PresenceWord } from './presence.ts'
+import { encodePresence, Presence, readPresence, type PresenceState, type PresenceWord } from './presence.ts'
 import { inboxFilter, inboxTopic, presenceTopic, readTopic } from './topics.ts'
+
+export interface RelayAddress {
+  readonly address: Address
+  /** Read for every connection; throws a MarramError with the owner's mistake. */
+  readonly login: () => RelayLogin | null
+}
 
 export interface RelayOptions {
   readonly mesh: LinkTable
@@ -25,6 +32,9 @@ export interface RelayOptions {
   readonly peerId: string
   readonly linkKeys: LinkKeyPair
   readonly chain: () => readonly Uint8Array[]
+  readonly enroller: Enroller
+  /** Whether newcomers are let in here. */
+  readonly mayEnrol: () => boolean
   /** Dialled beside the others. */
   readonly isSought: (peerId: string) => boolean
   readonly linksMax: number
@@ -39,6 +49,8 @@ const LOOK_MS = 1_000
 /** Presence is said again after so long for each ten that are there: a relay that forgets is reminded, and not flooded. */
 const ANNOUNCE_MS = 15_000
 const ANNOUNCE_SHARE = 10
+/** Between two answers to those who want to be let in. */
+const ANSWER_MS = 200
 
 /**
  * Meets other gateways at a broker that belongs to no gateway (protocol D22). All that the broker needs to do is pass
@@ -56,6 +68,7 @@ export class Relay {
   #timer: NodeJS.Timeout | null = null
   #readyAt: number | null = null
   #announceAt = 0
+  #answerAt = 0
   #isStopped = false
 
   constructor(options: RelayOptions) {
@@ -71,7 +84,7 @@ export class Relay {
   stop(): void {
     this.#isStopped = true
     if (this.#timer) clearTimeout(this.#timer)
-    this.#say(false)
+    this.#say('gone')
     this.#client?.close()
   }
 
@@ -95,7 +108,7 @@ export class Relay {
       login: login && { user: login.user, password: utf8(login.password) },
       clientId: randomClientId(),
       filters: [inboxFilter(meshId, peerId), inboxFilter(meshId, '-')],
-      will: { topic: presenceTopic(meshId, peerId), payload: this.#presenceBytes(false) },
+      will: { topic: presenceTopic(meshId, peerId), payload: this.#presenceBytes('gone') },
       onReady: () => this.#ready(),
       onMessage: (topic, payload) => this.#receive(topic, payload),
       onClosed: (reason) => this.#closed(reason),
@@ -129,7 +142,7 @@ export class Relay {
     if (this.#timer) clearTimeout(this.#timer)
     const now = this.#options.monotonicMs()
     if (now >= this.#announceAt) {
-      this.#say(true)
+      this.#say('there')
       this.#announceAt = now + ANNOUNCE_MS * Math.max(1, this.#presence.size / ANNOUNCE_SHARE)
     }
     for (const peerId of this.#partners(now)) this.#dial(peerId)
@@ -179,20 +192,31 @@ export class Relay {
 
   /** Somebody new is answered, to it alone; who began anew or has gone takes its channels with it. */
   #heard(source: string, presence: PresenceWord, isToAll: boolean): void {
+    if (presence.state === 'asking') return this.#askedBy(source, isToAll)
     const news = this.#presence.note(source, presence)
     if (news === 'gone' || news === 'anew') {
       for (const [key, passage] of this.#passages)
         if (key.startsWith(source)) passage.end('it has gone from the relay', false)
       this.#attempts.delete(source)
     }
-    if (isToAll && (news === 'new' || news === 'anew')) {
-      const { meshId, peerId } = this.#options
-      this.#client?.publish(inboxTopic(meshId, source, peerId), this.#presenceBytes(true))
-    }
+    if (isToAll && (news === 'new' || news === 'anew')) this.#answer(source)
+  }
+
+  /** Somebody wants to be let in: whoever can do that says so, however often they ask not more often than now and then. */
+  #askedBy(source: string, isToAll: boolean): void {
+    const now = this.#options.monotonicMs()
+    if (!isToAll || !this.#options.mayEnrol() || now < this.#answerAt) return
+    this.#answerAt = now + ANSWER_MS
+    this.#answer(source)
+  }
+
+  #answer(source: string): void {
+    const { meshId, peerId } = this.#options
+    this.#client?.publish(inboxTopic(meshId, source, peerId), this.#presenceBytes('there'))
   }
 
   #passage(source: string, session: number, isDialled: boolean): Passage {
-    const { mesh, text, meshId, peerId, linkKeys, chain, monotonicMs, log } = this.#options
+    const { mesh, text, meshId, peerId, linkKeys, chain, enroller, monotonicMs, log } = this.#options
     const key = keyOf(source, session)
     const passage = new Passage({
       mesh,
@@ -204,6 +228,7 @@ export class Relay {
       isDialled,
       linkKeys,
       chain: chain(),
+      enroller,
       send: (frame) => this.#client?.publish(inboxTopic(meshId, source, peerId), frame) ?? false,
       monotonicMs,
       onEnded: (reason, linkedMs) => {
@@ -230,13 +255,13 @@ export class Relay {
     return this.#passages.size < this.#options.linksMax + GATEWAY_LIMITS.relayHandshakesMax
   }
 
-  #say(isThere: boolean): void {
+  #say(state: PresenceState): void {
     const { meshId, peerId } = this.#options
-    this.#client?.publish(presenceTopic(meshId, peerId), this.#presenceBytes(isThere))
+    this.#client?.publish(presenceTopic(meshId, peerId), this.#presenceBytes(state))
   }
 
-  #presenceBytes(isThere: boolean): Uint8Array {
-    return encodePresence(isThere, this.#instance)
+  #presenceBytes(state: PresenceState): Uint8Array {
+    return encodePresence(state, this.#instance)
   }
 }
 

@@ -225,6 +225,7 @@ test("a member's capability opens no link without its key, under its name or ano
       random: seededRandom(1),
       linksMax: 8,
       handler: { up: () => assert.fail('it is linked'), frame: () => {}, down: () => {} },
+      mayEnrol: () => false,
       enroller: () => Promise.reject(new Error('nobody joins here')),
       log: { ...SILENT, debug: (event, fields) => event === 'dial-ended' && ended.push(fields) },
       monotonicMs: () => performance.now(),

@@ -8,12 +8,17 @@ import { concat, utf8 } from '../../runtime/base/bytes.ts'
 import { seededRandom } from '../../runtime/base/random.ts'
 import { tlsIdentity } from '../../runtime/certificates/identity.ts'
 import { generateDeviceKeys, peerIdOf, type DeviceKeys } from '../../runtime/crypto/identity.ts'
+import type { Enroller, JoinRequest } from '../../runtime/mesh/enrolling.ts'
 import { Mesh } from '../../runtime/mesh/mesh.ts'
+import { enrolOverRelays } from '../../runtime/mesh/relay-enrolling.ts'
 import { inboxTopic } from '../../runtime/mesh/topics.ts'
 import type { Capability } from '../../runtime/model/capability.ts'
 import type { RelayLogin } from '../../runtime/ports/link.ts'
 import type { Log } from '../../runtime/ports/log.ts'
 import { Candidates } from '../../runtime/topology/candidates.ts'
+import { grantsOf } from '../../runtime/access/roles.ts'
+import { createSigner } from '../../runtime/crypto/signature.ts'
+import { encodeCapability } from '../../runtime/wire/capability.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import { until } from '../end-to-end/harness.ts'
 
@@ -62,6 +67,9 @@ interface GatewayOptions {
   readonly isSought?: boolean
   /** Whose name it uses on the relay. */
   readonly claims?: string
+  /** Lets newcomers in. */
+  readonly enroller?: Enroller
+  readonly chain?: readonly Uint8Array[]
 }
 
 /** Everyone's capability is the two public keys, and everyone believes it. */
@@ -82,7 +90,7 @@ function gatewayAt(t: TestContext, port: number, options: GatewayOptions = {}): 
     keys,
     peerId,
     meshId: MESH_ID,
-    chain: () => [concat(keys.publicKey, keys.linkPublicKey)],
+    chain: () => options.chain ?? [concat(keys.publicKey, keys.linkPublicKey)],
     hasEnded: () => false,
     admit: capabilityIn,
     farewell: () => null,
@@ -108,7 +116,8 @@ function gatewayAt(t: TestContext, port: number, options: GatewayOptions = {}): 
       },
       down: (link) => void linked.delete(link),
     },
-    enroller: () => Promise.reject(new Error('nobody joins here')),
+    mayEnrol: () => options.enroller !== undefined,
+    enroller: options.enroller ?? (() => Promise.reject(new Error('nobody joins here'))),
     log,
     monotonicMs: () => performance.now(),
   })
@@ -208,6 +217,87 @@ describe('gateways at a relay', () => {
       return a.heard.length > 0
     })
     assert.ok(a.heard.every((text) => text === 'still here'))
+  })
+})
+
+describe('who holds an invite', () => {
+  const [root, admin, newcomer] = [generateDeviceKeys(), generateDeviceKeys(), generateDeviceKeys()]
+  const capability = (issuer: DeviceKeys, subject: DeviceKeys, role: string): Uint8Array => {
+    const claims = {
+      issuer: issuer.publicKey,
+      subject: subject.publicKey,
+      linkKey: subject.linkPublicKey,
+      notBefore: 5,
+      expires: 2 ** 53 - 1,
+      id: new Uint8Array(16).fill(1),
+      grants: grantsOf(role) ?? [],
+      roles: [role],
+      name: 'it',
+      invite: null,
+    }
+    return encodeCapability(claims, MESH_ID, (message) => createSigner(issuer.secretKey).sign(message))
+  }
+  const chain = [capability(root, admin, 'admin')]
+  const invite = {
+    meshId: MESH_ID,
+    meshName: 'test',
+    rootPublicKey: root.publicKey,
+    addresses: [],
+    inviteId: new Uint8Array(8).fill(1),
+    secret: new Uint8Array(16).fill(2),
+    expiry: 0,
+  }
+  const joining = (port: number): ReturnType<typeof enrolOverRelays> => {
+    const address = { protocol: 'mqtt', host: '127.0.0.1', port } as const
+    return enrolOverRelays([{ address, login: () => null }], { invite, keys: newcomer, name: 'new' })
+  }
+
+  test('is let in by a gateway that may do that, and tells the secret to no other', async (t) => {
+    const { port } = await opened(t)
+    const [heard, stolen]: JoinRequest[][] = [[], []]
+    const member = gatewayAt(t, port)
+    for (let i = 0; i < 3; i++) {
+      gatewayAt(t, port, {
+        enroller: (request) => {
+          stolen?.push(request)
+          return Promise.resolve({ chain: [], addresses: [] })
+        },
+      })
+    }
+    gatewayAt(t, port, {
+      keys: admin,
+      chain,
+      enroller: (request) => {
+        heard?.push(request)
+        return Promise.resolve({ chain: [capability(admin, newcomer, 'gateway'), ...chain], addresses: [] })
+      },
+    })
+    await until('they are at the relay', () => member.linked.size >= 3)
+    let outcome = await joining(port)
+    // The answers of all come at once, and one that is late is asked for again by whoever joins.
+    while (outcome.type === 'unreachable') outcome = await joining(port)
+    assert.equal(outcome.type, 'admitted')
+    assert.deepEqual(
+      heard?.map(({ name, secret }) => [name, secret]),
+      [['new', invite.secret]],
+    )
+    assert.deepEqual(stolen, [])
+  })
+
+  test('hears why not, and that nobody is there who could', async (t) => {
+    const { port } = await opened(t)
+    gatewayAt(t, port)
+    const outcome = await joining(port)
+    assert.deepEqual(outcome, { type: 'unreachable', reason: 'nobody at the relay can let newcomers in' })
+    const log: string[] = []
+    gatewayAt(t, port, {
+      keys: admin,
+      chain,
+      enroller: () => Promise.resolve({ refusal: 'used' }),
+      log: { ...SILENT, info: (event) => void log.push(event) },
+    })
+    await until('it is at the relay', () => log.includes('relay-up'))
+    assert.deepEqual(await joining(port), { type: 'refused', reason: 'used' })
   })
 })
 

@@ -6,7 +6,8 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { connectAsync } from 'mqtt'
-import { found, joined, temporaryFolder, until, untilEqual, type GatewayProcess } from '../end-to-end/harness.ts'
+import { decodeInvite } from '../../runtime/wire/invite.ts'
+import { found, GatewayProcess, joined, temporaryFolder, until, untilEqual } from '../end-to-end/harness.ts'
 
 const SCRIPT = join(import.meta.dirname, '../../../scripts/relay.mjs')
 const DOCUMENTS = 2_000
@@ -111,4 +112,38 @@ test('a relay that asks for a login is told the one of its file; without it the 
       JSON.stringify({ [relay.address]: { user: 'greenhouse', password: 'secret' } }),
     )
   await until('they are linked', () => isLinked(a), 90_000)
+})
+
+test('a gateway to which no member has a way is let in over a relay, which learns nothing of the invite', async (t) => {
+  const folder = temporaryFolder()
+  const relay = new RelayProcess('mosquitto', await freePort())
+  t.after(() => relay.kill())
+  await relay.start()
+  const settings = { set: ['mesh.discovery=["bootstrap"]', `mesh.relays=["${relay.address}"]`] }
+  const a = await found(t, folder, 'a', settings)
+  // One that may let nobody in hears of it as well.
+  const c = await joined(t, folder, 'c', a, settings)
+  const { token } = await a.json<{ token: string }>('invite')
+  // Nobody is where the invite says.
+  await a.stop()
+  await a.start({ ...settings, port: await freePort() })
+  const listener = await connectAsync(relay.address)
+  t.after(() => listener.end(true))
+  const passed: Buffer[] = []
+  listener.on('message', (_topic, payload) => passed.push(payload))
+  await listener.subscribeAsync('#')
+
+  const b = new GatewayProcess(join(folder, 'b'))
+  t.after(() => b.stop('SIGKILL'))
+  await b.run('join', token)
+  await b.start(settings)
+  await until('it is let in', async () => (await b.json<{ enrolled: boolean }>('status')).enrolled, 60_000)
+  await b.run('put', 'climate', 'hall', `{"text":"${CANARY}"}`)
+  await untilEqual(a, b, c)
+  const bytes = Buffer.concat(passed)
+  const invite = decodeInvite(token)
+  assert.ok(invite.ok)
+  assert.ok(bytes.length > 1_000, `only ${bytes.length} bytes passed the listener`)
+  for (const secret of [invite.value.secret, invite.value.inviteId, Buffer.from(CANARY)])
+    assert.ok(!bytes.includes(Buffer.from(secret)), 'something of it passed the relay as it is')
 })

@@ -1,0 +1,132 @@
+import { utf8 } from '../base/bytes.ts'
+import { peerIdOf, randomBytes, randomClientId } from '../crypto/identity.ts'
+import type { RelayLogin } from '../ports/link.ts'
+import { openClient, type Client } from './connection.ts'
+import { JoinCall, type JoinOptions, type JoinOutcome } from './enrolling.ts'
+import { sessionOf } from './passage.ts'
+import { encodePresence, readPresence } from './presence.ts'
+import type { RelayAddress } from './relay.ts'
+import { drawSession } from './session-number.ts'
+import { inboxFilter, inboxTopic, presenceTopic, readTopic } from './topics.ts'
+
+/** How long is waited for somebody who may let newcomers in, and how many such are asked. */
+const ASKING_MS = 5_000
+const ASKED_MAX = 8
+
+/**
+ * Enrolment over a relay (protocol D6, D22), for a gateway to which no member has a way: it says that it wants to be let in, those
+ * who can do that answer, and it joins with the first that proves to be a member of its mesh. The relay learns sizes and times.
+ */
+export function enrolOver({ address, login }: RelayAddress, options: JoinOptions): Promise<JoinOutcome> {
+  return new Promise((resolve) => {
+    let read: RelayLogin | null
+    try {
+      read = login()
+    } catch (error) {
+      return resolve({ type: 'unreachable', reason: error instanceof Error ? error.message : String(error) })
+    }
+    new RelayEnrolment(options, resolve, (asking) =>
+      openClient({
+        address,
+        check: read ? { type: 'authority', ca: read.ca } : { type: 'pin', pin: null },
+        login: read && { user: read.user, password: utf8(read.password) },
+        clientId: randomClientId(),
+        filters: [inboxFilter(options.invite.meshId, asking.peerId)],
+        onReady: () => asking.ready(),
+        onMessage: (topic, payload) => asking.receive(topic, payload),
+        onClosed: (reason) => asking.closed(reason),
+      }),
+    )
+  })
+}
+
+class RelayEnrolment {
+  readonly peerId: string
+  readonly #options: JoinOptions
+  readonly #resolve: (outcome: JoinOutcome) => void
+  readonly #client: Client
+  /** Who said that they may let newcomers in: of those at most some are asked, one after the other. */
+  readonly #found = new Set<string>()
+  readonly #waiting: string[] = []
+  #call: { readonly source: string; readonly session: number; readonly call: JoinCall } | null = null
+  #timer: NodeJS.Timeout | null = null
+  #isOver = false
+  #outcome: JoinOutcome = { type: 'unreachable', reason: 'nobody at the relay can let newcomers in' }
+
+  constructor(options: JoinOptions, resolve: (outcome: JoinOutcome) => void, open: (asking: RelayEnrolment) => Client) {
+    this.#options = options
+    this.#resolve = resolve
+    this.peerId = peerIdOf(options.keys.publicKey)
+    this.#client = open(this)
+  }
+
+  ready(): void {
+    const topic = presenceTopic(this.#options.invite.meshId, this.peerId)
+    this.#client.publish(topic, encodePresence('asking', randomBytes(8)))
+    this.#timer = setTimeout(() => this.#next(true), ASKING_MS)
+  }
+
+  receive(topic: string, payload: Uint8Array): void {
+    const { meshId } = this.#options.invite
+    const place = readTopic(meshId, topic)
+    if (place === null || place.destination !== this.peerId) return
+    const { source } = place
+    if (readPresence(payload)?.state === 'there') return this.#heard(source)
+    const isOfCall = this.#call?.source === source && sessionOf(payload) === this.#call.session
+    if (isOfCall) this.#call?.call.receive(payload)
+  }
+
+  closed(reason: string): void {
+    this.#end({ type: 'unreachable', reason })
+  }
+
+  #heard(source: string): void {
+    if (this.#found.has(source) || this.#found.size >= ASKED_MAX) return
+    this.#found.add(source)
+    this.#waiting.push(source)
+    this.#next(false)
+  }
+
+  /** `isLate`: nobody else is waited for. */
+  #next(isLate: boolean): void {
+    if (this.#isOver || this.#call !== null) return
+    const source = this.#waiting.shift()
+    if (source === undefined) return void (isLate && this.#end(this.#outcome))
+    const { meshId } = this.#options.invite
+    const session = drawSession()
+    const call = new JoinCall(
+      this.#options,
+      (frame) => void this.#client.publish(inboxTopic(meshId, source, this.peerId), frame),
+      (outcome) => this.#answered(outcome),
+      session,
+    )
+    this.#call = { source, session, call }
+    call.open()
+  }
+
+  #answered(outcome: JoinOutcome): void {
+    this.#call = null
+    if (outcome.type !== 'unreachable') return this.#end(outcome)
+    this.#outcome = outcome
+    this.#next(true)
+  }
+
+  #end(outcome: JoinOutcome): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#resolve(outcome)
+    this.#call?.call.fail('the relay is gone')
+    this.#client.close()
+  }
+}
+
+/** Tries each relay in turn. */
+export async function enrolOverRelays(relays: readonly RelayAddress[], options: JoinOptions): Promise<JoinOutcome> {
+  let outcome: JoinOutcome = { type: 'unreachable', reason: 'there is no relay' }
+  for (const relay of relays) {
+    outcome = await enrolOver(relay, options)
+    if (outcome.type !== 'unreachable') return outcome
+  }
+  return outcome
+}
