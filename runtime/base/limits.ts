@@ -120,16 +120,37 @@ export const GATEWAY_LIMITS = {
   amountMax: 1_000_000_000_000,
 } as const
 
+/** How many clients the embedded broker has room for. */
+export interface ClientLimits {
+  /** Connections: in all; from other machines, so that this one always gets in; from one other machine. */
+  readonly connectionsMax: number
+  readonly remoteConnectionsMax: number
+  readonly connectionsPerAddressMax: number
+  /** Sessions that outlive their connection; a client that asks for one more is not admitted. */
+  readonly sessionsMax: number
+}
+
+export const CLIENT_LIMITS: ClientLimits = {
+  connectionsMax: 2_048,
+  remoteConnectionsMax: 1_792,
+  connectionsPerAddressMax: 128,
+  sessionsMax: 1_000,
+}
+
+/** Of a super peer. */
+export const SUPER_CLIENT_LIMITS: ClientLimits = {
+  connectionsMax: 8_192,
+  remoteConnectionsMax: 7_680,
+  connectionsPerAddressMax: 512,
+  sessionsMax: 8_000,
+}
+
 /** Limits of the embedded broker. What is over them is refused or dropped, counted and logged. */
 export const BROKER_LIMITS = {
   /** One packet of a client that has not logged in, in bytes: a CONNECT with its will. */
   connectBytesMax: 8_192,
   connectMs: 10_000,
   clientIdBytesMax: 256,
-  /** Connections: in all; from other machines, so that this one always gets in; from one other machine. */
-  connectionsMax: 2_048,
-  remoteConnectionsMax: 1_792,
-  connectionsPerAddressMax: 128,
   usersMax: 10_000,
   /** Passwords hashed at once, half of the threads that the disk needs as well; logins waiting for that; successes remembered. */
   passwordsAtOnce: 2,
@@ -137,8 +158,6 @@ export const BROKER_LIMITS = {
   passwordsKnownMax: 1_024,
   /** Messages of one client that wait for the disk; then its socket is read no further, but for what one read has brought. */
   publishesAtOnce: 1_024,
-  /** Sessions that outlive their connection; a client that asks for one more is not admitted. */
-  sessionsMax: 1_000,
   filtersPerClientMax: 256,
   filterBytesMax: 1_024,
   /** Retained messages, and with their topics in bytes; further ones are handed on without being retained. */

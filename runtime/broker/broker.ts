@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { Aedes, type AuthenticateError, type PublishPacket, type Subscription } from 'aedes'
 import { sentenceOf } from '../base/errors.ts'
-import { BROKER_LIMITS } from '../base/limits.ts'
+import { BROKER_LIMITS, type ClientLimits } from '../base/limits.ts'
 import type { Broker, BrokerHandler, BrokerStatus, FrameGate, OutgoingMessage } from '../ports/broker.ts'
 import type { Log } from '../ports/log.ts'
 import type { Address } from '../profile/address.ts'
@@ -38,7 +38,8 @@ export interface BrokerOptions extends LoginRules {
   readonly peerId: string
   /** Bytes of one MQTT packet of a client that has logged in. */
   readonly maxPacket: number
-  readonly sessions: SessionLimits
+  readonly sessions: Omit<SessionLimits, 'sessionsMax'>
+  readonly clients: ClientLimits
   readonly store: RecordStore
   readonly handler: BrokerHandler
   readonly gate: FrameGate
@@ -81,7 +82,7 @@ class EmbeddedBroker implements Broker {
   readonly #documents: DocumentAnswers
   readonly #refusals: Refusals
   readonly #watched = new WatchedDocuments()
-  readonly #connections = new Connections()
+  readonly #connections: Connections
   readonly #listeners: Listener[] = []
   readonly #aedes: Aedes
   readonly #inside: AedesInside
@@ -90,8 +91,9 @@ class EmbeddedBroker implements Broker {
   #isClosing = false
 
   constructor(options: BrokerOptions) {
-    const { store, sessions: limits, handler, gate, mesh8, peerId, log } = options
+    const { store, sessions, clients, handler, gate, mesh8, peerId, log } = options
     this.#options = options
+    this.#connections = new Connections(clients)
     this.#refusals = new Refusals(
       log,
       (payload) => this.#deliver(this.#packet({ topic: 'marram/error', payload, qos: 0, retain: false })),
@@ -99,7 +101,7 @@ class EmbeddedBroker implements Broker {
     )
     this.#persistence = new DurablePersistence({
       store,
-      limits,
+      limits: { ...sessions, ...clients },
       onDropped: (reason, name) => this.#refusals.say('mqtt-message-dropped', { reason, name }),
       onForgotten: (clientId) => this.#watched.forget(clientId),
       onDamaged: (keys) => log.warn('broker-record-damaged', { records: keys.length, first: keys[0] }),

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { BROKER_LIMITS } from '../base/limits.ts'
+import { BROKER_LIMITS, type ClientLimits } from '../base/limits.ts'
 import { PacketLengthGuard } from '../wire/packet-length.ts'
 import { isLoopback } from './clients.ts'
 
@@ -22,9 +22,14 @@ export function guardReads(socket: Socket, isFull: () => boolean): PacketLengthG
 
 /** Connections that are open, bounded in all and by address; a place is kept free for this machine's own. */
 export class Connections {
+  readonly #limits: ClientLimits
   readonly #addresses = new Map<string, number>()
   readonly #sockets = new Set<Socket>()
   #remote = 0
+
+  constructor(limits: ClientLimits) {
+    this.#limits = limits
+  }
 
   /** False when there are too many: the socket is to be destroyed. */
   admit(socket: Socket): boolean {
@@ -33,9 +38,9 @@ export class Connections {
     if (address === undefined) return false
     const isRemote = !isLoopback(address)
     const fromThere = this.#addresses.get(address) ?? 0
-    if (this.#sockets.size >= BROKER_LIMITS.connectionsMax) return false
-    if (isRemote && this.#remote >= BROKER_LIMITS.remoteConnectionsMax) return false
-    if (isRemote && fromThere >= BROKER_LIMITS.connectionsPerAddressMax) return false
+    if (this.#sockets.size >= this.#limits.connectionsMax) return false
+    if (isRemote && this.#remote >= this.#limits.remoteConnectionsMax) return false
+    if (isRemote && fromThere >= this.#limits.connectionsPerAddressMax) return false
     this.#sockets.add(socket)
     if (isRemote) this.#remote += 1
     this.#addresses.set(address, fromThere + 1)

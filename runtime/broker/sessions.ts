@@ -1,4 +1,4 @@
-import { BROKER_LIMITS } from '../base/limits.ts'
+import { BROKER_LIMITS, type ClientLimits } from '../base/limits.ts'
 import type { BrokerStatus } from '../ports/broker.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { RoutedPacket } from './clients.ts'
@@ -34,7 +34,7 @@ export interface Session {
   saving: Promise<void> | null
 }
 
-export interface SessionLimits extends QueueLimits {
+export interface SessionLimits extends QueueLimits, Pick<ClientLimits, 'sessionsMax'> {
   /** Of absence, while the gateway runs: a clock that jumps expires nothing. */
   readonly expiryMs: number
 }
@@ -72,7 +72,7 @@ export class Sessions {
   }
 
   hasRoomFor(clientId: string): boolean {
-    return this.#sessions.has(clientId) || this.#sessions.size < BROKER_LIMITS.sessionsMax
+    return this.#sessions.has(clientId) || this.#sessions.size < this.#limits.sessionsMax
   }
 
   status(): Pick<BrokerStatus, 'sessions' | 'queuedMessages' | 'queuedBytes'> {

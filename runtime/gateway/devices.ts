@@ -1,3 +1,4 @@
+import { CLIENT_LIMITS, SUPER_CLIENT_LIMITS } from '../base/limits.ts'
 import { createBroker } from '../broker/broker.ts'
 import { usersOf } from '../broker/users-file.ts'
 import { type TlsIdentity, tlsIdentity } from '../certificates/identity.ts'
@@ -92,6 +93,7 @@ export class Devices {
       anonymous,
       maxPacket: maxPacketBytes,
       sessions,
+      clients: profile.mesh.superPeer ? SUPER_CLIENT_LIMITS : CLIENT_LIMITS,
       store,
       handler: this.#door,
       gate,

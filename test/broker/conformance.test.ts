@@ -10,7 +10,7 @@ abstractPersistence({
   persistence: () =>
     new DurablePersistence({
       store: createMemoryStore(),
-      limits: { maxQueued: 10_000, maxQueuedBytes: 1_048_576, expiryMs: 86_400_000 },
+      limits: { sessionsMax: 1_000, maxQueued: 10_000, maxQueuedBytes: 1_048_576, expiryMs: 86_400_000 },
       onDropped: () => {},
       onForgotten: () => {},
       onDamaged: () => {},

@@ -1,3 +1,4 @@
+import { CLIENT_LIMITS } from '../../runtime/base/limits.ts'
 import type { RecordStore } from '../../runtime/broker/writer.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { createBroker, type BrokerOptions } from '../../runtime/broker/broker.ts'
@@ -42,6 +43,7 @@ export async function openBroker(options: Partial<BrokerOptions> = {}): Promise<
     anonymous: 'loopback',
     maxPacket: 262_144,
     sessions: { maxQueued: 1_000, maxQueuedBytes: 1_048_576, expiryMs: 86_400_000 },
+    clients: CLIENT_LIMITS,
     handler: new RecordingHandler(),
     gate: CLOSED_GATE,
     log: SILENT_LOG,

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert'
 import { EventEmitter, once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
-import { BROKER_LIMITS } from '../../runtime/base/limits.ts'
+import { BROKER_LIMITS, CLIENT_LIMITS } from '../../runtime/base/limits.ts'
 import { MarramError } from '../../runtime/base/errors.ts'
 import { Connections } from '../../runtime/broker/guard.ts'
 import { connect, openBroker, RecordingHandler, until } from './fixture.ts'
@@ -102,22 +102,22 @@ test('a listener on [::] serves IPv4 and IPv6', async (t) => {
 })
 
 test('one address gets so many connections, this machine more, and a place that is left is free again', () => {
-  const connections = new Connections()
-  const sockets = Array.from({ length: BROKER_LIMITS.connectionsPerAddressMax + 1 }, () => new FakeSocket('192.0.2.7'))
+  const connections = new Connections(CLIENT_LIMITS)
+  const sockets = Array.from({ length: CLIENT_LIMITS.connectionsPerAddressMax + 1 }, () => new FakeSocket('192.0.2.7'))
   assert.deepEqual(sockets.map((socket) => connections.admit(socket.asSocket())).filter((isIn) => !isIn).length, 1)
   assert.ok(connections.admit(new FakeSocket('192.0.2.8').asSocket()))
   sockets[0]?.emit('close')
   assert.ok(connections.admit(new FakeSocket('192.0.2.7').asSocket()))
-  for (let i = 0; i < 2 * BROKER_LIMITS.connectionsPerAddressMax; i++)
+  for (let i = 0; i < 2 * CLIENT_LIMITS.connectionsPerAddressMax; i++)
     assert.ok(connections.admit(new FakeSocket('::ffff:127.0.0.1').asSocket()))
 })
 
 test('other machines together leave room for this one', () => {
-  const connections = new Connections()
+  const connections = new Connections(CLIENT_LIMITS)
   let admitted = 0
-  for (let i = 0; i < BROKER_LIMITS.connectionsMax; i++)
+  for (let i = 0; i < CLIENT_LIMITS.connectionsMax; i++)
     if (connections.admit(new FakeSocket(`2001:db8::${i.toString(16)}`).asSocket())) admitted += 1
-  assert.equal(admitted, BROKER_LIMITS.remoteConnectionsMax)
+  assert.equal(admitted, CLIENT_LIMITS.remoteConnectionsMax)
   assert.ok(connections.admit(new FakeSocket('::1').asSocket()))
 })
 

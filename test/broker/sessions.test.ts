@@ -1,4 +1,6 @@
 import { strict as assert } from 'node:assert'
+import type { MqttClient } from 'mqtt'
+import { CLIENT_LIMITS } from '../../runtime/base/limits.ts'
 import { test } from 'node:test'
 import type { KeyValue } from '../../runtime/ports/store.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
@@ -306,4 +308,19 @@ test('nothing is acknowledged that the disk refused, and nothing of it is left i
   assert.equal(await device.until('puback'), undefined)
   const { queuedMessages, queuedBytes, retained } = broker.status()
   assert.deepEqual({ queuedMessages, queuedBytes, retained }, { queuedMessages: 0, queuedBytes: 0, retained: 0 })
+})
+
+test('so many sessions outlive their connection: one more is refused, and a client that has one comes back', async () => {
+  const clients = { ...CLIENT_LIMITS, sessionsMax: 2 }
+  const { broker, port } = await openBroker({ clients })
+  const kept = (clientId: string): Promise<MqttClient> => connect(port, { clientId, clean: false })
+  const [first, second] = [await kept('one'), await kept('two')]
+  for (const client of [first, second]) {
+    await client.subscribeAsync('t/#', { qos: 1 })
+    await client.endAsync()
+  }
+  await assert.rejects(kept('three'))
+  await (await kept('one')).endAsync()
+  await (await connect(port, { clientId: 'three' })).endAsync()
+  await broker.close()
 })

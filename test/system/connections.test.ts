@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { connectAsync } from 'mqtt'
-import { BROKER_LIMITS } from '../../runtime/base/limits.ts'
+import { CLIENT_LIMITS } from '../../runtime/base/limits.ts'
 import type { StatusView } from '../../runtime/ports/operations.ts'
 import { initGateway } from '../../runtime/setup.ts'
 import { GatewayProcess, temporaryFolder } from '../end-to-end/harness.ts'
@@ -44,7 +44,7 @@ test(
     const { stdout } = await attack
     const { opened, held } = JSON.parse(stdout) as { opened: number; held: number }
     assert.ok(opened > CONNECTIONS / 2, `${opened} connections were opened, or this shows little`)
-    assert.ok(held <= BROKER_LIMITS.connectionsPerAddressMax, `${held} were held at once`)
+    assert.ok(held <= CLIENT_LIMITS.connectionsPerAddressMax, `${held} were held at once`)
     assert.ok(published > 20, `the device was answered ${published} times`)
     assert.match(await gateway.run('get', 'climate', 'hall'), new RegExp(`\\b${published}\\b`))
     const { rss } = (await gateway.json<StatusView>('status')).memory
