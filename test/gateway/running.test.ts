@@ -1,0 +1,16 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Driver } from '../../runtime/driver/driver.ts'
+import { Running } from '../../runtime/gateway/running.ts'
+import type { Mesh } from '../../runtime/mesh/mesh.ts'
+
+test("a frame that is not the engine's own counts for its budget, if there was a link to send it over", () => {
+  const spent: number[] = []
+  const driver = { start: () => {}, spent: (bytes: number) => spent.push(bytes) } as unknown as Driver
+  const mesh = { sendTo: (peerId: string) => peerId === 'linked' } as unknown as Mesh
+  const running = new Running({ makeDriver: () => driver, makeMesh: () => mesh, others: () => new Set() })
+  running.start()
+  running.send('linked', new Uint8Array(300))
+  running.send('gone', new Uint8Array(500))
+  assert.deepEqual(spent, [300])
+})
