@@ -8,7 +8,7 @@ test("a frame that is not the engine's own counts for its budget, if there was a
   const spent: number[] = []
   const driver = { start: () => {}, spent: (bytes: number) => spent.push(bytes) } as unknown as Driver
   const mesh = { sendTo: (peerId: string) => peerId === 'linked' } as unknown as Mesh
-  const running = new Running({ makeDriver: () => driver, makeMesh: () => mesh, others: () => new Set() })
+  const running = new Running({ makeDriver: () => driver, makeMesh: () => mesh, others: () => new Map() })
   running.start()
   running.send('linked', new Uint8Array(300))
   running.send('gone', new Uint8Array(500))
