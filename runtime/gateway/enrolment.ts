@@ -11,6 +11,8 @@ export interface EnrolmentSurroundings {
   readonly dir: string
   readonly identity: Identity
   readonly name: () => string
+  /** Where members may be beside what the invite says. */
+  readonly places: () => readonly string[]
   /** Where it meets others to whom it has no way. */
   readonly relays: () => readonly RelayAddress[]
   readonly log: Log
@@ -49,10 +51,10 @@ export class Enrolment {
 
   /** Devices are served meanwhile. */
   async ask(): Promise<void> {
-    const { identity, name, relays, log } = this.#with
+    const { identity, name, places, relays, log } = this.#with
     const invite = this.#membership.invite === null ? null : decodeInvite(this.#membership.invite)
     if (!invite?.ok || this.#membership.refusal !== null) return
-    const joiner = { invite: invite.value, keys: identity.keys, name: name() }
+    const joiner = { invite: invite.value, keys: identity.keys, name: name(), places: places() }
     const outcome = await firstDecided([enrol(joiner), enrolOverRelays(relays(), joiner)])
     if (this.#isStopped) return
     if (outcome.type === 'admitted') return this.#with.onAdmitted(outcome.chain, outcome.addresses)

@@ -153,6 +153,7 @@ export class Gateway {
       dir: options.dir,
       identity,
       name: () => this.#name,
+      places: () => this.#linking.places,
       relays: () => this.#linking.relays,
       log: options.log,
       onAdmitted: (chain, addresses) => void this.#succession.admitted(chain, addresses),
@@ -208,7 +209,10 @@ export class Gateway {
     this.#log.info('ready', { peerId: this.#peerId, listeners, certificate, version: VERSION })
     for (const warning of this.#views.warnings()) this.#log.warn('warning', { message: warning })
     this.#keepUp(devices.door)
-    if (!this.#enrolment.chain) return void this.#enrolment.ask()
+    if (!this.#enrolment.chain) {
+      this.#linking.seek()
+      return void this.#enrolment.ask()
+    }
     this.#linking.meet()
     await this.#drafts.writeAgain(this.#store, this.#running)
   }
@@ -270,6 +274,7 @@ export class Gateway {
     this.#every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
     this.#every(REMOVALS_MS, async () => void (await members.removals.step()))
     this.#every(REMOVALS_MS, () => this.#rotation.step())
+    this.#every(REMOVALS_MS, () => members.passedJoins.step())
     this.#every(KEYS_MS, () => this.#privateData.step())
   }
 

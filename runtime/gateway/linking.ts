@@ -57,6 +57,16 @@ export class Linking {
     running.mesh.start()
   }
 
+  /** As none yet: looks for members, and is found by nobody. */
+  seek(): void {
+    this.neighbours.seek()
+  }
+
+  /** Where members may be, for one who wants to join: as the profile says, and as was heard. */
+  get places(): readonly string[] {
+    return [...this.#bootstrap, ...this.neighbours.addresses().map(({ address }) => address)]
+  }
+
   dial(): void {
     if (this.#options.members.belongs) this.#options.running.mesh.dial()
   }
@@ -125,14 +135,14 @@ export class Linking {
       isRemoved: (peerId) => authority.isClosed(peerId),
       isSought,
       onLearned: () => this.dial(),
-      mdns: (onHint) => this.#makeMdns(onHint),
+      mdns: (onHint, isAnnounced) => this.#makeMdns(onHint, isAnnounced),
       random: Math.random,
       log,
       monotonicMs: () => performance.now(),
     })
   }
 
-  #makeMdns(onHint: (hint: Hint) => void): Discovery {
+  #makeMdns(onHint: (hint: Hint) => void, isAnnounced: boolean): Discovery {
     const { identity, members, running, profile, log } = this.#options
     const { min } = profile().mesh.links
     return new Mdns({
@@ -140,7 +150,7 @@ export class Linking {
       mesh8: mesh8(identity.mesh.meshId),
       peerId: members.peerId,
       cell: this.#cell,
-      listener: announcedListener(this.#options.listeners()),
+      listener: isAnnounced ? announcedListener(this.#options.listeners()) : null,
       onHint,
       isSeeking: () => running.mesh.figures().length < min,
       random: Math.random,

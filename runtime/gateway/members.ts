@@ -7,6 +7,7 @@ import { loadRootKey, type Identity } from '../identity/identity.ts'
 import type { Capability } from '../model/capability.ts'
 import { hlcFromMs, type Hlc } from '../model/stamp.ts'
 import { Membership } from '../operations/membership.ts'
+import { PassedJoins } from '../operations/passed-joins.ts'
 import { Removals } from '../operations/removals.ts'
 import { Rotations } from '../operations/rotations.ts'
 import { timeOf } from '../operations/rows.ts'
@@ -61,6 +62,7 @@ export class Members {
   #knowledge!: Knowledge
   #membership!: Membership
   #rotations!: Rotations
+  #passedJoins!: PassedJoins
   /** How many capabilities had ended when that was looked at. */
   #ended = 0
 
@@ -77,6 +79,7 @@ export class Members {
     this.#removals = this.#makeRemovals(store)
     this.#membership = this.#makeMembership(store)
     this.#rotations = this.#makeRotations(store)
+    this.#passedJoins = this.#makePassedJoins(store)
     if (this.enrolment.chain !== null) this.#options.authority.admit(this.enrolment.chain)
     const { authority, onChanged, onClosed, onForked } = this.#options
     this.#knowledge = new Knowledge(store, authority, this.#removals, {
@@ -105,6 +108,10 @@ export class Members {
 
   get rotations(): Rotations {
     return this.#rotations
+  }
+
+  get passedJoins(): PassedJoins {
+    return this.#passedJoins
   }
 
   /** The mesh has let this gateway in and not out again. */
@@ -159,6 +166,7 @@ export class Members {
   learn(change: Change): void {
     this.#knowledge.learn(change)
     this.#rotations.learn(change)
+    this.#passedJoins.learn(change)
   }
 
   /**
@@ -250,6 +258,7 @@ export class Members {
       addresses,
       member: (peerId) => rights.memberOf(peerId),
       capabilities: () => authority.members.all(),
+      passOn: (request) => this.#passedJoins.pass(request),
       administrators,
     })
   }
@@ -275,6 +284,34 @@ export class Members {
       retire: (peerId) => this.remove(peerId, { reason: 'retire' }),
       log,
     })
+  }
+
+  #makePassedJoins(store: DiskStore): PassedJoins {
+    const { authority, identity, verifier, writer, log } = this.#options
+    return new PassedJoins({
+      store,
+      writer,
+      meshId: this.mesh.meshId,
+      peerId: this.peerId,
+      linkSecretKey: identity.keys.linkSecretKey,
+      verifier,
+      isAdministrator: () => this.isAdministrator,
+      administratorKeys: () => this.#administratorKeys(),
+      members: () => new Set([...authority.members.all()].map(({ subject }) => peerIdOf(subject))),
+      admit: (request) => this.#membership.admit(request),
+      log,
+      monotonicMs: () => performance.now(),
+    })
+  }
+
+  #administratorKeys(): Uint8Array[] {
+    const { authority } = this.#options
+    const keys = new Map<string, Uint8Array>()
+    for (const { subject, linkKey } of authority.members.all()) {
+      const peerId = peerIdOf(subject)
+      if (authority.isAdministrator(peerId) && !authority.isClosed(peerId)) keys.set(peerId, linkKey)
+    }
+    return [...keys.values()]
   }
 
   #rootSigner(): Signer | null {

@@ -30,8 +30,8 @@ export interface NeighboursOptions extends Omit<TopologyOptions, 'number' | 'isE
   /** There may be something new to dial. */
   readonly onLearned: () => void
   readonly onPartition: (change: PartitionChange) => void
-  /** Made when it is first needed. */
-  readonly mdns: (onHint: (hint: Hint) => void) => Discovery
+  /** Made when it is first needed; others hear of this gateway only when it `isAnnounced`. */
+  readonly mdns: (onHint: (hint: Hint) => void, isAnnounced: boolean) => Discovery
   readonly random: Random
   readonly log: Log
   readonly monotonicMs: () => number
@@ -50,6 +50,7 @@ export class Neighbours implements Shape {
   #topology: Topology | null = null
   #mdns: Discovery | null = null
   #timer: NodeJS.Timeout | null = null
+  #isAnnounced = false
   #isLeaving = false
 
   constructor(options: NeighboursOptions) {
@@ -70,13 +71,25 @@ export class Neighbours implements Shape {
     this.look()
     this.candidates.admitted(admitted, this.#options.monotonicMs())
     this.setBootstrap(bootstrap)
+    if (this.#isAnnounced) return
+    this.#isAnnounced = true
+    void this.#mdns?.close()
+    this.#startMdns()
+  }
+
+  /** As none yet: hears of members, and tells nobody of this gateway. */
+  seek(): void {
+    this.#startMdns()
+  }
+
+  #startMdns(): void {
     const options = this.#options
-    if (this.#mdns || !options.sources.includes('mdns')) return
+    if (!options.sources.includes('mdns')) return
     this.#mdns = options.mdns((hint) => {
       if (options.isRemoved(hint.peerId)) return
       this.candidates.hint(hint, 'mdns', options.monotonicMs())
       options.onLearned()
-    })
+    }, this.#isAnnounced)
     this.#mdns.start()
   }
 

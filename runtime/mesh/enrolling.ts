@@ -19,6 +19,9 @@ export interface JoinRequest {
   readonly publicKey: Uint8Array
   readonly linkKey: Uint8Array
   readonly name: string
+  /** Of its handshake with the gateway that it reached, and its signature of that. */
+  readonly handshakeHash: Uint8Array
+  readonly signature: Uint8Array
 }
 
 export type JoinRefusal = 'used' | 'expired' | 'unknown' | 'cannot-enrol'
@@ -42,7 +45,7 @@ export async function answerJoin(
   const [join] = messages.ok ? messages.value : []
   if (join?.type !== 'join' || peerIdOf(join.publicKey) !== source || !isAdmissibleKey(join.publicKey)) return null
   if (!createVerifier(1).verify(join.publicKey, handshakeHash, join.signature)) return null
-  const answer = await enroller(join)
+  const answer = await enroller({ ...join, handshakeHash })
   if ('refusal' in answer) {
     const { refusal: reason, addresses } = answer
     return encodeMessages([{ type: 'bye', reason, retryAfterMs: 0, ...(addresses && { addresses }) }])
@@ -64,6 +67,8 @@ export type JoinOutcome =
 
 export interface JoinOptions {
   readonly invite: Invite
+  /** Where members may be beside what the invite says, as `mqtt://host:port`. */
+  readonly places?: readonly string[]
   readonly keys: DeviceKeys
   readonly name: string
 }
@@ -71,7 +76,7 @@ export interface JoinOptions {
 /** Tries the invite's addresses one after the other, then those that members who can't admit anyone have named. */
 export async function enrol(options: JoinOptions): Promise<JoinOutcome> {
   let outcome: JoinOutcome = { type: 'unreachable', reason: 'the invite names no address that can be dialled' }
-  const addresses = new Set(options.invite.addresses)
+  const addresses = new Set([...options.invite.addresses, ...(options.places ?? [])])
   // A set that grows while it is walked is walked to its end.
   for (const text of addresses) {
     const address = parseAddress(text)

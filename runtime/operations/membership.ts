@@ -29,6 +29,9 @@ export interface JoinRequest {
   readonly publicKey: Uint8Array
   readonly linkKey: Uint8Array
   readonly name: string
+  /** Of its handshake with the gateway that it reached, and its signature of that. */
+  readonly handshakeHash: Uint8Array
+  readonly signature: Uint8Array
 }
 
 export type Admission =
@@ -56,6 +59,8 @@ export interface MembershipSurroundings {
   readonly member: (peerId: string) => Capability | null
   /** All that anybody was ever given. */
   readonly capabilities: () => Iterable<Capability>
+  /** To the administrators, by a gateway that is none's. */
+  readonly passOn: (request: JoinRequest) => Promise<void>
   /** Where administrators are reached, as far as is known. */
   readonly administrators: () => readonly string[]
 }
@@ -285,8 +290,10 @@ export class Membership {
   }
 
   async #admit(request: JoinRequest): Promise<Admission> {
-    if (!this.isAdmin) return { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
+    const elsewhere: Admission = { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
     const invite = this.#fields(INVITE_PREFIX + hex(request.inviteId))
+    // Of a new one this gateway may not have heard yet.
+    if (!invite && !this.isAdmin) return elsewhere
     const hash = invite?.['hash']
     if (!invite || !(hash instanceof Uint8Array) || !timingSafeEqual(hash, sha256(request.secret)))
       return { refusal: 'unknown' }
@@ -296,9 +303,13 @@ export class Membership {
     const until = typeof invite['until'] === 'number' ? invite['until'] : HLC_MAX
     if (this.#with.wallMs() >= Number(invite['expiry']) || until <= this.#with.hlc()) return { refusal: 'expired' }
     if (this.#joinedWith(request.inviteId).length >= Number(invite['uses'])) return { refusal: 'used' }
+    if (!this.isAdmin) {
+      await this.#with.passOn(request)
+      return elsewhere
+    }
     const role = typeof invite['role'] === 'string' ? invite['role'] : ''
     const root = role === 'admin' ? this.#with.root() : null
-    if (role === 'admin' && !root) return { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
+    if (role === 'admin' && !root) return elsewhere
     const { chain } = this.#signed(this.#admission(request, role, until), root)
     await this.#put(key, { chain, name: request.name, invite: request.inviteId })
     return { chain, addresses: this.#with.addresses() }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { StatusView } from '../../runtime/ports/operations.ts'
+import type { MemberView, StatusView } from '../../runtime/ports/operations.ts'
 import { joinGateway } from '../../runtime/setup.ts'
 import { decodeInvite, encodeInvite } from '../../runtime/wire/invite.ts'
-import { found, GatewayProcess, joined, temporaryFolder, until } from './harness.ts'
+import { found, freePort, GatewayProcess, joined, temporaryFolder, until, untilEqual } from './harness.ts'
 
 test('a joiner that reaches a gateway which may not admit anyone is sent to one that may', async (t) => {
   const folder = temporaryFolder()
@@ -17,4 +17,31 @@ test('a joiner that reaches a gateway which may not admit anyone is sent to one 
   joinGateway({ dir: c.dir, token: encodeInvite({ ...invite.value, addresses: [b.address] }) })
   await c.start()
   await until('c is enrolled', async () => (await c.json<StatusView>('status')).enrolled)
+})
+
+test('a joiner that only such a gateway reaches is let in through it, also when nobody is there at once who may', async (t) => {
+  const folder = temporaryFolder()
+  const settings = { set: ['mesh.discovery=["bootstrap"]'] }
+  const a = await found(t, folder, 'a', settings)
+  const b = await joined(t, folder, 'b', a, settings)
+  const { token } = await a.json<{ token: string }>('invite', '--until', '1h')
+  await untilEqual(a, b)
+  // Nobody is any more where the invite says.
+  await a.stop()
+  const c = new GatewayProcess(join(folder, 'c'))
+  t.after(() => c.stop('SIGKILL'))
+  await c.run('join', token)
+  await c.start({ ...settings, bootstrap: [b.address] })
+  await c.run('put', 'climate', 'hall', '{"v":1}')
+  const passed = async (): Promise<boolean> => b.lines.some(({ event }) => event === 'join-passed-on')
+  await until('b has passed it on', passed)
+  assert.equal((await c.json<StatusView>('status')).enrolled, false)
+  await b.stop('SIGKILL')
+  await b.start(settings)
+  await a.start({ ...settings, port: await freePort(), bootstrap: [b.address] })
+  await until('c is enrolled', async () => (await c.json<StatusView>('status')).enrolled)
+  await untilEqual(a, b, c)
+  const member = (await a.run('members', '--json')).split('\n').map((line) => JSON.parse(line) as MemberView)
+  const { peerId } = await c.json<StatusView>('status')
+  assert.notEqual(member.find((one) => one.peerId === peerId)?.until, null, 'for as long as the invite says')
 })

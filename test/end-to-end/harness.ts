@@ -1,6 +1,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -140,6 +141,16 @@ function clockOf({ clockOffMs = 0, isClockTrusted = clockOffMs === 0 }: StartOpt
   if (clockOffMs === 0) return trust
   const script = `const now = Date.now; Date.now = () => now() + ${clockOffMs}`
   return { ...trust, NODE_OPTIONS: `--import="data:text/javascript,${encodeURIComponent(script)}"` }
+}
+
+/** One that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
 }
 
 /** A founding gateway that serves. */

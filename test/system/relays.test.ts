@@ -2,12 +2,11 @@ import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { connectAsync } from 'mqtt'
 import { decodeInvite } from '../../runtime/wire/invite.ts'
-import { found, GatewayProcess, joined, temporaryFolder, until, untilEqual } from '../end-to-end/harness.ts'
+import { found, freePort, GatewayProcess, joined, temporaryFolder, until, untilEqual } from '../end-to-end/harness.ts'
 
 const SCRIPT = join(import.meta.dirname, '../../../scripts/relay.mjs')
 const DOCUMENTS = 2_000
@@ -44,15 +43,6 @@ class RelayProcess {
     process.kill(-(this.#child.pid as number), 'SIGKILL')
     await gone
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Two members of one mesh that have no way to each other but what `settings` gives them. */
