@@ -151,7 +151,11 @@ export class Candidates {
     for (const candidate of this.#known.values()) {
       const { failures, isTurnedAway, triedAt } = candidate
       const isFailing = (failures > 0 || isTurnedAway) && triedAt + FAILING_MS > nowMs
-      for (const peerId of peersOf(candidate)) failing.set(peerId, isFailing && (failing.get(peerId) ?? true))
+      // Whoever is said to be where somebody else has proven to be is not there.
+      for (const peerId of new Set([...peersOf(candidate), ...candidate.claims.keys()])) {
+        const isOther = candidate.peerId !== null && candidate.peerId !== peerId
+        failing.set(peerId, (isFailing || isOther) && (failing.get(peerId) ?? true))
+      }
     }
     return failing
   }
@@ -314,11 +318,12 @@ export class Candidates {
   #makeRoom(host: string, isPreferred: boolean): boolean {
     const all = [...this.#known.values()]
     const ofHost = all.filter((other) => other.host === host && other.peerId === null && !isKept(other))
-    if (ofHost.length >= DISCOVERY_LIMITS.addressesPerHostMax) return false
-    if (all.length < DISCOVERY_LIMITS.addressesMax) return true
-    const failing = all.filter((other) => other.failures > 0 && !other.isDialled && !isKept(other))
+    const isHostFull = ofHost.length >= DISCOVERY_LIMITS.addressesPerHostMax
+    if (!isHostFull && all.length < DISCOVERY_LIMITS.addressesMax) return true
+    const crowd = isHostFull ? ofHost : all
+    const failing = crowd.filter((other) => other.failures > 0 && !other.isDialled && !isKept(other))
     const worst = failing.reduce<Candidate | null>((a, b) => (a && a.failures >= b.failures ? a : b), null)
-    const given = worst ?? (isPreferred ? all.find((other) => this.#isDispensable(other)) : undefined)
+    const given = worst ?? (isPreferred ? crowd.find((other) => this.#isDispensable(other)) : undefined)
     return given !== undefined && this.#known.delete(given.address)
   }
 

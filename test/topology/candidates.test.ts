@@ -236,6 +236,34 @@ describe('hints', () => {
     )
   })
 
+  test('at which somebody else has proven to be lead nobody to whom they are said to lead', () => {
+    const known = candidates()
+    const hint = { address: 'mqtt://10.0.0.1:1883', peerId: peer('m') }
+    known.hint(hint, 'exchange', 0)
+    known.due(0, links())
+    known.ended(hint.address, { peerId: peer('a'), linkedMs: 600_000 }, 600_000)
+    const failing = known.failing(900_000)
+    assert.deepEqual([failing.get(peer('m')), failing.get(peer('a'))], [true, false])
+    known.hint({ ...hint, address: 'mqtt://10.0.0.2:1883' }, 'exchange', 900_000)
+    assert.equal(known.failing(900_000).get(peer('m')), false, 'it may be somewhere else')
+  })
+
+  test('that are made up for the host of another give way to its own, as soon as they fail or it is preferred', () => {
+    for (const isPreferred of [false, true]) {
+      const known = candidates()
+      const own = { address: 'mqtt://10.0.0.1:1883', peerId: peer('a') }
+      for (let port = 1; port <= DISCOVERY_LIMITS.addressesPerHostMax; port++)
+        known.hint({ address: `mqtt://10.0.0.1:${port}`, peerId: peer('m') }, 'exchange', 0)
+      known.hint(own, 'exchange', 0)
+      assert.equal(known.has(own.address), false)
+      if (isPreferred) known.prefer(new Set([peer('a')]))
+      else for (const address of known.due(0, links())) known.ended(address, { peerId: null, linkedMs: null }, 0)
+      known.hint(own, 'exchange', 1_000)
+      assert.equal(known.has(own.address), true)
+      assert.equal(known.addresses().length, DISCOVERY_LIMITS.addressesPerHostMax)
+    }
+  })
+
   test('may be said to lead to so many and no more, the latest', () => {
     const known = candidates()
     for (let i = 0; i < 100; i++)
