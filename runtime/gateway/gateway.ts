@@ -348,7 +348,10 @@ export class Gateway {
       onClosed: (peerId) => {
         if (this.#running.isStarted) this.#running.mesh.closePeer(peerId, 'it was removed from the mesh')
       },
-      onEnded: (peerId) => this.#running.mesh.closePeer(peerId, 'its membership has ended'),
+      onEnded: (peerId) => {
+        if (peerId === this.#peerId) this.#devices?.door.publishEvent('alert', { alert: 'membership-ended' })
+        else this.#running.mesh.closePeer(peerId, 'its membership has ended')
+      },
       onForked: (proof) => this.#clones.proven(proof),
       log: this.#log,
     })

@@ -45,7 +45,7 @@ export interface MembersOptions {
   readonly onRemoved: (reason: string, by: string) => void
   /** Another one is closed out; told again with every change. */
   readonly onClosed: (peerId: string) => void
-  /** All that another one was given has ended. */
+  /** All that it was given has ended; this gateway's own too. */
   readonly onEnded: (peerId: string) => void
   readonly onForked: (proof: ForkProof) => void
   readonly log: Log
@@ -63,8 +63,8 @@ export class Members {
   #membership!: Membership
   #rotations!: Rotations
   #passedJoins!: PassedJoins
-  /** How many capabilities had ended when that was looked at. */
-  #ended = 0
+  /** How many capabilities had ended when that was looked at, and whose had all. */
+  #ended: { readonly count: number; readonly peers: ReadonlySet<string> } = { count: 0, peers: new Set() }
 
   constructor(options: MembersOptions) {
     this.#options = options
@@ -144,15 +144,23 @@ export class Members {
 
   /** What was given for a time ends with it; to be called every few seconds. */
   lookAtEnds(): void {
-    const { authority, trustedHlc, onChanged, onEnded } = this.#options
+    const { authority, trustedHlc, onChanged, onEnded, log } = this.#options
     const now = trustedHlc()
     if (now === null) return
-    const ended = [...authority.members.all()].filter(({ expires }) => expires <= now)
+    const all = [...authority.members.all()]
+    const count = all.filter(({ expires }) => expires <= now).length
+    const ended = new Map(
+      all.filter((each) => authority.hasEnded(each, now)).map((each) => [peerIdOf(each.subject), each]),
+    )
+    for (const [peerId, { name }] of ended) {
+      if (this.#ended.peers.has(peerId)) continue
+      log.warn('membership-ended', { peerId, name })
+      onEnded(peerId)
+    }
     // A clock may be set back as well.
-    if (ended.length === this.#ended) return
-    this.#ended = ended.length
-    onChanged()
-    for (const capability of ended) if (authority.hasEnded(capability, now)) onEnded(peerIdOf(capability.subject))
+    const isOther = count !== this.#ended.count
+    this.#ended = { count, peers: new Set(ended.keys()) }
+    if (isOther) onChanged()
   }
 
   /** For `status.warnings`, or null. */

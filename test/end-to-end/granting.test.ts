@@ -72,6 +72,7 @@ test('a membership that is for a time ends by itself, and goes on when more is g
   await b.run('put', 'climate', 'hall', '{"v":1}')
   await untilEqual(a, b)
   await until('it has ended', async () => (await member(a, peerId))?.state === 'ended')
+  await until('it is told as well', () => b.lines.some(({ event }) => event === 'membership-ended'))
   await until('there is no link', async () => (await a.json<StatusView>('status')).links.up === 0)
   await a.run('put', 'climate', 'later', '{"v":2}')
   const { code, stderr } = await marram('put', 'climate', 'hall', '{"v":3}', '--dir', b.dir)
