@@ -2,6 +2,7 @@ import { equal } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { isAdmissibleKey, createSigner, createVerifier } from '../crypto/signature.ts'
 import { peerIdOf, randomClientId, type DeviceKeys } from '../crypto/identity.ts'
+import type { Enroller } from '../ports/enroller.ts'
 import { parseAddress, type Address } from '../profile/address.ts'
 import { verifyChain } from '../wire/capability.ts'
 import type { Invite } from '../wire/invite.ts'
@@ -12,27 +13,6 @@ import { drawSession } from './session-number.ts'
 import { inboxFilter, inboxTopic, JOIN_USER } from './topics.ts'
 
 /** Enrolment (protocol D6): a joiner shows an invite's secret to a member that has proven itself first. */
-
-export interface JoinRequest {
-  readonly inviteId: Uint8Array
-  readonly secret: Uint8Array
-  readonly publicKey: Uint8Array
-  readonly linkKey: Uint8Array
-  readonly name: string
-  /** Of its handshake with the gateway that it reached, and its signature of that. */
-  readonly handshakeHash: Uint8Array
-  readonly signature: Uint8Array
-}
-
-export type JoinRefusal = 'used' | 'expired' | 'unknown' | 'cannot-enrol'
-
-export type JoinAnswer =
-  | { readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
-  /** With `cannot-enrol`: where those are who can. */
-  | { readonly refusal: JoinRefusal; readonly addresses?: readonly string[] }
-
-/** Resolves when the new member is on the disk; the same key gets the same answer again. */
-export type Enroller = (request: JoinRequest) => Promise<JoinAnswer>
 
 /** The answering side: the reply to the one message a joiner may send, or null when it is no sound JOIN. */
 export async function answerJoin(

@@ -3,7 +3,8 @@ import type { LinkKeyPair } from '../crypto/noise.ts'
 import type { LinkPeer } from '../ports/link.ts'
 import { encodeMessages } from '../wire/message.ts'
 import { Channel, type RemoteProof } from './channel.ts'
-import { answerJoin, type Enroller } from './enrolling.ts'
+import { answerJoin } from './enrolling.ts'
+import type { Enroller } from '../ports/enroller.ts'
 import type { LinkTable } from './link-table.ts'
 
 export interface PassageOptions {

@@ -10,6 +10,7 @@ import { fieldsOf } from '../model/fields.ts'
 import { MESH_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
 import type { Fields } from '../model/value.ts'
+import type { JoinAnswer, JoinRequest } from '../ports/enroller.ts'
 import type { GrantOptions, InviteOptions } from '../ports/operations.ts'
 import type { Documents, Space } from '../ports/store.ts'
 import type { Writer, WriteOp } from '../ports/writer.ts'
@@ -22,21 +23,6 @@ import { entriesOf } from './reading.ts'
  * Who belongs, as documents of the members' collection (protocol D4, D6): `member/<peer id>` holds what proves a member,
  * `invite/<id>` what an invite allows. They travel and merge like all documents; only administrators' feeds may hold them.
  */
-
-export interface JoinRequest {
-  readonly inviteId: Uint8Array
-  readonly secret: Uint8Array
-  readonly publicKey: Uint8Array
-  readonly linkKey: Uint8Array
-  readonly name: string
-  /** Of its handshake with the gateway that it reached, and its signature of that. */
-  readonly handshakeHash: Uint8Array
-  readonly signature: Uint8Array
-}
-
-export type Admission =
-  | { readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
-  | { readonly refusal: 'used' | 'expired' | 'unknown' | 'cannot-enrol'; readonly addresses?: readonly string[] }
 
 export interface MembershipSurroundings {
   readonly store: Documents
@@ -279,7 +265,7 @@ export class Membership {
    * Admits the owner of a key that knows an invite's secret. Resolves when the new capability is on the disk; the same
    * key gets the same capability again.
    */
-  admit(request: JoinRequest): Promise<Admission> {
+  admit(request: JoinRequest): Promise<JoinAnswer> {
     return this.#inTurn(() => this.#admit(request))
   }
 
@@ -289,8 +275,8 @@ export class Membership {
     return done
   }
 
-  async #admit(request: JoinRequest): Promise<Admission> {
-    const elsewhere: Admission = { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
+  async #admit(request: JoinRequest): Promise<JoinAnswer> {
+    const elsewhere: JoinAnswer = { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
     const invite = this.#fields(INVITE_PREFIX + hex(request.inviteId))
     // Of a new one this gateway may not have heard yet.
     if (!invite && !this.isAdmin) return elsewhere

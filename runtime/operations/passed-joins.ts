@@ -9,7 +9,8 @@ import type { Log } from '../ports/log.ts'
 import type { Change, Documents, Space } from '../ports/store.ts'
 import type { Writer, WriteOp } from '../ports/writer.ts'
 import { decodeDeterministic, encodeDeterministic } from '../wire/deterministic.ts'
-import { MEMBER_PREFIX, type JoinRequest } from './membership.ts'
+import { MEMBER_PREFIX } from './membership.ts'
+import type { JoinRequest } from '../ports/enroller.ts'
 import { entriesOf } from './reading.ts'
 
 /**
