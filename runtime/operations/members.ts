@@ -42,12 +42,13 @@ export function heardOf(
 
 /** For `status.warnings`. */
 export function missingWarnings(members: readonly MemberView[]): string[] {
-  return members
-    .filter(({ state }) => state === 'missing')
-    .map(
-      ({ name, peerId, lastHeard }) =>
-        `member-missing: ${name} (${peerId}) was ${lastHeard === null ? 'never heard of' : `last heard of ${lastHeard}`}; old deletes are kept until it is back or retired with "marram retire ${peerId}"`,
-    )
+  return members.flatMap(({ state, name, peerId, until, lastHeard }) => {
+    if (state === 'ended')
+      return `member-ended: what ${name} (${peerId}) was given ended ${until}; old deletes are kept, and removals wait for it, until it is granted more or retired with "marram retire ${peerId}"`
+    if (state !== 'missing') return []
+    const heard = lastHeard === null ? 'never heard of' : `last heard of ${lastHeard}`
+    return `member-missing: ${name} (${peerId}) was ${heard}; old deletes are kept until it is back or retired with "marram retire ${peerId}"`
+  })
 }
 
 /** Who took the place of a member, and who the place of those. */

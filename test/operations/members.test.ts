@@ -88,6 +88,12 @@ describe('members', () => {
     assert.equal(stateAt(NOW, temporary), 'ended')
     assert.equal(stateAt(NOW, temporary, more), 'member')
     assert.equal(stateAt(null, temporary), 'member')
+    const views = membersOf([temporary], [], { heardMs, nowMs: NOW, silentAfterMs: 30 * DAY }, () => ({
+      cell: null,
+      bridge: false,
+      superPeer: false,
+    }))
+    assert.match(missingWarnings(views).join(), /^member-ended: gateway-2 .*marram retire/)
   })
 
   test('are missing when nothing came for too long, which the owner is warned of; a new one has its time', () => {
