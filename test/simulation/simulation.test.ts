@@ -19,6 +19,10 @@ SEEDS.push(20019, 20055)
 SEEDS.push(126)
 /** Once lost to the oracle: what a copy wrote that had the keys which its original never gets. */
 SEEDS.push(872)
+/** Once blamed: what a copy under a fast clock had stamped and its original took. */
+SEEDS.push(1640)
+/** Once lost with the power: a checkpoint that was applied while it was being cut out was still the feed's base. */
+SEEDS.push(1660)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
