@@ -9,7 +9,7 @@ import { entriesOf } from '../operations/reading.ts'
 import { isRemoval, type Removals } from '../operations/removals.ts'
 import type { Change, Store } from '../ports/store.ts'
 import { FORK_PREFIX } from '../sync/forks.ts'
-import { AHEAD_PREFIX } from '../sync/overrun.ts'
+import { AHEAD_PREFIX, aheadSealIn } from '../sync/overrun.ts'
 import { TOLD_PREFIX } from '../sync/testimonies.ts'
 import type { ForkProof } from '../wire/proof.ts'
 
@@ -82,10 +82,9 @@ export class Knowledge {
   }
 
   #learnAhead(origin: string, document: Document): void {
-    const { sealed } = fieldsOf(document)
-    const [write] = document.writes
-    if (!(sealed instanceof Uint8Array) || write === undefined) return
-    if (this.#authority.learnAhead(origin, sealed.slice(), write.hlc)) this.#handler.authorityChanged()
+    const found = aheadSealIn(document)
+    if (found === null) return
+    if (this.#authority.learnAhead(origin, found.seal.slice(), found.hlc)) this.#handler.authorityChanged()
   }
 
   #learnFork(key: string, document: Document): void {

@@ -1,4 +1,5 @@
 import { hex } from '../base/bytes.ts'
+import type { Document } from '../model/document.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
 import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
 import { encodeAheadSeal } from '../wire/ahead-seal.ts'
@@ -14,6 +15,7 @@ import { addInternalWrite } from './writing.ts'
  * feed, and reissuing.ts writes it again with fresh stamps. All of it follows from what is stored: a power cut costs nothing but time.
  */
 export const AHEAD_PREFIX = 'seal/'
+const SEAL_FIELD = 'sealed'
 
 /** What is stamped so many milliseconds ahead of a believed clock at most is taken at once. */
 export const LET_PASS_MS: number = TIMES.futureMs
@@ -21,6 +23,17 @@ export const LET_PASS_MS: number = TIMES.futureMs
 /** Stamps later than this are from the future; none is while the time isn't known. */
 export function futureFrom<Token>({ now }: Core<Token>): Hlc {
   return now.trust > 0 ? lastOf(now.wallMs + TIMES.futureMs) : Number.POSITIVE_INFINITY
+}
+
+/** The seal in a document of that name, and the stamp under which its author says so; null when there is none. */
+export function aheadSealIn({
+  paths,
+  values,
+  writes,
+}: Document): { readonly seal: Uint8Array; readonly hlc: Hlc } | null {
+  const at = paths.indexOf(SEAL_FIELD)
+  const [seal, write] = [values[at], writes[at]]
+  return seal instanceof Uint8Array && write !== undefined ? { seal, hlc: write.hlc } : null
 }
 
 /** Looks now and then, when something happens anyway, whether this gateway is ahead, and seals what former incarnations of it have stamped ahead. */
@@ -54,6 +67,6 @@ function seal<Token>(core: Core<Token>, state: FeedState, after: Hlc): void {
   if (first === undefined) return
   const { peerId } = core.options
   const from = wholeBelow(core, state, first.header.seq) + 1
-  const fields = { sealed: encodeAheadSeal(state.feed, first, from) }
+  const fields = { [SEAL_FIELD]: encodeAheadSeal(state.feed, first, from) }
   addInternalWrite(core, SELF_COLLECTION, peerId, [{ kind: 'put', key: AHEAD_PREFIX + hex(state.feed.id), fields }])
 }

@@ -21,7 +21,7 @@ import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
-import { LET_PASS_MS } from '../../runtime/sync/overrun.ts'
+import { aheadSealIn, LET_PASS_MS } from '../../runtime/sync/overrun.ts'
 import { TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
 import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
 import { SimulatedAuthority } from './authority.ts'
@@ -380,11 +380,11 @@ export class SimulatedGateway {
       const [collection, origin, what] = name.split('/')
       if (collection !== SELF_COLLECTION) continue
       const of = (path: string): Value | undefined => document.values[document.paths.indexOf(path)]
-      const [proof, sealed] = [what === 'fork' ? of('proof') : null, what === 'seal' ? of('sealed') : null]
+      const proof = what === 'fork' ? of('proof') : null
+      const ahead = what === 'seal' ? aheadSealIn(document) : null
       if (name.includes(`/${TOLD_PREFIX}`)) isNew = this.authority.learnTold(fieldsOf(document)) || isNew
       if (proof instanceof Uint8Array) isNew = this.authority.learnFork(proof) || isNew
-      if (sealed instanceof Uint8Array)
-        isNew = this.authority.learnAhead(origin as string, sealed, document.writes[0]?.hlc as number) || isNew
+      if (ahead !== null) isNew = this.authority.learnAhead(origin as string, ahead.seal, ahead.hlc) || isNew
     }
     return isNew
   }

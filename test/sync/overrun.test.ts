@@ -2,11 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hex } from '../../runtime/base/bytes.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { hlcFromMs } from '../../runtime/model/stamp.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
+import { AHEAD_PREFIX } from '../../runtime/sync/overrun.ts'
+import { encodeAheadSeal } from '../../runtime/wire/ahead-seal.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import type { SimulatedGateway } from '../simulation/gateway.ts'
 import { Mesh } from '../simulation/mesh.ts'
+import { Author } from './author.ts'
+import { Played } from './played.ts'
 
 const AHEAD_MS = Date.UTC(2099, 0, 1) - Date.UTC(2026, 0, 1)
 const PLACE = { collection: 'climate', partition: '' }
@@ -207,4 +212,19 @@ test('what a gateway defers it refuses in whole milliseconds, though its clock h
   mesh.at(0).write('climate', put({ temperature: 1 }))
   mesh.pass(5_000)
   assert.ok(refusals.length > 0)
+})
+
+test('a seal counts by its own stamp, whatever its author wrote into the same document before', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  const key = AHEAD_PREFIX + hex(author.feed.id)
+  self.put(key, { early: 1 })
+  played.pass(1_000)
+  const first = author.put('hall', { temperature: 1 })
+  author.push()
+  played.pass(1_000)
+  self.put(key, { sealed: encodeAheadSeal(author.feed, first, 1) })
+  self.push()
+  played.pass(60_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
 })
