@@ -1,6 +1,7 @@
 import { grantsAt as grants, Members } from '../access/members.ts'
 import type { Closing } from '../access/removals.ts'
 import type { Feed } from '../model/batch.ts'
+import type { Document } from '../model/document.ts'
 import { RIGHT_ADMIN, RIGHT_READ, RIGHT_RELAY, RIGHT_WRITE, type Capability } from '../model/capability.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
@@ -9,9 +10,9 @@ import type { Space } from '../ports/store.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { askedOf, Seals, type Asked, type Removal, type SealedFeed, type Writer } from '../access/seals.ts'
 import type { Verifier } from '../crypto/signature.ts'
-import { decodeAheadSeal } from '../wire/ahead-seal.ts'
 import { decodeProof, type ForkProof } from '../wire/proof.ts'
 import { warrantBytes } from '../wire/warrant.ts'
+import { aheadSealIn } from '../sync/overrun.ts'
 import { Testimonies } from '../sync/testimonies.ts'
 import type { Authority } from '../sync/types.ts'
 import { verifyChain } from '../wire/capability.ts'
@@ -31,8 +32,8 @@ export class MeshAuthority implements Authority {
   #seals = new Seals()
   /** Feeds of which two branches were found, by key. */
   readonly #forks = new Map<string, number>()
-  /** Feeds that their authors have sealed, by key. */
-  readonly #ahead = new Map<string, number>()
+  /** Feeds that their authors have sealed, by key; by the document that says so. */
+  readonly #ahead = new Map<string, { readonly feedKey: string; readonly from: number }>()
   readonly #meshId: Uint8Array
   readonly #rootPublicKey: Uint8Array
   readonly #verifier: Verifier
@@ -110,7 +111,7 @@ export class MeshAuthority implements Authority {
   setRemovals({ closings, removals }: Removals): void {
     const seals = new Seals()
     for (const [key, seq] of this.#forks) seals.addFork(key, seq)
-    for (const [key, seq] of this.#ahead) seals.addAhead(key, seq)
+    for (const { feedKey, from } of this.#ahead.values()) seals.setAhead(feedKey, from)
     for (const { origin, warrant } of closings) if (this.mayRemove(origin, warrant)) seals.close(origin)
     for (const { removal, warrant } of removals) if (this.mayRemove(removal.origin, warrant)) seals.addRemoval(removal)
     this.#seals = seals
@@ -180,18 +181,21 @@ export class MeshAuthority implements Authority {
   }
 
   /**
-   * What the member says of a feed of its own that it wrote with a clock ahead; `hlc` is the stamp under which it says so. True when
-   * that is new.
+   * What a document of the member's says of a feed of its own that it wrote with a clock ahead. It counts as long as it stands there, so
+   * that whoever reads it later takes the same for void. True when that is new.
    */
-  learnAhead(origin: string, seal: Uint8Array, hlc: Hlc): boolean {
-    const decoded = decodeAheadSeal(this.#meshId, seal)
-    if (!decoded.ok) return false
-    const { feed, first, from } = decoded.value
-    if (feed.origin !== origin || first.header.hlc <= hlc) return false
-    const isSigned = this.#verifier.verify(feed.descriptor.publicKey, first.signed, first.signature)
-    if (!isSigned || !this.#seals.addAhead(feed.key, from)) return false
-    this.#ahead.set(feed.key, from)
-    return true
+  learnAhead(origin: string, key: string, document: Document): boolean {
+    const name = `${origin}/${key}`
+    const before = this.#ahead.get(name)
+    const seal = aheadSealIn(this.#meshId, origin, key, document)
+    const isSigned =
+      seal !== null && this.#verifier.verify(seal.feed.descriptor.publicKey, seal.first.signed, seal.first.signature)
+    if (isSigned) {
+      this.#ahead.set(name, { feedKey: seal.feed.key, from: seal.from })
+      return this.#seals.setAhead(seal.feed.key, seal.from)
+    }
+    this.#ahead.delete(name)
+    return before !== undefined && this.#seals.setAhead(before.feedKey, Number.POSITIVE_INFINITY)
   }
 
   isMember(): boolean {

@@ -9,7 +9,7 @@ import { entriesOf } from '../operations/reading.ts'
 import { isRemoval, type Removals } from '../operations/removals.ts'
 import type { Change, Store } from '../ports/store.ts'
 import { FORK_PREFIX } from '../sync/forks.ts'
-import { AHEAD_PREFIX, aheadSealIn } from '../sync/overrun.ts'
+import { AHEAD_PREFIX } from '../sync/overrun.ts'
 import { TOLD_PREFIX } from '../sync/testimonies.ts'
 import type { ForkProof } from '../wire/proof.ts'
 
@@ -46,8 +46,8 @@ export class Knowledge {
       for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX)) this.#learnFork(key, document)
       for (const { document } of entriesOf(this.#store, space, TOLD_PREFIX))
         this.#authority.learnTold(fieldsOf(document))
-      for (const { document } of entriesOf(this.#store, space, AHEAD_PREFIX))
-        this.#learnAhead(space.partition, document)
+      for (const { key, document } of entriesOf(this.#store, space, AHEAD_PREFIX))
+        this.#authority.learnAhead(space.partition, key, document)
     }
     this.#learnRemovals()
   }
@@ -76,15 +76,10 @@ export class Knowledge {
 
   #learnOfSelves(origin: string, key: string, document: Document): void {
     this.#learnFork(key, document)
-    if (key.startsWith(AHEAD_PREFIX)) this.#learnAhead(origin, document)
-    const isNew = key.startsWith(TOLD_PREFIX) && this.#authority.learnTold(fieldsOf(document))
+    const isNew =
+      (key.startsWith(AHEAD_PREFIX) && this.#authority.learnAhead(origin, key, document)) ||
+      (key.startsWith(TOLD_PREFIX) && this.#authority.learnTold(fieldsOf(document)))
     if (isNew) this.#handler.authorityChanged()
-  }
-
-  #learnAhead(origin: string, document: Document): void {
-    const found = aheadSealIn(document)
-    if (found === null) return
-    if (this.#authority.learnAhead(origin, found.seal.slice(), found.hlc)) this.#handler.authorityChanged()
   }
 
   #learnFork(key: string, document: Document): void {

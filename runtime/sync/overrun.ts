@@ -2,7 +2,7 @@ import { hex } from '../base/bytes.ts'
 import type { Document } from '../model/document.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
 import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
-import { encodeAheadSeal } from '../wire/ahead-seal.ts'
+import { decodeAheadSeal, encodeAheadSeal, type AheadSeal } from '../wire/ahead-seal.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { batchesFrom, lastUntil, wholeBelow } from './sealing.ts'
@@ -25,15 +25,20 @@ export function futureFrom<Token>({ now }: Core<Token>): Hlc {
   return now.trust > 0 ? lastOf(now.wallMs + TIMES.futureMs) : Number.POSITIVE_INFINITY
 }
 
-/** The seal in a document of that name, and the stamp under which its author says so; null when there is none. */
-export function aheadSealIn({
-  paths,
-  values,
-  writes,
-}: Document): { readonly seal: Uint8Array; readonly hlc: Hlc } | null {
+/** What a member says of a feed of its own in a document of that key, its signature not checked; null when it says nothing that counts. */
+export function aheadSealIn(
+  meshId: Uint8Array,
+  origin: string,
+  key: string,
+  { paths, values, writes }: Document,
+): AheadSeal | null {
   const at = paths.indexOf(SEAL_FIELD)
-  const [seal, write] = [values[at], writes[at]]
-  return seal instanceof Uint8Array && write !== undefined ? { seal, hlc: write.hlc } : null
+  const [bytes, write] = [values[at], writes[at]]
+  const decoded = bytes instanceof Uint8Array ? decodeAheadSeal(meshId, bytes.slice()) : null
+  if (decoded?.ok !== true || write === undefined) return null
+  const { feed, first } = decoded.value
+  const isOwn = feed.origin === origin && key === AHEAD_PREFIX + hex(feed.id)
+  return isOwn && first.header.hlc > write.hlc ? decoded.value : null
 }
 
 /** Looks now and then, when something happens anyway, whether this gateway is ahead, and seals what former incarnations of it have stamped ahead. */

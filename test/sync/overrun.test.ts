@@ -228,3 +228,21 @@ test('a seal counts by its own stamp, whatever its author wrote into the same do
   played.pass(60_000)
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
 })
+
+test('a seal that its author takes back counts no more: who never heard of it takes the same for valid', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  const key = AHEAD_PREFIX + hex(author.feed.id)
+  const first = author.put('hall', { temperature: 1 }, 60_000)
+  author.push()
+  self.put(key, { sealed: encodeAheadSeal(author.feed, first, 1) })
+  self.push()
+  played.pass(60_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 0)
+  self.put(key, { sealed: null })
+  self.push()
+  played.pass(60_000)
+  played.say({ type: 'data', batches: [first.bytes] })
+  played.pass(1_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
+})
