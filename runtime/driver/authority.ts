@@ -12,7 +12,7 @@ import { askedOf, Seals, type Asked, type Removal, type SealedFeed, type Writer 
 import type { Verifier } from '../crypto/signature.ts'
 import { decodeProof, type ForkProof } from '../wire/proof.ts'
 import { warrantBytes } from '../wire/warrant.ts'
-import { aheadSealIn } from '../sync/overrun.ts'
+import { aheadSealIn, isLiftable } from '../sync/overrun.ts'
 import { Testimonies } from '../sync/testimonies.ts'
 import type { Authority } from '../sync/types.ts'
 import { verifyChain } from '../wire/capability.ts'
@@ -32,8 +32,8 @@ export class MeshAuthority implements Authority {
   #seals = new Seals()
   /** Feeds of which two branches were found, by key. */
   readonly #forks = new Map<string, number>()
-  /** Feeds that their authors have sealed, by key; by the document that says so. */
-  readonly #ahead = new Map<string, { readonly feedKey: string; readonly from: number }>()
+  /** Feeds that their authors have sealed, by the document that says so. */
+  readonly #ahead = new Map<string, { readonly feed: Feed; readonly from: number }>()
   readonly #meshId: Uint8Array
   readonly #rootPublicKey: Uint8Array
   readonly #verifier: Verifier
@@ -111,7 +111,7 @@ export class MeshAuthority implements Authority {
   setRemovals({ closings, removals }: Removals): void {
     const seals = new Seals()
     for (const [key, seq] of this.#forks) seals.addFork(key, seq)
-    for (const { feedKey, from } of this.#ahead.values()) seals.setAhead(feedKey, from)
+    for (const { feed, from } of this.#ahead.values()) seals.setAhead(feed.key, from)
     for (const { origin, warrant } of closings) if (this.mayRemove(origin, warrant)) seals.close(origin)
     for (const { removal, warrant } of removals) if (this.mayRemove(removal.origin, warrant)) seals.addRemoval(removal)
     this.#seals = seals
@@ -180,22 +180,22 @@ export class MeshAuthority implements Authority {
     )
   }
 
-  /**
-   * What a document of the member's says of a feed of its own that it wrote with a clock ahead. It counts as long as it stands there, so
-   * that whoever reads it later takes the same for void. True when that is new.
-   */
+  /** What a document of the member's says of a feed of its own that it wrote with a clock ahead. True when that is new. */
   learnAhead(origin: string, key: string, document: Document): boolean {
     const name = `${origin}/${key}`
-    const before = this.#ahead.get(name)
     const seal = aheadSealIn(this.#meshId, origin, key, document)
-    const isSigned =
-      seal !== null && this.#verifier.verify(seal.feed.descriptor.publicKey, seal.first.signed, seal.first.signature)
-    if (isSigned) {
-      this.#ahead.set(name, { feedKey: seal.feed.key, from: seal.from })
-      return this.#seals.setAhead(seal.feed.key, seal.from)
+    if (
+      seal === null ||
+      !this.#verifier.verify(seal.feed.descriptor.publicKey, seal.first.signed, seal.first.signature)
+    ) {
+      const { feed } = this.#ahead.get(name) ?? {}
+      if (feed === undefined || !isLiftable(feed)) return false
+      this.#ahead.delete(name)
+      return this.#seals.setAhead(feed.key, Number.POSITIVE_INFINITY)
     }
-    this.#ahead.delete(name)
-    return before !== undefined && this.#seals.setAhead(before.feedKey, Number.POSITIVE_INFINITY)
+    const { feed, from } = seal
+    this.#ahead.set(name, { feed, from })
+    return this.#seals.setAhead(feed.key, from)
   }
 
   isMember(): boolean {

@@ -1,6 +1,7 @@
 import { hex } from '../base/bytes.ts'
+import type { Feed } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
-import { SELF_COLLECTION } from '../model/names.ts'
+import { isSystemName, SELF_COLLECTION } from '../model/names.ts'
 import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
 import { decodeAheadSeal, encodeAheadSeal, type AheadSeal } from '../wire/ahead-seal.ts'
 import { TIMES, type Core } from './core.ts'
@@ -39,6 +40,14 @@ export function aheadSealIn(
   const { feed, first } = decoded.value
   const isOwn = feed.origin === origin && key === AHEAD_PREFIX + hex(feed.id)
   return isOwn && first.header.hlc > write.hlc ? decoded.value : null
+}
+
+/**
+ * Whether a seal of the feed counts no longer than the document that holds it stands: so all take the same for void, whenever they were
+ * started. Where members speak of themselves and of others it counts on, for two seals there could void and restore each other for ever.
+ */
+export function isLiftable({ descriptor }: Feed): boolean {
+  return !isSystemName(descriptor.collection)
 }
 
 /** Looks now and then, when something happens anyway, whether this gateway is ahead, and seals what former incarnations of it have stamped ahead. */

@@ -2,7 +2,7 @@ import { askedOf, Seals, type Asked, type Removal, type Writer } from '../../run
 import type { Feed } from '../../runtime/model/batch.ts'
 import type { Document } from '../../runtime/model/document.ts'
 import type { Fields } from '../../runtime/model/value.ts'
-import { aheadSealIn } from '../../runtime/sync/overrun.ts'
+import { aheadSealIn, isLiftable } from '../../runtime/sync/overrun.ts'
 import { Testimonies } from '../../runtime/sync/testimonies.ts'
 import type { Authority } from '../../runtime/sync/types.ts'
 import { decodeProof } from '../../runtime/wire/proof.ts'
@@ -11,7 +11,7 @@ import { decodeProof } from '../../runtime/wire/proof.ts'
 export class SimulatedAuthority implements Authority {
   testimonies: Testimonies = new Testimonies()
   #seals = new Seals()
-  #ahead = new Map<string, number>()
+  #ahead = new Map<string, Feed>()
   readonly #closed: string[] = []
   readonly #removals: Removal[] = []
   readonly #meshId: Uint8Array
@@ -103,17 +103,18 @@ export class SimulatedAuthority implements Authority {
 
   /** All that members say in documents, by partition and key, of feeds of their own that ran ahead. True when it is new. */
   setAhead(documents: readonly (readonly [origin: string, key: string, document: Document])[]): boolean {
-    const before = this.#ahead
-    this.#ahead = new Map()
+    const lifted = [...this.#ahead.values()].filter(isLiftable)
+    for (const { key } of lifted) this.#ahead.delete(key)
+    let isNew = false
     for (const [origin, key, document] of documents) {
       const seal = aheadSealIn(this.#meshId, origin, key, document)
       if (seal === null || !this.#isSigned(seal.feed.descriptor.publicKey, seal.first.signed, seal.first.signature))
         continue
-      this.#ahead.set(seal.feed.key, seal.from)
+      this.#ahead.set(seal.feed.key, seal.feed)
+      isNew = this.#seals.setAhead(seal.feed.key, seal.from) || isNew
     }
-    let isNew = false
-    for (const key of new Set([...before.keys(), ...this.#ahead.keys()]))
-      isNew = this.#seals.setAhead(key, this.#ahead.get(key) ?? Number.POSITIVE_INFINITY) || isNew
+    for (const { key } of lifted)
+      if (!this.#ahead.has(key)) isNew = this.#seals.setAhead(key, Number.POSITIVE_INFINITY) || isNew
     return isNew
   }
 

@@ -246,3 +246,18 @@ test('a seal that its author takes back counts no more: who never heard of it ta
   played.pass(1_000)
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
 })
+
+test('a seal that voids the document that holds it does not come and go', () => {
+  const played = new Played(3)
+  let cuts = 0
+  Object.assign(played, { event: (_: number, name: string) => (cuts += name === 'sealed' ? 1 : 0) })
+  const [self, other] = [new Author(played, 1, SELF_COLLECTION), new Author(played, 1, SELF_COLLECTION)]
+  other.put('of no', { chain: 1 })
+  played.pass(1_000)
+  self.put(AHEAD_PREFIX + hex(self.feed.id), {
+    sealed: encodeAheadSeal(self.feed, other.put('of no', { chain: 2 }, 60_000), 1),
+  })
+  self.push()
+  played.pass(120_000)
+  assert.equal(cuts, 1)
+})
