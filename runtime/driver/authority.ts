@@ -5,7 +5,6 @@ import type { Document } from '../model/document.ts'
 import { RIGHT_ADMIN, RIGHT_READ, RIGHT_RELAY, RIGHT_WRITE, type Capability } from '../model/capability.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
-import type { Fields } from '../model/value.ts'
 import type { Space } from '../ports/store.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { askedOf, Seals, type Asked, type Removal, type SealedFeed, type Writer } from '../access/seals.ts'
@@ -173,9 +172,9 @@ export class MeshAuthority implements Authority {
     return decoded.value
   }
 
-  /** What others tell of what members have said. True when that is new. */
-  learnTold(document: Fields): boolean {
-    return this.testimonies.learn(this.#meshId, document, (publicKey, { signed, signature }) =>
+  /** What a member tells of what others have said. True when that is new, or less than it told before. */
+  learnTold(teller: string, key: string, document: Document): boolean {
+    return this.testimonies.learn(this.#meshId, teller, key, document, (publicKey, { signed, signature }) =>
       this.#verifier.verify(publicKey, signed, signature),
     )
   }

@@ -44,8 +44,8 @@ export class Knowledge {
     for (const space of this.#store.spaces()) {
       if (space.collection !== SELF_COLLECTION) continue
       for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX)) this.#learnFork(key, document)
-      for (const { document } of entriesOf(this.#store, space, TOLD_PREFIX))
-        this.#authority.learnTold(fieldsOf(document))
+      for (const { key, document } of entriesOf(this.#store, space, TOLD_PREFIX))
+        this.#authority.learnTold(space.partition, key, document)
       for (const { key, document } of entriesOf(this.#store, space, AHEAD_PREFIX))
         this.#authority.learnAhead(space.partition, key, document)
     }
@@ -78,7 +78,7 @@ export class Knowledge {
     this.#learnFork(key, document)
     const isNew =
       (key.startsWith(AHEAD_PREFIX) && this.#authority.learnAhead(origin, key, document)) ||
-      (key.startsWith(TOLD_PREFIX) && this.#authority.learnTold(fieldsOf(document)))
+      (key.startsWith(TOLD_PREFIX) && this.#authority.learnTold(origin, key, document))
     if (isNew) this.#handler.authorityChanged()
   }
 

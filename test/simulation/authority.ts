@@ -1,7 +1,6 @@
 import { askedOf, Seals, type Asked, type Removal, type Writer } from '../../runtime/access/seals.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
 import type { Document } from '../../runtime/model/document.ts'
-import type { Fields } from '../../runtime/model/value.ts'
 import { aheadSealIn, isLiftable } from '../../runtime/sync/overrun.ts'
 import { Testimonies } from '../../runtime/sync/testimonies.ts'
 import type { Authority } from '../../runtime/sync/types.ts'
@@ -127,9 +126,9 @@ export class SimulatedAuthority implements Authority {
     return isSigned && this.#seals.addFork(feed.key, seq)
   }
 
-  /** True when it says something new. */
-  learnTold(document: Fields): boolean {
-    return this.testimonies.learn(this.#meshId, document, (publicKey, { signed, signature }) =>
+  /** True when it says something new, or less than before. */
+  learnTold(teller: string, key: string, document: Document): boolean {
+    return this.testimonies.learn(this.#meshId, teller, key, document, (publicKey, { signed, signature }) =>
       this.#isSigned(publicKey, signed, signature),
     )
   }

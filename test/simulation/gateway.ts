@@ -21,7 +21,6 @@ import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import type { Document } from '../../runtime/model/document.ts'
-import { fieldsOf } from '../../runtime/model/fields.ts'
 import { LET_PASS_MS } from '../../runtime/sync/overrun.ts'
 import { TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
 import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
@@ -383,9 +382,10 @@ export class SimulatedGateway {
       if (collection !== SELF_COLLECTION) continue
       const of = (path: string): Value | undefined => document.values[document.paths.indexOf(path)]
       const proof = what === 'fork' ? of('proof') : null
-      if (name.includes(`/${TOLD_PREFIX}`)) isNew = this.authority.learnTold(fieldsOf(document)) || isNew
+      const key = name.slice(`${collection}/${origin}/`.length)
+      if (key.startsWith(TOLD_PREFIX)) isNew = this.authority.learnTold(origin as string, key, document) || isNew
       if (proof instanceof Uint8Array) isNew = this.authority.learnFork(proof) || isNew
-      if (what === 'seal') seals.push([origin as string, name.slice(`${collection}/${origin}/`.length), document])
+      if (what === 'seal') seals.push([origin as string, key, document])
     }
     return this.authority.setAhead(seals) || isNew
   }
