@@ -47,6 +47,13 @@ for (const seed of [10, 90]) {
   })
 }
 
+/** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */
+test('a mesh whose clocks had run ahead when a member came converges too (seed 32008)', () => {
+  const simulation = new Simulation(scenarioOf(32008, { overruns: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once wrong: a checkpoint was taken for the head of who offered it. */
 for (const seed of [5, 8]) {
   test(`a mesh that soon forgets what was overtaken converges too, and keeps no delete for ever (seed ${seed})`, () => {

@@ -677,8 +677,12 @@ export class Simulation implements World {
     if (this.scenario.gateways < 3 || this.random() < 0.7) return null
     this.schedule.at(randomInteger(this.random, 30_000, this.scenario.minutes * 60_000), () => {
       this.noteFault('late member')
-      const clocks = this.gateways.map(({ engine }) => engine?.view.clock ?? 0).filter(isSane)
-      this.#admit(late, Math.max(0, ...clocks) + 1)
+      // Of whom is down, or ahead, only what is stored tells what time it was.
+      const stamps = this.gateways.flatMap(({ engine, disk }) => [
+        engine?.view.clock ?? 0,
+        ...disk.heads().map(({ hlc }) => hlc),
+      ])
+      this.#admit(late, Math.max(0, ...stamps.filter(isSane)) + 1)
       this.#planWrites(late, this.schedule.now)
     })
     return late
