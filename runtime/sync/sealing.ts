@@ -377,8 +377,12 @@ function voidedBatches<Token>(core: Core<Token>, state: FeedState, cut: number):
     if (isCheckpoint(batch.header)) continue
     const key = `${REISSUE_PREFIX}${hex(state.feed.id)}/${batch.header.seq}`
     // It was written before now, whatever its stamp says.
-    const value = encodeDeterministic([encodeDescriptor(descriptor), batch.bytes, core.clock.last])
-    records.push({ key, value })
+    records.push({ key, value: reissueRecord(state.feed, batch.bytes, core.clock.last) })
   }
   return records
+}
+
+/** A batch that waits to be made again, as it is stored: before which stamp it was written, and how many of its operations are there again. */
+export function reissueRecord({ descriptor }: Feed, bytes: Uint8Array, before: Hlc, done: number = 0): Uint8Array {
+  return encodeDeterministic([encodeDescriptor(descriptor), bytes, before, ...(done > 0 ? [done] : [])])
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hex } from '../../runtime/base/bytes.ts'
+import { PROTOCOL_LIMITS } from '../../runtime/base/limits.ts'
+import { randomInteger, seededRandom } from '../../runtime/base/random.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { hlcFromMs } from '../../runtime/model/stamp.ts'
@@ -260,4 +262,33 @@ test('a seal that voids the document that holds it does not come and go', () => 
   self.push()
   played.pass(120_000)
   assert.equal(cuts, 1)
+})
+
+test('what fills a batch comes back though it takes more room when it is written again', () => {
+  const random = seededRandom(1)
+  const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, () => randomInteger(random, 0, 255))
+  const values = Array.from({ length: 40 }, () => bytes(1_000))
+  const counted = Array.from({ length: 20 }, (_, i) => hex(bytes(8)) + i)
+  /** Returns the length of the batch that holds all of it, and what is shown of it elsewhere. */
+  const run = (pad: number): readonly [number, number] => {
+    const mesh = new Mesh({ gateways: 2, edges: [[0, 1]] })
+    const [author, other] = [mesh.at(0), mesh.at(1)]
+    runAhead(author)
+    author.write('climate', put({ temperature: 1 }))
+    const fields = Object.fromEntries([...values, padding.slice(0, pad)].map((value, i) => [`v${i}`, value]))
+    author.write('climate', { kind: 'put', key: 'full', fields })
+    for (const key of counted) author.write('climate', { kind: 'count', key, path: 'n', by: 1 })
+    mesh.pass(1_000)
+    const feed = author.disk.heads().find(({ feed: { descriptor } }) => descriptor.collection === 'climate')?.feed
+    const length = author.disk.batch(feed?.key ?? '', 2)?.bytes.length ?? 0
+    comeBack(author)
+    mesh.pass(60_000)
+    const shownThere = counted.filter((key) => shown(other, key) !== undefined).length
+    return [length, shownThere + (other.disk.document(PLACE, 'full')?.paths.length ?? 0)]
+  }
+  const padding = bytes(16_000)
+  const [length] = run(0)
+  const [full, there] = run(PROTOCOL_LIMITS.batchBytesMax - length - 8)
+  assert.ok(full > PROTOCOL_LIMITS.batchBytesMax - 20, `it has ${full} bytes`)
+  assert.equal(there, counted.length + values.length + 1)
 })
