@@ -59,10 +59,12 @@ export function reissueVoided<Token>(core: Core<Token>): void {
   const all = voidedWrites(core)
   const undone = removedAgain(core, all)
   const future = futureFrom(core)
+  // For all of a feed, of which some may be on the disk already.
+  const begun = new Map(all.map(({ feed }) => [feed.key, begunAt(core, feed)]))
   for (const voided of all) {
-    const { descriptor } = voided.feed
+    const { key, descriptor } = voided.feed
     const state = ownFeed(core, descriptor.collection, descriptor.partition, descriptor.kind, descriptor.encrypted)
-    writeAgain(core, voided, { state, begun: begunAt(core, voided.feed), future, undone })
+    writeAgain(core, voided, { state, begun: begun.get(key) as Hlc, future, undone })
   }
 }
 

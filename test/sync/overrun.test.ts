@@ -127,7 +127,7 @@ test('a power cut at any moment of it changes nothing of what comes of it', () =
     mesh.pass(5_000)
     runAhead(author)
     for (let i = 1; i <= 12; i++) {
-      author.write('climate', put({ temperature: i, [`field${i}`]: i }))
+      author.write('climate', put({ temperature: i, [`field${i}`]: i, ...((i === 1 || i === 12) && { ends: i }) }))
       mesh.pass(100)
     }
     const wanted = shown(author)
