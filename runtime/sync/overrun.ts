@@ -2,10 +2,11 @@ import { hex } from '../base/bytes.ts'
 import type { Feed } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import { isSystemName, SELF_COLLECTION } from '../model/names.ts'
-import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
+import { msOfHlc, type Hlc } from '../model/stamp.ts'
 import { decodeAheadSeal, encodeAheadSeal, type AheadSeal } from '../wire/ahead-seal.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { futureFrom, lastOf } from './future.ts'
 import { batchesFrom, lastUntil, wholeBelow } from './sealing.ts'
 import { addInternalWrite } from './writing.ts'
 
@@ -20,11 +21,6 @@ const SEAL_FIELD = 'sealed'
 
 /** What is stamped so many milliseconds ahead of a believed clock at most is taken at once. */
 export const LET_PASS_MS: number = TIMES.futureMs
-
-/** Stamps later than this are from the future; none is while the time isn't known. */
-export function futureFrom<Token>({ now }: Core<Token>): Hlc {
-  return now.trust > 0 ? lastOf(now.wallMs + TIMES.futureMs) : Number.POSITIVE_INFINITY
-}
 
 /** What a member says of a feed of its own in a document of that key, its signature not checked; null when it says nothing that counts. */
 export function aheadSealIn(
@@ -62,11 +58,6 @@ export function recoverClock<Token>(core: Core<Token>): void {
   // The seal itself is to be stamped before what it voids.
   const after = Math.max(futureFrom(core), lastOf(msOfHlc(core.clock.last) + TIMES.futureMs))
   for (const state of core.feeds.values()) if (isOverrun(core, state, after)) seal(core, state, after)
-}
-
-/** The last stamp of a millisecond. */
-function lastOf(ms: number): Hlc {
-  return hlcFromMs(ms + 1) - 1
 }
 
 /** Own feeds that are to be sealed: what they hold is not to be had by others, and written again when the seal is on the disk. */

@@ -24,7 +24,7 @@ import { BEACON_KEY } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { OpsCopy } from './liveness.ts'
-import { futureFrom } from './overrun.ts'
+import { futureFrom } from './future.ts'
 import { REISSUE_PREFIX, reissueRecord } from './sealing.ts'
 import { ownFeed, writeInternal } from './writing.ts'
 

@@ -292,3 +292,24 @@ test('what fills a batch comes back though it takes more room when it is written
   assert.ok(full > PROTOCOL_LIMITS.batchBytesMax - 20, `it has ${full} bytes`)
   assert.equal(there, counted.length + values.length + 1)
 })
+
+test('what a thief has sealed with a stolen key comes back when what it wrote is void', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  for (let n = 1; n <= 5; n++) author.put(`hall-${n}`, { n })
+  author.checkpoint([1, 2, 3, 4, 5])
+  author.push()
+  const first = author.put('hall', { n: 7 }, 60_000)
+  self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed: encodeAheadSeal(author.feed, first, 1) })
+  self.push()
+  played.pass(60_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 0)
+  const seals = new Map([
+    [author.feed.key, 7],
+    [self.feed.key, 1],
+  ])
+  played.gateway.learnRemoval({ origin: author.feed.origin, reason: 'revoke', seals, bound: new Set() })
+  played.pass(60_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 6)
+  assert.deepEqual(shown(played.gateway, 'hall-5'), { n: 5 })
+})
