@@ -47,6 +47,13 @@ for (const seed of [10, 90]) {
   })
 }
 
+/** Once for ever at odds: of a fork that was proven late, behind where the branches parted, no earlier proof was looked for. */
+test('a mesh that soon forgets finds where branches parted whose pasts are gone (seed 36000)', () => {
+  const simulation = new Simulation(scenarioOf(36000, { gateways: 2, history: 'short', forks: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */
 test('a mesh whose clocks had run ahead when a member came converges too (seed 32008)', () => {
   const simulation = new Simulation(scenarioOf(32008, { overruns: true }))
