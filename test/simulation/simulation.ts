@@ -569,12 +569,11 @@ export class Simulation implements World {
     if (batch.header.seq >= cut)
       this.report(`I14 gateway ${gateway.index} took batch ${batch.header.seq}, which is void`)
     if (!gateway.keeps(feed)) this.report(`I25 gateway ${gateway.index} took a batch of what it doesn't keep`)
-    // What a copy of its card goes on with reaches it as another's does.
-    const isOwn = feed.origin === gateway.peerId && equal(feed.descriptor.incarnation, gateway.incarnation)
-    if (!isOwn) return this.#storedElsewhere(gateway, feed, batch)
-    // A new member writes behind the stamp of its admission.
+    if (feed.origin !== gateway.peerId) return this.#storedElsewhere(gateway, feed, batch)
+    // What a copy of its card goes on with it takes, whatever its stamp. A new member writes behind the stamp of its admission.
+    const isByIt = equal(feed.descriptor.incarnation, gateway.incarnation)
     const aheadMs = msOfHlc(batch.header.hlc) - Math.max(gateway.latestWallMs, msOfHlc(gateway.since))
-    if (gateway.trust > 0 && aheadMs > FUTURE_MS) {
+    if (gateway.trust > 0 && isByIt && aheadMs > FUTURE_MS) {
       this.report(`I16 gateway ${gateway.index} stamped a batch ${aheadMs} ms after its clock`)
     }
     this.#noteIssued(feed, batch, ops)
