@@ -238,7 +238,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   if (commit.left) left(core, commit.left)
   for (const { link, state, batch, place } of commit.arrivals) {
     const headBefore = state.head.seq
-    noteAdvance(core, state)
+    noteAdvance(core, state, typeof place === 'object')
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)
     if (typeof place === 'object') noteHoles(core, state)
