@@ -1,6 +1,7 @@
 /**
  * Which feeds are sealed, and whose word still counts (protocol D5, D20): a pure function of signed statements, whatever
- * order they arrive in. Statements only ever add up: the least sequence wins, and nobody returns from retirement.
+ * order they arrive in. Statements only ever add up, but for what authors say of their own clocks: the least sequence wins, and nobody
+ * returns from retirement.
  */
 
 /** What an administrator signs when a member is removed. */
@@ -65,9 +66,12 @@ export class Seals {
     return this.#ahead.get(key) ?? Number.POSITIVE_INFINITY
   }
 
-  /** An author whose clock had run ahead says from where on its batches are stamped so. True when that is new. */
-  addAhead(feedKey: string, seq: number): boolean {
-    return lower(this.#ahead, feedKey, seq)
+  /** An author whose clock had run ahead says from where on its batches are stamped so; Infinity when it says so no more. True when that is new. */
+  setAhead(feedKey: string, seq: number): boolean {
+    if (this.aheadOf({ key: feedKey }) === seq) return false
+    if (seq === Number.POSITIVE_INFINITY) this.#ahead.delete(feedKey)
+    else this.#ahead.set(feedKey, seq)
+    return true
   }
 
   /** Two batches of one author with one sequence were found. True when that is new. */

@@ -47,6 +47,8 @@ export const GATEWAY_LIMITS = {
   heldFeedsMax: 256,
   /** Feeds of one link that its cursor may pass although they are refused; with more it stays where it is. */
   lackingMax: 256,
+  /** What is looked at of each member that tells what others have said, sound or not, in bytes. */
+  testimonyBytesMax: 1_048_576,
   /** Writes that wait for other gateways to confirm them; further ones are refused with `overloaded` before they are made. */
   confirmationsMax: 4_096,
   confirmationMsMax: 86_400_000,

@@ -1,17 +1,17 @@
 import { grantsAt as grants, Members } from '../access/members.ts'
 import type { Closing } from '../access/removals.ts'
 import type { Feed } from '../model/batch.ts'
+import type { Document } from '../model/document.ts'
 import { RIGHT_ADMIN, RIGHT_READ, RIGHT_RELAY, RIGHT_WRITE, type Capability } from '../model/capability.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
-import type { Fields } from '../model/value.ts'
 import type { Space } from '../ports/store.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { askedOf, Seals, type Asked, type Removal, type SealedFeed, type Writer } from '../access/seals.ts'
 import type { Verifier } from '../crypto/signature.ts'
-import { decodeAheadSeal } from '../wire/ahead-seal.ts'
 import { decodeProof, type ForkProof } from '../wire/proof.ts'
 import { warrantBytes } from '../wire/warrant.ts'
+import { aheadSealIn, isLiftable } from '../sync/overrun.ts'
 import { Testimonies } from '../sync/testimonies.ts'
 import type { Authority } from '../sync/types.ts'
 import { verifyChain } from '../wire/capability.ts'
@@ -42,8 +42,8 @@ export class MeshAuthority implements Authority {
   #seals = new Seals()
   /** Feeds of which two branches were found, by key. */
   readonly #forks = new Map<string, number>()
-  /** Feeds that their authors have sealed, by key. */
-  readonly #ahead = new Map<string, number>()
+  /** Feeds that their authors have sealed, by the document that says so. */
+  readonly #ahead = new Map<string, { readonly feed: Feed; readonly from: number }>()
   readonly #meshId: Uint8Array
   readonly #rootPublicKey: Uint8Array
   readonly #verifier: Verifier
@@ -148,7 +148,7 @@ export class MeshAuthority implements Authority {
   setRemovals({ closings, removals }: Removals): void {
     const seals = new Seals()
     for (const [key, seq] of this.#forks) seals.addFork(key, seq)
-    for (const [key, seq] of this.#ahead) seals.addAhead(key, seq)
+    for (const { feed, from } of this.#ahead.values()) seals.setAhead(feed.key, from)
     for (const { origin, warrant } of closings) if (this.mayRemove(origin, warrant)) seals.close(origin)
     for (const { removal, warrant } of removals) if (this.mayRemove(removal.origin, warrant)) seals.addRemoval(removal)
     this.#seals = seals
@@ -210,26 +210,29 @@ export class MeshAuthority implements Authority {
     return decoded.value
   }
 
-  /** What others tell of what members have said. True when that is new. */
-  learnTold(document: Fields): boolean {
-    return this.testimonies.learn(this.#meshId, document, (publicKey, { signed, signature }) =>
+  /** What a member tells of what others have said. True when that is new, or less than it told before. */
+  learnTold(teller: string, key: string, document: Document): boolean {
+    return this.testimonies.learn(this.#meshId, teller, key, document, (publicKey, { signed, signature }) =>
       this.#verifier.verify(publicKey, signed, signature),
     )
   }
 
-  /**
-   * What the member says of a feed of its own that it wrote with a clock ahead; `hlc` is the stamp under which it says so. True when
-   * that is new.
-   */
-  learnAhead(origin: string, seal: Uint8Array, hlc: Hlc): boolean {
-    const decoded = decodeAheadSeal(this.#meshId, seal)
-    if (!decoded.ok) return false
-    const { feed, first, from } = decoded.value
-    if (feed.origin !== origin || first.header.hlc <= hlc) return false
-    const isSigned = this.#verifier.verify(feed.descriptor.publicKey, first.signed, first.signature)
-    if (!isSigned || !this.#seals.addAhead(feed.key, from)) return false
-    this.#ahead.set(feed.key, from)
-    return true
+  /** What a document of the member's says of a feed of its own that it wrote with a clock ahead. True when that is new. */
+  learnAhead(origin: string, key: string, document: Document): boolean {
+    const name = `${origin}/${key}`
+    const seal = aheadSealIn(this.#meshId, origin, key, document)
+    if (
+      seal === null ||
+      !this.#verifier.verify(seal.feed.descriptor.publicKey, seal.first.signed, seal.first.signature)
+    ) {
+      const { feed } = this.#ahead.get(name) ?? {}
+      if (feed === undefined || !isLiftable(feed)) return false
+      this.#ahead.delete(name)
+      return this.#seals.setAhead(feed.key, Number.POSITIVE_INFINITY)
+    }
+    const { feed, from } = seal
+    this.#ahead.set(name, { feed, from })
+    return this.#seals.setAhead(feed.key, from)
   }
 
   isMember(): boolean {

@@ -44,10 +44,10 @@ export class Knowledge {
     for (const space of this.#store.spaces()) {
       if (space.collection !== SELF_COLLECTION) continue
       for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX)) this.#learnFork(key, document)
-      for (const { document } of entriesOf(this.#store, space, TOLD_PREFIX))
-        this.#authority.learnTold(fieldsOf(document))
-      for (const { document } of entriesOf(this.#store, space, AHEAD_PREFIX))
-        this.#learnAhead(space.partition, document)
+      for (const { key, document } of entriesOf(this.#store, space, TOLD_PREFIX))
+        this.#authority.learnTold(space.partition, key, document)
+      for (const { key, document } of entriesOf(this.#store, space, AHEAD_PREFIX))
+        this.#authority.learnAhead(space.partition, key, document)
     }
     this.#learnRemovals()
   }
@@ -76,16 +76,10 @@ export class Knowledge {
 
   #learnOfSelves(origin: string, key: string, document: Document): void {
     this.#learnFork(key, document)
-    if (key.startsWith(AHEAD_PREFIX)) this.#learnAhead(origin, document)
-    const isNew = key.startsWith(TOLD_PREFIX) && this.#authority.learnTold(fieldsOf(document))
+    const isNew =
+      (key.startsWith(AHEAD_PREFIX) && this.#authority.learnAhead(origin, key, document)) ||
+      (key.startsWith(TOLD_PREFIX) && this.#authority.learnTold(origin, key, document))
     if (isNew) this.#handler.authorityChanged()
-  }
-
-  #learnAhead(origin: string, document: Document): void {
-    const { sealed } = fieldsOf(document)
-    const [write] = document.writes
-    if (!(sealed instanceof Uint8Array) || write === undefined) return
-    if (this.#authority.learnAhead(origin, sealed.slice(), write.hlc)) this.#handler.authorityChanged()
   }
 
   #learnFork(key: string, document: Document): void {

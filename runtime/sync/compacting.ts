@@ -15,7 +15,7 @@ import type { Core } from './core.ts'
 import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { copyParts, isKilledBy, livesOf, mayKeepDead, OpsCopy, type OpLife, type Tombstone } from './liveness.ts'
-import { futureFrom } from './overrun.ts'
+import { futureFrom } from './future.ts'
 import { writeInternal } from './writing.ts'
 
 /**

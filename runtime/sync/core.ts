@@ -320,8 +320,8 @@ export class Core<Token> {
     for (const record of takeDueHoldings(this, isCommitting)) records.push(record)
     if (isCommitting) for (const record of this.budget.record(this.now.monotonicMs)) records.push(record)
     for (const state of this.#histories) {
-      // Among what is on its way may be a checkpoint, which takes its own record along.
-      if (state.isCommitting) continue
+      // Among what is on its way may be a checkpoint, which takes its own record along, as a cut does.
+      if (state.isCommitting || this.cutting.has(state)) continue
       this.#histories.delete(state)
       records.push({ key: historyKey(state.feed), value: state.history.encode() })
     }

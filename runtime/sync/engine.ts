@@ -5,7 +5,7 @@ import { forgetBeacon, writeBeacon } from './beacons.ts'
 import type { BudgetView } from './budget.ts'
 import { noteExamined, type Divergence } from './comparing.ts'
 import { compact, compactDeadline } from './compacting.ts'
-import { Core, TIMES, type Arrival, type Committed } from './core.ts'
+import { Core, TIMES, type Accepted, type Arrival, type Committed } from './core.ts'
 import type { Place, Scope } from '../model/interest.ts'
 import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
@@ -203,12 +203,13 @@ function tellConfirmed<Token>(core: Core<Token>): void {
   core.confirmed.clear()
 }
 
-/** Everything verified goes to the disk with one commit. */
+/** Everything verified goes to the disk with one commit, but for what has to wait until a feed has jumped. */
 function commitArrivals<Token>(core: Core<Token>): void {
-  const records = core.dueRecords(core.verified.length > 0)
-  if (core.verified.length === 0 && records.length === 0) return
-  const arrivals = core.verified
-  core.verified = []
+  const waiting = core.verified.filter((arrival) => waitsForJump(core, arrival))
+  const arrivals = waiting.length === 0 ? core.verified : core.verified.filter((arrival) => !waiting.includes(arrival))
+  const records = core.dueRecords(arrivals.length > 0)
+  if (arrivals.length === 0 && records.length === 0) return
+  core.verified = waiting
   const batches: CommitBatch[] = arrivals.map((arrival) => ({
     feed: arrival.state.feed,
     batch: arrival.batch,
@@ -222,6 +223,13 @@ function commitArrivals<Token>(core: Core<Token>): void {
   core.outputs.push({ type: 'commit', ticket, batches, records: [...records, ...histories] })
 }
 
+/** The disk may refuse what a feed jumps by, and take a later checkpoint, with a record that names the refused one as the feed's base. */
+function waitsForJump<Token>(core: Core<Token>, { state, batch, place }: Accepted): boolean {
+  if (place !== 'aside' || !state.isCommitting || !isCheckpoint(batch.header)) return false
+  const isJump = (other: Accepted): boolean => other.state === state && typeof other.place === 'object'
+  return [...core.committing.values()].some(({ arrivals }) => arrivals.some(isJump))
+}
+
 function committed<Token>(core: Core<Token>, ticket: number): void {
   const commit = core.committing.get(ticket)
   if (!commit) return
@@ -232,7 +240,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   if (commit.left) left(core, commit.left)
   for (const { link, state, batch, place } of commit.arrivals) {
     const headBefore = state.head.seq
-    noteAdvance(core, state)
+    noteAdvance(core, state, typeof place === 'object')
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)
     if (typeof place === 'object') noteHoles(core, state)

@@ -44,8 +44,8 @@ export class FeedState {
   heldFor: number = Number.POSITIVE_INFINITY
   /** When that, or what its author had said in void batches, is said again if it isn't on the disk by then; monotonic milliseconds. */
   sayAt: number = 0
-  /** What its author had said in void batches is told on. */
-  isToldOn: boolean = false
+  /** When what its author had said in void batches was found told on: by how often others had taken such words back; null before. */
+  toldOnAt: number | null = null
   head: ChainPosition = BEGINNING
   verified: ChainPosition = BEGINNING
   tip: ChainPosition = BEGINNING

@@ -8,7 +8,7 @@ import type { Core } from './core.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
-import { futureFrom } from './overrun.ts'
+import { futureFrom } from './future.ts'
 import { ask } from './pulling.ts'
 
 /**

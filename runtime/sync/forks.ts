@@ -49,11 +49,14 @@ export function suspectFork<Token>(
   among: SequenceSet | null = null,
 ): void {
   if (state.probe !== null) return
-  if (core.surroundings.authority.sealOf(state.feed) < seq) return
+  const seal = core.surroundings.authority.sealOf(state.feed)
+  // Of what is sealed already only an earlier parting is news.
+  const before = among?.within(1, Math.min(seq, seal - 1)) ?? null
+  if (before === null ? seal < seq : before.isEmpty) return
   core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, peerId: link.peerId })
-  const first = among === null ? Math.min(seq, state.tip.seq + 1) : lastUpTo(among, seq)
+  const first = before === null ? Math.min(seq, state.tip.seq + 1) : before.last
   if (first < 1) return
-  state.probe = { link, low: 0, high: first, theirs: null, asked: 0, askedAt: 0, step: 1, among }
+  state.probe = { link, low: 0, high: first, theirs: null, asked: 0, askedAt: 0, step: 1, among: before }
   core.probing.add(state)
   askProbe(core, state, state.probe, first)
 }

@@ -26,7 +26,9 @@ export function applyCheckpoints<Token>(core: Core<Token>): void {
   core.gatedVersion = core.feeds.version
   for (const place of core.pendingPlaces) {
     const states = core.feeds.in(place)
-    const found = applicable(core, states)
+    // What a feed holds that is being cut may be void.
+    const choice = new Choice(states.filter((state) => !core.cutting.has(state)))
+    const found = applicable(core, choice)
     for (const [state, signed] of found) {
       state.history.apply(signed)
       // What is dead now isn't lacking any more.
@@ -64,8 +66,7 @@ class Choice {
 }
 
 /** The greatest fixpoint: begins with the newest checkpoint of each feed and goes back from those that lack something. */
-function applicable<Token>(core: Core<Token>, states: readonly FeedState[]): [FeedState, SignedCheckpoint][] {
-  const choice = new Choice(states)
+function applicable<Token>(core: Core<Token>, choice: Choice): [FeedState, SignedCheckpoint][] {
   for (let isChanged = true; isChanged;) {
     isChanged = false
     for (const [state, count] of choice.counts) {

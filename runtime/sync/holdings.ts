@@ -218,12 +218,15 @@ export function noteEqual<Token>(core: Core<Token>, link: LinkState): void {
   noteConfirmed(core, null)
 }
 
-/** A feed is about to move: whoever holds it by its number alone is noted with what it holds. */
-export function noteAdvance<Token>(core: Core<Token>, state: FeedState): void {
-  if (state.head.seq === 0) return
+/**
+ * A feed is about to move: whoever holds it by its number alone is noted with what it holds. When it begins with a jump that is nothing,
+ * though the number may have passed parts of it.
+ */
+export function noteAdvance<Token>(core: Core<Token>, state: FeedState, isJump: boolean = false): void {
+  if (state.head.seq === 0 && !isJump) return
   for (const holding of core.holdings.values()) {
     if (!holding.keeps(state)) continue
-    if (!holding.feeds.has(state)) holding.feeds.set(state, holding.heldAbout(state))
+    if (!holding.feeds.has(state)) holding.feeds.set(state, Math.min(state.head.seq, holding.heldAbout(state)))
     if (holding.feeds.size > holding.pruneAt) holding.prune()
   }
 }

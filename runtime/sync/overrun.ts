@@ -1,9 +1,12 @@
 import { hex } from '../base/bytes.ts'
-import { SELF_COLLECTION } from '../model/names.ts'
-import { hlcFromMs, msOfHlc, type Hlc } from '../model/stamp.ts'
-import { encodeAheadSeal } from '../wire/ahead-seal.ts'
+import type { Feed } from '../model/batch.ts'
+import type { Document } from '../model/document.ts'
+import { isSystemName, SELF_COLLECTION } from '../model/names.ts'
+import { msOfHlc, type Hlc } from '../model/stamp.ts'
+import { decodeAheadSeal, encodeAheadSeal, type AheadSeal } from '../wire/ahead-seal.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import { futureFrom, lastOf } from './future.ts'
 import { batchesFrom, lastUntil, wholeBelow } from './sealing.ts'
 import { addInternalWrite } from './writing.ts'
 
@@ -14,13 +17,33 @@ import { addInternalWrite } from './writing.ts'
  * feed, and reissuing.ts writes it again with fresh stamps. All of it follows from what is stored: a power cut costs nothing but time.
  */
 export const AHEAD_PREFIX = 'seal/'
+const SEAL_FIELD = 'sealed'
 
 /** What is stamped so many milliseconds ahead of a believed clock at most is taken at once. */
 export const LET_PASS_MS: number = TIMES.futureMs
 
-/** Stamps later than this are from the future; none is while the time isn't known. */
-export function futureFrom<Token>({ now }: Core<Token>): Hlc {
-  return now.trust > 0 ? lastOf(now.wallMs + TIMES.futureMs) : Number.POSITIVE_INFINITY
+/** What a member says of a feed of its own in a document of that key, its signature not checked; null when it says nothing that counts. */
+export function aheadSealIn(
+  meshId: Uint8Array,
+  origin: string,
+  key: string,
+  { paths, values, writes }: Document,
+): AheadSeal | null {
+  const at = paths.indexOf(SEAL_FIELD)
+  const [bytes, write] = [values[at], writes[at]]
+  const decoded = bytes instanceof Uint8Array ? decodeAheadSeal(meshId, bytes.slice()) : null
+  if (decoded?.ok !== true || write === undefined) return null
+  const { feed, first } = decoded.value
+  const isOwn = feed.origin === origin && key === AHEAD_PREFIX + hex(feed.id)
+  return isOwn && first.header.hlc > write.hlc ? decoded.value : null
+}
+
+/**
+ * Whether a seal of the feed counts no longer than the document that holds it stands: so all take the same for void, whenever they were
+ * started. Where members speak of themselves and of others it counts on, for two seals there could void and restore each other for ever.
+ */
+export function isLiftable({ descriptor }: Feed): boolean {
+  return !isSystemName(descriptor.collection)
 }
 
 /** Looks now and then, when something happens anyway, whether this gateway is ahead, and seals what former incarnations of it have stamped ahead. */
@@ -37,11 +60,6 @@ export function recoverClock<Token>(core: Core<Token>): void {
   for (const state of core.feeds.values()) if (isOverrun(core, state, after)) seal(core, state, after)
 }
 
-/** The last stamp of a millisecond. */
-function lastOf(ms: number): Hlc {
-  return hlcFromMs(ms + 1) - 1
-}
-
 /** Own feeds that are to be sealed: what they hold is not to be had by others, and written again when the seal is on the disk. */
 function isOverrun<Token>(core: Core<Token>, state: FeedState, after: Hlc): boolean {
   const { feed, isOwn, head } = state
@@ -54,6 +72,6 @@ function seal<Token>(core: Core<Token>, state: FeedState, after: Hlc): void {
   if (first === undefined) return
   const { peerId } = core.options
   const from = wholeBelow(core, state, first.header.seq) + 1
-  const fields = { sealed: encodeAheadSeal(state.feed, first, from) }
+  const fields = { [SEAL_FIELD]: encodeAheadSeal(state.feed, first, from) }
   addInternalWrite(core, SELF_COLLECTION, peerId, [{ kind: 'put', key: AHEAD_PREFIX + hex(state.feed.id), fields }])
 }

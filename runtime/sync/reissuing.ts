@@ -24,8 +24,8 @@ import { BEACON_KEY } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { OpsCopy } from './liveness.ts'
-import { futureFrom } from './overrun.ts'
-import { REISSUE_PREFIX } from './sealing.ts'
+import { futureFrom } from './future.ts'
+import { REISSUE_PREFIX, reissueRecord } from './sealing.ts'
 import { ownFeed, writeInternal } from './writing.ts'
 
 /**
@@ -48,6 +48,9 @@ interface Voided {
   readonly source: Source
   /** It was written before, whatever its stamp says. */
   readonly before: Hlc
+  readonly bytes: Uint8Array
+  /** The first operation that has not been made again. */
+  readonly from: number
 }
 
 export function reissueVoided<Token>(core: Core<Token>): void {
@@ -56,21 +59,35 @@ export function reissueVoided<Token>(core: Core<Token>): void {
   const all = voidedWrites(core)
   const undone = removedAgain(core, all)
   const future = futureFrom(core)
+  // For all of a feed, of which some may be on the disk already.
+  const begun = new Map(all.map(({ feed }) => [feed.key, begunAt(core, feed)]))
   for (const voided of all) {
-    const { descriptor } = voided.feed
+    const { key, descriptor } = voided.feed
     const state = ownFeed(core, descriptor.collection, descriptor.partition, descriptor.kind, descriptor.encrypted)
-    const begun = begunAt(core, voided.feed)
-    const ops = isSeries(voided.feed) ? rowsOf(voided) : winning(core, voided, { state, begun, future, undone })
+    writeAgain(core, voided, { state, begun: begun.get(key) as Hlc, future, undone })
+  }
+}
+
+/** All of it at once, or in parts: what had filled a batch may take more room now. */
+function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against): void {
+  const { state, begun } = against
+  let most = Number.POSITIVE_INFINITY
+  for (let from: number | null = voided.from; from !== null;) {
+    const again: Again = isSeries(voided.feed) ? rowsOf(voided, from, most) : winning(core, voided, from, most, against)
+    const { ops, next } = again
+    if (ops.size === 0) return core.removeRecord(voided.key)
+    const { key, feed, bytes, before } = voided
     const records = [
-      { key: voided.key, value: null },
-      { key: beginKey(voided.feed), value: encodeDeterministic([begun]) },
+      { key, value: next === null ? null : reissueRecord(feed, bytes, before, next) },
+      { key: beginKey(feed), value: encodeDeterministic([begun]) },
     ]
-    if (ops.size === 0) core.removeRecord(voided.key)
-    else if (writeInternal(core, state, ops, records)) {
+    if (writeInternal(core, state, ops, records)) {
       core.emit('reissued', { feed: hex(state.feed.id), operations: ops.size })
       // When it is on the disk it is looked whether that was all.
       core.isReissueDue = true
-    }
+      from = next
+    } else if (ops.size === 1) return
+    else most = ops.size >> 1
   }
 }
 
@@ -107,16 +124,16 @@ function decode<Token>(
   value: Uint8Array,
 ): (Omit<Voided, 'ops'> & { readonly ops: Ops | typeof LOCKED }) | null {
   const item = decodeDeterministic(value)
-  const [descriptorBytes, bytes, before] = item.ok && Array.isArray(item.value) ? (item.value as Item[]) : []
+  const [descriptorBytes, bytes, before, from = 0] = item.ok && Array.isArray(item.value) ? (item.value as Item[]) : []
   if (!(descriptorBytes instanceof Uint8Array) || !(bytes instanceof Uint8Array)) return null
   const descriptor = decodeDescriptor(descriptorBytes)
   const batch = decodeBatch(core.options.meshId, bytes)
-  if (!descriptor.ok || !batch.ok || typeof before !== 'number') return null
+  if (!descriptor.ok || !batch.ok || typeof before !== 'number' || typeof from !== 'number') return null
   const feed = feedOf(core.options.meshId, descriptor.value)
   const ops = readBody(feed, batch.value.header, batch.value.body, core.surroundings.keys)
   if (!ops.ok && ops.error.code !== 'no-key') return null
   const { seq, hlc } = batch.value.header
-  return { key, feed, ops: ops.ok ? ops.value : LOCKED, source: { feed, seq, hlc, lsn: 0 }, before }
+  return { key, feed, ops: ops.ok ? ops.value : LOCKED, source: { feed, seq, hlc, lsn: 0 }, before, bytes, from }
 }
 
 function beginKey(feed: Feed): string {
@@ -167,15 +184,23 @@ function* operationsOf(ops: Ops): Generator<Operation> {
   }
 }
 
-/** Rows stay what and when they were, but for a time that has not come yet. */
-function rowsOf({ ops, source, before }: Voided): OpsCopy {
+/** What is made again, and at which operation the rest begins; null when that is all. */
+interface Again {
+  readonly ops: OpsCopy
+  readonly next: number | null
+}
+
+/** Rows stay what and when they were, but for a time that has not come yet. At most so many, from an operation on. */
+function rowsOf({ ops, source, before }: Voided, first: number, most: number): Again {
   const copies = new OpsCopy(true)
   for (const { key, shape, index, from } of operationsOf(ops)) {
+    if (index < first) continue
+    if (copies.size >= most) return { ops: copies, next: index }
     const fields = shape.paths.map((path, i) => [path, ops.values[from + i] as Value] as const)
     const { hlc, index: place } = writeOf(source, ops.stamps?.[index] ?? null, index)
     copies.add(key, shape.kind, fields, hlc <= before ? { hlc, index: place } : null)
   }
-  return copies
+  return { ops: copies, next: null }
 }
 
 interface Against {
@@ -187,13 +212,14 @@ interface Against {
   readonly undone: ReadonlySet<string>
 }
 
-/** The operations, or parts of them, that nothing later has overtaken. */
-function winning<Token>(core: Core<Token>, voided: Voided, against: Against): OpsCopy {
+/** The operations, or parts of them, that nothing later has overtaken. At most so many, from an operation on. */
+function winning<Token>(core: Core<Token>, voided: Voided, first: number, most: number, against: Against): Again {
   const { feed, ops, source } = voided
   const copies = new OpsCopy(false)
   const leftOut = LEFT_OUT.get(feed.descriptor.collection)
   for (const { key, shape, index, from } of operationsOf(ops)) {
-    if (leftOut !== undefined && key.startsWith(leftOut)) continue
+    if (index < first || (leftOut !== undefined && key.startsWith(leftOut))) continue
+    if (copies.size >= most) return { ops: copies, next: index }
     const document = core.surroundings.document(spaceOf(feed), key)
     const write = writeOf(source, ops.stamps?.[index] ?? null, index)
     if (document?.deleted && !isAhead(voided, against, write, document.deleted)) continue
@@ -207,7 +233,7 @@ function winning<Token>(core: Core<Token>, voided: Voided, against: Against): Op
     }
     if (kept.length > 0 || shape.kind === OP_DELETE) copies.add(key, shape.kind, kept, null)
   }
-  return copies
+  return { ops: copies, next: null }
 }
 
 /** Elements and links that are to be added or removed again; undefined when none are. Any other value as it is. */

@@ -18,6 +18,7 @@ import { historyKey, type FeedHistory } from './history.ts'
 import { askedOf } from './interest.ts'
 import { signedCheckpoint } from './filling.ts'
 import { holesOf } from './mending.ts'
+import { futureFrom } from './future.ts'
 import { settle } from './statements.ts'
 import { tellOn, tellOnSoon } from './testimonies.ts'
 import { reviveTrash } from './trash.ts'
@@ -114,7 +115,8 @@ function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
   if (!next) for (const branch of branches) if (jumpBack(core, state, branch)) break
   for (let seq = state.tip.seq + 1; seq < state.cut; seq++) {
     const batch = voided.find(({ header }) => header.seq === seq && equal(header.prev, state.tip.hash))
-    if (batch === undefined) return
+    // What its author had stamped ahead and takes back has not come yet.
+    if (batch === undefined || batch.header.hlc > futureFrom(core)) return
     state.tip = { seq, hash: batch.hash, hlc: batch.header.hlc }
     state.verified = state.tip
     core.verified.push({ link: null, state, batch })
@@ -128,6 +130,7 @@ function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly B
   for (const batch of settled.toReversed()) {
     const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
     if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1 || !isNamed(state, batch)) continue
+    if (signed.hlc > futureFrom(core)) continue
     const live = Array.from(signed.checkpoint.live.values(), (seq) => hashes.get(seq) ?? hashAt(core, state, seq))
     if (live.includes(null) || !equal(rootOf(live as Uint8Array[]), signed.checkpoint.root)) continue
     for (const part of settled) {
@@ -252,13 +255,8 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
     return seq < headSeq || (seq === headSeq && equal(hash, headHash))
   })
   const top = voided.at(-1)
-  // Nobody will want back what its author has voided; but what it said of others counts.
-  const isSelf = state.feed.descriptor.collection === SELF_COLLECTION
-  const keptTo = isSelf ? Number.POSITIVE_INFINITY : core.surroundings.authority.aheadOf(state.feed)
-  for (const { header, bytes } of voided.slice(0, VOID_KEPT)) {
-    if (header.seq >= keptTo) break
+  for (const { header, bytes } of voided.slice(0, VOID_KEPT))
     records.push({ key: `${voidPrefix(state)}${hex((top as Batch).hash.subarray(0, 8))}/${header.seq}`, value: bytes })
-  }
   if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
   core.verified = core.verified.filter((arrival) => arrival.state !== state)
   state.verified = head
@@ -377,8 +375,12 @@ function voidedBatches<Token>(core: Core<Token>, state: FeedState, cut: number):
     if (isCheckpoint(batch.header)) continue
     const key = `${REISSUE_PREFIX}${hex(state.feed.id)}/${batch.header.seq}`
     // It was written before now, whatever its stamp says.
-    const value = encodeDeterministic([encodeDescriptor(descriptor), batch.bytes, core.clock.last])
-    records.push({ key, value })
+    records.push({ key, value: reissueRecord(state.feed, batch.bytes, core.clock.last) })
   }
   return records
+}
+
+/** A batch that waits to be made again, as it is stored: before which stamp it was written, and how many of its operations are there again. */
+export function reissueRecord({ descriptor }: Feed, bytes: Uint8Array, before: Hlc, done: number = 0): Uint8Array {
+  return encodeDeterministic([encodeDescriptor(descriptor), bytes, before, ...(done > 0 ? [done] : [])])
 }

@@ -104,7 +104,8 @@ export function chainOf(value: Value): Chain {
 /** From the seal on, or just the head when it is before: what is in the log, and what was taken out of it. */
 function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number): Chain[] {
   // What its author itself has voided is nobody's to confirm.
-  const to = Math.min(state.head.seq, core.surroundings.authority.aheadOf(state.feed) - 1)
+  const ahead = core.surroundings.authority.aheadOf(state.feed)
+  const to = Math.min(state.head.seq, ahead - 1)
   if (to === 0) return []
   const stored: Batch[] = []
   for (const batch of batchesFrom(core, state, Math.min(seal, to))) {
@@ -112,7 +113,9 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
     stored.push(batch)
   }
   const chains = [chainFrom(stored, state.head)]
-  for (const voided of voidedOf(core, state)) {
+  for (const branch of voidedOf(core, state)) {
+    const voided = branch.filter(({ header }) => header.seq < ahead)
+    if (voided.length === 0) continue
     const first = (voided[0] as Batch).header
     const trunk = stored.filter(({ header }) => header.seq < first.seq && header.seq >= seal)
     const last = trunk.at(-1)

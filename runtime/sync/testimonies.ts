@@ -1,9 +1,11 @@
 import type { Chain } from '../access/branches.ts'
 import { concat, hex } from '../base/bytes.ts'
+import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { OP_PUT, type Batch, type Feed, type Ops, type Shape } from '../model/batch.ts'
 import type { Held } from '../model/checkpoint.ts'
+import type { Document } from '../model/document.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
-import type { Fields, Value } from '../model/value.ts'
+import type { Value } from '../model/value.ts'
 import { decodeTestimony, encodeTestimony, type Testimony } from '../wire/testimony.ts'
 import { acksIn, BEACON_KEY } from './beacons.ts'
 import type { Core } from './core.ts'
@@ -22,6 +24,9 @@ import { addInternalWrite } from './writing.ts'
 export const TOLD_PREFIX = 'told/'
 /** Bytes of one field. */
 const PART_BYTES = 16_384
+const FIRST_PART = '/0'
+/** What remembering one takes beside its bytes, roughly. */
+const STANDING_BYTES = 256
 /** What was told on and isn't on the disk after so many milliseconds is told again. */
 const TELL_MS = 10_000
 
@@ -31,19 +36,35 @@ export interface Said {
   readonly held: ReadonlyMap<string, readonly Chain[]>
 }
 
-/** What is known of it; it only ever grows. */
+/** What a document tells under one name, as it was written; sound when its author has said so. */
+interface Standing {
+  readonly stamps: string
+  readonly isSound: boolean
+}
+
+/** What is known of it: what was heard once counts on, whether it is told still or not. */
 export class Testimonies {
   readonly #byOrigin = new Map<string, Said[]>()
   readonly #heard = new Set<string>()
-  readonly #told = new Set<string>()
+  /** By document, what is told there now; and the bytes that were looked at of each that tells. */
+  readonly #told = new Map<string, ReadonlyMap<string, Standing>>()
+  readonly #lookedAt = new Map<string, number>()
+  #withdrawals = 0
 
   of(origin: string): readonly Said[] {
     return this.#byOrigin.get(origin) ?? []
   }
 
-  /** Whether somebody has told it on. */
+  /** Whether somebody tells it. */
   isTold(batch: Batch): boolean {
-    return this.#told.has(nameOf(batch))
+    const name = nameOf(batch)
+    for (const told of this.#told.values()) if (told.get(name)?.isSound === true) return true
+    return false
+  }
+
+  /** How often something was told no more. */
+  get withdrawals(): number {
+    return this.#withdrawals
   }
 
   /** Its author has said so; false when that is nothing new. */
@@ -55,26 +76,48 @@ export class Testimonies {
     return true
   }
 
-  /** A document of testimonies, whoever wrote it. True when it says something new. */
-  learn(meshId: Uint8Array, document: Fields, isSigned: (publicKey: Uint8Array, batch: Batch) => boolean): boolean {
+  /** A document of testimonies, which `teller` wrote. True when it says something new, or less than before. */
+  learn(
+    meshId: Uint8Array,
+    teller: string,
+    key: string,
+    document: Document,
+    isSigned: (publicKey: Uint8Array, batch: Batch) => boolean,
+  ): boolean {
+    const place = `${teller}/${key}`
+    const before = this.#told.get(place) ?? new Map<string, Standing>()
+    const told = new Map<string, Standing>()
     let isNew = false
-    for (const path of Object.keys(document)) {
-      const [name, part] = path.split('/')
-      if (name === undefined || part !== '0' || this.#told.has(name)) continue
-      const testimony = decodeTestimony(meshId, wholeOf(document, name))
-      if (!testimony.ok || nameOf(testimony.value.batch) !== name) continue
-      const { feed, batch } = testimony.value
-      if (!isSigned(feed.descriptor.publicKey, batch)) continue
-      this.#told.add(name)
-      isNew = this.hear(testimony.value) || isNew
+    for (const [name, { bytes, stamps }] of wholesIn(document)) {
+      const known = before.get(name)
+      if (known?.stamps === stamps) told.set(name, known)
+      else if (this.#mayLookAt(teller, bytes.length)) {
+        const decoded = decodeTestimony(meshId, bytes)
+        const testimony = decoded.ok && nameOf(decoded.value.batch) === name ? decoded.value : null
+        const isSound = testimony !== null && isSigned(testimony.feed.descriptor.publicKey, testimony.batch)
+        told.set(name, { stamps, isSound })
+        if (isSound) isNew = this.hear(testimony) || isNew
+      }
     }
-    return isNew
+    if (told.size > 0) this.#told.set(place, told)
+    else this.#told.delete(place)
+    const isLess = [...before].some(([name, { isSound }]) => isSound && told.get(name)?.isSound !== true)
+    if (isLess) this.#withdrawals += 1
+    return isNew || isLess
+  }
+
+  #mayLookAt(teller: string, bytes: number): boolean {
+    const all = (this.#lookedAt.get(teller) ?? 0) + bytes + STANDING_BYTES
+    if (all > GATEWAY_LIMITS.testimonyBytesMax) return false
+    this.#lookedAt.set(teller, all)
+    return true
   }
 }
 
 /** What members have said in batches that were taken out here goes on counting, and is told on unless somebody has done that. */
 export function tellOn<Token>(core: Core<Token>, state: FeedState): void {
-  if (state.feed.descriptor.collection !== SELF_COLLECTION || state.isToldOn) return
+  const { testimonies } = core.surroundings.authority
+  if (state.feed.descriptor.collection !== SELF_COLLECTION || state.toldOnAt === testimonies.withdrawals) return
   const news = voidedOf(core, state).flatMap((branch) => [...newsIn(core, state, branch)])
   if (core.now.monotonicMs < state.sayAt || core.isIncarnationLost) return
   if (!core.surroundings.authority.isMember()) return
@@ -83,7 +126,7 @@ export function tellOn<Token>(core: Core<Token>, state: FeedState): void {
   // Each by itself: together they may be more than a batch holds.
   for (const [key, path, value] of unsaid)
     addInternalWrite(core, own.collection, own.partition, [{ kind: 'put', key, fields: { [path]: value } }])
-  state.isToldOn = unsaid.length === 0
+  state.toldOnAt = unsaid.length === 0 ? testimonies.withdrawals : null
   state.sayAt = core.now.monotonicMs + TELL_MS
 }
 
@@ -91,7 +134,7 @@ export function tellOn<Token>(core: Core<Token>, state: FeedState): void {
 export function tellOnSoon<Token>(core: Core<Token>, state: FeedState): void {
   if (state.feed.descriptor.collection !== SELF_COLLECTION) return
   const share = (core.options.publicKey[0] as number) / 256
-  state.isToldOn = false
+  state.toldOnAt = null
   state.sayAt = core.now.monotonicMs + (share * core.history.beaconMs) / 60
   core.sealsAt = Math.min(core.sealsAt, state.sayAt)
   tellOn(core, state)
@@ -139,12 +182,26 @@ function* partsOf(feed: Feed, batch: Batch): Generator<[string, string, Value]> 
   }
 }
 
-/** What the parts are together. */
-function wholeOf(document: Fields, name: string): Uint8Array {
-  const parts: Uint8Array[] = []
-  for (let part = document[`${name}/0`]; part instanceof Uint8Array; part = document[`${name}/${parts.length}`])
-    parts.push(part)
-  return concat(...parts)
+/** By name, what the parts are together, and under which stamps they were written. */
+function* wholesIn({
+  paths,
+  values,
+  writes,
+}: Document): Generator<[name: string, { readonly bytes: Uint8Array; readonly stamps: string }]> {
+  const places = new Map(paths.map((path, i) => [path, i]))
+  for (const path of paths) {
+    const name = path.slice(0, -FIRST_PART.length)
+    if (!path.endsWith(FIRST_PART)) continue
+    const parts: Uint8Array[] = []
+    const stamps: string[] = []
+    for (let at = places.get(path); at !== undefined; at = places.get(`${name}/${parts.length}`)) {
+      const [part, write] = [values[at], writes[at]]
+      if (!(part instanceof Uint8Array) || write === undefined) break
+      parts.push(part)
+      stamps.push(`${write.hlc}.${write.index}`)
+    }
+    if (parts.length > 0) yield [name, { bytes: concat(...parts), stamps: stamps.join() }]
+  }
 }
 
 function saidIn(ops: Ops): Said {

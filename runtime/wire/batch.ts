@@ -88,12 +88,16 @@ export function decodeBatch(meshId: Uint8Array, bytes: Uint8Array): Result<Batch
   })
 }
 
-/** Where the header, and the values of its first two keys, feed and sequence, stand in every batch that `decodeBatch` accepts. */
+/**
+ * Where the header, and the values of its first two keys, feed and sequence, stand in every batch that `decodeBatch` accepts: the
+ * head of its map is one byte, and no key is before that of the feed.
+ */
 const HEADER_OFFSET = 9
 const FEED_ID_OFFSET = 12
 const SEQ_OFFSET = 29
 /** From behind the sequence to the value of the fourth key, the stamp: the hash of the batch before is between. */
 const STAMP_DISTANCE = 36
+const HEADER_KEYS_MAX = 23
 
 /** The sequence of a batch whose shape was checked before, without decoding the rest. */
 export function seqOfBatch(bytes: Uint8Array): number {
@@ -150,6 +154,7 @@ function decodeHeader(bytes: Uint8Array): Result<BatchHeader> {
   if (!item.ok) return item
   if (!(item.value instanceof Map)) return malformed('header')
   const map = item.value as ReadonlyMap<number, Item>
+  if (map.size > HEADER_KEYS_MAX || map.has(0)) return malformed('header')
   const [feedId, seq, prev, hlc] = [map.get(1), map.get(2), map.get(3), map.get(4)]
   const [bodyHash, bodyLength, flags, minReader] = [map.get(5), map.get(6), map.get(7), map.get(10) ?? 1]
   if (!isBytes(feedId, 16) || !isBytes(prev, 32) || !isBytes(bodyHash, 32)) return malformed('header')

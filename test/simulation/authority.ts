@@ -1,15 +1,16 @@
 import { askedOf, Seals, type Asked, type Removal, type Writer } from '../../runtime/access/seals.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
-import type { Fields } from '../../runtime/model/value.ts'
+import type { Document } from '../../runtime/model/document.ts'
+import { aheadSealIn, isLiftable } from '../../runtime/sync/overrun.ts'
 import { Testimonies } from '../../runtime/sync/testimonies.ts'
 import type { Authority } from '../../runtime/sync/types.ts'
-import { decodeAheadSeal } from '../../runtime/wire/ahead-seal.ts'
 import { decodeProof } from '../../runtime/wire/proof.ts'
 
 /** What one simulated gateway knows of who may do what: the product's own rules, over documents that have reached it. */
 export class SimulatedAuthority implements Authority {
   testimonies: Testimonies = new Testimonies()
   #seals = new Seals()
+  #ahead = new Map<string, Feed>()
   readonly #closed: string[] = []
   readonly #removals: Removal[] = []
   readonly #meshId: Uint8Array
@@ -36,6 +37,7 @@ export class SimulatedAuthority implements Authority {
   restart(): void {
     this.testimonies = new Testimonies()
     this.#seals = new Seals()
+    this.#ahead = new Map()
     for (const origin of this.#closed) this.#seals.close(origin)
     for (const removal of this.#removals) this.#seals.addRemoval(removal)
   }
@@ -98,14 +100,21 @@ export class SimulatedAuthority implements Authority {
     return this.#seals.isClosed(origin)
   }
 
-  /** What a member says, under the stamp `hlc`, of a feed of its own that ran ahead. True when it is new. */
-  learnAhead(origin: string, seal: Uint8Array, hlc: number): boolean {
-    const decoded = decodeAheadSeal(this.#meshId, seal)
-    if (!decoded.ok) return false
-    const { feed, first, from } = decoded.value
-    if (feed.origin !== origin || first.header.hlc <= hlc) return false
-    const isSigned = this.#isSigned(feed.descriptor.publicKey, first.signed, first.signature)
-    return isSigned && this.#seals.addAhead(feed.key, from)
+  /** All that members say in documents, by partition and key, of feeds of their own that ran ahead. True when it is new. */
+  setAhead(documents: readonly (readonly [origin: string, key: string, document: Document])[]): boolean {
+    const lifted = [...this.#ahead.values()].filter(isLiftable)
+    for (const { key } of lifted) this.#ahead.delete(key)
+    let isNew = false
+    for (const [origin, key, document] of documents) {
+      const seal = aheadSealIn(this.#meshId, origin, key, document)
+      if (seal === null || !this.#isSigned(seal.feed.descriptor.publicKey, seal.first.signed, seal.first.signature))
+        continue
+      this.#ahead.set(seal.feed.key, seal.feed)
+      isNew = this.#seals.setAhead(seal.feed.key, seal.from) || isNew
+    }
+    for (const { key } of lifted)
+      if (!this.#ahead.has(key)) isNew = this.#seals.setAhead(key, Number.POSITIVE_INFINITY) || isNew
+    return isNew
   }
 
   /** True when the proof says something new. */
@@ -117,9 +126,9 @@ export class SimulatedAuthority implements Authority {
     return isSigned && this.#seals.addFork(feed.key, seq)
   }
 
-  /** True when it says something new. */
-  learnTold(document: Fields): boolean {
-    return this.testimonies.learn(this.#meshId, document, (publicKey, { signed, signature }) =>
+  /** True when it says something new, or less than before. */
+  learnTold(teller: string, key: string, document: Document): boolean {
+    return this.testimonies.learn(this.#meshId, teller, key, document, (publicKey, { signed, signature }) =>
       this.#isSigned(publicKey, signed, signature),
     )
   }

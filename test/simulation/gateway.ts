@@ -20,7 +20,7 @@ import type { Value } from '../../runtime/model/value.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
-import { fieldsOf } from '../../runtime/model/fields.ts'
+import type { Document } from '../../runtime/model/document.ts'
 import { LET_PASS_MS } from '../../runtime/sync/overrun.ts'
 import { TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
 import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
@@ -375,18 +375,19 @@ export class SimulatedGateway {
   /** Proofs of forks, seals of feeds that ran ahead, and what others tell of members' words, on the disk. True when something is new. */
   #learn(): boolean {
     this.#isSelfNews = false
+    const seals: [string, string, Document][] = []
     let isNew = false
     for (const [name, document] of this.disk.documents) {
       const [collection, origin, what] = name.split('/')
       if (collection !== SELF_COLLECTION) continue
       const of = (path: string): Value | undefined => document.values[document.paths.indexOf(path)]
-      const [proof, sealed] = [what === 'fork' ? of('proof') : null, what === 'seal' ? of('sealed') : null]
-      if (name.includes(`/${TOLD_PREFIX}`)) isNew = this.authority.learnTold(fieldsOf(document)) || isNew
+      const proof = what === 'fork' ? of('proof') : null
+      const key = name.slice(`${collection}/${origin}/`.length)
+      if (key.startsWith(TOLD_PREFIX)) isNew = this.authority.learnTold(origin as string, key, document) || isNew
       if (proof instanceof Uint8Array) isNew = this.authority.learnFork(proof) || isNew
-      if (sealed instanceof Uint8Array)
-        isNew = this.authority.learnAhead(origin as string, sealed, document.writes[0]?.hlc as number) || isNew
+      if (what === 'seal') seals.push([origin as string, key, document])
     }
-    return isNew
+    return this.authority.setAhead(seals) || isNew
   }
 
   write(collection: string, op: WriteOp, partition = ''): void {

@@ -19,6 +19,10 @@ SEEDS.push(20019, 20055)
 SEEDS.push(126)
 /** Once lost to the oracle: what a copy wrote that had the keys which its original never gets. */
 SEEDS.push(872)
+/** Once blamed: what a copy under a fast clock had stamped and its original took. */
+SEEDS.push(1640)
+/** Once lost with the power: a checkpoint that was applied while it was being cut out was still the feed's base. */
+SEEDS.push(1660)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
@@ -42,6 +46,20 @@ for (const seed of [10, 90]) {
     assert.deepEqual(violations(simulation), [])
   })
 }
+
+/** Once for ever at odds: of a fork that was proven late, behind where the branches parted, no earlier proof was looked for. */
+test('a mesh that soon forgets finds where branches parted whose pasts are gone (seed 36000)', () => {
+  const simulation = new Simulation(scenarioOf(36000, { gateways: 2, history: 'short', forks: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
+/** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */
+test('a mesh whose clocks had run ahead when a member came converges too (seed 32008)', () => {
+  const simulation = new Simulation(scenarioOf(32008, { overruns: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
 
 /** Once wrong: a checkpoint was taken for the head of who offered it. */
 for (const seed of [5, 8]) {

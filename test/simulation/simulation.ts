@@ -566,13 +566,15 @@ export class Simulation implements World {
 
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
     const cut = this.#cuts.get(`${gateway.boots} ${gateway.index} ${hex(feed.id)}`) ?? Number.POSITIVE_INFINITY
-    if (batch.header.seq >= cut)
+    // Who lies goes on with its own feed as it likes.
+    if (batch.header.seq >= cut && gateway !== this.byzantine?.gateway)
       this.report(`I14 gateway ${gateway.index} took batch ${batch.header.seq}, which is void`)
     if (!gateway.keeps(feed)) this.report(`I25 gateway ${gateway.index} took a batch of what it doesn't keep`)
     if (feed.origin !== gateway.peerId) return this.#storedElsewhere(gateway, feed, batch)
-    // A new member writes behind the stamp of its admission.
+    // What a copy of its card goes on with it takes, whatever its stamp. A new member writes behind the stamp of its admission.
+    const isByIt = equal(feed.descriptor.incarnation, gateway.incarnation)
     const aheadMs = msOfHlc(batch.header.hlc) - Math.max(gateway.latestWallMs, msOfHlc(gateway.since))
-    if (gateway.trust > 0 && aheadMs > FUTURE_MS) {
+    if (gateway.trust > 0 && isByIt && aheadMs > FUTURE_MS) {
       this.report(`I16 gateway ${gateway.index} stamped a batch ${aheadMs} ms after its clock`)
     }
     this.#noteIssued(feed, batch, ops)
@@ -675,8 +677,12 @@ export class Simulation implements World {
     if (this.scenario.gateways < 3 || this.random() < 0.7) return null
     this.schedule.at(randomInteger(this.random, 30_000, this.scenario.minutes * 60_000), () => {
       this.noteFault('late member')
-      const clocks = this.gateways.map(({ engine }) => engine?.view.clock ?? 0).filter(isSane)
-      this.#admit(late, Math.max(0, ...clocks) + 1)
+      // Of whom is down, or ahead, only what is stored tells what time it was.
+      const stamps = this.gateways.flatMap(({ engine, disk }) => [
+        engine?.view.clock ?? 0,
+        ...disk.heads().map(({ hlc }) => hlc),
+      ])
+      this.#admit(late, Math.max(0, ...stamps.filter(isSane)) + 1)
       this.#planWrites(late, this.schedule.now)
     })
     return late

@@ -12,6 +12,7 @@ import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
 import type { Message } from '../../runtime/wire/message.ts'
 import { forgedBatch } from '../fuzz/forge.ts'
 import { fakeSignature } from '../simulation/gateway.ts'
+import { Author } from './author.ts'
 import { Played, START_MS } from './played.ts'
 
 const ALIAS = 7
@@ -121,4 +122,38 @@ test('SPEC I9: a checkpoint by which a feed jumps stays its base on the disk whe
   const history = new FeedHistory()
   history.decode(gateway.disk.getRecord(historyKey(feed)) ?? new Uint8Array(), () => null)
   assert.equal(history.baseSeq, 41)
+})
+
+test('what the disk took while it refused the end of a fill says nothing of a base that is not there', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 5; n++) author.put('hall', { n })
+  author.push(1)
+  author.checkpoint([5])
+  author.put('hall', { n: 7 })
+  author.checkpoint([5, 7])
+  author.put('hall', { n: 9 })
+  author.checkpoint([5, 8, 9])
+  const { gateway, schedule } = played
+  const [later, part] = [author.batches[9], author.batches[7]]
+  const say = (batch: Batch | undefined): void => played.say({ type: 'data', batches: batch ? [batch.bytes] : [] })
+  let jumps = 0
+  const event = (_: number, name: string): void => {
+    if (name !== 'jumped' || jumps++ > 0) return
+    gateway.isDiskFull = true
+    // Before the disk has answered.
+    schedule.after(0.5, () => {
+      gateway.isDiskFull = false
+      say(later)
+      say(part)
+    })
+  }
+  Object.assign(played, { event })
+  author.offer(6)
+  assert.equal(jumps, 1)
+  assert.equal(gateway.disk.batch(author.feed.key, 6), undefined, 'the end of the fill was refused')
+  assert.ok(gateway.disk.batch(author.feed.key, 8), 'a part of the next one was taken')
+  const history = new FeedHistory()
+  history.decode(gateway.disk.getRecord(historyKey(author.feed)) as Uint8Array, () => null)
+  assert.equal(history.baseSeq, 0)
 })

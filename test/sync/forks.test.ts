@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { hex } from '../../runtime/base/bytes.ts'
+import type { Batch } from '../../runtime/model/batch.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
+import { encodeProof } from '../../runtime/wire/proof.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
 
@@ -25,4 +30,34 @@ test('where what lies beside the chain, for a fill, is of another branch than th
   }
   played.pass(200)
   assert.equal(played.gateway.authority.sealOf(author.feed), 6)
+})
+
+test('a fork that was proven late is looked for farther back when what its author calls live still differs', () => {
+  const played = new Played(2)
+  const [author, copy] = [new Author(played, 0), new Author(played, 0)]
+  const member = new Author(played, 1, SELF_COLLECTION)
+  copy.batches.push(author.put('hall', { n: 1 }))
+  for (let n = 2; n <= 5; n++) author.put('hall', { n })
+  author.push()
+  for (let n = 2; n <= 7; n++) copy.put('hall', { n: -n })
+  copy.checkpoint([3, 7])
+  const [ours, theirs] = [author.batches[4], copy.batches[4]]
+  assert.ok(ours && theirs)
+  member.beacon([copy.held(8)])
+  member.put(FORK_PREFIX + hex(author.feed.id), { proof: encodeProof(author.feed, ours, theirs) })
+  member.push()
+  played.pass(60_000)
+  const say = (batches: readonly Batch[]): void => {
+    if (batches.length > 0) played.say({ type: 'data', batches: batches.map(({ bytes }) => bytes) })
+  }
+  assert.equal(played.gateway.authority.sealOf(author.feed), 5)
+  copy.tell(8)
+  say(copy.batches.slice(7))
+  for (let round = 0; round < 3; round++) {
+    const wants = played.pass(200).flatMap((message) => (message.type === 'want' ? message.entries : []))
+    const asked = wants.flatMap(([, , , runs]) => [...new SequenceSet(runs ?? []).values()])
+    say(copy.batches.filter(({ header }) => asked.includes(header.seq)))
+  }
+  played.pass(200)
+  assert.equal(played.gateway.authority.sealOf(author.feed), 3)
 })

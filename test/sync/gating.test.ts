@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Held } from '../../runtime/model/checkpoint.ts'
+import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
@@ -56,4 +57,23 @@ test('G3: no checkpoint is applied that is older than the one by which its feed 
   c.push()
   b.push()
   assert.equal(appliedSeq(played, b), 24)
+})
+
+test('what is being cut applies no checkpoint: its record would name one that has left', () => {
+  const { played, a, b } = authors()
+  a.put('later', { n: 2 })
+  a.push(1)
+  b.checkpoint([], [a.held()])
+  b.push()
+  const { gateway } = played
+  for (const { feed } of [a, b])
+    gateway.learnRemoval({ origin: feed.origin, reason: 'revoke', seals: new Map([[feed.key, 1]]), bound: new Set() })
+  // The first cut lets the checkpoint of the second feed be applied, which is cut itself.
+  while (gateway.disk.head(a.feed.key)?.seq !== 0) played.pass(1)
+  assert.equal(gateway.disk.head(b.feed.key)?.seq, 2, 'both are cut at once')
+  gateway.disk.powerCut(gateway.disk.cached)
+  assert.equal(gateway.disk.head(b.feed.key)?.seq, 0)
+  const history = new FeedHistory()
+  history.decode(gateway.disk.getRecord(historyKey(b.feed)) as Uint8Array, () => null)
+  assert.deepEqual([history.appliedSeq, history.baseSeq], [0, 0])
 })

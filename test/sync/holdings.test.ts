@@ -137,3 +137,23 @@ test('SPEC I31: who offers a checkpoint has what is before its floor, and the ch
   const lag = holdings.find(({ peerId }) => peerId === played.peerIdOf(OTHER))?.lag
   assert.deepEqual(lag, [{ feedKey: author.feed.key, held: 3, head: 4 }])
 })
+
+test('of a feed that begins with a jump no neighbour is thought to hold parts that came before', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 20; n++) author.put('hall', { n })
+  author.checkpoint([3, 20])
+  const other = 500
+  played.link(other, 2)
+  author.offer(21, [3])
+  const { engine } = played.gateway
+  played.sayOn(other, { type: 'ack', entries: [], lsn: engine?.view.lsn ?? 0, credit: 1_048_576 })
+  played.pass(100)
+  author.offer(21)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 20)
+  const holding = engine?.view.holdings.find(({ peerId }) => peerId === played.peerIdOf(2))
+  assert.deepEqual(
+    holding?.lag.filter(({ feedKey }) => feedKey === author.feed.key).map(({ held }) => held),
+    [0],
+  )
+})

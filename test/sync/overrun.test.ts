@@ -1,12 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hex } from '../../runtime/base/bytes.ts'
+import { PROTOCOL_LIMITS } from '../../runtime/base/limits.ts'
+import { randomInteger, seededRandom } from '../../runtime/base/random.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { hlcFromMs } from '../../runtime/model/stamp.ts'
 import type { WriteOp } from '../../runtime/ports/writer.ts'
+import { AHEAD_PREFIX } from '../../runtime/sync/overrun.ts'
+import { encodeAheadSeal } from '../../runtime/wire/ahead-seal.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import type { SimulatedGateway } from '../simulation/gateway.ts'
 import { Mesh } from '../simulation/mesh.ts'
+import { Author } from './author.ts'
+import { Played } from './played.ts'
 
 const AHEAD_MS = Date.UTC(2099, 0, 1) - Date.UTC(2026, 0, 1)
 const PLACE = { collection: 'climate', partition: '' }
@@ -120,7 +127,7 @@ test('a power cut at any moment of it changes nothing of what comes of it', () =
     mesh.pass(5_000)
     runAhead(author)
     for (let i = 1; i <= 12; i++) {
-      author.write('climate', put({ temperature: i, [`field${i}`]: i }))
+      author.write('climate', put({ temperature: i, [`field${i}`]: i, ...((i === 1 || i === 12) && { ends: i }) }))
       mesh.pass(100)
     }
     const wanted = shown(author)
@@ -207,4 +214,102 @@ test('what a gateway defers it refuses in whole milliseconds, though its clock h
   mesh.at(0).write('climate', put({ temperature: 1 }))
   mesh.pass(5_000)
   assert.ok(refusals.length > 0)
+})
+
+test('a seal counts by its own stamp, whatever its author wrote into the same document before', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  const key = AHEAD_PREFIX + hex(author.feed.id)
+  self.put(key, { early: 1 })
+  played.pass(1_000)
+  const first = author.put('hall', { temperature: 1 })
+  author.push()
+  played.pass(1_000)
+  self.put(key, { sealed: encodeAheadSeal(author.feed, first, 1) })
+  self.push()
+  played.pass(60_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
+})
+
+test('a seal that its author takes back counts no more: who never heard of it takes the same for valid', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  const key = AHEAD_PREFIX + hex(author.feed.id)
+  const first = author.put('hall', { temperature: 1 }, 60_000)
+  author.push()
+  self.put(key, { sealed: encodeAheadSeal(author.feed, first, 1) })
+  self.push()
+  played.pass(60_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 0)
+  self.put(key, { sealed: null })
+  self.push()
+  played.pass(60_000)
+  played.say({ type: 'data', batches: [first.bytes] })
+  played.pass(1_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
+})
+
+test('a seal that voids the document that holds it does not come and go', () => {
+  const played = new Played(3)
+  let cuts = 0
+  Object.assign(played, { event: (_: number, name: string) => (cuts += name === 'sealed' ? 1 : 0) })
+  const [self, other] = [new Author(played, 1, SELF_COLLECTION), new Author(played, 1, SELF_COLLECTION)]
+  other.put('of no', { chain: 1 })
+  played.pass(1_000)
+  self.put(AHEAD_PREFIX + hex(self.feed.id), {
+    sealed: encodeAheadSeal(self.feed, other.put('of no', { chain: 2 }, 60_000), 1),
+  })
+  self.push()
+  played.pass(120_000)
+  assert.equal(cuts, 1)
+})
+
+test('what fills a batch comes back though it takes more room when it is written again', () => {
+  const random = seededRandom(1)
+  const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, () => randomInteger(random, 0, 255))
+  const values = Array.from({ length: 40 }, () => bytes(1_000))
+  const counted = Array.from({ length: 20 }, (_, i) => hex(bytes(8)) + i)
+  /** Returns the length of the batch that holds all of it, and what is shown of it elsewhere. */
+  const run = (pad: number): readonly [number, number] => {
+    const mesh = new Mesh({ gateways: 2, edges: [[0, 1]] })
+    const [author, other] = [mesh.at(0), mesh.at(1)]
+    runAhead(author)
+    author.write('climate', put({ temperature: 1 }))
+    const fields = Object.fromEntries([...values, padding.slice(0, pad)].map((value, i) => [`v${i}`, value]))
+    author.write('climate', { kind: 'put', key: 'full', fields })
+    for (const key of counted) author.write('climate', { kind: 'count', key, path: 'n', by: 1 })
+    mesh.pass(1_000)
+    const feed = author.disk.heads().find(({ feed: { descriptor } }) => descriptor.collection === 'climate')?.feed
+    const length = author.disk.batch(feed?.key ?? '', 2)?.bytes.length ?? 0
+    comeBack(author)
+    mesh.pass(60_000)
+    const shownThere = counted.filter((key) => shown(other, key) !== undefined).length
+    return [length, shownThere + (other.disk.document(PLACE, 'full')?.paths.length ?? 0)]
+  }
+  const padding = bytes(16_000)
+  const [length] = run(0)
+  const [full, there] = run(PROTOCOL_LIMITS.batchBytesMax - length - 8)
+  assert.ok(full > PROTOCOL_LIMITS.batchBytesMax - 20, `it has ${full} bytes`)
+  assert.equal(there, counted.length + values.length + 1)
+})
+
+test('what a thief has sealed with a stolen key comes back when what it wrote is void', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  for (let n = 1; n <= 5; n++) author.put(`hall-${n}`, { n })
+  author.checkpoint([1, 2, 3, 4, 5])
+  author.push()
+  const first = author.put('hall', { n: 7 }, 60_000)
+  self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed: encodeAheadSeal(author.feed, first, 1) })
+  self.push()
+  played.pass(60_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 0)
+  const seals = new Map([
+    [author.feed.key, 7],
+    [self.feed.key, 1],
+  ])
+  played.gateway.learnRemoval({ origin: author.feed.origin, reason: 'revoke', seals, bound: new Set() })
+  played.pass(60_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 6)
+  assert.deepEqual(shown(played.gateway, 'hall-5'), { n: 5 })
 })

@@ -4,7 +4,7 @@ import { hex } from '../../runtime/base/bytes.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
-import { TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
+import { Testimonies, TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
 import { encodeProof } from '../../runtime/wire/proof.ts'
 import { encodeTestimony } from '../../runtime/wire/testimony.ts'
 import { Author } from './author.ts'
@@ -139,4 +139,53 @@ test('what an incarnation of ours had confirmed is confirmed still, though a lat
     acks?.map(({ seq }) => seq),
     [5, 4],
   )
+})
+
+test('what somebody tells of a member’s words and takes back again is told by who has taken them out', () => {
+  const played = scene()
+  const { member, restored, witness } = played
+  member.push()
+  const [said, other] = [member.batches[1], restored.batches[1]]
+  assert.ok(said && other)
+  const [key, field] = [TOLD_PREFIX + hex(member.feed.id), `${hex(said.hash.subarray(0, 8))}/0`]
+  witness.put(key, { [field]: encodeTestimony(member.feed, said) })
+  witness.put(FORK_PREFIX + hex(member.feed.id), { proof: encodeProof(member.feed, said, other) })
+  witness.push()
+  played.played.pass(MINUTE_MS)
+  assert.deepEqual(ownFields(played.played, key), [], 'it is told already')
+  witness.put(key, { [field]: null })
+  witness.push()
+  played.played.pass(MINUTE_MS)
+  assert.deepEqual(ownFields(played.played, key), [field])
+})
+
+test('of one that tells ever more of what a member has said, or of what nobody has said, no more is heard than fits', () => {
+  const played = new Played(3)
+  const member = new Author(played, 2, SELF_COLLECTION)
+  const testimonies = new Testimonies()
+  let checks = 0
+  const tell = (teller: string, value: Uint8Array, name: string, hlc: number): boolean => {
+    const write = { hlc, index: 0, origin: teller, feed: member.feed, seq: 1 }
+    const document = { deleted: null, paths: [`${name}/0`], values: [value], writes: [write], lsn: 0 }
+    return testimonies.learn(played.meshId, teller, TOLD_PREFIX, document, (_, { signature }) => {
+      checks += 1
+      return signature.some((byte) => byte !== 0)
+    })
+  }
+  const heldBy = { feedId: new Uint8Array(16), hash8: new Uint8Array(8) }
+  const testimonyOf = (seq: number): readonly [Uint8Array, string] => {
+    const batch = member.beacon([{ ...heldBy, seq }])
+    return [encodeTestimony(member.feed, batch), hex(batch.hash.subarray(0, 8))]
+  }
+  const count = 5_000
+  for (let i = 1; i <= count; i++) tell('liar', ...testimonyOf(i), i)
+  const heard = testimonies.of(member.feed.origin).length
+  assert.ok(heard > 100 && heard < count, `${heard} were heard`)
+  const [bytes, name] = testimonyOf(count + 1)
+  assert.equal(tell('somebody', bytes, name, 1), true, 'others are heard still')
+  const unsigned = bytes.slice()
+  unsigned.fill(0, unsigned.length - (member.batches.at(-1)?.body.length ?? 0) - 66, unsigned.length - 60)
+  checks = 0
+  for (let i = 1; i <= 9; i++) tell('other', unsigned, name, 1)
+  assert.ok(checks <= 1, 'what has not changed is not checked again')
 })

@@ -4,7 +4,7 @@ import { fromHex, hex, utf8 } from '../../runtime/base/bytes.ts'
 import { randomInteger, seededRandom } from '../../runtime/base/random.ts'
 import { deviceKeysFrom } from '../../runtime/crypto/identity.ts'
 import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
-import { decodeBatch, encodeBatch, positionOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
+import { decodeBatch, encodeBatch, feedIdOfBatch, positionOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { decodeBody } from '../../runtime/wire/body.ts'
 import { decodeDeterministic, encodeDeterministic, type Item } from '../../runtime/wire/deterministic.ts'
 import { decodeDescriptor, encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
@@ -124,24 +124,53 @@ test('any byte of a batch that changes makes it malformed, unsigned, or of anoth
   )
 })
 
-test('a header has room for what later versions say, and none for so much that its fields stand elsewhere', () => {
+test('a header has room for what later versions say, and none for what moves its fields to other places', () => {
   const sound = decodeDeterministic(sample())
   assert.ok(sound.ok)
   const [[protectedHeader, unprotected, header, signature], body] = sound.value as [Item[], Item]
-  const withExtra = (bytes: number): Uint8Array => {
+  const withExtra = (...extra: readonly (readonly [number, Item])[]): Uint8Array => {
     const fields = decodeDeterministic(header as Uint8Array)
     assert.ok(fields.ok)
-    const longer = new Map([...(fields.value as Map<number, Item>), [11, new Uint8Array(bytes)]])
+    const longer = new Map([...(fields.value as Map<number, Item>), ...extra])
     return encodeDeterministic([
       [protectedHeader as Item, unprotected as Item, encodeDeterministic(longer), signature as Item],
       body,
     ])
   }
-  const longer = decodeBatch(MESH, withExtra(100))
-  assert.ok(longer.ok)
-  assert.equal(seqOfBatch(longer.value.bytes), longer.value.header.seq)
-  assert.deepEqual(positionOfBatch(longer.value.bytes).hash, longer.value.hash)
-  assert.equal(decodeBatch(MESH, withExtra(200)).ok, false)
+  const numbered = (count: number): (readonly [number, Item])[] => Array.from({ length: count }, (_, i) => [11 + i, 0])
+  const longer = [withExtra([11, new Uint8Array(100)]), withExtra([-1, 0]), withExtra(...numbered(10))]
+  for (const bytes of longer) {
+    const batch = decodeBatch(MESH, bytes)
+    assert.ok(batch.ok)
+    assert.equal(seqOfBatch(bytes), batch.value.header.seq)
+    assert.deepEqual(feedIdOfBatch(bytes), batch.value.header.feedId)
+    const { hash, hlc } = positionOfBatch(bytes)
+    assert.deepEqual([hash, hlc], [batch.value.hash, batch.value.header.hlc])
+  }
+  // A length of two bytes; a head of the map of two bytes; a key before that of the feed.
+  for (const bytes of [withExtra([11, new Uint8Array(200)]), withExtra(...numbered(20)), withExtra([0, 0])])
+    assert.equal(decodeBatch(MESH, bytes).ok, false)
+})
+
+test('the longest header that a writer can make is one that everybody reads', () => {
+  const most = Number.MAX_SAFE_INTEGER
+  const key = { epoch: most, key: new Uint8Array(32), nonce: new Uint8Array(12) }
+  const batch = encodeBatch({
+    meshId: MESH,
+    feed: feedOf(MESH, { ...feed.descriptor, encrypted: true }),
+    seq: most,
+    prev: new Uint8Array(32).fill(1),
+    hlc: most,
+    ops: { body: new Uint8Array(40_000), flags: 0 },
+    clockClass: 2,
+    key,
+    sign: () => new Uint8Array(64),
+  })
+  assert.ok(batch.ok)
+  const read = decodeBatch(MESH, batch.value.bytes)
+  assert.ok(read.ok)
+  assert.deepEqual(read.value.header, batch.value.header)
+  assert.deepEqual(positionOfBatch(batch.value.bytes), { seq: most, hash: batch.value.hash, hlc: most })
 })
 
 test('messages come back as they were said; later types and elements are passed over', () => {
