@@ -87,6 +87,10 @@ export class Candidates {
   readonly #known = new Map<string, Candidate>()
   readonly #dials = new Bucket(DISCOVERY_LIMITS.dialsPerSecond, DISCOVERY_LIMITS.dialsInARow)
   #preferred: ReadonlySet<string> = new Set()
+  /** No address is due before; null when it is to be looked for. */
+  #dueAt: number | null = null
+  /** When those that were not worth a dial are looked at again, all together. */
+  #unwantedAt = 0
 
   constructor(options: CandidatesOptions) {
     this.#options = options
@@ -107,6 +111,7 @@ export class Candidates {
     candidate.sources.add(source)
     if (!candidate.isProven) candidate.peerId = peerId
     candidate.dueAt = Math.min(candidate.dueAt, Math.max(nowMs, candidate.triedAt + AGAIN_MS))
+    if (!candidate.isDialled) this.#dueFrom(candidate.dueAt)
   }
 
   /** Where this gateway was admitted, or somebody who had no place for it says that others are; who is there is not known. */
@@ -147,6 +152,9 @@ export class Candidates {
 
   /** Addresses to dial now; each is to be answered with `ended`. */
   due(nowMs: number, links: LinkState): string[] {
+    if (nowMs < this.deadline) return []
+    this.#dueAt = null
+    if (this.#unwantedAt <= nowMs) this.#unwantedAt = nowMs + UNWANTED_MS
     const due: Candidate[] = []
     for (const candidate of this.#known.values()) {
       if (candidate.isDialled || candidate.dueAt > nowMs) continue
@@ -181,6 +189,7 @@ export class Candidates {
   ended(address: string, { peerId, linkedMs }: DialOutcome, nowMs: number): void {
     const candidate = this.#known.get(address)
     if (!candidate) return
+    this.#dueAt = null
     candidate.isDialled = false
     candidate.triedAt = nowMs
     candidate.dueAt = nowMs + (peerId === this.#options.peerId ? SELF_MS : candidate.backOff.next(linkedMs))
@@ -195,8 +204,10 @@ export class Candidates {
 
   /** Monotonic milliseconds at which some address may be due; Infinity when none. */
   get deadline(): number {
+    if (this.#dueAt !== null) return this.#dueAt
     let deadline = Number.POSITIVE_INFINITY
     for (const { isDialled, dueAt } of this.#known.values()) if (!isDialled) deadline = Math.min(deadline, dueAt)
+    this.#dueAt = deadline
     return deadline
   }
 
@@ -227,7 +238,12 @@ export class Candidates {
       triedAt: Number.NEGATIVE_INFINITY,
     }
     this.#known.set(address, candidate)
+    this.#dueFrom(candidate.dueAt)
     return candidate
+  }
+
+  #dueFrom(dueAt: number): void {
+    if (this.#dueAt !== null) this.#dueAt = Math.min(this.#dueAt, dueAt)
   }
 
   #withdraw(candidate: Candidate, source: AddressSource): void {
@@ -240,19 +256,22 @@ export class Candidates {
       ? links.linked.size < this.#options.links.max && !isFull(candidate, nowMs, links)
       : this.#isWanted(candidate, nowMs, links) && this.#dials.take(nowMs)
     if (isTaken) candidate.isDialled = true
-    else candidate.dueAt = nowMs + UNWANTED_MS
+    else candidate.dueAt = this.#unwantedAt
     return isTaken
   }
 
   /** A hint is worth a dial to whom a link is wanted with, while links are lacking, or to reach whom nobody else reaches. */
   #isWanted({ peerId, knownAt }: Candidate, nowMs: number, { linked, isReachable, wanted }: LinkState): boolean {
     const { min, max } = this.#options.links
+    const isSought = peerId === null || wanted.has(peerId)
+    const isCutOff = (): boolean => peerId !== null && nowMs >= knownAt + PATIENCE_MS && !isReachable(peerId)
+    // So it is with most that are known.
+    if (linked.size >= max || (linked.size >= min && !isSought && !isCutOff())) return false
     const dialled = [...this.#known.values()].filter((other) => other.isDialled && !linked.has(other.peerId ?? ''))
     const isUnderWay = peerId !== null && dialled.some((other) => other.peerId === peerId)
     const links = linked.size + dialled.filter(({ sources }) => !sources.has('bootstrap')).length
     if (isUnderWay || links >= max || dialled.length >= DISCOVERY_LIMITS.dialsAtOnce) return false
-    if (links < min || peerId === null || wanted.has(peerId)) return true
-    return nowMs >= knownAt + PATIENCE_MS && !isReachable(peerId)
+    return links < min || isSought || isCutOff()
   }
 
   /** False when there are enough addresses of that host, or of all, that may still lead somewhere. */

@@ -7,6 +7,7 @@ import {
   type AddressRecord,
   type SignedRecord,
 } from '../wire/address-record.ts'
+import { Reach } from './reach.ts'
 
 /**
  * What every gateway of the mesh says of itself: where it can be dialled, and whom it is linked with. Each signs its own
@@ -51,21 +52,21 @@ export class Routes {
   readonly #records = new Map<string, SignedRecord>()
   /** By the end of their signatures, so that one that is known already is not decoded: over several links most are. */
   readonly #byTail = new Map<string, SignedRecord>()
-  readonly #linksOf = new Map<string, ReadonlySet<string>>()
   /** Whose records are kept although they are no members, as far as is known here yet. */
   readonly #strangers = new Set<string>()
   readonly #neighbours = new Map<string, Neighbour>()
+  readonly #reach: Reach
   #number: number
   #traits: OwnTraits = { addresses: [], cell: '', isSuperPeer: false, isMetered: false }
   #isOwnDue = true
   #ownWaitMs = OWN_MS
   #ownAt = Number.NEGATIVE_INFINITY
   #sentAt = Number.NEGATIVE_INFINITY
-  #reachable: ReadonlySet<string> | null = null
 
   constructor(options: RoutesOptions) {
     this.#options = options
     this.#number = options.number
+    this.#reach = new Reach((peerId) => this.#isOther(peerId))
   }
 
   setOwn(traits: OwnTraits): void {
@@ -85,11 +86,14 @@ export class Routes {
   linkUp(peerId: string): void {
     const bucket = new Bucket(DISCOVERY_LIMITS.recordsPerSecond, DISCOVERY_LIMITS.gatewaysMax)
     this.#neighbours.set(peerId, { pending: new Set(this.#records.keys()), bucket })
-    this.#changed()
+    this.#reach.linkUp(peerId)
+    this.#isOwnDue = true
   }
 
   linkDown(peerId: string): void {
-    if (this.#neighbours.delete(peerId)) this.#changed()
+    if (!this.#neighbours.delete(peerId)) return
+    this.#reach.linkDown(peerId)
+    this.#isOwnDue = true
   }
 
   /** The records among these that were news. Malformed and forged ones are dropped, and so is what comes too fast. */
@@ -110,7 +114,7 @@ export class Routes {
 
   /** Records that wait because their gateways were not known to belong, and do now. */
   admitted(): SignedRecord[] {
-    this.#reachable = null
+    this.#reach.forget()
     const admitted = [...this.#strangers].filter((peerId) => this.#options.isMember(peerId))
     for (const peerId of admitted) {
       this.#strangers.delete(peerId)
@@ -143,8 +147,7 @@ export class Routes {
 
   /** Members to whom there is a way over links that are up, as far as is known; this gateway is not among them. */
   reachable(): ReadonlySet<string> {
-    this.#reachable ??= this.#reachableWithout(null)
-    return this.#reachable
+    return this.#reach.all()
   }
 
   /** Members that have said something since this gateway started. */
@@ -154,7 +157,7 @@ export class Routes {
 
   /** Whether a neighbour would still be reached when its link with us went. */
   isSpare(peerId: string): boolean {
-    return this.#reachableWithout(peerId).has(peerId)
+    return this.#reach.isSpare(peerId)
   }
 
   #take(neighbour: Neighbour, record: SignedRecord, nowMs: number): boolean {
@@ -177,7 +180,6 @@ export class Routes {
       this.#strangers.add(peerId)
       return false
     }
-    this.#reachable = null
     for (const other of this.#neighbours.values()) if (other !== neighbour) other.pending.add(peerId)
     return true
   }
@@ -219,30 +221,16 @@ export class Routes {
     return records
   }
 
-  #reachableWithout(left: string | null): Set<string> {
-    const found = new Set([...this.#neighbours.keys()].filter((peerId) => peerId !== left))
-    // A set that grows while it is walked is walked to its end.
-    for (const peerId of found)
-      for (const next of this.#linksOf.get(peerId) ?? [])
-        if (!found.has(next) && this.#linksOf.get(next)?.has(peerId) && this.#isOther(next)) found.add(next)
-    return found
-  }
-
   #keep(record: SignedRecord): void {
     const before = this.#records.get(record.peerId)
     if (before) this.#byTail.delete(tailOf(before.bytes))
     this.#byTail.set(tailOf(record.bytes), record)
     this.#records.set(record.peerId, record)
-    this.#linksOf.set(record.peerId, new Set(record.links))
+    this.#reach.tell(record.peerId, record.links)
   }
 
   #isOther(peerId: string): boolean {
     return peerId !== this.#options.peerId && this.#options.isMember(peerId)
-  }
-
-  #changed(): void {
-    this.#isOwnDue = true
-    this.#reachable = null
   }
 }
 

@@ -1,0 +1,100 @@
+/**
+ * Who can be reached over links that are up, by what gateways say of theirs: a link counts when both its ends tell of it. Records
+ * come by the thousand when a large mesh forms, and few of them change who is reached, so that is found anew only for those.
+ */
+export class Reach {
+  /** Whether there may be a way over it: a member, and not this gateway. */
+  readonly #isOther: (peerId: string) => boolean
+  readonly #neighbours = new Set<string>()
+  readonly #linksOf = new Map<string, ReadonlySet<string>>()
+  #reachable: ReadonlySet<string> | null = null
+
+  constructor(isOther: (peerId: string) => boolean) {
+    this.#isOther = isOther
+  }
+
+  linkUp(peerId: string): void {
+    this.#neighbours.add(peerId)
+    if (this.#reachable?.has(peerId) !== true) this.#reachable = null
+  }
+
+  linkDown(peerId: string): void {
+    if (this.#neighbours.delete(peerId)) this.#reachable = null
+  }
+
+  /** Whom a gateway says to be linked with. */
+  tell(peerId: string, links: readonly string[]): void {
+    const before = this.#linksOf.get(peerId)
+    const now = new Set(links)
+    this.#linksOf.set(peerId, now)
+    if (this.#reachable !== null && this.#isOtherSince(this.#reachable, peerId, before ?? new Set(), now))
+      this.#reachable = null
+  }
+
+  /** Who belongs to the mesh may have changed. */
+  forget(): void {
+    this.#reachable = null
+  }
+
+  /** Those to whom there is a way; this gateway is not among them. */
+  all(): ReadonlySet<string> {
+    this.#reachable ??= this.#allWithout(null)
+    return this.#reachable
+  }
+
+  /** Whether a neighbour would still be reached when its link with us went. */
+  isSpare(peerId: string): boolean {
+    return this.#allWithout(peerId).has(peerId)
+  }
+
+  #isOtherSince(
+    reachable: ReadonlySet<string>,
+    peerId: string,
+    before: ReadonlySet<string>,
+    now: ReadonlySet<string>,
+  ): boolean {
+    const isReached = reachable.has(peerId)
+    for (const other of now) {
+      if (before.has(other) || !this.#tellsOf(other, peerId) || reachable.has(other) === isReached) continue
+      if (this.#isOther(isReached ? other : peerId)) return true
+    }
+    for (const other of before) {
+      const isGone = isReached && reachable.has(other) && !now.has(other) && this.#tellsOf(other, peerId)
+      if (isGone && !this.#areJoined(reachable, peerId, other)) return true
+    }
+    return false
+  }
+
+  #tellsOf(peerId: string, other: string): boolean {
+    return this.#linksOf.get(peerId)?.has(other) === true
+  }
+
+  /** Whether there is a way between the two among those that were reached: looked for from both ends, it is soon found. */
+  #areJoined(reachable: ReadonlySet<string>, a: string, b: string): boolean {
+    let [near, far] = [new Set([a]), new Set([b])]
+    let [edge, farEdge] = [[a], [b]]
+    while (edge.length > 0) {
+      const next: string[] = []
+      for (const peerId of edge) {
+        for (const step of this.#linksOf.get(peerId) ?? []) {
+          if (near.has(step) || !reachable.has(step) || !this.#tellsOf(step, peerId)) continue
+          if (far.has(step)) return true
+          near.add(step)
+          next.push(step)
+        }
+      }
+      ;[near, far] = [far, near]
+      ;[edge, farEdge] = [farEdge, next]
+    }
+    return false
+  }
+
+  #allWithout(left: string | null): Set<string> {
+    const found = new Set([...this.#neighbours].filter((peerId) => peerId !== left))
+    // A set that grows while it is walked is walked to its end.
+    for (const peerId of found)
+      for (const next of this.#linksOf.get(peerId) ?? [])
+        if (!found.has(next) && this.#tellsOf(next, peerId) && this.#isOther(next)) found.add(next)
+    return found
+  }
+}
