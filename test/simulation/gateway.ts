@@ -377,8 +377,8 @@ export class SimulatedGateway {
     this.#isSelfNews = false
     let isNew = false
     for (const [name, document] of this.disk.documents) {
-      const [collection, origin, what] = name.split('/')
-      if (collection !== SELF_COLLECTION) continue
+      if (!name.startsWith(`${SELF_COLLECTION}/`)) continue
+      const [, origin, what] = name.split('/')
       const of = (path: string): Value | undefined => document.values[document.paths.indexOf(path)]
       const [proof, sealed] = [what === 'fork' ? of('proof') : null, what === 'seal' ? of('sealed') : null]
       if (name.includes(`/${TOLD_PREFIX}`)) isNew = this.authority.learnTold(fieldsOf(document)) || isNew
