@@ -276,14 +276,21 @@ export class Candidates {
 
   /** False when there are enough addresses of that host, or of all, that may still lead somewhere. */
   #makeRoom(host: string, isPreferred: boolean): boolean {
-    const all = [...this.#known.values()]
-    const ofHost = all.filter((other) => other.host === host && !other.isProven && !isKept(other))
-    if (ofHost.length >= DISCOVERY_LIMITS.addressesPerHostMax) return false
-    if (all.length < DISCOVERY_LIMITS.addressesMax) return true
-    const failing = all.filter((other) => other.failures > 0 && !other.isDialled && !isKept(other))
-    const worst = failing.reduce<Candidate | null>((a, b) => (a && a.failures >= b.failures ? a : b), null)
-    const given = worst ?? (isPreferred ? all.find((other) => this.#isDispensable(other)) : undefined)
+    let ofHost = 0
+    let worst: Candidate | null = null
+    for (const other of this.#known.values()) {
+      if (isKept(other)) continue
+      if (other.host === host && !other.isProven) ofHost += 1
+      if (!other.isDialled && other.failures > (worst?.failures ?? 0)) worst = other
+    }
+    if (ofHost >= DISCOVERY_LIMITS.addressesPerHostMax) return false
+    if (this.#known.size < DISCOVERY_LIMITS.addressesMax) return true
+    const given = worst ?? (isPreferred ? this.#dispensable() : undefined)
     return given !== undefined && this.#known.delete(given.address)
+  }
+
+  #dispensable(): Candidate | undefined {
+    return [...this.#known.values()].find((other) => this.#isDispensable(other))
   }
 
   /** Its gateway's record says it again when it is needed. */

@@ -7,7 +7,7 @@ export class Reach {
   readonly #isOther: (peerId: string) => boolean
   readonly #neighbours = new Set<string>()
   readonly #linksOf = new Map<string, ReadonlySet<string>>()
-  #reachable: ReadonlySet<string> | null = null
+  #reachable: Set<string> | null = null
 
   constructor(isOther: (peerId: string) => boolean) {
     this.#isOther = isOther
@@ -15,7 +15,7 @@ export class Reach {
 
   linkUp(peerId: string): void {
     this.#neighbours.add(peerId)
-    if (this.#reachable?.has(peerId) !== true) this.#reachable = null
+    if (this.#reachable !== null) this.#spread(this.#reachable, peerId)
   }
 
   linkDown(peerId: string): void {
@@ -27,8 +27,9 @@ export class Reach {
     const before = this.#linksOf.get(peerId)
     const now = new Set(links)
     this.#linksOf.set(peerId, now)
-    if (this.#reachable !== null && this.#isOtherSince(this.#reachable, peerId, before ?? new Set(), now))
-      this.#reachable = null
+    if (this.#reachable === null) return
+    if (before !== undefined && this.#isParted(this.#reachable, peerId, before, now)) this.#reachable = null
+    else this.#join(this.#reachable, peerId, now)
   }
 
   /** Who belongs to the mesh may have changed. */
@@ -47,22 +48,29 @@ export class Reach {
     return this.#allWithout(peerId).has(peerId)
   }
 
-  #isOtherSince(
+  /** Whether a link has gone without which there may be no way to one of its ends. */
+  #isParted(
     reachable: ReadonlySet<string>,
     peerId: string,
     before: ReadonlySet<string>,
     now: ReadonlySet<string>,
   ): boolean {
-    const isReached = reachable.has(peerId)
-    for (const other of now) {
-      if (before.has(other) || !this.#tellsOf(other, peerId) || reachable.has(other) === isReached) continue
-      if (this.#isOther(isReached ? other : peerId)) return true
-    }
+    if (!reachable.has(peerId)) return false
     for (const other of before) {
-      const isGone = isReached && reachable.has(other) && !now.has(other) && this.#tellsOf(other, peerId)
+      const isGone = !now.has(other) && reachable.has(other) && this.#tellsOf(other, peerId)
       if (isGone && !this.#areJoined(reachable, peerId, other)) return true
     }
     return false
+  }
+
+  /** Whoever is reached now over the links of one gateway is added. */
+  #join(reachable: Set<string>, peerId: string, links: ReadonlySet<string>): void {
+    const isAble = reachable.has(peerId) || this.#isOther(peerId)
+    for (const other of isAble ? links : []) {
+      if (reachable.has(other) === reachable.has(peerId) || !this.#tellsOf(other, peerId)) continue
+      const next = reachable.has(peerId) ? other : peerId
+      if (this.#isOther(next)) this.#spread(reachable, next)
+    }
   }
 
   #tellsOf(peerId: string, other: string): boolean {
@@ -90,11 +98,22 @@ export class Reach {
   }
 
   #allWithout(left: string | null): Set<string> {
-    const found = new Set([...this.#neighbours].filter((peerId) => peerId !== left))
-    // A set that grows while it is walked is walked to its end.
-    for (const peerId of found)
-      for (const next of this.#linksOf.get(peerId) ?? [])
-        if (!found.has(next) && this.#tellsOf(next, peerId) && this.#isOther(next)) found.add(next)
+    const found = new Set<string>()
+    for (const peerId of this.#neighbours) if (peerId !== left) this.#spread(found, peerId)
     return found
+  }
+
+  /** Adds a gateway and whomever it reaches. */
+  #spread(found: Set<string>, from: string): void {
+    if (found.has(from)) return
+    found.add(from)
+    const open = [from]
+    for (let peerId = open.pop(); peerId !== undefined; peerId = open.pop()) {
+      for (const next of this.#linksOf.get(peerId) ?? []) {
+        if (found.has(next) || !this.#tellsOf(next, peerId) || !this.#isOther(next)) continue
+        found.add(next)
+        open.push(next)
+      }
+    }
   }
 }

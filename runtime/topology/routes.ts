@@ -1,6 +1,7 @@
 import { Bucket } from '../base/bucket.ts'
 import { equal, latin1 } from '../base/bytes.ts'
 import { DISCOVERY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
+import type { Result } from '../base/result.ts'
 import {
   decodeAddressRecord,
   encodeAddressRecord,
@@ -25,6 +26,8 @@ export interface RoutesOptions {
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
   /** Whether it belongs to the mesh now. */
   readonly isMember: (peerId: string) => boolean
+  /** How bytes become records: pure, so that whoever runs many gateways at once need read each just once. */
+  readonly read?: (bytes: Uint8Array) => Result<SignedRecord>
 }
 
 /** Records for a neighbour. */
@@ -49,6 +52,7 @@ interface Neighbour {
 
 export class Routes {
   readonly #options: RoutesOptions
+  readonly #read: (bytes: Uint8Array) => Result<SignedRecord>
   readonly #records = new Map<string, SignedRecord>()
   /** By the end of their signatures, so that one that is known already is not decoded: over several links most are. */
   readonly #byTail = new Map<string, SignedRecord>()
@@ -65,6 +69,7 @@ export class Routes {
 
   constructor(options: RoutesOptions) {
     this.#options = options
+    this.#read = options.read ?? ((bytes) => decodeAddressRecord(options.meshId, bytes))
     this.#number = options.number
     this.#reach = new Reach((peerId) => this.#isOther(peerId))
   }
@@ -100,16 +105,18 @@ export class Routes {
   receive(from: string, records: readonly Uint8Array[], nowMs: number): SignedRecord[] {
     const neighbour = this.#neighbours.get(from)
     if (!neighbour) return []
-    return records.flatMap((bytes) => {
+    const news: SignedRecord[] = []
+    for (const bytes of records) {
       const known = this.#byTail.get(tailOf(bytes))
-      if (known && equal(known.bytes, bytes)) {
+      if (known && (known.bytes === bytes || equal(known.bytes, bytes))) {
         // What it has it need not be told.
         neighbour.pending.delete(known.peerId)
-        return []
+        continue
       }
-      const record = decodeAddressRecord(this.#options.meshId, bytes)
-      return record.ok && this.#take(neighbour, record.value, nowMs) ? [record.value] : []
-    })
+      const record = this.#read(bytes)
+      if (record.ok && this.#take(neighbour, record.value, nowMs)) news.push(record.value)
+    }
+    return news
   }
 
   /** Records that wait because their gateways were not known to belong, and do now. */
@@ -195,7 +202,7 @@ export class Routes {
     this.#number += 1
     const links = [...this.#neighbours.keys()].sort().slice(0, PROTOCOL_LIMITS.linksPerRecordMax)
     const bytes = encodeAddressRecord({ publicKey, number: this.#number, links, ...this.#traits }, meshId, sign)
-    const own = decodeAddressRecord(meshId, bytes)
+    const own = this.#read(bytes)
     if (!own.ok) throw new Error(`Assertion failed: our own record is sound: ${own.error.message}`)
     this.#keep(own.value)
     this.#isOwnDue = false
