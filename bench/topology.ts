@@ -2,7 +2,7 @@ import { Fleet } from '../test/topology/fleet.ts'
 
 /** What became of gateways that all join within ten seconds and know one address; times are virtual milliseconds. */
 export interface TopologyFigures {
-  /** After the last has joined: until there was a way from each to each, and until no link had changed for 20 s. */
+  /** After the last has joined: until there was a way from each to each, and until no link had changed for 20 s, if it came to that. */
   readonly connectedMs: number
   readonly settledMs: number
   /** Over links of all gateways until then: frames with address records, and their bytes. */
@@ -19,12 +19,19 @@ const CELL = 25
 const JOINED_MS = 10_000
 const LONG_MS = 600_000
 
-/** The links that `gateways` in cells of 25 come to have, and what they were until then; then three in ten vanish. */
-export function layOut(gateways: number, seed: number): { edges: [number, number][]; figures: TopologyFigures } {
+/**
+ * The links that `gateways` in cells of 25 come to have, at the latest after `settleMsMax`, and what they were until then; then three
+ * in ten vanish.
+ */
+export function layOut(
+  gateways: number,
+  seed: number,
+  settleMsMax: number,
+): { edges: [number, number][]; figures: TopologyFigures } {
   const fleet = new Fleet({ gateways, cells: Math.ceil(gateways / CELL), seed, join: 'bootstrap' })
   fleet.schedule.runUntil(JOINED_MS)
   const connectedMs = fleet.until(() => fleet.isConnected(), LONG_MS)
-  const settledMs = connectedMs + fleet.until(() => fleet.isSettled(20_000), LONG_MS)
+  const settledMs = connectedMs + fleet.until(() => fleet.isSettled(20_000), settleMsMax)
   const edges = fleet.edges()
   const cellOf = (index: number): string | undefined => fleet.gateways[index]?.cell
   const { messages, bytes, dials } = fleet

@@ -34,11 +34,15 @@ export class Mesh implements World {
   readonly vanished: Set<number> = new Set<number>()
   readonly #options: MeshOptions
   readonly #delays: number[] = []
+  readonly #peerIds: readonly string[]
+  readonly #members: readonly Writer[]
   /** Until when each direction of a link is busy. */
   readonly #busyUntil = new Map<string, number>()
 
   constructor(options: MeshOptions) {
     this.#options = options
+    this.#peerIds = Array.from({ length: options.gateways }, (_, index) => peerIdOf(fakeKey(1, index)))
+    this.#members = this.#peerIds.map((origin) => ({ origin, since: 0 }))
     this.random = seededRandom(options.seed ?? 1)
     this.engine = options.engine ?? (() => ({}))
     for (let i = 0; i < options.gateways; i++) {
@@ -84,7 +88,7 @@ export class Mesh implements World {
   }
 
   peerIdOf(index: number): string {
-    return peerIdOf(fakeKey(1, index))
+    return this.#peerIds[index] as string
   }
 
   send(from: number, link: number, bytes: Uint8Array): void {
@@ -134,6 +138,6 @@ export class Mesh implements World {
   }
 
   members(): readonly Writer[] {
-    return this.gateways.map(({ peerId }) => ({ origin: peerId, since: 0 }))
+    return this.#members
   }
 }
