@@ -74,7 +74,7 @@ function ownRights({ peerId }: EngineOptions, { authority }: Surroundings): read
 }
 
 export function isOfScope(peerId: string, scope: Scope, { origin, descriptor }: Feed): boolean {
-  return origin === peerId || scope.covers(descriptor)
+  return scope.covers(descriptor) || origin === peerId
 }
 
 function instanceOf(incarnation: Uint8Array, changes: number): Uint8Array {

@@ -6,7 +6,8 @@ export class Reach {
   /** Whether there may be a way over it: a member, and not this gateway. */
   readonly #isOther: (peerId: string) => boolean
   readonly #neighbours = new Set<string>()
-  readonly #linksOf = new Map<string, ReadonlySet<string>>()
+  /** Few each: they are looked through as fast as a set would be. */
+  readonly #linksOf = new Map<string, readonly string[]>()
   #reachable: Set<string> | null = null
 
   constructor(isOther: (peerId: string) => boolean) {
@@ -25,11 +26,10 @@ export class Reach {
   /** Whom a gateway says to be linked with. */
   tell(peerId: string, links: readonly string[]): void {
     const before = this.#linksOf.get(peerId)
-    const now = new Set(links)
-    this.#linksOf.set(peerId, now)
+    this.#linksOf.set(peerId, links)
     if (this.#reachable === null) return
-    if (before !== undefined && this.#isParted(this.#reachable, peerId, before, now)) this.#reachable = null
-    else this.#join(this.#reachable, peerId, now)
+    if (before !== undefined && this.#isParted(this.#reachable, peerId, before, links)) this.#reachable = null
+    else this.#join(this.#reachable, peerId, links)
   }
 
   /** Who belongs to the mesh may have changed. */
@@ -52,19 +52,19 @@ export class Reach {
   #isParted(
     reachable: ReadonlySet<string>,
     peerId: string,
-    before: ReadonlySet<string>,
-    now: ReadonlySet<string>,
+    before: readonly string[],
+    now: readonly string[],
   ): boolean {
     if (!reachable.has(peerId)) return false
     for (const other of before) {
-      const isGone = !now.has(other) && reachable.has(other) && this.#tellsOf(other, peerId)
+      const isGone = !now.includes(other) && reachable.has(other) && this.#tellsOf(other, peerId)
       if (isGone && !this.#areJoined(reachable, peerId, other)) return true
     }
     return false
   }
 
   /** Whoever is reached now over the links of one gateway is added. */
-  #join(reachable: Set<string>, peerId: string, links: ReadonlySet<string>): void {
+  #join(reachable: Set<string>, peerId: string, links: readonly string[]): void {
     const isAble = reachable.has(peerId) || this.#isOther(peerId)
     for (const other of isAble ? links : []) {
       if (reachable.has(other) === reachable.has(peerId) || !this.#tellsOf(other, peerId)) continue
@@ -74,7 +74,7 @@ export class Reach {
   }
 
   #tellsOf(peerId: string, other: string): boolean {
-    return this.#linksOf.get(peerId)?.has(other) === true
+    return this.#linksOf.get(peerId)?.includes(other) === true
   }
 
   /** Whether there is a way between the two among those that were reached: looked for from both ends, it is soon found. */
