@@ -6,7 +6,7 @@ import { feedIdOfBatch, seqOfBatch } from '../runtime/wire/batch.ts'
 import { Mesh } from '../test/simulation/mesh.ts'
 import type { SimulatedGateway } from '../test/simulation/gateway.ts'
 import { promisesOf } from '../test/simulation/promises.ts'
-import { layOut } from './topology.ts'
+import { layOut, type Layout } from './topology.ts'
 
 /**
  * `npm run bench:mesh -- --gateways N --seconds N --writes N --links ring|cells|topology --settle N --priority normal|high --seed N`:
@@ -85,24 +85,32 @@ function headsOf({ disk }: SimulatedGateway): Map<string, number> {
   return new Map(feeds.map(({ feed, head }) => [feed.key, head.seq]))
 }
 
-/** At once, and so that those who are left can still reach each other. */
+/** At once; those who are left can still reach each other. */
 function vanish(share: number): void {
   const gone = new Set<number>()
-  do {
-    gone.clear()
-    while (gone.size < count * share) gone.add(randomInteger(mesh.random, 0, count - 1))
-  } while (!isConnected(gone))
+  while (gone.size < count * share) {
+    const index = randomInteger(mesh.random, 0, count - 1)
+    if (isConnected(new Set([...gone, index]))) gone.add(index)
+  }
   for (const index of gone) mesh.vanish(index)
+}
+
+/** As the fleet did it: who vanished there does here, and the others have the links that they came to. */
+function vanishAsIn({ gone, edgesAfter }: Layout): void {
+  for (const index of gone) mesh.vanish(index)
+  const before = edges.map(String)
+  const after = new Set(edgesAfter.map(String))
+  before.forEach((edge, link) => {
+    if (!after.has(edge)) mesh.linkDown(link)
+  })
+  for (const [a, b] of edgesAfter) if (!before.includes(`${a},${b}`)) mesh.connect(a, b)
 }
 
 function isConnected(without: ReadonlySet<number>): boolean {
   const left = mesh.gateways.map(({ index }) => index).filter((index) => !without.has(index))
   const reached = new Set<number>(left.slice(0, 1))
   for (const from of reached) {
-    for (const [a, b] of edges) {
-      const to = a === from ? b : b === from ? a : null
-      if (to !== null && !without.has(to)) reached.add(to)
-    }
+    for (const to of neighbours.get(from) ?? []) if (!without.has(to)) reached.add(to)
   }
   return reached.size === left.length
 }
@@ -137,6 +145,11 @@ const writesPerSecond = Number(values.writes)
 const settleMs = Number(values.settle) * 1_000
 const chosen = values.links === 'topology' ? layOut(count, Number(values.seed), settleMs) : null
 const edges = chosen?.edges ?? (values.links === 'cells' ? cells(count) : ring(count))
+const neighbours = new Map<number, number[]>()
+for (const [a, b] of edges) {
+  neighbours.set(a, [...(neighbours.get(a) ?? []), b])
+  neighbours.set(b, [...(neighbours.get(b) ?? []), a])
+}
 if (chosen) console.log(JSON.stringify({ gateways: count, links: edges.length, ...chosen.figures }))
 if (Number(values.seconds) === 0) process.exit(0)
 const priority = new Map([[COLLECTION, values.priority as 'normal']])
@@ -152,7 +165,8 @@ run(SETTLE_SECONDS)
 traffic = new Traffic()
 const convergedMs = run(Number(values.seconds))
 const { copies, firsts, frames, bytes } = traffic
-vanish(0.3)
+if (chosen) vanishAsIn(chosen)
+else vanish(0.3)
 const recoveredMs = run(5)
 console.log(
   JSON.stringify({

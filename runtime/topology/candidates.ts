@@ -279,9 +279,8 @@ export class Candidates {
     let ofHost = 0
     let worst: Candidate | null = null
     for (const other of this.#known.values()) {
-      if (isKept(other)) continue
-      if (other.host === host && !other.isProven) ofHost += 1
-      if (!other.isDialled && other.failures > (worst?.failures ?? 0)) worst = other
+      if (other.host === host && !other.isProven && !isKept(other)) ofHost += 1
+      if (other.failures > (worst?.failures ?? 0) && !other.isDialled && !isKept(other)) worst = other
     }
     if (ofHost >= DISCOVERY_LIMITS.addressesPerHostMax) return false
     if (this.#known.size < DISCOVERY_LIMITS.addressesMax) return true

@@ -33,6 +33,7 @@ export class Mesh implements World {
   readonly engine: NonNullable<MeshOptions['engine']>
   readonly vanished: Set<number> = new Set<number>()
   readonly #options: MeshOptions
+  readonly #edges: (readonly [number, number])[] = []
   readonly #delays: number[] = []
   readonly #peerIds: readonly string[]
   readonly #members: readonly Writer[]
@@ -49,10 +50,7 @@ export class Mesh implements World {
       this.gateways.push(new SimulatedGateway(this, i, fakeKey(1, i), START_MS, 2))
     }
     for (const gateway of this.gateways) gateway.start()
-    options.edges.forEach((_, link) => {
-      this.#delays.push(randomInteger(this.random, 1, 20))
-      this.linkUp(link)
-    })
+    for (const [a, b] of options.edges) this.connect(a, b)
   }
 
   at(index: number): SimulatedGateway {
@@ -61,6 +59,13 @@ export class Mesh implements World {
 
   up(): SimulatedGateway[] {
     return this.gateways.filter(({ index }) => !this.vanished.has(index))
+  }
+
+  /** A link more. */
+  connect(a: number, b: number): void {
+    this.#edges.push([a, b])
+    this.#delays.push(randomInteger(this.random, 1, 20))
+    this.linkUp(this.#edges.length - 1)
   }
 
   linkUp(link: number): void {
@@ -77,7 +82,7 @@ export class Mesh implements World {
   vanish(index: number): void {
     this.vanished.add(index)
     this.at(index).engine = null
-    this.#options.edges.forEach((ends, link) => {
+    this.#edges.forEach((ends, link) => {
       if (ends.includes(index)) this.linkDown(link)
     })
   }
@@ -111,7 +116,7 @@ export class Mesh implements World {
   }
 
   #edge(link: number): readonly [number, number] {
-    return this.#options.edges[link] as readonly [number, number]
+    return this.#edges[link] as readonly [number, number]
   }
 
   closeLink(): void {}
@@ -120,7 +125,7 @@ export class Mesh implements World {
   /** When it runs again its links come up anew. */
   stopped(index: number): void {
     this.schedule.after(1, () => {
-      this.#options.edges.forEach(([a, b], link) => {
+      this.#edges.forEach(([a, b], link) => {
         const other = a === index ? b : b === index ? a : null
         if (other === null || this.vanished.has(index) || this.vanished.has(other)) return
         this.at(other).linkDown(link)
