@@ -528,13 +528,13 @@ export class SimulatedGateway {
 }
 
 /** Of batches, which never change: each comes to everyone. */
-const verdicts = new WeakMap<Batch, boolean>()
+const verdicts = new WeakMap<Batch, { readonly publicKey: Uint8Array; readonly isValid: boolean }>()
 
-function isSound(world: World, { descriptor }: Feed, batch: Batch): boolean {
+function isSound(world: World, { descriptor: { publicKey } }: Feed, batch: Batch): boolean {
   const known = verdicts.get(batch)
-  if (known !== undefined) return known
-  const isValid = world.isSigned(descriptor.publicKey, batch.signed, batch.signature)
-  verdicts.set(batch, isValid)
+  if (known !== undefined && equal(known.publicKey, publicKey)) return known.isValid
+  const isValid = world.isSigned(publicKey, batch.signed, batch.signature)
+  verdicts.set(batch, { publicKey, isValid })
   return isValid
 }
 
