@@ -43,19 +43,25 @@ export function settlementOf(
 }
 
 type Names = ReadonlyMap<string, Named>
-/** Of each batch, by name, the batches that some chain names before it. */
-type Parents = ReadonlyMap<string, { readonly named: Named; readonly before: Set<Named> }>
+/** A batch, those that some chain names before it, and once it was asked for all that lead to it. */
+interface Parent {
+  named: Named
+  readonly before: Set<Named>
+  ancestors: Names | null
+}
+/** By name. */
+type Parents = ReadonlyMap<string, Parent>
 
 function nameOf({ seq, hash8 }: Named): string {
   return `${seq} ${hash8}`
 }
 
 function parentsOf(chains: readonly Chain[]): Parents {
-  const parents = new Map<string, { named: Named; before: Set<Named> }>()
+  const parents = new Map<string, Parent>()
   for (const chain of chains) {
     chain.forEach((named, i) => {
       const name = nameOf(named)
-      const known = parents.get(name) ?? { named, before: new Set<Named>() }
+      const known = parents.get(name) ?? { named, before: new Set<Named>(), ancestors: null }
       if (known.named.hlc === null && named.hlc !== null) known.named = named
       parents.set(name, known)
       const before = chain[i - 1]
@@ -72,6 +78,13 @@ function leavesOf(parents: Parents): string[] {
 
 /** A batch and all that lead to it, by name. */
 function ancestorsOf(parents: Parents, leaf: string): Names {
+  const end = parents.get(leaf)
+  if (end === undefined) return new Map()
+  end.ancestors ??= walk(parents, leaf)
+  return end.ancestors
+}
+
+function walk(parents: Parents, leaf: string): Names {
   const found = new Map<string, Named>()
   const open = [leaf]
   for (let name = open.pop(); name !== undefined; name = open.pop()) {

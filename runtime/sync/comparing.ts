@@ -22,14 +22,16 @@ import type { Examined } from './types.ts'
 
 const DIGEST_BYTES = 8
 const NO_DIGEST = new Uint8Array()
+const CONTEXT = utf8('marram1/cells')
 
 /** With a life sign, when it is time: the next places, and first of all those in doubt. */
 export function compareIfDue<Token>(core: Core<Token>, link: LinkState): void {
   if (core.now.monotonicMs < link.compareAt || link.version !== core.options.version) return
   link.compareAt = core.now.monotonicMs + core.history.compareMs
-  const entries = placesToCompare(core, link)
-    .map((place) => digestsOf(core, link, place))
-    .filter((entry) => entry !== null)
+  const entries = placesToCompare(core, link).flatMap((place) => {
+    const states = restingAt(core, link, place)
+    return states === null ? [] : [digestsOf(core, states)]
+  })
   if (entries.length > 0) core.say(link, { type: 'cells', entries })
 }
 
@@ -41,19 +43,23 @@ function placesToCompare<Token>(core: Core<Token>, link: LinkState): string[] {
   return [...new Set(next)].slice(0, GATEWAY_LIMITS.placesComparedMax)
 }
 
-/** Null where something is under way, or nothing can be asked: what is not whole here is different by right. */
-function digestsOf<Token>(core: Core<Token>, link: LinkState, place: string): CellsEntry | null {
+/**
+ * The feeds of a place that can be compared there, at least one, in order of their ids. Null where something is under way, or nothing
+ * can be asked: what is not whole here is different by right.
+ */
+function restingAt<Token>(core: Core<Token>, link: LinkState, place: string): FeedState[] | null {
   const states = core.feeds.in(place).filter(({ head }) => head.seq > 0)
-  const [first] = states
-  if (first === undefined || !states.every((state) => link.keeps(state) && isAtRest(core, state))) return null
+  if (states.length === 0 || !states.every((state) => link.keeps(state) && isAtRest(core, state))) return null
   // Documents may still show what is on its way out.
   if (core.leaving.some(({ feed }) => placeOf(feed.descriptor) === place)) return null
-  states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
-  const { collection, partition } = first.feed.descriptor
+  return states.sort((a, b) => (a.feed.key < b.feed.key ? -1 : 1))
+}
+
+function digestsOf<Token>(core: Core<Token>, states: readonly FeedState[]): CellsEntry {
+  const { collection, partition } = (states[0] as FeedState).feed.descriptor
   const where = { collection, partition }
-  const cells = core.surroundings.cells(where)
-  const [positions, live] = [digest(states.map(positionBytes)), digest(states.map(liveBytes))]
-  const entry = [collection, partition, positions, live, digest([cells])] as const
+  const cells = digest([core.surroundings.cells(where)])
+  const entry = [collection, partition, positionsOf(states), digest(states.map(liveBytes)), cells] as const
   if (!states.some(({ feed }) => feed.descriptor.encrypted) || states.some((state) => isLocked(core, state)))
     return entry
   return [...entry, digest([core.surroundings.cells({ ...where, isEncrypted: true })])]
@@ -70,6 +76,10 @@ function isAtRest<Token>(core: Core<Token>, state: FeedState): boolean {
   const isMoving = state.isCommitting || state.isRewinding || core.cutting.has(state) || fill !== null
   // Of a sealed feed gateways may keep different parts of what is dead.
   return !isMoving && !history.isJumped && holes.isEmpty && settled === null && history.retained.last <= head.seq
+}
+
+function positionsOf(states: readonly FeedState[]): Uint8Array {
+  return digest(states.map(positionBytes))
 }
 
 /** Where a feed stands: its head and the checkpoint that is applied. */
@@ -89,7 +99,7 @@ function numbers(values: readonly number[]): Uint8Array {
 }
 
 function digest(parts: readonly Uint8Array[]): Uint8Array {
-  return sha256(utf8('marram1/cells'), ...parts).slice(0, DIGEST_BYTES)
+  return sha256(CONTEXT, ...parts).slice(0, DIGEST_BYTES)
 }
 
 /** What a neighbour says of its places; what differs twice, while both stand where they stood, is no matter of what is under way. */
@@ -101,8 +111,10 @@ export function receiveCells<Token>(core: Core<Token>, link: LinkState, entries:
 function compareWith<Token>(core: Core<Token>, link: LinkState, entry: CellsEntry): void {
   const [collection, partition, heads, live, cells, encrypted] = entry
   const place = placeOf({ collection, partition })
-  const ours = digestsOf(core, link, place)
-  if (ours === null || !equal(ours[2], heads)) return void link.doubts.delete(place)
+  const states = restingAt(core, link, place)
+  // Documents are read only where they can be compared.
+  if (states === null || !equal(positionsOf(states), heads)) return void link.doubts.delete(place)
+  const ours = digestsOf(core, states)
   const doubt = link.doubts.get(place)
   link.doubts.delete(place)
   // Who can't read what is encrypted says nothing of it.

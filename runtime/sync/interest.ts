@@ -74,7 +74,7 @@ function ownRights({ peerId }: EngineOptions, { authority }: Surroundings): read
 }
 
 export function isOfScope(peerId: string, scope: Scope, { origin, descriptor }: Feed): boolean {
-  return origin === peerId || scope.covers(descriptor)
+  return scope.covers(descriptor) || origin === peerId
 }
 
 function instanceOf(incarnation: Uint8Array, changes: number): Uint8Array {
@@ -239,8 +239,11 @@ export function saidScopeOf<Token>(core: Core<Token>, origin: string): Scope {
 
 /** Whose acknowledgements settle the feed: of those that may write there, who keep it; of what they kept earlier than that nobody asks them. */
 export function askedOf<Token>(core: Core<Token>, feed: Feed): Asked[] {
-  return core.surroundings.authority.asked(feed).flatMap((one) => {
-    const since = keptSince(core, one.origin, feed.descriptor)
-    return since === null ? [] : [{ ...one, since: Math.max(since, one.since) }]
-  })
+  return core.surroundings.authority.asked(feed).flatMap((one) => askedIn(core, feed, one) ?? [])
+}
+
+/** The same of one of those that may write there; null when nobody asks it. */
+export function askedIn<Token>(core: Core<Token>, feed: Feed, one: Asked): Asked | null {
+  const since = keptSince(core, one.origin, feed.descriptor)
+  return since === null ? null : { ...one, since: Math.max(since, one.since) }
 }

@@ -51,12 +51,14 @@ export function isPrivileged<Token>(core: Core<Token>, { feed: { descriptor } }:
   return isSystemName(descriptor.collection) || core.flow.priority.get(descriptor.collection) === 'urgent'
 }
 
-/** What is subscribed and may have something to send, by class; within one, urgent collections come before high ones. */
+/** What is subscribed and may have something to send, by class; within one, urgent collections come before high ones. None when nothing is. */
 export function queuesOf<Token>(core: Core<Token>, link: LinkState): FeedState[][] {
-  const queues: FeedState[][] = WEIGHTS.map(() => [])
+  const queues: FeedState[][] = []
   for (const state of link.pending) {
     const subscription = link.subscriptions.get(state)
     if (!subscription) continue
+    // Mostly others are.
+    if (queues.length === 0) for (const _ of WEIGHTS) queues.push([])
     const queue = queues[classOf(core, state, subscription)] as FeedState[]
     if (core.flow.priority.get(state.feed.descriptor.collection) === 'urgent') queue.unshift(state)
     else queue.push(state)

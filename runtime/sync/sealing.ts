@@ -15,7 +15,7 @@ import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
-import { askedOf } from './interest.ts'
+import { askedIn } from './interest.ts'
 import { signedCheckpoint } from './filling.ts'
 import { holesOf } from './mending.ts'
 import { futureFrom } from './future.ts'
@@ -188,12 +188,12 @@ export function isSettled<Token>(core: Core<Token>, state: FeedState, seq: numbe
   if (seq <= 0) return true
   if (state.head.seq < seq) return false
   if (state.settled !== null) return state.settled >= seq
-  for (const { origin, since, below } of askedOf(core, state.feed)) {
-    if (below >= seq || ackedTo(core, state, origin) >= seq) continue
-    // Of what was written before its admission nobody asks it.
-    if (lastUntil(core, state, since) < seq) return false
-  }
-  return true
+  return core.surroundings.authority.asked(state.feed).every((one) => {
+    if (one.below >= seq || ackedTo(core, state, one.origin) >= seq) return true
+    // Nor is anybody asked of what was written before its admission.
+    const asked = askedIn(core, state.feed, one)
+    return asked === null || lastUntil(core, state, asked.since) >= seq
+  })
 }
 
 /** The last batch stamped at or before `hlc`: once a later one is here, that is for good. */

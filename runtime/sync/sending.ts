@@ -200,11 +200,13 @@ function sayBatches<Token>(core: Core<Token>, link: LinkState, batches: readonly
 }
 
 /** The members' collection first, so that a newcomer can judge what follows. */
-function inOrder(states: ReadonlySet<FeedState>): FeedState[] {
+function inOrder(states: ReadonlySet<FeedState>): Iterable<FeedState> {
+  const isOurs = ({ feed }: FeedState): boolean => feed.descriptor.collection === MESH_COLLECTION
   const ours: FeedState[] = []
-  const others: FeedState[] = []
-  for (const state of states) (state.feed.descriptor.collection === MESH_COLLECTION ? ours : others).push(state)
-  return [...ours, ...others]
+  for (const state of states) if (isOurs(state)) ours.push(state)
+  if (ours.length === 0) return states
+  for (const state of states) if (!isOurs(state)) ours.push(state)
+  return ours
 }
 
 /** HAVE (and FEED before the first mention) for feeds that the neighbour doesn't take eagerly and may not hold. */

@@ -94,6 +94,10 @@ export class Candidates {
   /** Who said where others are, and when. */
   readonly #referredAt = new Map<string, number>()
   #preferred: ReadonlySet<string> = new Set()
+  /** No address is due before; null when it is to be looked for. */
+  #dueAt: number | null = null
+  /** When those that were not worth a dial are looked at again, all together. */
+  #unwantedAt = 0
 
   constructor(options: CandidatesOptions) {
     this.#options = options
@@ -113,6 +117,7 @@ export class Candidates {
     if (candidate.peerId === this.#options.peerId) return
     claim(candidate, peerId, source)
     candidate.dueAt = Math.min(candidate.dueAt, Math.max(nowMs, candidate.triedAt + AGAIN_MS))
+    if (!candidate.isDialled) this.#dueFrom(candidate.dueAt)
   }
 
   /** An address over which a link came about before a restart. */
@@ -174,6 +179,9 @@ export class Candidates {
 
   /** Addresses to dial now; each is to be answered with `ended`. */
   due(nowMs: number, links: LinkState): string[] {
+    if (nowMs < this.deadline) return []
+    this.#dueAt = null
+    if (this.#unwantedAt <= nowMs) this.#unwantedAt = nowMs + UNWANTED_MS
     const due: Candidate[] = []
     for (const candidate of this.#known.values()) {
       if (candidate.isDialled || candidate.dueAt > nowMs) continue
@@ -212,6 +220,7 @@ export class Candidates {
   ended(address: string, { peerId, linkedMs }: DialOutcome, nowMs: number): void {
     const candidate = this.#known.get(address)
     if (!candidate) return
+    this.#dueAt = null
     candidate.isDialled = false
     candidate.triedAt = nowMs
     candidate.dueAt = nowMs + (peerId === this.#options.peerId ? SELF_MS : candidate.backOff.next(linkedMs))
@@ -224,8 +233,10 @@ export class Candidates {
 
   /** Monotonic milliseconds at which some address may be due; Infinity when none. */
   get deadline(): number {
+    if (this.#dueAt !== null) return this.#dueAt
     let deadline = Number.POSITIVE_INFINITY
     for (const { isDialled, dueAt } of this.#known.values()) if (!isDialled) deadline = Math.min(deadline, dueAt)
+    this.#dueAt = deadline
     return deadline
   }
 
@@ -274,7 +285,12 @@ export class Candidates {
       triedAt: Number.NEGATIVE_INFINITY,
     }
     this.#known.set(address, candidate)
+    this.#dueFrom(candidate.dueAt)
     return candidate
+  }
+
+  #dueFrom(dueAt: number): void {
+    if (this.#dueAt !== null) this.#dueAt = Math.min(this.#dueAt, dueAt)
   }
 
   #withdraw(candidate: Candidate, source: AddressSource): void {
@@ -292,39 +308,55 @@ export class Candidates {
       ? links.linked.size < this.#options.links.max && !isFull(candidate, nowMs, links)
       : this.#isWanted(candidate, nowMs, links) && this.#dials.take(nowMs)
     if (isTaken) candidate.isDialled = true
-    else candidate.dueAt = nowMs + UNWANTED_MS
+    else candidate.dueAt = this.#unwantedAt
     return isTaken
   }
 
   /** A hint is worth a dial to whom a link is wanted with, while links are lacking, or to reach whom nobody else reaches. */
   #isWanted(candidate: Candidate, nowMs: number, { linked, isReachable, wanted }: LinkState): boolean {
     const { min, max } = this.#options.links
+    const peers = peersOf(candidate).filter((peerId) => !linked.has(peerId))
+    // Anybody may say that somebody is anywhere: what this gateway knows itself is worth a dial all the same.
+    const isWorthIt =
+      peers.length === 0
+        ? isKept(candidate)
+        : peers.some((peerId) => wanted.has(peerId)) ||
+          (nowMs >= candidate.knownAt + PATIENCE_MS && peers.some((peerId) => !isReachable(peerId)))
+    // So it is with most that are known.
+    if (linked.size >= max || (linked.size >= min && !isWorthIt)) return false
     const lacking = (of: Candidate): string[] => peersOf(of).filter((peerId) => !linked.has(peerId))
     const dialled = [...this.#known.values()].filter(
       (other) => other.isDialled && (peersOf(other).length === 0 || lacking(other).length > 0),
     )
     const underWay = new Set(dialled.flatMap(peersOf))
-    const peers = lacking(candidate)
     const isUnderWay = peers.length > 0 && peers.every((peerId) => underWay.has(peerId))
     const links = linked.size + dialled.filter(({ sources }) => !sources.has('bootstrap')).length
     if (isUnderWay || links >= max || dialled.length >= DISCOVERY_LIMITS.dialsAtOnce) return false
-    if (links < min || peers.some((peerId) => wanted.has(peerId))) return true
-    // Anybody may say that somebody is anywhere: what this gateway knows itself is worth a dial all the same.
-    if (peers.length === 0) return isKept(candidate)
-    return nowMs >= candidate.knownAt + PATIENCE_MS && peers.some((peerId) => !isReachable(peerId))
+    return links < min || isWorthIt
   }
 
   /** False when there are enough addresses of that host, or of all, that may still lead somewhere. */
   #makeRoom(host: string, isPreferred: boolean): boolean {
-    const all = [...this.#known.values()]
-    const ofHost = all.filter((other) => other.host === host && other.peerId === null && !isKept(other))
-    const isHostFull = ofHost.length >= DISCOVERY_LIMITS.addressesPerHostMax
-    if (!isHostFull && all.length < DISCOVERY_LIMITS.addressesMax) return true
-    const crowd = isHostFull ? ofHost : all
-    const failing = crowd.filter((other) => other.failures > 0 && !other.isDialled && !isKept(other))
-    const worst = failing.reduce<Candidate | null>((a, b) => (a && a.failures >= b.failures ? a : b), null)
-    const given = worst ?? (isPreferred ? crowd.find((other) => this.#isDispensable(other)) : undefined)
+    const isOfHost = (other: Candidate): boolean => other.host === host && other.peerId === null && !isKept(other)
+    let ofHost = 0
+    for (const other of this.#known.values()) if (isOfHost(other)) ofHost += 1
+    const isHostFull = ofHost >= DISCOVERY_LIMITS.addressesPerHostMax
+    if (!isHostFull && this.#known.size < DISCOVERY_LIMITS.addressesMax) return true
+    const given = this.#leastUse(isHostFull ? isOfHost : () => true, isPreferred)
     return given !== undefined && this.#known.delete(given.address)
+  }
+
+  /** Of a crowd the one that failed most, or, for one that is preferred, one that can be spared. */
+  #leastUse(isOfCrowd: (candidate: Candidate) => boolean, isPreferred: boolean): Candidate | undefined {
+    let worst: Candidate | undefined
+    let dispensable: Candidate | undefined
+    for (const other of this.#known.values()) {
+      if (!isOfCrowd(other)) continue
+      if (other.failures > (worst?.failures ?? 0) && !other.isDialled && !isKept(other)) worst = other
+      if (isPreferred && worst === undefined && dispensable === undefined && this.#isDispensable(other))
+        dispensable = other
+    }
+    return worst ?? dispensable
   }
 
   /** Its gateway's record says it again when it is needed. */

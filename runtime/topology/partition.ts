@@ -24,22 +24,22 @@ export class PartitionWatch {
   }
 
   look(nowMs: number, known: readonly string[], reachable: ReadonlySet<string>): PartitionChange[] {
-    const missing = known.filter((peerId) => !reachable.has(peerId))
+    const missing = new Set(known.filter((peerId) => !reachable.has(peerId)))
     this.#forget(missing)
     for (const peerId of missing) if (!this.#missingSince.has(peerId)) this.#missingSince.set(peerId, nowMs)
     const back = [...this.#cutOff].filter((peerId) => reachable.has(peerId))
     const lost = this.#lost(nowMs)
-    for (const peerId of this.#cutOff) if (!missing.includes(peerId)) this.#cutOff.delete(peerId)
+    for (const peerId of this.#cutOff) if (!missing.has(peerId)) this.#cutOff.delete(peerId)
     for (const peerId of lost) this.#cutOff.add(peerId)
-    const figures = { reachable: known.length - missing.length, unreachable: this.#cutOff.size }
+    const figures = { reachable: known.length - missing.size, unreachable: this.#cutOff.size }
     return [
       ...(lost.length > 0 ? [{ name: 'partition' as const, peers: lost, ...figures }] : []),
       ...(back.length > 0 ? [{ name: 'healed' as const, peers: back, ...figures }] : []),
     ]
   }
 
-  #forget(missing: readonly string[]): void {
-    for (const peerId of this.#missingSince.keys()) if (!missing.includes(peerId)) this.#missingSince.delete(peerId)
+  #forget(missing: ReadonlySet<string>): void {
+    for (const peerId of this.#missingSince.keys()) if (!missing.has(peerId)) this.#missingSince.delete(peerId)
   }
 
   #lost(nowMs: number): string[] {

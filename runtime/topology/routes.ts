@@ -1,6 +1,7 @@
 import { Bucket } from '../base/bucket.ts'
 import { equal, latin1 } from '../base/bytes.ts'
 import { DISCOVERY_LIMITS, PROTOCOL_LIMITS } from '../base/limits.ts'
+import type { Result } from '../base/result.ts'
 import {
   decodeAddressRecord,
   encodeAddressRecord,
@@ -8,6 +9,7 @@ import {
   type AddressRecord,
   type SignedRecord,
 } from '../wire/address-record.ts'
+import { Reach } from './reach.ts'
 
 /**
  * What every gateway of the mesh says of itself: where it can be dialled, and whom it is linked with. Each signs its own
@@ -25,6 +27,8 @@ export interface RoutesOptions {
   readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
   /** Whether it belongs to the mesh now. */
   readonly isMember: (peerId: string) => boolean
+  /** How bytes become records: pure, so that whoever runs many gateways at once need read each just once. */
+  readonly read?: (bytes: Uint8Array) => Result<SignedRecord>
 }
 
 /** Records for a neighbour. */
@@ -57,27 +61,29 @@ interface Neighbour {
 
 export class Routes {
   readonly #options: RoutesOptions
+  readonly #read: (bytes: Uint8Array) => Result<SignedRecord>
   readonly #records = new Map<string, SignedRecord>()
   /** By the end of their signatures, so that one that is known already is not decoded: over several links most are. */
   readonly #byTail = new Map<string, SignedRecord>()
-  readonly #linksOf = new Map<string, ReadonlySet<string>>()
   /** When each was taken, and newer ones that wait; by whom they are of. */
   readonly #takenAt = new Map<string, number>()
   readonly #early = new Map<string, Early>()
   /** Whose records are kept although they are no members, as far as is known here yet; and which neighbours told of them. */
   readonly #strangers = new Map<string, Set<string>>()
   readonly #neighbours = new Map<string, Neighbour>()
+  readonly #reach: Reach
   #number: number
   #traits: OwnTraits = { addresses: [], cell: '', isSuperPeer: false, isMetered: false }
   #isOwnDue = true
   #ownWaitMs = OWN_MS
   #ownAt = Number.NEGATIVE_INFINITY
   #sentAt = Number.NEGATIVE_INFINITY
-  #reachable: ReadonlySet<string> | null = null
 
   constructor(options: RoutesOptions) {
     this.#options = options
+    this.#read = options.read ?? ((bytes) => decodeAddressRecord(options.meshId, bytes))
     this.#number = options.number
+    this.#reach = new Reach((peerId) => this.#isOther(peerId))
   }
 
   setOwn(traits: OwnTraits): void {
@@ -97,43 +103,47 @@ export class Routes {
   linkUp(peerId: string): void {
     const bucket = new Bucket(DISCOVERY_LIMITS.recordsPerSecond, DISCOVERY_LIMITS.gatewaysMax)
     this.#neighbours.set(peerId, { pending: new Set(this.#records.keys()), bucket })
-    this.#changed()
+    this.#reach.linkUp(peerId)
+    this.#isOwnDue = true
   }
 
   linkDown(peerId: string): void {
     if (!this.#neighbours.delete(peerId)) return
     for (const [stranger, tellers] of this.#strangers)
       if (tellers.delete(peerId) && tellers.size === 0 && !this.#options.isMember(stranger)) this.#forget(stranger)
-    this.#changed()
+    this.#reach.linkDown(peerId)
+    this.#isOwnDue = true
   }
 
   /** The records among these that were news. Malformed and forged ones are dropped, and so is what comes too fast. */
   receive(from: string, records: readonly Uint8Array[], nowMs: number): SignedRecord[] {
     const neighbour = this.#neighbours.get(from)
     if (!neighbour) return []
-    return records.flatMap((bytes) => {
+    const news: SignedRecord[] = []
+    for (const bytes of records) {
       const known = this.#byTail.get(tailOf(bytes))
-      if (known && equal(known.bytes, bytes)) {
+      if (known && (known.bytes === bytes || equal(known.bytes, bytes))) {
         neighbour.pending.delete(known.peerId)
         this.#strangers.get(known.peerId)?.add(from)
-        return []
+        continue
       }
-      const record = decodeAddressRecord(this.#options.meshId, bytes)
-      return record.ok && this.#take(neighbour, { record: record.value, from }, nowMs) ? [record.value] : []
-    })
+      const record = this.#read(bytes)
+      if (record.ok && this.#take(neighbour, { record: record.value, from }, nowMs)) news.push(record.value)
+    }
+    return news
   }
 
   /** Records that were news but came too early, and that count now. */
   ripe(nowMs: number): SignedRecord[] {
-    return [...this.#early.values()].flatMap((early) => {
-      if (nowMs < this.#ripeAt(early.record.peerId)) return []
-      return this.#accept(early, nowMs) ? [early.record] : []
-    })
+    const news: SignedRecord[] = []
+    for (const early of this.#early.values())
+      if (nowMs >= this.#ripeAt(early.record.peerId) && this.#accept(early, nowMs)) news.push(early.record)
+    return news
   }
 
   /** Records that wait because their gateways were not known to belong, and do now. */
   admitted(): SignedRecord[] {
-    this.#reachable = null
+    this.#reach.forget()
     const admitted = [...this.#strangers.keys()].filter((peerId) => this.#options.isMember(peerId))
     for (const peerId of admitted) {
       this.#strangers.delete(peerId)
@@ -167,8 +177,7 @@ export class Routes {
 
   /** Members to whom there is a way over links that are up, as far as is known; this gateway is not among them. */
   reachable(): ReadonlySet<string> {
-    this.#reachable ??= this.#reachableWithout(null)
-    return this.#reachable
+    return this.#reach.all()
   }
 
   /** Members that have said something since this gateway started. */
@@ -178,7 +187,7 @@ export class Routes {
 
   /** Whether a neighbour would still be reached when its link with us went. */
   isSpare(peerId: string): boolean {
-    return this.#reachableWithout(peerId).has(peerId)
+    return this.#reach.isSpare(peerId)
   }
 
   #take(neighbour: Neighbour, early: Early, nowMs: number): boolean {
@@ -217,7 +226,6 @@ export class Routes {
       this.#strangers.set(peerId, new Set([from]))
       return false
     }
-    this.#reachable = null
     for (const [other, { pending }] of this.#neighbours) if (other !== from) pending.add(peerId)
     return true
   }
@@ -240,7 +248,7 @@ export class Routes {
     this.#number += 1
     const links = [...this.#neighbours.keys()].sort().slice(0, PROTOCOL_LIMITS.linksPerRecordMax)
     const bytes = encodeAddressRecord({ publicKey, number: this.#number, links, ...this.#traits }, meshId, sign)
-    const own = decodeAddressRecord(meshId, bytes)
+    const own = this.#read(bytes)
     if (!own.ok) throw new Error(`Assertion failed: our own record is sound: ${own.error.message}`)
     this.#keep(own.value)
     this.#isOwnDue = false
@@ -266,15 +274,6 @@ export class Routes {
     return records
   }
 
-  #reachableWithout(left: string | null): Set<string> {
-    const found = new Set([...this.#neighbours.keys()].filter((peerId) => peerId !== left))
-    // A set that grows while it is walked is walked to its end.
-    for (const peerId of found)
-      for (const next of this.#linksOf.get(peerId) ?? [])
-        if (!found.has(next) && this.#linksOf.get(next)?.has(peerId) && this.#isOther(next)) found.add(next)
-    return found
-  }
-
   #keep(record: SignedRecord): void {
     const before = this.#records.get(record.peerId)
     const given = before || this.#records.size < DISCOVERY_LIMITS.gatewaysMax ? undefined : this.#dispensable
@@ -282,23 +281,18 @@ export class Routes {
     if (given !== undefined) this.#forget(given)
     this.#byTail.set(tailOf(record.bytes), record)
     this.#records.set(record.peerId, record)
-    this.#linksOf.set(record.peerId, new Set(record.links))
+    this.#reach.tell(record.peerId, record.links)
   }
 
   #forget(peerId: string): void {
     const record = this.#records.get(peerId)
     if (record) this.#byTail.delete(tailOf(record.bytes))
-    for (const byPeer of [this.#records, this.#linksOf, this.#takenAt, this.#early, this.#strangers])
-      byPeer.delete(peerId)
+    for (const byPeer of [this.#records, this.#takenAt, this.#early, this.#strangers]) byPeer.delete(peerId)
+    this.#reach.leave(peerId)
   }
 
   #isOther(peerId: string): boolean {
     return peerId !== this.#options.peerId && this.#options.isMember(peerId)
-  }
-
-  #changed(): void {
-    this.#isOwnDue = true
-    this.#reachable = null
   }
 }
 

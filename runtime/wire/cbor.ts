@@ -1,4 +1,5 @@
 import { Decoder, Encoder } from 'cbor-x'
+import { concat } from '../base/bytes.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { fail, ok, type Result } from '../base/result.ts'
 import { scan } from './scan.ts'
@@ -15,6 +16,11 @@ const DEPTH = { message: PROTOCOL_LIMITS.messageDepthMax, body: PROTOCOL_LIMITS.
 /** A copy of its own: cbor-x gives slices of a shared buffer. */
 export function encodeValue(value: unknown): Uint8Array {
   return new Uint8Array(encoder.encode(value))
+}
+
+/** A CBOR sequence (RFC 8742) of the values, likewise. */
+export function encodeSequence(values: readonly unknown[]): Uint8Array {
+  return concat(...values.map((value): Uint8Array => encoder.encode(value)))
 }
 
 /** Exactly one item. Byte strings are views of `bytes`. */

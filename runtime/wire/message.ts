@@ -1,6 +1,6 @@
 import { fail, ok, type Result } from '../base/result.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
-import { decodeSequence, encodeValue } from './cbor.ts'
+import { decodeSequence, encodeSequence } from './cbor.ts'
 
 /**
  * What gateways say on a link (protocol D23). A frame is a CBOR sequence (RFC 8742) of arrays whose first element is the
@@ -163,14 +163,7 @@ const NACK_CODES: readonly NackCode[] = ['alias', 'future', 'not-permitted', 'se
 const TEXT_MAX = 256
 
 export function encodeMessages(messages: readonly Message[]): Uint8Array {
-  const parts = messages.map((message) => encodeValue(elementsOf(message)))
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let offset = 0
-  for (const part of parts) {
-    bytes.set(part, offset)
-    offset += part.length
-  }
-  return bytes
+  return encodeSequence(messages.map(elementsOf))
 }
 
 /** Byte strings in the result are views of `frame`. */

@@ -70,7 +70,9 @@ export function checkDelivered(
   link: number,
   bytes: Uint8Array,
 ): string[] {
-  const messages = to.isLinked(link) ? decodeMessages(bytes) : null
+  // Most name none.
+  const mayTell = promisesOf(bytes)?.feeds !== 0
+  const messages = mayTell && to.isLinked(link) ? decodeMessages(bytes) : null
   if (messages?.ok !== true) return []
   const strange = messages.value.filter((message) => {
     const descriptor = message.type === 'feed' ? decodeDescriptor(message.descriptor) : null

@@ -1,5 +1,5 @@
-import { equal, utf8 } from '../../runtime/base/bytes.ts'
-import { sha256 } from '../../runtime/crypto/hash.ts'
+import { hash } from 'node:crypto'
+import { equal } from '../../runtime/base/bytes.ts'
 import {
   LOCKED,
   type Batch,
@@ -253,7 +253,7 @@ export class SimulatedDisk {
     if (known !== undefined) return known
     const names = [...this.documents.keys()].filter((document) => document.startsWith(`${name}/`)).sort()
     const texts = names.map((document) => this.#textOf(document)).filter((text) => text !== '')
-    const digest = sha256(utf8(`[${texts.join()}]`))
+    const digest = new Uint8Array(hash('sha256', `[${texts.join()}]`, 'buffer'))
     this.#digests.set(name, digest)
     return digest
   }

@@ -378,11 +378,11 @@ export class SimulatedGateway {
     const seals: [string, string, Document][] = []
     let isNew = false
     for (const [name, document] of this.disk.documents) {
-      const [collection, origin, what] = name.split('/')
-      if (collection !== SELF_COLLECTION) continue
+      if (!name.startsWith(`${SELF_COLLECTION}/`)) continue
+      const [, origin, what] = name.split('/')
       const of = (path: string): Value | undefined => document.values[document.paths.indexOf(path)]
       const proof = what === 'fork' ? of('proof') : null
-      const key = name.slice(`${collection}/${origin}/`.length)
+      const key = name.slice(`${SELF_COLLECTION}/${origin}/`.length)
       if (key.startsWith(TOLD_PREFIX)) isNew = this.authority.learnTold(origin as string, key, document) || isNew
       if (proof instanceof Uint8Array) isNew = this.authority.learnFork(proof) || isNew
       if (what === 'seal') seals.push([origin as string, key, document])
@@ -444,8 +444,7 @@ export class SimulatedGateway {
       case 'close':
         return world.closeLink(this.index, output.link, output.reason)
       case 'verify': {
-        const { publicKey } = output.feed.descriptor
-        const isValid = world.isSigned(publicKey, output.batch.signed, output.batch.signature)
+        const isValid = isSound(world, output.feed, output.batch)
         this.engine?.handle(this.now(), { type: 'verified', ticket: output.ticket, isValid })
         return
       }
@@ -527,6 +526,17 @@ export class SimulatedGateway {
       this.#pump()
     })
   }
+}
+
+/** Of batches, which never change: each comes to everyone. */
+const verdicts = new WeakMap<Batch, { readonly publicKey: Uint8Array; readonly isValid: boolean }>()
+
+function isSound(world: World, { descriptor: { publicKey } }: Feed, batch: Batch): boolean {
+  const known = verdicts.get(batch)
+  if (known !== undefined && equal(known.publicKey, publicKey)) return known.isValid
+  const isValid = world.isSigned(publicKey, batch.signed, batch.signature)
+  verdicts.set(batch, { publicKey, isValid })
+  return isValid
 }
 
 export function fakeKey(seed: number, index: number): Uint8Array {

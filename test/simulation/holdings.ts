@@ -34,11 +34,11 @@ export function falseHoldings(simulation: Simulation, gateway: SimulatedGateway,
     if (!peer || !isAsked(simulation, peerId) || simulation.unheard.has(`${gateway.index} ${peerId}`)) continue
     const held = new Map(lag.map((feed) => [feed.feedKey, feed.held]))
     for (const { feed, head } of gateway.disk.feeds.values()) {
-      // Of what is on its way out here nothing is said any more, also when it is to be kept again.
-      if (gateway.engine?.heldBy(feed.key).length === 0) continue
       const said = held.get(feed.key) ?? head.seq
       const actual = peer.disk.feeds.get(feed.key)?.head.seq ?? 0
       if (said <= actual || !peer.keeps(feed) || simulation.cutFrom.has(hex(feed.id))) continue
+      // Of what is on its way out here nothing is said any more, also when it is to be kept again.
+      if (gateway.engine?.heldBy(feed.key).length === 0) continue
       found.push(
         `I31 gateway ${gateway.index} takes gateway ${peer.index} to have ${said} batches of a feed, it has ${actual}`,
       )

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { compileFor } from './compiling.ts'
 import { startJobs, type Job } from './jobs.ts'
 import { optionsOf, USAGE, UsageError, type Options } from './options.ts'
 import { mutations, runPlanted } from './plant.ts'
@@ -39,6 +40,7 @@ async function simulate(options: Options): Promise<void> {
 }
 
 async function runAll(options: Options, report: Report, isOver: () => boolean): Promise<void> {
+  compileFor(options.seeds / options.jobs)
   const jobs = startJobs(options)
   let next = options.seed
   const work = async (job: Job): Promise<void> => {

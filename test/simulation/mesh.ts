@@ -33,22 +33,24 @@ export class Mesh implements World {
   readonly engine: NonNullable<MeshOptions['engine']>
   readonly vanished: Set<number> = new Set<number>()
   readonly #options: MeshOptions
+  readonly #edges: (readonly [number, number])[] = []
   readonly #delays: number[] = []
+  readonly #peerIds: readonly string[]
+  readonly #members: readonly Writer[]
   /** Until when each direction of a link is busy. */
   readonly #busyUntil = new Map<string, number>()
 
   constructor(options: MeshOptions) {
     this.#options = options
+    this.#peerIds = Array.from({ length: options.gateways }, (_, index) => peerIdOf(fakeKey(1, index)))
+    this.#members = this.#peerIds.map((origin) => ({ origin, since: 0 }))
     this.random = seededRandom(options.seed ?? 1)
     this.engine = options.engine ?? (() => ({}))
     for (let i = 0; i < options.gateways; i++) {
       this.gateways.push(new SimulatedGateway(this, i, fakeKey(1, i), START_MS, 2))
     }
     for (const gateway of this.gateways) gateway.start()
-    options.edges.forEach((_, link) => {
-      this.#delays.push(randomInteger(this.random, 1, 20))
-      this.linkUp(link)
-    })
+    for (const [a, b] of options.edges) this.connect(a, b)
   }
 
   at(index: number): SimulatedGateway {
@@ -57,6 +59,13 @@ export class Mesh implements World {
 
   up(): SimulatedGateway[] {
     return this.gateways.filter(({ index }) => !this.vanished.has(index))
+  }
+
+  /** A link more. */
+  connect(a: number, b: number): void {
+    this.#edges.push([a, b])
+    this.#delays.push(randomInteger(this.random, 1, 20))
+    this.linkUp(this.#edges.length - 1)
   }
 
   linkUp(link: number): void {
@@ -73,7 +82,7 @@ export class Mesh implements World {
   vanish(index: number): void {
     this.vanished.add(index)
     this.at(index).engine = null
-    this.#options.edges.forEach((ends, link) => {
+    this.#edges.forEach((ends, link) => {
       if (ends.includes(index)) this.linkDown(link)
     })
   }
@@ -84,7 +93,7 @@ export class Mesh implements World {
   }
 
   peerIdOf(index: number): string {
-    return peerIdOf(fakeKey(1, index))
+    return this.#peerIds[index] as string
   }
 
   send(from: number, link: number, bytes: Uint8Array): void {
@@ -107,7 +116,7 @@ export class Mesh implements World {
   }
 
   #edge(link: number): readonly [number, number] {
-    return this.#options.edges[link] as readonly [number, number]
+    return this.#edges[link] as readonly [number, number]
   }
 
   closeLink(): void {}
@@ -116,7 +125,7 @@ export class Mesh implements World {
   /** When it runs again its links come up anew. */
   stopped(index: number): void {
     this.schedule.after(1, () => {
-      this.#options.edges.forEach(([a, b], link) => {
+      this.#edges.forEach(([a, b], link) => {
         const other = a === index ? b : b === index ? a : null
         if (other === null || this.vanished.has(index) || this.vanished.has(other)) return
         this.at(other).linkDown(link)
@@ -134,6 +143,6 @@ export class Mesh implements World {
   }
 
   members(): readonly Writer[] {
-    return this.gateways.map(({ peerId }) => ({ origin: peerId, since: 0 }))
+    return this.#members
   }
 }

@@ -6,9 +6,12 @@ export interface Promises {
   /** How often it asks for something, and the greatest credit that it gives. */
   wants: number
   credit: number
+  /** How many feeds it names. */
+  feeds: number
 }
 
 const HELLO = 0
+const FEED = 1
 const HAVE = 2
 const WANT = 3
 const DATA = 4
@@ -33,7 +36,7 @@ export function promisesOf(frame: Uint8Array): Promises | null {
 
 class FrameReader {
   readonly #bytes: Uint8Array
-  readonly #promises: Promises = { heads: [], batches: [], wants: 0, credit: 0 }
+  readonly #promises: Promises = { heads: [], batches: [], wants: 0, credit: 0, feeds: 0 }
   #at = 0
   #major = 0
 
@@ -48,6 +51,7 @@ class FrameReader {
       if (type === HAVE) this.#readHeads()
       else if (type === DATA) this.#readBatches()
       else if (type === WANT) this.#promises.wants += 1
+      else if (type === FEED) this.#promises.feeds += 1
       for (let i = type === HAVE || type === DATA ? 2 : 1; i < elements; i++) {
         if (i === CREDIT_AT[type]) this.#promises.credit = Math.max(this.#promises.credit, this.#head())
         else this.#skip()

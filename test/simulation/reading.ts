@@ -8,6 +8,8 @@ import { readingOf, type Reading } from '../../runtime/sync/reading.ts'
 export class SharedReading implements Reading {
   readonly #reading: Reading
   readonly #batches = new Map<string, Batch | string>()
+  /** The same by the buffer, for what is read from disks again and again. */
+  readonly #read = new WeakMap<Uint8Array, Batch | string>()
   /** By the hash of the header, which covers the body: the author's own is read here too. */
   readonly #ops = new Map<string, Result<Ops>>()
 
@@ -16,9 +18,12 @@ export class SharedReading implements Reading {
   }
 
   batch(bytes: Uint8Array): Batch | string {
+    const known = this.#read.get(bytes)
+    if (known !== undefined) return known
     const name = latin1(bytes)
     const batch = this.#batches.get(name) ?? this.#reading.batch(bytes)
     this.#batches.set(name, batch)
+    this.#read.set(bytes, batch)
     return batch
   }
 

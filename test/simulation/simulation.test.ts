@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { violations } from './checks.ts'
+import { compileFor } from './compiling.ts'
 import { mutated, mutations } from './plant.ts'
 import { FAULTS, scenarioOf, Simulation, SOMETIMES } from './simulation.ts'
 
@@ -27,6 +28,7 @@ SEEDS.push(1660)
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
 const reached = new Set<string>()
+compileFor(SEEDS.length)
 
 for (const seed of SEEDS) {
   test(`a mesh under loss, reordering, partitions, power cuts and wrong clocks converges and keeps every acknowledged write (seed ${seed})`, () => {

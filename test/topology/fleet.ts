@@ -1,10 +1,12 @@
 import { equal } from '../../runtime/base/bytes.ts'
+import type { Result } from '../../runtime/base/result.ts'
 import { randomInteger, seededRandom, type Random } from '../../runtime/base/random.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import { Candidates } from '../../runtime/topology/candidates.ts'
 import type { OwnTraits } from '../../runtime/topology/routes.ts'
 import { fillDefaults } from '../../runtime/profile/defaults.ts'
 import { Topology } from '../../runtime/topology/topology.ts'
+import { decodeAddressRecord, type SignedRecord } from '../../runtime/wire/address-record.ts'
 import { fakeKey, fakeSignature } from '../simulation/gateway.ts'
 import { Schedule } from '../simulation/schedule.ts'
 
@@ -72,7 +74,8 @@ export class Gateway {
         publicKey,
         number: 0,
         sign: (message) => fakeSignature(publicKey, message),
-        verify: (key, message, signature) => equal(fakeSignature(key, message), signature),
+        verify: (key, message, signature) => fleet.isSigned(key, message, signature),
+        read: (bytes) => fleet.read(bytes),
         isMember: () => true,
         isExchanging: true,
         isSought: () => false,
@@ -211,6 +214,9 @@ export class Fleet {
   /** When a link came or went last. */
   changedAt = 0
   readonly #byAddress: ReadonlyMap<string, Gateway>
+  /** The same bytes mean the same to all: they are read, and their signatures checked, once. */
+  readonly #records = new WeakMap<Uint8Array, Result<SignedRecord>>()
+  readonly #verdicts = new WeakMap<Uint8Array, boolean>()
 
   constructor(options: FleetOptions) {
     this.options = options
@@ -219,6 +225,23 @@ export class Fleet {
     this.#byAddress = new Map(this.gateways.map((gateway) => [gateway.address, gateway]))
     for (const gateway of this.gateways)
       this.schedule.at(gateway.index === 0 ? 0 : randomInteger(this.random, 0, JOIN_MS), () => gateway.start())
+  }
+
+  read(bytes: Uint8Array): Result<SignedRecord> {
+    const known = this.#records.get(bytes)
+    if (known !== undefined) return known
+    const record = decodeAddressRecord(MESH_ID, bytes)
+    this.#records.set(bytes, record)
+    if (record.ok) this.#records.set(record.value.bytes, record)
+    return record
+  }
+
+  isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+    const known = this.#verdicts.get(signature)
+    if (known !== undefined) return known
+    const isSigned = equal(fakeSignature(publicKey, message), signature)
+    this.#verdicts.set(signature, isSigned)
+    return isSigned
   }
 
   up(): Gateway[] {
