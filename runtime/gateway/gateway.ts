@@ -360,6 +360,8 @@ export class Gateway {
       isClockRight: () => !this.#running.driver.view.isClockAhead,
       isHandedOver: () => this.#isHandedOver(),
       onAdmitted: () => {
+        // What ends it already counts, whatever comes of the step that was under way.
+        if (this.#closing) return
         this.#failure = { code: null, reason: KEYS_REPLACED }
         void this.close()
       },

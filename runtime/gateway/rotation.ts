@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { equal } from '../base/bytes.ts'
-import { MarramError } from '../base/errors.ts'
+import { MarramError, sentenceOf } from '../base/errors.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
 import { admitNextKeys, loadNextKeys, makeNextKeys, type NextKeys } from '../identity/next-keys.ts'
@@ -83,7 +83,7 @@ export class Rotation {
 
   /**
    * With the devices stopped and the links still up: takes the new keys when what was written last is in good hands too. Where it isn't,
-   * the gateway goes on under the old ones and tries again.
+   * the gateway goes on under the old ones and tries again, as where the disk does not take them. Never fails.
    */
   async finish(): Promise<void> {
     const { dir, isHandedOver, log } = this.#options
@@ -91,7 +91,11 @@ export class Rotation {
     for (let waitedMs = 0; waitedMs < HANDING_MS && !isHandedOver(); waitedMs += LOOK_MS) await delay(LOOK_MS)
     const peerId = peerIdOf(this.#next.keys.publicKey)
     if (!isHandedOver()) return log.warn('keys-not-replaced', { peerId, why: 'not-handed-over' })
-    admitNextKeys(dir, this.#next, this.#chain)
+    try {
+      admitNextKeys(dir, this.#next, this.#chain)
+    } catch (error) {
+      return log.warn('keys-not-replaced', { peerId, why: sentenceOf(error) })
+    }
     log.warn('keys-replaced', { peerId })
   }
 
