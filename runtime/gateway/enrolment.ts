@@ -22,7 +22,7 @@ export class Enrolment {
   readonly #with: EnrolmentSurroundings
   #membership: MeshMembership
   #retry: NodeJS.Timeout | null = null
-  #isStopped = false
+  readonly #stopping = new AbortController()
 
   constructor(surroundings: EnrolmentSurroundings) {
     this.#with = surroundings
@@ -52,9 +52,10 @@ export class Enrolment {
     const { identity, name, relays, log } = this.#with
     const invite = this.#membership.invite === null ? null : decodeInvite(this.#membership.invite)
     if (!invite?.ok || this.#membership.refusal !== null) return
-    const joiner = { invite: invite.value, keys: identity.keys, name: name() }
+    const { signal } = this.#stopping
+    const joiner = { invite: invite.value, keys: identity.keys, name: name(), signal }
     const outcome = await firstDecided([enrol(joiner), enrolOverRelays(relays(), joiner)])
-    if (this.#isStopped) return
+    if (signal.aborted) return
     if (outcome.type === 'admitted') return this.#with.onAdmitted(outcome.chain, outcome.addresses)
     if (outcome.type === 'refused') return this.#refused(outcome.reason)
     log.warn('enrolment-retry', { reason: outcome.reason, retryMs: RETRY_MS })
@@ -71,7 +72,7 @@ export class Enrolment {
   }
 
   stop(): void {
-    this.#isStopped = true
+    this.#stopping.abort()
     if (this.#retry) clearTimeout(this.#retry)
   }
 
