@@ -331,7 +331,7 @@ export class Gateway {
       writer: this.#running,
       wallMs: () => this.#running.driver.time.wallMs,
       hlc: () => this.#running.driver.view.clock,
-      trustedHlc: () => (this.#running.isStarted ? (this.#trustedNow?.hlc ?? null) : null),
+      trustedHlc: () => this.#believedHlc,
       addresses: () => reachableAddresses(this.#devices?.listeners ?? []),
       administrators: () => this.#linking.neighbours.addressesOf((peerId) => this.#authority.isAdministrator(peerId)),
       onChanged: () => this.#authorityChanged(),
@@ -410,8 +410,14 @@ export class Gateway {
     return time.trust > 0 ? { wallMs: time.wallMs, hlc: Math.max(hlcFromMs(time.wallMs), view.clock) } : null
   }
 
+  get #believedHlc(): Hlc | null {
+    const now = this.#running.isStarted ? this.#trustedNow : null
+    return now && hlcFromMs(now.wallMs)
+  }
+
   #makeDriver(): Driver {
     this.#succession.begun()
+    this.#members.engineBegins()
     const { keys, mesh } = this.#identity
     const signer = createSigner(keys.secretKey)
     const { batch, history, priority, budget } = this.#profile.sync

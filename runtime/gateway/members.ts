@@ -33,7 +33,7 @@ export interface MembersOptions {
   /** What time it is for this gateway. */
   readonly wallMs: () => number
   readonly hlc: () => Hlc
-  /** The stamp of now; null while the time is not to be believed. */
+  /** The stamp of the time that is believed, whatever stamps are ahead of it; null while none is. */
   readonly trustedHlc: () => Hlc | null
   /** Where others can reach this gateway, and those that may enrol. */
   readonly addresses: () => readonly string[]
@@ -135,10 +135,17 @@ export class Members {
     return now !== null && this.#options.authority.hasEnded(capability, now)
   }
 
+  /** Another engine makes its links before it knows the time. */
+  engineBegins(): void {
+    this.#ended = 0
+  }
+
   /** What was given for a time ends with it; to be called every few seconds. */
   lookAtEnds(): void {
     const { authority, trustedHlc, onChanged, onEnded } = this.#options
     const now = trustedHlc()
+    // Whom we link with meanwhile is judged when the time is known again.
+    if (now === null) this.#ended = 0
     if (now === null) return
     const ended = [...authority.members.all()].filter(({ expires }) => expires <= now)
     // A clock may be set back as well.
