@@ -388,7 +388,8 @@ export class Gateway {
       writer: this.#running,
       profile: () => this.#profile,
       isAdministrator: () => this.#members.isAdministrator,
-      now: () => this.#trustedNow,
+      nowMs: () => this.#trustedNow?.wallMs ?? null,
+      passed: () => ({ passed: this.#passedHlc, isNow: this.#trustedNow !== null }),
       checkRight: (name) => this.#rights.checkWrite(name, this.#rights.rules().partitionOf(name)),
       write: (write) => this.#writeHeld(write),
       quarantine: () => this.#quarantine,
@@ -406,8 +407,14 @@ export class Gateway {
 
   /** Null while the time is not to be believed. */
   get #trustedNow(): { readonly wallMs: number; readonly hlc: Hlc } | null {
+    const { time } = this.#running.driver
+    return time.trust > 0 ? { wallMs: time.wallMs, hlc: this.#passedHlc } : null
+  }
+
+  /** It is later than this, as far as is known. */
+  get #passedHlc(): Hlc {
     const { time, view } = this.#running.driver
-    return time.trust > 0 ? { wallMs: time.wallMs, hlc: Math.max(hlcFromMs(time.wallMs), view.clock) } : null
+    return Math.max(hlcFromMs(time.wallMs), view.clock)
   }
 
   get #believedHlc(): Hlc | null {

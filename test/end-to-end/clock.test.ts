@@ -73,7 +73,7 @@ test('what a gateway wrote under a clock in 2099 arrives when its clock is right
   }
 })
 
-test('stamps that are ahead end nobody else\'s membership: only the time that is believed does', async (t) => {
+test("stamps that are ahead end nobody else's membership: only the time that is believed does", async (t) => {
   const folder = temporaryFolder()
   const a = await found(t, folder, 'a')
   const b = new GatewayProcess(join(folder, 'b'))
