@@ -359,6 +359,7 @@ export class Gateway {
       belongs: () => this.#members.belongs,
       isClockRight: () => !this.#running.driver.view.isClockAhead,
       isHandedOver: () => this.#isHandedOver(),
+      isClosed: (peerId) => this.#authority.isClosed(peerId),
       onAdmitted: () => {
         // What ends it already counts, whatever comes of the step that was under way.
         if (this.#closing) return

@@ -3,7 +3,7 @@ import { equal } from '../base/bytes.ts'
 import { MarramError, sentenceOf } from '../base/errors.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
-import { admitNextKeys, loadNextKeys, makeNextKeys, type NextKeys } from '../identity/next-keys.ts'
+import { admitNextKeys, forgetNextKeys, loadNextKeys, makeNextKeys, type NextKeys } from '../identity/next-keys.ts'
 import type { Membership } from '../operations/membership.ts'
 import type { Rotations } from '../operations/rotations.ts'
 import type { Log } from '../ports/log.ts'
@@ -18,6 +18,8 @@ export interface RotationOptions {
   readonly isClockRight: () => boolean
   /** Nothing waits here that this gateway, under other keys, would not keep and pass on. */
   readonly isHandedOver: () => boolean
+  /** The member is being removed, or was. */
+  readonly isClosed: (peerId: string) => boolean
   /** The new keys are members: the gateway is to stop, `finish` and begin again. */
   readonly onAdmitted: () => void
   readonly log: Log
@@ -72,6 +74,7 @@ export class Rotation {
   async step(): Promise<void> {
     const { rotations, belongs, isClockRight, isHandedOver, onAdmitted, monotonicMs } = this.#options
     if (!belongs() || !isClockRight() || this.#chain !== null) return
+    this.#forgetRemoved()
     if (this.#next !== null) await rotations.ask(this.#next.keys)
     await rotations.step()
     if (this.#next === null || monotonicMs() < this.#notBeforeMs) return
@@ -97,6 +100,16 @@ export class Rotation {
       return log.warn('keys-not-replaced', { peerId, why: sentenceOf(error) })
     }
     log.warn('keys-replaced', { peerId })
+  }
+
+  /** With keys that were removed before they were taken this gateway would shut itself out. */
+  #forgetRemoved(): void {
+    const { dir, isClosed, log } = this.#options
+    const peerId = this.#next && peerIdOf(this.#next.keys.publicKey)
+    if (peerId === null || !isClosed(peerId)) return
+    forgetNextKeys(dir)
+    this.#next = null
+    log.warn('keys-not-replaced', { peerId, why: 'removed' })
   }
 
   /** A document may say anything: only what leads to the mesh's root lets this gateway in again. */

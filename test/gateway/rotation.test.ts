@@ -16,6 +16,7 @@ class Bench {
   isSound = true
   isClockRight = true
   isHandedOver = true
+  isClosed = false
   admissions = 0
   readonly said: string[] = []
   atMs = 0
@@ -40,6 +41,7 @@ class Bench {
       belongs: () => true,
       isClockRight: () => this.isClockRight,
       isHandedOver: () => this.isHandedOver,
+      isClosed: () => this.isClosed,
       onAdmitted: () => (this.admissions += 1),
       log: { ...SILENT_LOG, warn: (event) => void this.said.push(event) },
       monotonicMs: () => this.atMs,
@@ -117,4 +119,14 @@ test('a card that does not take the new keys keeps the gateway from nothing: it 
   writeFileSync(join(bench.dir, 'identity'), 'no folder can be made here')
   await bench.rotation.finish()
   assert.ok(bench.said.includes('keys-not-replaced'))
+})
+
+test('new keys that were removed before they were taken are never taken, and others can be asked for', async (t) => {
+  const bench = new Bench(t)
+  const { peerId } = await bench.rotation.ask()
+  bench.isClosed = true
+  await bench.rotation.step()
+  assert.deepEqual([bench.admissions, bench.nextKey, bench.rotation.warning], [0, undefined, null])
+  bench.isClosed = false
+  assert.notEqual((await bench.rotation.ask()).peerId, peerId)
 })
