@@ -234,6 +234,7 @@ export class Gateway {
     this.#succession?.stop()
     await this.#control?.close()
     await this.#devices?.stop()
+    this.#running.endWrites()
     await this.#rotation?.finish()
     await this.#linking?.neighbours.leave()
     this.#running.closeLinks()
