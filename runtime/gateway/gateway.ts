@@ -213,8 +213,9 @@ export class Gateway {
     await this.#drafts.writeAgain(this.#store, this.#running)
   }
 
-  /** Reads the profile again and applies what can be applied while running; a broken one changes nothing. */
+  /** Reads the profile again and applies what can be applied while running; a broken one changes nothing, nor does any while it stops. */
   async reload(): Promise<void> {
+    if (this.#closing) return
     try {
       await this.#apply(this.#options.readAgain())
     } catch (error) {

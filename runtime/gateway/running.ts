@@ -129,6 +129,7 @@ export class Running implements Writer, Confirmer {
     this.mesh.closeAll()
     await this.driver.close()
     await between(this.driver.view.clock)
+    if (this.#isClosed) return false
     this.start()
     return true
   }

@@ -28,3 +28,25 @@ test('what is written is either handed over before new keys are taken, or refuse
   await assert.rejects(running.write('late', '', []), { code: 'closed' })
   assert.deepEqual(written, ['early'])
 })
+
+test('no engine begins when the gateway stops while one takes the place of another', async () => {
+  let engines = 0
+  let goOn = (): void => {}
+  const driver = { start: () => (engines += 1), close: () => Promise.resolve(), view: { clock: 0 } }
+  const running = new Running({
+    makeDriver: () => driver as unknown as Driver,
+    makeMesh: () => ({ closeAll: () => {} }) as unknown as Mesh,
+    others: () => new Map(),
+  })
+  running.start()
+  const between = new Promise<void>((resolve) => (goOn = resolve))
+  const replaced = running.replace(
+    () => true,
+    () => between,
+  )
+  await new Promise(setImmediate)
+  const closed = running.close()
+  goOn()
+  await closed
+  assert.deepEqual([await replaced, engines], [false, 1])
+})
