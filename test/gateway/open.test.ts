@@ -15,7 +15,7 @@ function lasting(t: TestContext) {
   const said: string[] = []
   const log = { ...SILENT_LOG, info: (event: string) => void said.push(event) }
   const options = { dir, log, set: ['broker.listen=["mqtt://127.0.0.1:0"]', 'mesh.discovery=[]'] }
-  let end = (_: Ended): void => {}
+  let end: (ended: Ended) => void = () => {}
   const closed = new Promise<Ended>((resolve) => (end = resolve))
   const reload = (): Promise<void> => Promise.resolve(void said.push('old'))
   const old = { closed, reload, close: () => closed.then(() => {}) } as unknown as Gateway
