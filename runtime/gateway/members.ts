@@ -4,7 +4,8 @@ import { peerIdOf } from '../crypto/identity.ts'
 import { createSigner, type Signer, type Verifier } from '../crypto/signature.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
 import { loadRootKey, type Identity } from '../identity/identity.ts'
-import type { Capability } from '../model/capability.ts'
+import { RIGHT_ADMIN, RIGHT_WRITE, type Capability } from '../model/capability.ts'
+import { MESH_COLLECTION } from '../model/names.ts'
 import { hlcFromMs, type Hlc } from '../model/stamp.ts'
 import { Membership } from '../operations/membership.ts'
 import { Removals } from '../operations/removals.ts'
@@ -12,7 +13,7 @@ import { Rotations } from '../operations/rotations.ts'
 import { timeOf } from '../operations/rows.ts'
 import type { Log } from '../ports/log.ts'
 import type { RemovalOptions } from '../ports/operations.ts'
-import type { Change } from '../ports/store.ts'
+import type { Change, Space } from '../ports/store.ts'
 import type { Writer } from '../ports/writer.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import type { ForkProof } from '../wire/proof.ts'
@@ -49,6 +50,8 @@ export interface MembersOptions {
   readonly onForked: (proof: ForkProof) => void
   readonly log: Log
 }
+
+const MEMBERS: Space = { collection: MESH_COLLECTION, partition: '' }
 
 /** Who belongs to the mesh, this gateway among them, and how members are let in and out. */
 export class Members {
@@ -112,8 +115,13 @@ export class Members {
     return this.enrolment.chain !== null && !this.#departure.isRemoved
   }
 
+  /** Whether what it would write now as an administrator were taken: one batch that is not holds up all that come after it. */
   get isAdministrator(): boolean {
-    return this.belongs && this.#options.authority.isAdministrator(this.peerId)
+    const { authority, identity, wallMs, hlc } = this.#options
+    if (!this.belongs || !authority.isAdministrator(this.peerId)) return false
+    const { publicKey } = identity.keys
+    const stamp = Math.max(hlcFromMs(wallMs()), hlc(), authority.members.beginningOf(publicKey) + 1)
+    return authority.members.permits(publicKey, RIGHT_WRITE | RIGHT_ADMIN, MEMBERS, stamp)
   }
 
   isMember(peerId: string): boolean {
@@ -178,8 +186,7 @@ export class Members {
     const { chain } = this.enrolment
     const admitted = chain && authority.admit(chain)
     if (chain === null) return 0
-    if (admitted && equal(admitted.capability.subject, publicKey))
-      return Math.min(...authority.members.capabilitiesOf(publicKey).map(({ notBefore }) => notBefore))
+    if (admitted && equal(admitted.capability.subject, publicKey)) return authority.members.beginningOf(publicKey)
     throw new MarramError(
       'storage-damaged',
       `Cannot start in "${dir}": the key in identity/device.json is not the one that was admitted to the mesh, restore it from a copy or join anew in another directory`,
@@ -229,7 +236,7 @@ export class Members {
       peerId: this.peerId,
       members: () => new Set([...authority.members.all()].map(({ subject }) => peerIdOf(subject))),
       isRemoved: (origin) => authority.isRemoved(origin),
-      isAdministrator: (origin) => authority.isAdministrator(origin),
+      isAdministrator: (origin) => (origin === this.peerId ? this.isAdministrator : authority.isAdministrator(origin)),
       mayRemove: (origin, warrant) => authority.mayRemove(origin, warrant),
       isClosed: (origin) => authority.isClosed(origin),
       isSealed: (feed) => authority.sealOf(feed) < Number.POSITIVE_INFINITY,
@@ -248,7 +255,7 @@ export class Members {
       meshId: this.mesh.meshId,
       meshName: this.mesh.name,
       rootPublicKey: this.mesh.rootPublicKey,
-      administratorChain: () => authority.administratorChainOf(this.peerId),
+      administratorChain: () => (this.isAdministrator ? authority.administratorChainOf(this.peerId) : null),
       publicKey: identity.keys.publicKey,
       sign: (message) => signer.sign(message),
       root: () => this.#rootSigner(),
