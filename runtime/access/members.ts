@@ -29,6 +29,11 @@ export class Members {
     return this.#capabilitiesBySubject.get(latin1(publicKey)) ?? []
   }
 
+  /** The stamp after which all is that the key may have written; infinite where it is no member's. */
+  beginningOf(publicKey: Uint8Array): Hlc {
+    return Math.min(...this.capabilitiesOf(publicKey).map(({ notBefore }) => notBefore))
+  }
+
   /** Every member's capabilities. */
   *all(): Iterable<Capability> {
     for (const held of this.#capabilitiesBySubject.values()) yield* held

@@ -7,19 +7,25 @@ import { grantsAt } from './members.ts'
 
 const MEMBERS = { collection: MESH_COLLECTION, partition: '' }
 
+/** The stamp of the latest time that is known to have passed, and whether it is known to be now. */
+export interface Passed {
+  readonly passed: Hlc
+  readonly isNow: boolean
+}
+
 /**
  * Who may have the keys of an encrypted collection, one capability of each: members that may read some of it and, where
- * `labels` are named, carry one of them; and administrators, who hand the keys on. `hlc` null: whatever the time is.
+ * `labels` are named, carry one of them; and administrators, who hand the keys on.
  */
 export function readersOf(
   capabilities: Iterable<Capability>,
   collection: string,
   labels: readonly string[],
-  hlc: Hlc | null,
+  { passed, isNow }: Passed,
 ): Capability[] {
   const bySubject = new Map<string, Capability[]>()
   for (const capability of capabilities) {
-    if (hlc !== null && !(capability.notBefore <= hlc && hlc < capability.expires)) continue
+    if (capability.expires <= passed || (isNow && capability.notBefore > passed)) continue
     const subject = latin1(capability.subject)
     bySubject.set(subject, [...(bySubject.get(subject) ?? []), capability])
   }

@@ -278,6 +278,8 @@ function soundOf(store: Store, space: Space, key: string): Document | undefined 
 const WRITE_FAILED: { readonly [code in ErrorCode]?: string } = {
   'storage-full': 'Cannot write: the disk is full, free space or raise storage.maxBytes',
   'storage-io': 'Cannot write: the disk returned an error, see the log',
+  'not-permitted':
+    'Cannot write: this gateway has no right to it now, an administrator may give it one with "marram grant"',
   'no-key':
     "Cannot write: the collection is encrypted and this gateway has no key for it now; an administrator's gateway gives one to each of its readers as soon as it hears of them",
   'storage-damaged': 'Cannot write: the document is damaged and is being derived anew, try again later',

@@ -24,7 +24,7 @@ export class Enrolment {
   readonly #with: EnrolmentSurroundings
   #membership: MeshMembership
   #retry: NodeJS.Timeout | null = null
-  #isStopped = false
+  readonly #stopping = new AbortController()
 
   constructor(surroundings: EnrolmentSurroundings) {
     this.#with = surroundings
@@ -54,9 +54,10 @@ export class Enrolment {
     const { identity, name, places, relays, log } = this.#with
     const invite = this.#membership.invite === null ? null : decodeInvite(this.#membership.invite)
     if (!invite?.ok || this.#membership.refusal !== null) return
-    const joiner = { invite: invite.value, keys: identity.keys, name: name(), places: places() }
+    const { signal } = this.#stopping
+    const joiner = { invite: invite.value, keys: identity.keys, name: name(), places: places(), signal }
     const outcome = await firstDecided([enrol(joiner), enrolOverRelays(relays(), joiner)])
-    if (this.#isStopped) return
+    if (signal.aborted) return
     if (outcome.type === 'admitted') return this.#with.onAdmitted(outcome.chain, outcome.addresses)
     if (outcome.type === 'refused') return this.#refused(outcome.reason)
     log.warn('enrolment-retry', { reason: outcome.reason, retryMs: RETRY_MS })
@@ -73,7 +74,7 @@ export class Enrolment {
   }
 
   stop(): void {
-    this.#isStopped = true
+    this.#stopping.abort()
     if (this.#retry) clearTimeout(this.#retry)
   }
 

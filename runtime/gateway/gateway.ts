@@ -217,8 +217,9 @@ export class Gateway {
     await this.#drafts.writeAgain(this.#store, this.#running)
   }
 
-  /** Reads the profile again and applies what can be applied while running; a broken one changes nothing. */
+  /** Reads the profile again and applies what can be applied while running; a broken one changes nothing, nor does any while it stops. */
   async reload(): Promise<void> {
+    if (this.#closing) return
     try {
       await this.#apply(this.#options.readAgain())
     } catch (error) {
@@ -238,6 +239,7 @@ export class Gateway {
     this.#succession?.stop()
     await this.#control?.close()
     await this.#devices?.stop()
+    this.#running.endWrites()
     await this.#rotation?.finish()
     await this.#linking?.neighbours.leave()
     this.#running.closeLinks()
@@ -336,7 +338,7 @@ export class Gateway {
       writer: this.#running,
       wallMs: () => this.#running.driver.time.wallMs,
       hlc: () => this.#running.driver.view.clock,
-      trustedHlc: () => (this.#running.isStarted ? (this.#trustedNow?.hlc ?? null) : null),
+      trustedHlc: () => this.#believedHlc,
       addresses: () => reachableAddresses(this.#devices?.listeners ?? []),
       administrators: () => this.#linking.neighbours.addressesOf((peerId) => this.#authority.isAdministrator(peerId)),
       onChanged: () => this.#authorityChanged(),
@@ -367,7 +369,10 @@ export class Gateway {
       belongs: () => this.#members.belongs,
       isClockRight: () => !this.#running.driver.view.isClockAhead,
       isHandedOver: () => this.#isHandedOver(),
+      isClosed: (peerId) => this.#authority.isClosed(peerId),
       onAdmitted: () => {
+        // What ends it already counts, whatever comes of the step that was under way.
+        if (this.#closing) return
         this.#failure = { code: null, reason: KEYS_REPLACED }
         void this.close()
       },
@@ -394,7 +399,8 @@ export class Gateway {
       writer: this.#running,
       profile: () => this.#profile,
       isAdministrator: () => this.#members.isAdministrator,
-      now: () => this.#trustedNow,
+      nowMs: () => this.#trustedNow?.wallMs ?? null,
+      passed: () => ({ passed: this.#passedHlc, isNow: this.#trustedNow !== null }),
       checkRight: (name) => this.#rights.checkWrite(name, this.#rights.rules().partitionOf(name)),
       write: (write) => this.#writeHeld(write),
       quarantine: () => this.#quarantine,
@@ -412,12 +418,24 @@ export class Gateway {
 
   /** Null while the time is not to be believed. */
   get #trustedNow(): { readonly wallMs: number; readonly hlc: Hlc } | null {
+    const { time } = this.#running.driver
+    return time.trust > 0 ? { wallMs: time.wallMs, hlc: this.#passedHlc } : null
+  }
+
+  /** It is later than this, as far as is known. */
+  get #passedHlc(): Hlc {
     const { time, view } = this.#running.driver
-    return time.trust > 0 ? { wallMs: time.wallMs, hlc: Math.max(hlcFromMs(time.wallMs), view.clock) } : null
+    return Math.max(hlcFromMs(time.wallMs), view.clock)
+  }
+
+  get #believedHlc(): Hlc | null {
+    const now = this.#running.isStarted ? this.#trustedNow : null
+    return now && hlcFromMs(now.wallMs)
   }
 
   #makeDriver(): Driver {
     this.#succession.begun()
+    this.#members.engineBegins()
     const { keys, mesh } = this.#identity
     const signer = createSigner(keys.secretKey)
     const { batch, history, priority, budget } = this.#profile.sync

@@ -4,7 +4,8 @@ import { peerIdOf } from '../crypto/identity.ts'
 import { createSigner, type Signer, type Verifier } from '../crypto/signature.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
 import { loadRootKey, type Identity } from '../identity/identity.ts'
-import type { Capability } from '../model/capability.ts'
+import { RIGHT_ADMIN, RIGHT_WRITE, type Capability } from '../model/capability.ts'
+import { MESH_COLLECTION } from '../model/names.ts'
 import { hlcFromMs, type Hlc } from '../model/stamp.ts'
 import { Membership } from '../operations/membership.ts'
 import { PassedJoins } from '../operations/passed-joins.ts'
@@ -13,7 +14,7 @@ import { Rotations } from '../operations/rotations.ts'
 import { timeOf } from '../operations/rows.ts'
 import type { Log } from '../ports/log.ts'
 import type { RemovalOptions } from '../ports/operations.ts'
-import type { Change } from '../ports/store.ts'
+import type { Change, Space } from '../ports/store.ts'
 import type { Writer } from '../ports/writer.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import type { ForkProof } from '../wire/proof.ts'
@@ -34,7 +35,7 @@ export interface MembersOptions {
   /** What time it is for this gateway. */
   readonly wallMs: () => number
   readonly hlc: () => Hlc
-  /** The stamp of now; null while the time is not to be believed. */
+  /** The stamp of the time that is believed, whatever stamps are ahead of it; null while none is. */
   readonly trustedHlc: () => Hlc | null
   /** Where others can reach this gateway, and those that may enrol. */
   readonly addresses: () => readonly string[]
@@ -51,6 +52,15 @@ export interface MembersOptions {
   readonly log: Log
 }
 
+const MEMBERS: Space = { collection: MESH_COLLECTION, partition: '' }
+
+interface Ended {
+  readonly count: number
+  readonly peers: ReadonlySet<string>
+}
+
+const NOTHING_ENDED: Ended = { count: 0, peers: new Set() }
+
 /** Who belongs to the mesh, this gateway among them, and how members are let in and out. */
 export class Members {
   readonly peerId: string
@@ -64,7 +74,7 @@ export class Members {
   #rotations!: Rotations
   #passedJoins!: PassedJoins
   /** How many capabilities had ended when that was looked at, and whose had all. */
-  #ended: { readonly count: number; readonly peers: ReadonlySet<string> } = { count: 0, peers: new Set() }
+  #ended = NOTHING_ENDED
 
   constructor(options: MembersOptions) {
     this.#options = options
@@ -119,8 +129,13 @@ export class Members {
     return this.enrolment.chain !== null && !this.#departure.isRemoved
   }
 
+  /** Whether what it would write now as an administrator were taken: one batch that is not holds up all that come after it. */
   get isAdministrator(): boolean {
-    return this.belongs && this.#options.authority.isAdministrator(this.peerId)
+    const { authority, identity, wallMs, hlc } = this.#options
+    if (!this.belongs || !authority.isAdministrator(this.peerId)) return false
+    const { publicKey } = identity.keys
+    const stamp = Math.max(hlcFromMs(wallMs()), hlc(), authority.members.beginningOf(publicKey) + 1)
+    return authority.members.permits(publicKey, RIGHT_WRITE | RIGHT_ADMIN, MEMBERS, stamp)
   }
 
   isMember(peerId: string): boolean {
@@ -142,10 +157,17 @@ export class Members {
     return now !== null && this.#options.authority.hasEnded(capability, now)
   }
 
+  /** Another engine makes its links before it knows the time. */
+  engineBegins(): void {
+    this.#ended = NOTHING_ENDED
+  }
+
   /** What was given for a time ends with it; to be called every few seconds. */
   lookAtEnds(): void {
     const { authority, trustedHlc, onChanged, onEnded, log } = this.#options
     const now = trustedHlc()
+    // Whom we link with meanwhile is judged when the time is known again.
+    if (now === null) this.#ended = NOTHING_ENDED
     if (now === null) return
     const all = [...authority.members.all()]
     const count = all.filter(({ expires }) => expires <= now).length
@@ -187,8 +209,7 @@ export class Members {
     const { chain } = this.enrolment
     const admitted = chain && authority.admit(chain)
     if (chain === null) return 0
-    if (admitted && equal(admitted.capability.subject, publicKey))
-      return Math.min(...authority.members.capabilitiesOf(publicKey).map(({ notBefore }) => notBefore))
+    if (admitted && equal(admitted.capability.subject, publicKey)) return authority.members.beginningOf(publicKey)
     throw new MarramError(
       'storage-damaged',
       `Cannot start in "${dir}": the key in identity/device.json is not the one that was admitted to the mesh, restore it from a copy or join anew in another directory`,
@@ -238,7 +259,7 @@ export class Members {
       peerId: this.peerId,
       members: () => new Set([...authority.members.all()].map(({ subject }) => peerIdOf(subject))),
       isRemoved: (origin) => authority.isRemoved(origin),
-      isAdministrator: (origin) => authority.isAdministrator(origin),
+      isAdministrator: (origin) => (origin === this.peerId ? this.isAdministrator : authority.isAdministrator(origin)),
       mayRemove: (origin, warrant) => authority.mayRemove(origin, warrant),
       isClosed: (origin) => authority.isClosed(origin),
       isSealed: (feed) => authority.sealOf(feed) < Number.POSITIVE_INFINITY,
@@ -257,7 +278,7 @@ export class Members {
       meshId: this.mesh.meshId,
       meshName: this.mesh.name,
       rootPublicKey: this.mesh.rootPublicKey,
-      administratorChain: () => authority.administratorChainOf(this.peerId),
+      administratorChain: () => (this.isAdministrator ? authority.administratorChainOf(this.peerId) : null),
       publicKey: identity.keys.publicKey,
       sign: (message) => signer.sign(message),
       root: () => this.#rootSigner(),

@@ -36,6 +36,8 @@ export class LastingGateway {
   readonly closed: Promise<Ended>
   readonly #options: GatewayOptions
   #gateway: Gateway
+  /** The next one, while it opens. */
+  #opening: Promise<Gateway> | null = null
   #isClosing = false
 
   constructor(options: GatewayOptions, gateway: Gateway) {
@@ -54,8 +56,9 @@ export class LastingGateway {
   }
 
   /** See Gateway. */
-  reload(): Promise<void> {
-    return this.#gateway.reload()
+  async reload(): Promise<void> {
+    const gateway = await (this.#opening ?? this.#gateway)
+    await gateway.reload()
   }
 
   async close(): Promise<void> {
@@ -67,11 +70,15 @@ export class LastingGateway {
   async #last(): Promise<Ended> {
     for (;;) {
       const ended = await this.#gateway.closed
-      if (ended.reason !== KEYS_REPLACED || this.#isClosing) return ended
+      if (ended.reason !== KEYS_REPLACED) return ended
+      if (this.#isClosing) return { code: null, reason: null }
       try {
-        this.#gateway = await openOnce(this.#options)
+        this.#opening = openOnce(this.#options)
+        this.#gateway = await this.#opening
       } catch (error) {
         return { code: codeOf(error), reason: sentenceOf(error) }
+      } finally {
+        this.#opening = null
       }
       if (this.#isClosing) await this.#gateway.close()
     }

@@ -1,11 +1,10 @@
 import type { Keyring } from '../access/keyring.ts'
-import { readersOf } from '../access/readers.ts'
+import { readersOf, type Passed } from '../access/readers.ts'
 import { hex } from '../base/bytes.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
 import type { Identity } from '../identity/identity.ts'
 import { loadKeyring, saveKeyring } from '../identity/keyring-file.ts'
-import type { Hlc } from '../model/stamp.ts'
 import { CollectionKeyService, type Reader } from '../operations/collection-keys.ts'
 import { HeldWrites } from '../operations/held-writes.ts'
 import type { Quarantine } from '../operations/quarantine.ts'
@@ -27,8 +26,9 @@ export interface PrivateDataOptions {
   readonly writer: Writer
   readonly profile: () => ResolvedProfile
   readonly isAdministrator: () => boolean
-  /** Null while the time is not to be believed. */
-  readonly now: () => { readonly wallMs: number; readonly hlc: Hlc } | null
+  /** Unix milliseconds; null while the time is not to be believed. */
+  readonly nowMs: () => number | null
+  readonly passed: () => Passed
   /** Throws `not-permitted` where this gateway may not write the collection. */
   readonly checkRight: (collection: string) => void
   /** Writes what waited for its key, as if it were said now. */
@@ -54,7 +54,7 @@ export class PrivateData implements Holder, EncryptionRules {
 
   /** With the store open; before the engine is made. */
   load(store: DiskStore): void {
-    const { dir, identity, peerId, writer, profile, isAdministrator, now, write, log } = this.#options
+    const { dir, identity, peerId, writer, profile, isAdministrator, nowMs, write, log } = this.#options
     this.#store = store
     this.#keys = new CollectionKeyService({
       store,
@@ -68,7 +68,7 @@ export class PrivateData implements Holder, EncryptionRules {
       isDeclared: (name) => profile().collections.get(name)?.encrypted ?? null,
       isAdministrator,
       readersOf: (name) => this.#readersOf(name),
-      nowMs: () => now()?.wallMs ?? null,
+      nowMs,
       onKeys: () => this.#unlock(),
       log,
     })
@@ -129,9 +129,9 @@ export class PrivateData implements Holder, EncryptionRules {
   }
 
   #readersOf(collection: string): Reader[] {
-    const { authority, profile, now } = this.#options
+    const { authority, profile, passed } = this.#options
     const labels = profile().collections.get(collection)?.readers ?? []
-    return readersOf(authority.members.all(), collection, labels, now()?.hlc ?? null)
+    return readersOf(authority.members.all(), collection, labels, passed())
       .map(({ subject, linkKey }) => ({ peerId: peerIdOf(subject), linkKey }))
       .filter(({ peerId }) => !authority.isClosed(peerId))
   }

@@ -71,8 +71,7 @@ export class Rights {
     const { authority, publicKey, belongs, wallMs } = this.#options
     if (!belongs()) return
     // Whatever the clock says, our stamps are behind our admission.
-    const since = Math.min(...authority.members.capabilitiesOf(publicKey).map(({ notBefore }) => notBefore))
-    const hlc = Math.max(hlcFromMs(wallMs()), since + 1)
+    const hlc = Math.max(hlcFromMs(wallMs()), authority.members.beginningOf(publicKey) + 1)
     if (authority.members.permits(publicKey, RIGHT_WRITE, { collection, partition }, hlc)) return
     const where = partition === '' ? collection : `${collection}/${partition}`
     throw new MarramError(

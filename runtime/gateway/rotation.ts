@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { equal } from '../base/bytes.ts'
-import { MarramError } from '../base/errors.ts'
+import { MarramError, sentenceOf } from '../base/errors.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
-import { admitNextKeys, loadNextKeys, makeNextKeys, type NextKeys } from '../identity/next-keys.ts'
+import { admitNextKeys, forgetNextKeys, loadNextKeys, makeNextKeys, type NextKeys } from '../identity/next-keys.ts'
 import type { Membership } from '../operations/membership.ts'
 import type { Rotations } from '../operations/rotations.ts'
 import type { Log } from '../ports/log.ts'
@@ -18,6 +18,8 @@ export interface RotationOptions {
   readonly isClockRight: () => boolean
   /** Nothing waits here that this gateway, under other keys, would not keep and pass on. */
   readonly isHandedOver: () => boolean
+  /** The member is being removed, or was. */
+  readonly isClosed: (peerId: string) => boolean
   /** The new keys are members: the gateway is to stop, `finish` and begin again. */
   readonly onAdmitted: () => void
   readonly log: Log
@@ -72,6 +74,7 @@ export class Rotation {
   async step(): Promise<void> {
     const { rotations, belongs, isClockRight, isHandedOver, onAdmitted, monotonicMs } = this.#options
     if (!belongs() || !isClockRight() || this.#chain !== null) return
+    this.#forgetRemoved()
     if (this.#next !== null) await rotations.ask(this.#next.keys)
     await rotations.step()
     if (this.#next === null || monotonicMs() < this.#notBeforeMs) return
@@ -83,7 +86,7 @@ export class Rotation {
 
   /**
    * With the devices stopped and the links still up: takes the new keys when what was written last is in good hands too. Where it isn't,
-   * the gateway goes on under the old ones and tries again.
+   * the gateway goes on under the old ones and tries again, as where the disk does not take them. Never fails.
    */
   async finish(): Promise<void> {
     const { dir, isHandedOver, log } = this.#options
@@ -91,8 +94,22 @@ export class Rotation {
     for (let waitedMs = 0; waitedMs < HANDING_MS && !isHandedOver(); waitedMs += LOOK_MS) await delay(LOOK_MS)
     const peerId = peerIdOf(this.#next.keys.publicKey)
     if (!isHandedOver()) return log.warn('keys-not-replaced', { peerId, why: 'not-handed-over' })
-    admitNextKeys(dir, this.#next, this.#chain)
+    try {
+      admitNextKeys(dir, this.#next, this.#chain)
+    } catch (error) {
+      return log.warn('keys-not-replaced', { peerId, why: sentenceOf(error) })
+    }
     log.warn('keys-replaced', { peerId })
+  }
+
+  /** With keys that were removed before they were taken this gateway would shut itself out. */
+  #forgetRemoved(): void {
+    const { dir, isClosed, log } = this.#options
+    const peerId = this.#next && peerIdOf(this.#next.keys.publicKey)
+    if (peerId === null || !isClosed(peerId)) return
+    forgetNextKeys(dir)
+    this.#next = null
+    log.warn('keys-not-replaced', { peerId, why: 'removed' })
   }
 
   /** A document may say anything: only what leads to the mesh's root lets this gateway in again. */

@@ -22,6 +22,7 @@ export class Running implements Writer, Confirmer {
   #driver: Driver | null = null
   #mesh: Mesh | null = null
   #replacing: Promise<void> | null = null
+  #areWritesOver = false
   #isClosed = false
 
   constructor(options: RunningOptions) {
@@ -65,12 +66,18 @@ export class Running implements Writer, Confirmer {
 
   /** Writes wait for the engine that takes this one's place; those that this one gave back go to it. */
   write(collection: string, partition: string, ops: readonly WriteOp[]): Promise<Written> {
+    if (this.#areWritesOver) return Promise.reject(new MarramError('closed', 'Cannot write: the gateway is stopping'))
     const write = (): Promise<Written> => this.driver.write(collection, partition, ops)
     if (this.#replacing) return this.#replacing.then(write)
     return write().catch((error: unknown) => {
       if (codeOf(error) !== 'incarnation-lost' || !this.#replacing) throw error
       return this.#replacing.then(write)
     })
+  }
+
+  /** Before links end: what could be handed to nobody is not taken, whoever still holds this gateway's operations. */
+  endWrites(): void {
+    this.#areWritesOver = true
   }
 
   /** Waiting for more gateways than keep it would be for ever. */
@@ -122,6 +129,7 @@ export class Running implements Writer, Confirmer {
     this.mesh.closeAll()
     await this.driver.close()
     await between(this.driver.view.clock)
+    if (this.#isClosed) return false
     this.start()
     return true
   }

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { MarramError, sentenceOf } from '../base/errors.ts'
 
@@ -12,7 +12,8 @@ export function writeDurably(path: string, content: string, mode = 0o600): void 
     const temporary = `${path}.tmp`
     const file = openSync(temporary, 'w', mode)
     try {
-      writeSync(file, content)
+      // All of it: a full disk takes the beginning of a single write without an error.
+      writeFileSync(file, content)
       fsyncSync(file)
     } finally {
       closeSync(file)

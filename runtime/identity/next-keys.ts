@@ -47,6 +47,10 @@ export function takeNextKeys(dir: string): void {
   const succeeds = peerId === peerIdOf(next.keys.publicKey) ? mesh.succeeds : peerId
   saveMembership(dir, { ...mesh, chain: next.chain, succeeds })
   saveDeviceKeys(dir, next.keys)
+  forgetNextKeys(dir)
+}
+
+export function forgetNextKeys(dir: string): void {
   rmSync(nextFile(dir))
   flushFolder(dirname(nextFile(dir)))
 }

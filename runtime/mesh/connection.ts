@@ -109,11 +109,13 @@ export function openClient(options: ClientOptions): Client {
     client.on('error', (error) => closed(error.message))
     client.on('close', () => closed('the connection was closed'))
     client.on('connect', () => {
-      clearTimeout(deadline)
       client?.subscribe([...options.filters], { qos: 0 }, (error, granted) => {
         if (error) closed(error.message)
         else if (granted?.some(({ qos }) => qos >= 128)) closed('the broker refused our inbox')
-        else if (!isClosed) options.onReady()
+        else if (!isClosed) {
+          clearTimeout(deadline)
+          options.onReady()
+        }
       })
     })
     client.on('message', (topic, payload) => {

@@ -2,6 +2,7 @@ import { equal } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { isAdmissibleKey, createSigner, createVerifier } from '../crypto/signature.ts'
 import { peerIdOf, randomClientId, type DeviceKeys } from '../crypto/identity.ts'
+import { RIGHT_ADMIN } from '../model/capability.ts'
 import type { Enroller } from '../ports/enroller.ts'
 import { parseAddress, type Address } from '../profile/address.ts'
 import { verifyChain } from '../wire/capability.ts'
@@ -35,7 +36,7 @@ export async function answerJoin(
 
 export type JoinOutcome =
   | { readonly type: 'admitted'; readonly chain: readonly Uint8Array[]; readonly addresses: readonly string[] }
-  /** Final: the mesh said no. */
+  /** Final: an administrator of the mesh said no. */
   | { readonly type: 'refused'; readonly reason: 'used' | 'expired' | 'unknown' }
   /** Nobody who could admit us was reached; to be tried again. */
   | {
@@ -51,6 +52,8 @@ export interface JoinOptions {
   readonly places?: readonly string[]
   readonly keys: DeviceKeys
   readonly name: string
+  /** Ends all attempts. */
+  readonly signal?: AbortSignal
 }
 
 /** Tries the invite's addresses one after the other, then those that members who can't admit anyone have named. */
@@ -59,6 +62,7 @@ export async function enrol(options: JoinOptions): Promise<JoinOutcome> {
   const addresses = new Set([...options.invite.addresses, ...(options.places ?? [])])
   // A set that grows while it is walked is walked to its end.
   for (const text of addresses) {
+    if (options.signal?.aborted) break
     const address = parseAddress(text)
     if (!address.ok) continue
     outcome = await enrolAt(options, address.value)
@@ -68,11 +72,14 @@ export async function enrol(options: JoinOptions): Promise<JoinOutcome> {
   return outcome
 }
 
-/** The first that has let us in or refused us, or else the first of those that have not. */
+/** The first that has let us in; or else the first that refused us, for another may know more; or else the first. */
 export function firstDecided(attempts: readonly Promise<JoinOutcome>[]): Promise<JoinOutcome> {
   return new Promise((resolve) => {
-    for (const attempt of attempts) void attempt.then((outcome) => outcome.type !== 'unreachable' && resolve(outcome))
-    void Promise.all(attempts).then(([outcome]) => resolve(outcome as JoinOutcome))
+    for (const attempt of attempts) void attempt.then((outcome) => outcome.type === 'admitted' && resolve(outcome))
+    void Promise.all(attempts).then((outcomes) => {
+      const refused = outcomes.find(({ type }) => type === 'refused')
+      resolve(refused ?? (outcomes[0] as JoinOutcome))
+    })
   })
 }
 
@@ -113,6 +120,8 @@ export class JoinCall {
   readonly #onOutcome: (outcome: JoinOutcome) => void
   readonly #channel: Channel
   readonly #deadline: NodeJS.Timeout
+  /** The other side may let newcomers in: it alone knows who may not. */
+  #isAdministrators = false
   #isOver = false
 
   /** `onOutcome`: once. */
@@ -136,6 +145,7 @@ export class JoinCall {
       session,
     })
     this.#deadline = setTimeout(() => this.fail('no answer in time'), GATEWAY_LIMITS.enrolmentMs)
+    options.signal?.addEventListener('abort', this.#giveUp)
   }
 
   open(): void {
@@ -155,11 +165,14 @@ export class JoinCall {
     this.#end({ type: 'unreachable', reason })
   }
 
+  readonly #giveUp = (): void => this.fail('given up')
+
   /** Nothing of the invite leaves before the other side has proven to be a member of the invite's mesh. */
   #judge(remote: RemoteProof): string | null {
     const { meshId, rootPublicKey } = this.#options.invite
     const capability = verifyChain(meshId, rootPublicKey, remote.chain, createVerifier(4))
     if (!capability.ok) return `it is no member of the mesh: ${capability.error.message}`
+    this.#isAdministrators = capability.value.grants.some(({ rights }) => (rights & RIGHT_ADMIN) !== 0)
     return isProvenBy(capability.value.linkKey, remote) ? null : 'its capability belongs to another key'
   }
 
@@ -184,8 +197,13 @@ export class JoinCall {
     if (message?.type === 'grant') return this.#granted(message.chain, message.addresses)
     if (message?.type !== 'bye') return this.#end({ type: 'unreachable', reason: 'it answered something else' })
     const { reason, addresses = [] } = message
-    if (reason === 'used' || reason === 'expired' || reason === 'unknown') return this.#end({ type: 'refused', reason })
-    this.#end({ type: 'unreachable', reason: 'it may not admit anyone', addresses })
+    const isRefusal = reason === 'used' || reason === 'expired' || reason === 'unknown'
+    if (isRefusal && this.#isAdministrators) return this.#end({ type: 'refused', reason })
+    this.#end({
+      type: 'unreachable',
+      reason: 'it may not admit anyone, or has not heard of this invite yet',
+      addresses,
+    })
   }
 
   #granted(chain: readonly Uint8Array[], addresses: readonly string[]): void {
@@ -203,6 +221,7 @@ export class JoinCall {
     if (this.#isOver) return
     this.#isOver = true
     clearTimeout(this.#deadline)
+    this.#options.signal?.removeEventListener('abort', this.#giveUp)
     this.#onOutcome(outcome)
   }
 }

@@ -1,3 +1,4 @@
+import { sentenceOf } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { peerIdOf, type DeviceKeys } from '../crypto/identity.ts'
 import { createVerifier, type Verifier } from '../crypto/signature.ts'
@@ -65,6 +66,8 @@ class Guest {
   readonly #channel: Channel
   #peer: LinkPeer | null = null
   #link: number | null = null
+  /** It has said JOIN, for which there is one chance with each connection. */
+  #hasAsked = false
 
   constructor(mesh: LinkTable, options: GateOptions, from: FramePeer) {
     this.#mesh = mesh
@@ -92,7 +95,7 @@ class Guest {
         return this.#established()
       case 'plaintext':
         if (this.#link !== null) this.#mesh.received(this.#link, payload.length, event.bytes)
-        else if (this.#from.user === JOIN_USER) void this.#join(event.bytes)
+        else if (this.#from.user === JOIN_USER && !this.#hasAsked) void this.#join(event.bytes)
         return
       case 'failed':
         return this.#refuse(event.reason)
@@ -126,9 +129,15 @@ class Guest {
   }
 
   async #join(bytes: Uint8Array): Promise<void> {
-    const answer = await answerJoin(bytes, this.#channel.handshakeHash, this.#from.source, this.#options.enroller)
-    if (answer) this.#from.send(this.#channel.seal(answer))
-    else this.#refuse('its request to join is malformed')
+    this.#hasAsked = true
+    const { source } = this.#from
+    try {
+      const answer = await answerJoin(bytes, this.#channel.handshakeHash, source, this.#options.enroller)
+      if (answer) this.#from.send(this.#channel.seal(answer))
+      else this.#refuse('its request to join is malformed')
+    } catch (error) {
+      this.#refuse(`its request to join failed: ${sentenceOf(error)}`)
+    }
   }
 
   #refuse(reason: string): void {

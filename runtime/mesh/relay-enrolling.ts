@@ -50,6 +50,8 @@ class RelayEnrolment {
   readonly #waiting: string[] = []
   #call: { readonly source: string; readonly session: number; readonly call: JoinCall } | null = null
   #timer: NodeJS.Timeout | null = null
+  /** Nobody else is waited for. */
+  #isLate = false
   #isOver = false
   #outcome: JoinOutcome = { type: 'unreachable', reason: 'nobody at the relay can let newcomers in' }
 
@@ -58,12 +60,16 @@ class RelayEnrolment {
     this.#resolve = resolve
     this.peerId = peerIdOf(options.keys.publicKey)
     this.#client = open(this)
+    options.signal?.addEventListener('abort', this.#giveUp)
   }
 
   ready(): void {
     const topic = presenceTopic(this.#options.invite.meshId, this.peerId)
     this.#client.publish(topic, encodePresence('asking', randomBytes(8)))
-    this.#timer = setTimeout(() => this.#next(true), ASKING_MS)
+    this.#timer = setTimeout(() => {
+      this.#isLate = true
+      this.#next()
+    }, ASKING_MS)
   }
 
   receive(topic: string, payload: Uint8Array): void {
@@ -76,6 +82,8 @@ class RelayEnrolment {
     if (isOfCall) this.#call?.call.receive(payload)
   }
 
+  readonly #giveUp = (): void => this.closed('given up')
+
   closed(reason: string): void {
     this.#end({ type: 'unreachable', reason })
   }
@@ -84,14 +92,13 @@ class RelayEnrolment {
     if (this.#found.has(source) || this.#found.size >= ASKED_MAX) return
     this.#found.add(source)
     this.#waiting.push(source)
-    this.#next(false)
+    this.#next()
   }
 
-  /** `isLate`: nobody else is waited for. */
-  #next(isLate: boolean): void {
+  #next(): void {
     if (this.#isOver || this.#call !== null) return
     const source = this.#waiting.shift()
-    if (source === undefined) return void (isLate && this.#end(this.#outcome))
+    if (source === undefined) return void (this.#isLate && this.#end(this.#outcome))
     const { meshId } = this.#options.invite
     const session = drawSession()
     const call = new JoinCall(
@@ -106,15 +113,17 @@ class RelayEnrolment {
 
   #answered(outcome: JoinOutcome): void {
     this.#call = null
-    if (outcome.type !== 'unreachable') return this.#end(outcome)
-    this.#outcome = outcome
-    this.#next(true)
+    if (outcome.type === 'admitted') return this.#end(outcome)
+    // Of those that may let newcomers in one may know less than the next.
+    if (this.#outcome.type !== 'refused') this.#outcome = outcome
+    this.#next()
   }
 
   #end(outcome: JoinOutcome): void {
     if (this.#isOver) return
     this.#isOver = true
     if (this.#timer) clearTimeout(this.#timer)
+    this.#options.signal?.removeEventListener('abort', this.#giveUp)
     this.#resolve(outcome)
     this.#call?.call.fail('the relay is gone')
     this.#client.close()
@@ -125,8 +134,10 @@ class RelayEnrolment {
 export async function enrolOverRelays(relays: readonly RelayAddress[], options: JoinOptions): Promise<JoinOutcome> {
   let outcome: JoinOutcome = { type: 'unreachable', reason: 'there is no relay' }
   for (const relay of relays) {
-    outcome = await enrolOver(relay, options)
-    if (outcome.type !== 'unreachable') return outcome
+    if (options.signal?.aborted) break
+    const next = await enrolOver(relay, options)
+    if (next.type === 'admitted') return next
+    if (outcome.type !== 'refused') outcome = next
   }
   return outcome
 }

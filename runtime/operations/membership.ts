@@ -278,11 +278,10 @@ export class Membership {
   async #admit(request: JoinRequest): Promise<JoinAnswer> {
     const elsewhere: JoinAnswer = { refusal: 'cannot-enrol', addresses: this.#with.administrators() }
     const invite = this.#fields(INVITE_PREFIX + hex(request.inviteId))
-    // Of a new one this gateway may not have heard yet.
-    if (!invite && !this.isAdmin) return elsewhere
-    const hash = invite?.['hash']
-    if (!invite || !(hash instanceof Uint8Array) || !timingSafeEqual(hash, sha256(request.secret)))
-      return { refusal: 'unknown' }
+    // Another administrator's may not have come here yet; of one that was taken back the document stays, without a field.
+    if (!invite) return elsewhere
+    const hash = invite['hash']
+    if (!(hash instanceof Uint8Array) || !timingSafeEqual(hash, sha256(request.secret))) return { refusal: 'unknown' }
     const key = MEMBER_PREFIX + peerIdOf(request.publicKey)
     const known = chainOf(this.#fields(key) ?? {})
     if (known) return { chain: known, addresses: this.#with.addresses() }

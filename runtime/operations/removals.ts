@@ -132,11 +132,13 @@ export class Removals {
 
   /** Answers and seals what can be. True while something is to be done. */
   async step(): Promise<boolean> {
+    const { peerId, isAdministrator } = this.#with
     let isBusy = false
     for (const closing of this.closings()) {
       await this.#answer(closing.origin)
-      if (closing.by !== this.#with.peerId) continue
-      isBusy ||= !(await this.#seal(closing))
+      if (closing.by !== peerId || !isAdministrator(peerId)) continue
+      const isDone = await this.#seal(closing)
+      isBusy ||= !isDone
     }
     return isBusy
   }

@@ -124,8 +124,8 @@ export class Rotations {
     if (capabilities === undefined || isClosed(peerId)) return true
     const asked = this.#askedBy(peerId, (capabilities[0] as Capability).subject)
     if (asked.length === 0) return true
-    const heirs = (successors().get(peerId) ?? []).filter((heir) =>
-      asked.some(({ publicKey }) => isOf(publicKey, heir)),
+    const heirs = (successors().get(peerId) ?? []).filter(
+      (heir) => !isClosed(heir) && asked.some(({ publicKey }) => isOf(publicKey, heir)),
     )
     if (heirs.length > 0) return this.#retire(peerId, heirs)
     const next = asked.find(({ publicKey }) => !members.has(peerIdOf(publicKey)))

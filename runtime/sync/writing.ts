@@ -85,7 +85,14 @@ export function writeInternal<Token>(
   if (core.isIncarnationLost) return false
   const key = 'body' in content ? undefined : keyFor(core, state)
   if (key === null) return false
-  return makeBatch(core, state, { hlc: core.clock.next(core.now.wallMs), content, key }, null, records)
+  const hlc = core.clock.next(core.now.wallMs)
+  return mayWrite(core, state, hlc) && makeBatch(core, state, { hlc, content, key }, null, records)
+}
+
+/** Nobody would take a batch that is written without the right to it, nor what comes after it. Before its admission nobody is asked. */
+function mayWrite<Token>({ surroundings }: Core<Token>, { feed }: FeedState, hlc: Hlc): boolean {
+  const { authority } = surroundings
+  return !authority.isMember() || authority.permits(feed, hlc)
 }
 
 /** This gateway's own feed there. */
@@ -109,6 +116,7 @@ function writeBatch<Token>(
   const key = keyFor(core, state)
   if (key === null) return failCut(core, queue, writes, 'no-key')
   const hlc = core.clock.next(core.now.wallMs)
+  if (!mayWrite(core, state, hlc)) return failCut(core, queue, writes, 'not-permitted')
   const attempt = queue.ahead.attempt({ feed: state.feed, seq: state.tip.seq + 1, hlc, lsn: 0 }, countsAs(core, state))
   const draft = readableDraft(writes, attempt, isWrittenByOthers(core, state))
   if (draft === null) return split(core, state, queue, writes, 'storage-damaged')

@@ -37,8 +37,8 @@ const MEMBERS: readonly Capability[] = [
   capability(9, read('*'), ['ops'], 50),
 ]
 
-const readers = (labels: readonly string[], hlc: number | null): number[] =>
-  readersOf(MEMBERS, 'secrets', labels, hlc).map(({ subject }) => subject[0] as number)
+const readers = (labels: readonly string[], passed: number, isNow = true): number[] =>
+  readersOf(MEMBERS, 'secrets', labels, { passed, isNow }).map(({ subject }) => subject[0] as number)
 
 test('readers are who may read some of the collection: not who may pass it on or write it alone', () => {
   assert.deepEqual(readers([], 20), [1, 2, 5, 8, 9])
@@ -52,13 +52,15 @@ test('where labels are named who carries one of them, and administrators, who ha
 test('a label may come with another capability than the right', () => {
   const labelled = [...MEMBERS, capability(2, [], ['ops'])]
   assert.deepEqual(
-    readersOf(labelled, 'secrets', ['ops'], 20).map(({ subject }) => subject[0]),
+    readersOf(labelled, 'secrets', ['ops'], { passed: 20, isNow: true }).map(({ subject }) => subject[0]),
     [1, 2, 8, 9],
   )
 })
 
-test('a right counts while it lasts, and always where nobody knows the time', () => {
+test('a right counts while it lasts; where nobody knows the time, until it is known to have ended', () => {
+  assert.deepEqual(readers([], 5), [])
   assert.deepEqual(readers([], 50), [1, 2, 5, 8])
-  assert.deepEqual(readers([], 9), [])
-  assert.deepEqual(readers(['ops'], null), [1, 8, 9])
+  assert.deepEqual(readers([], 100), [])
+  assert.deepEqual(readers([], 5, false), [1, 2, 5, 8, 9], 'it may be later than is known')
+  assert.deepEqual(readers([], 50, false), [1, 2, 5, 8], 'the keys of today are not handed to who had ended yesterday')
 })

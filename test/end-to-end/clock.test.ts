@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { StatusView } from '../../runtime/ports/operations.ts'
-import { found, joined, temporaryFolder, until, untilEqual, type GatewayProcess } from './harness.ts'
+import { found, GatewayProcess, joined, temporaryFolder, until, untilEqual } from './harness.ts'
 
 const MINUTE_MS = 60_000
 const AHEAD_MS = Date.UTC(2099, 0, 1) - Date.now()
@@ -70,4 +71,21 @@ test('what a gateway wrote under a clock in 2099 arrives when its clock is right
     assert.ok(clock.aheadMs < MINUTE_MS, `its stamps are ${clock.aheadMs} ms ahead`)
     assert.deepEqual(warnings, [])
   }
+})
+
+test("stamps that are ahead end nobody else's membership: only the time that is believed does", async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = new GatewayProcess(join(folder, 'b'))
+  t.after(() => b.stop('SIGKILL'))
+  const { token } = await a.json<{ token: string }>('invite', '--until', '1d')
+  await b.run('join', token)
+  await b.start({ set: ['node.name=b'] })
+  await until('b is enrolled', async () => (await b.json<StatusView>('status')).enrolled)
+  await a.stop()
+  await a.start({ clockOffMs: AHEAD_MS, isClockTrusted: true })
+  const c = await joined(t, folder, 'c', a, { bootstrap: [b.address] })
+  await a.stop()
+  assert.match((await c.json<StatusView>('status')).warnings.join('\n'), /^clock-ahead: /m)
+  await until('c is linked with b', async () => (await c.json<StatusView>('status')).links.up === 1)
 })

@@ -114,3 +114,47 @@ test('what may be read for a time is served until then and no longer', async (t)
   })
   assert.equal(await reads('late'), false)
 })
+
+test('an administrator for a time writes nothing as one when that has ended, which nobody would take, and again when it is given more', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = new GatewayProcess(join(folder, 'b'))
+  t.after(() => b.stop('SIGKILL'))
+  const { token } = await a.json<{ token: string }>('invite', '--role', 'admin', '--until', '15s')
+  await b.run('join', token)
+  await b.start({ set: ['node.name=b'] })
+  await until('b is enrolled', async () => (await b.json<StatusView>('status')).enrolled)
+  const { peerId } = await b.json<StatusView>('status')
+  assert.equal((await marram('invite', '--dir', b.dir)).code, 0)
+  await until('it has ended', async () => (await member(b, peerId))?.state === 'ended')
+  const { peerId: other } = await a.json<StatusView>('status')
+  for (const command of [['invite'], ['grant', other, '--role', 'viewer'], ['retire', other, '--detach']])
+    assert.equal((await marram(...command, '--dir', b.dir)).code, 77, command.join(' '))
+  await a.run('grant', peerId, '--role', 'admin')
+  await until('b may invite again', async () => (await marram('invite', '--dir', b.dir)).code === 0)
+  await untilEqual(a, b)
+})
+
+test('devices that write until the end of a membership, and beyond, do not shut their gateway out when it is given more', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = new GatewayProcess(join(folder, 'b'))
+  t.after(() => b.stop('SIGKILL'))
+  const { token } = await a.json<{ token: string }>('invite', '--until', '12s')
+  await b.run('join', token)
+  await b.start({ set: ['node.name=b', 'sync.batch.maxDelay="500ms"'] })
+  await until('b is enrolled', async () => (await b.json<StatusView>('status')).enrolled)
+  const { peerId } = await b.json<StatusView>('status')
+  let isOver = false
+  for (let i = 0; !isOver; i++)
+    isOver = (await marram('put', 'climate', 'hall', `{"v":${i}}`, '--dir', b.dir)).code === 77
+  await until('there is no link', async () => (await a.json<StatusView>('status')).links.up === 0)
+  await a.run('put', 'climate', 'later', '{"v":2}')
+  await a.run('grant', peerId, '--role', 'gateway')
+  await b.run('put', 'climate', 'attic', '{"v":4}').catch(() => {})
+  await until(
+    'b may write',
+    async () => (await marram('put', 'climate', 'attic', '{"v":5}', '--dir', b.dir)).code === 0,
+  )
+  await untilEqual(a, b)
+})

@@ -148,3 +148,26 @@ test('who does not belong to the mesh has no keys to replace', async (t) => {
   const refused = await marram('rotate', '--dir', dir)
   assert.equal(refused.code, 69)
 })
+
+test('new keys that are revoked before they are taken are given up, whoever waits is told, and others take their place', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const b = await joined(t, folder, 'b', a)
+  const old = await peerIdOf(b)
+  await a.stop()
+  const { peerId: revoked } = await b.json<{ peerId: string }>('rotate', '--detach')
+  await b.stop()
+  await a.start()
+  // After a start it takes keys that waited already not before a while.
+  await b.start({ bootstrap: [a.address] })
+  const waiting = marram('rotate', '--dir', b.dir)
+  await until('they are admitted', async () => (await stateOf(a, revoked))?.state === 'member')
+  await a.run('revoke', revoked, '--detach')
+  const { code, stderr } = await waiting
+  assert.deepEqual([code, /were removed from the mesh/.test(stderr)], [77, true])
+  assert.equal(await peerIdOf(b), old)
+  const { peerId } = await b.json<{ peerId: string }>('rotate')
+  assert.equal(await peerIdOf(b), peerId)
+  await until('the old keys are retired', async () => (await stateOf(a, old))?.state === 'retired')
+  await untilEqual(a, b)
+})

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -16,7 +16,9 @@ class Bench {
   isSound = true
   isClockRight = true
   isHandedOver = true
+  isClosed = false
   admissions = 0
+  readonly said: string[] = []
   atMs = 0
   rotation: Rotation
 
@@ -39,8 +41,9 @@ class Bench {
       belongs: () => true,
       isClockRight: () => this.isClockRight,
       isHandedOver: () => this.isHandedOver,
+      isClosed: () => this.isClosed,
       onAdmitted: () => (this.admissions += 1),
-      log: SILENT_LOG,
+      log: { ...SILENT_LOG, warn: (event) => void this.said.push(event) },
       monotonicMs: () => this.atMs,
     })
     return this.rotation
@@ -106,4 +109,24 @@ test('keys are not asked for while the clock is ahead', async (t) => {
   bench.isClockRight = false
   await assert.rejects(bench.rotation.ask(), { code: 'not-permitted' })
   assert.equal(bench.nextKey, undefined)
+})
+
+test('a card that does not take the new keys keeps the gateway from nothing: it begins again under the old ones', async (t) => {
+  const bench = new Bench(t)
+  await bench.rotation.ask()
+  await bench.rotation.step()
+  rmSync(join(bench.dir, 'identity'), { recursive: true })
+  writeFileSync(join(bench.dir, 'identity'), 'no folder can be made here')
+  await bench.rotation.finish()
+  assert.ok(bench.said.includes('keys-not-replaced'))
+})
+
+test('new keys that were removed before they were taken are never taken, and others can be asked for', async (t) => {
+  const bench = new Bench(t)
+  const { peerId } = await bench.rotation.ask()
+  bench.isClosed = true
+  await bench.rotation.step()
+  assert.deepEqual([bench.admissions, bench.nextKey, bench.rotation.warning], [0, undefined, null])
+  bench.isClosed = false
+  assert.notEqual((await bench.rotation.ask()).peerId, peerId)
 })

@@ -14,3 +14,39 @@ test("a frame that is not the engine's own counts for its budget, if there was a
   running.send('gone', new Uint8Array(500))
   assert.deepEqual(spent, [300])
 })
+
+test('what is written is either handed over before new keys are taken, or refused', async () => {
+  const written: string[] = []
+  const driver = {
+    start: () => {},
+    write: (collection: string) => Promise.resolve(void written.push(collection)),
+  } as unknown as Driver
+  const running = new Running({ makeDriver: () => driver, makeMesh: () => ({}) as Mesh, others: () => new Map() })
+  running.start()
+  await running.write('early', '', [])
+  running.endWrites()
+  await assert.rejects(running.write('late', '', []), { code: 'closed' })
+  assert.deepEqual(written, ['early'])
+})
+
+test('no engine begins when the gateway stops while one takes the place of another', async () => {
+  let engines = 0
+  let goOn = (): void => {}
+  const driver = { start: () => (engines += 1), close: () => Promise.resolve(), view: { clock: 0 } }
+  const running = new Running({
+    makeDriver: () => driver as unknown as Driver,
+    makeMesh: () => ({ closeAll: () => {} }) as unknown as Mesh,
+    others: () => new Map(),
+  })
+  running.start()
+  const between = new Promise<void>((resolve) => (goOn = resolve))
+  const replaced = running.replace(
+    () => true,
+    () => between,
+  )
+  await new Promise(setImmediate)
+  const closed = running.close()
+  goOn()
+  await closed
+  assert.deepEqual([await replaced, engines], [false, 1])
+})

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { test, type TestContext } from 'node:test'
+import { Aedes } from 'aedes'
 import { tlsIdentity } from '../../runtime/certificates/identity.ts'
 import { openConnection } from '../../runtime/mesh/connection.ts'
 import { inboxFilter, inboxTopic } from '../../runtime/mesh/topics.ts'
@@ -74,4 +77,30 @@ test('a listener that is not there, or speaks no TLS, is the end of the connecti
   assert.match(await end({ protocol: 'mqtts', host: '127.0.0.1', port: 1 }), /ECONNREFUSED/)
   assert.match(await end({ protocol: 'mqtt', host: '127.0.0.1', port: 1 }), /ECONNREFUSED/)
   assert.notEqual(await end({ protocol: 'mqtts', host: '127.0.0.1', port }), 'ready')
+})
+
+test('a broker that never lets us hear anything is given up', { timeout: 30_000 }, async (t) => {
+  const aedes = await Aedes.createBroker()
+  const server = createServer(aedes.handle).listen(0, '127.0.0.1')
+  t.after(() => {
+    aedes.close()
+    server.close()
+  })
+  await once(server, 'listening')
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  // It answers nothing, neither yes nor no.
+  const asked = new Promise<void>((resolve) => (aedes.authorizeSubscribe = () => resolve()))
+  const { port } = server.address() as AddressInfo
+  const ended = new Promise<string>((resolve) => {
+    openConnection({
+      ...OPTIONS,
+      address: { protocol: 'mqtt', host: '127.0.0.1', port },
+      onReady: () => resolve('ready'),
+      onFrame: () => {},
+      onClosed: resolve,
+    })
+  })
+  await asked
+  t.mock.timers.tick(10_000)
+  assert.equal(await ended, 'the connection took too long')
 })

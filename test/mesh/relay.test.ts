@@ -9,6 +9,7 @@ import { seededRandom } from '../../runtime/base/random.ts'
 import { tlsIdentity } from '../../runtime/certificates/identity.ts'
 import { generateDeviceKeys, peerIdOf, type DeviceKeys } from '../../runtime/crypto/identity.ts'
 import type { Enroller, JoinRequest } from '../../runtime/ports/enroller.ts'
+import { firstDecided, type JoinOutcome } from '../../runtime/mesh/enrolling.ts'
 import { Mesh } from '../../runtime/mesh/mesh.ts'
 import { enrolOverRelays } from '../../runtime/mesh/relay-enrolling.ts'
 import { inboxTopic } from '../../runtime/mesh/topics.ts'
@@ -298,6 +299,47 @@ describe('who holds an invite', () => {
     })
     await until('it is at the relay', () => log.includes('relay-up'))
     assert.deepEqual(await joining(port), { type: 'refused', reason: 'used' })
+  })
+
+  test('goes on asking after a refusal, which one may say that knows less than another', async (t) => {
+    const { port } = await opened(t)
+    const [ready, admits] = [new Set<string>(), capability(admin, newcomer, 'gateway')]
+    for (const i of [0, 1, 2, 3, 4]) {
+      const keys = i === 0 ? admin : generateDeviceKeys()
+      gatewayAt(t, port, {
+        keys,
+        chain: [capability(root, keys, 'admin')],
+        enroller: () =>
+          Promise.resolve(keys === admin ? { chain: [admits, ...chain], addresses: [] } : { refusal: 'unknown' }),
+        log: { ...SILENT, info: (event) => void (event === 'relay-up' && ready.add(peerIdOf(keys.publicKey))) },
+      })
+    }
+    await until('they are at the relay', () => ready.size === 5)
+    assert.equal((await joining(port)).type, 'admitted')
+  })
+
+  test('is refused for good by administrators alone: any other member could end its attempts', async (t) => {
+    const { port } = await opened(t)
+    const keys = generateDeviceKeys()
+    const log: string[] = []
+    gatewayAt(t, port, {
+      keys,
+      chain: [capability(admin, keys, 'gateway'), ...chain],
+      enroller: () => Promise.resolve({ refusal: 'used' }),
+      log: { ...SILENT, info: (event) => void log.push(event) },
+    })
+    await until('it is at the relay', () => log.includes('relay-up'))
+    assert.equal((await joining(port)).type, 'unreachable')
+  })
+
+  test('is let in although it is refused elsewhere first', async () => {
+    const admitted = { type: 'admitted', chain, addresses: [] } as const
+    const later = new Promise<JoinOutcome>((resolve) => setImmediate(() => resolve(admitted)))
+    const refused = { type: 'refused', reason: 'unknown' } as const
+    const unreachable = { type: 'unreachable', reason: 'nobody' } as const
+    assert.equal(await firstDecided([Promise.resolve(refused), later]), admitted)
+    assert.equal(await firstDecided([Promise.resolve(unreachable), Promise.resolve(refused)]), refused)
+    assert.equal(await firstDecided([Promise.resolve(unreachable)]), unreachable)
   })
 })
 

@@ -25,12 +25,17 @@ export interface Gateway {
 
 export interface GatewayOptions {
   readonly isSeries?: boolean
+  /** Whether what is stamped now may be written; left out: always. */
+  readonly permits?: () => boolean
   /** As of a memory store. */
   readonly onFlush?: MemoryStoreOptions['onFlush']
   readonly onEvent?: DriverOptions['onEvent']
 }
 
-export function gateway(name: number, { isSeries = true, onFlush, onEvent = () => {} }: GatewayOptions = {}): Gateway {
+export function gateway(
+  name: number,
+  { isSeries = true, permits = () => true, onFlush, onEvent = () => {} }: GatewayOptions = {},
+): Gateway {
   const signer = createSigner(new Uint8Array(32).fill(name))
   const { publicKey } = signer
   const peerId = peerIdOf(publicKey)
@@ -52,7 +57,7 @@ export function gateway(name: number, { isSeries = true, onFlush, onEvent = () =
     clock: { wallMs: () => Date.now(), monotonicMs: () => performance.now(), trust: () => 2 },
     authority: {
       isKnown: () => true,
-      permits: () => true,
+      permits,
       learn: () => false,
       chainOf: () => [],
       isShared: () => true,

@@ -11,12 +11,17 @@ const RETIRED: RemovalRequest = { reason: 'retire', since: null, isHasty: true }
 const REVOKED: RemovalRequest = { reason: 'revoke', since: null, isHasty: true }
 
 /** As an administrator's; `warrant` is its root's word, where it has one. */
-function removalsOf(own: Gateway, warrant: Uint8Array | null, mayRemove: FarewellJudge['mayRemove']): Removals {
+function removalsOf(
+  own: Gateway,
+  warrant: Uint8Array | null,
+  mayRemove: FarewellJudge['mayRemove'],
+  members: readonly string[] = [LOST],
+): Removals {
   return new Removals({
     store: own.store,
     writer: own.driver,
     peerId: own.peer.peerId,
-    members: () => [LOST],
+    members: () => members,
     isRemoved: () => false,
     isAdministrator: (peerId) => peerId === own.peer.peerId || warrant !== null,
     mayRemove,
@@ -43,6 +48,23 @@ test('what two administrators ask for at one time stands side by side, and each 
   await ofB.step()
   await until('both are sealed', () => ofA.states().every(({ isSealed }) => isSealed) && ofA.states().length === 2)
   for (const { driver } of [a, b]) await driver.close()
+})
+
+test('who waits for a silent gateway does not keep that one from being removed', async () => {
+  const own = gateway(45)
+  const [waiting, silent] = ['a'.repeat(23), 'b'.repeat(23)] as const
+  const removals = removalsOf(own, null, () => true, [waiting, silent])
+  await removals.remove(waiting, { ...RETIRED, isHasty: false })
+  await removals.remove(silent, RETIRED)
+  assert.equal(await removals.step(), true, 'the first still waits')
+  assert.deepEqual(
+    removals.states().map(({ closing, isSealed }) => [closing.origin, isSealed]),
+    [
+      [waiting, false],
+      [silent, true],
+    ],
+  )
+  await own.driver.close()
 })
 
 test('what the rights do not accept removes nobody, and is no evidence where another is', async () => {

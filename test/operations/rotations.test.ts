@@ -144,6 +144,22 @@ describe('replacing a key', () => {
     }
   })
 
+  test('begins again with other keys when those that were admitted were removed before they were used', async () => {
+    const bench = new Bench()
+    const admin = bench.rotations(ADMIN)
+    await bench.rotations(OLD).ask(NEXT)
+    await admin.step()
+    bench.more.push(NEXT)
+    bench.closed.add(idOf(NEXT))
+    await bench.rotations(OLD).ask(OTHER)
+    await admin.step()
+    assert.deepEqual(
+      bench.admitted.map(({ publicKey }) => peerIdOf(publicKey)),
+      [idOf(NEXT), idOf(OTHER)],
+    )
+    assert.deepEqual(bench.retired, [])
+  })
+
   test('begins only when the one whose place it took is closed out', async () => {
     const bench = new Bench()
     bench.predecessors.set(idOf(OLD), idOf(OTHER))

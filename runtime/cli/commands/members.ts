@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { codeOf, type ErrorCode } from '../../base/errors.ts'
+import { codeOf, MarramError, type ErrorCode } from '../../base/errors.ts'
 import { printable } from '../../base/printable.ts'
 import { heirWarnings } from '../../operations/members.ts'
-import type { MemberView } from '../../ports/operations.ts'
+import type { MemberView, StatusView } from '../../ports/operations.ts'
 import { pathOf, run, type Context } from '../context.ts'
 import { peerIdFrom } from '../peer-name.ts'
 import { table } from '../table.ts'
@@ -146,8 +146,13 @@ async function finished(context: Context, peerId: string): Promise<MemberView> {
 async function isRunningAs(context: Context, peerId: string): Promise<void> {
   process.stderr.write("waiting for an administrator's gateway (Ctrl-C stops waiting, not the replacement)\n")
   for (; ; await pause(LOOK_MS)) {
-    const status = (await context.client.json('GET', 'status').catch(passing)) as { peerId?: string }
+    const status = (await context.client.json('GET', 'status').catch(passing)) as Partial<StatusView>
     if (status.peerId === peerId) return
+    if (status.warnings?.every((warning) => !warning.startsWith('rotating: ')))
+      throw new MarramError(
+        'not-permitted',
+        `Cannot replace the keys: the new ones (${peerId}) were removed from the mesh before they were taken, ask for others with "marram rotate"`,
+      )
   }
 }
 
