@@ -1,3 +1,4 @@
+import { Grounds, type Grounded } from '../access/grounds.ts'
 import { grantsAt as grants, Members } from '../access/members.ts'
 import type { Closing } from '../access/removals.ts'
 import type { Feed } from '../model/batch.ts'
@@ -6,6 +7,7 @@ import { RIGHT_ADMIN, RIGHT_READ, RIGHT_RELAY, RIGHT_WRITE, type Capability } fr
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import { HLC_MAX, type Hlc } from '../model/stamp.ts'
 import type { Space } from '../ports/store.ts'
+import { equal } from '../base/bytes.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { askedOf, Seals, type Asked, type Removal, type SealedFeed, type Writer } from '../access/seals.ts'
 import type { Verifier } from '../crypto/signature.ts'
@@ -37,7 +39,8 @@ interface AdministratorChain {
 
 /** What the mesh's root and its administrators have signed, and what follows from it for feeds. */
 export class MeshAuthority implements Authority {
-  readonly members: Members = new Members()
+  readonly #grounds = new Grounds()
+  #members = new Members()
   readonly testimonies: Testimonies = new Testimonies()
   #seals = new Seals()
   /** Feeds of which two branches were found, by key. */
@@ -70,20 +73,59 @@ export class MeshAuthority implements Authority {
     this.#isDraft = isDraft
   }
 
-  /** The members the chains of capabilities prove; null when a chain doesn't lead to the root. Remembers them. */
-  admit(chain: readonly Uint8Array[]): { readonly capability: Capability; readonly isNew: boolean } | null {
-    const verified = verifyChain(this.#meshId, this.#rootPublicKey, chain, this.#verifier)
-    if (!verified.ok) return null
-    const issuer = chain.slice(1)
-    if (issuer.length > 0) this.admit(issuer)
-    const isNew = this.members.admit(verified.value)
-    if (isNew) this.#note(verified.value, chain)
-    return { capability: verified.value, isNew }
+  /** Whose capabilities count. */
+  get members(): Members {
+    return this.#members
   }
 
-  #note(capability: Capability, chain: readonly Uint8Array[]): void {
-    const { subject, grants: given, expires } = capability
-    const peerId = peerIdOf(subject)
+  /**
+   * The members the chains of capabilities prove; null when a chain doesn't lead to the root, or was given by an administrator that
+   * was removed and stands in no document. Remembers them.
+   */
+  admit(chain: readonly Uint8Array[]): { readonly capability: Capability; readonly isNew: boolean } | null {
+    const grounded = this.#verified(chain)
+    return grounded && this.#admit(grounded)
+  }
+
+  /** Whether an administrator gave it whose own right has ended at `at`, and no document holds it: it may have been given since. */
+  isGivenLate(chain: readonly Uint8Array[], at: Hlc): boolean {
+    const grounded = this.#verified(chain)
+    if (grounded === null || grounded.issuer === null || this.#grounds.isStanding(grounded.capability)) return false
+    return (this.#administratorChains.get(grounded.issuer)?.expires ?? 0) <= at
+  }
+
+  /** What a document of the members' collection holds now, by its key; null when it holds no chain. True when members are others than before. */
+  stand(key: string, chain: readonly Uint8Array[] | null): boolean {
+    const grounded = chain && this.#verified(chain)
+    const isOther = this.#grounds.stand(key, grounded?.capability ?? null)
+    return (grounded !== null && this.#admit(grounded)?.isNew === true) || isOther
+  }
+
+  #verified(chain: readonly Uint8Array[]): Grounded | null {
+    const verified = verifyChain(this.#meshId, this.#rootPublicKey, chain, this.#verifier)
+    if (!verified.ok) return null
+    const capability = verified.value
+    const issuer = chain.length > 1 ? peerIdOf(capability.issuer) : null
+    return { capability, chain, subject: peerIdOf(capability.subject), issuer }
+  }
+
+  #admit(grounded: Grounded): { readonly capability: Capability; readonly isNew: boolean } | null {
+    const { capability, chain, issuer } = grounded
+    if (issuer !== null) this.admit(chain.slice(1))
+    if (this.#isGroundless(grounded)) return null
+    const isNew = this.#grounds.add(grounded)
+    if (isNew) this.#note(grounded)
+    return { capability, isNew }
+  }
+
+  /** For itself a gateway is what it was told to be: others judge it. */
+  #isGroundless(grounded: Grounded, seals: Seals = this.#seals): boolean {
+    return !equal(grounded.capability.subject, this.#publicKey) && this.#grounds.isGroundless(grounded, seals)
+  }
+
+  #note({ capability, chain, subject: peerId }: Grounded): void {
+    const { grants: given, expires } = capability
+    this.#members.admit(capability)
     this.#chainsByPeer.set(peerId, chain)
     const known = this.#administratorChains.get(peerId)
     if (grants(capability, RIGHT_ADMIN, MEMBERS) && expires > (known?.expires ?? 0))
@@ -151,12 +193,22 @@ export class MeshAuthority implements Authority {
     for (const { feed, from } of this.#ahead.values()) seals.setAhead(feed.key, from)
     for (const { origin, warrant } of closings) if (this.mayRemove(origin, warrant)) seals.close(origin)
     for (const { removal, warrant } of removals) if (this.mayRemove(removal.origin, warrant)) seals.addRemoval(removal)
+    this.#grounds.removeGroundless(seals, (subject) => subject === peerIdOf(this.#publicKey))
     this.#seals = seals
+    this.#countAgain()
+  }
+
+  /** Whose capabilities count, and what they allow. */
+  #countAgain(): void {
+    this.#members = new Members()
+    for (const kept of [this.#chainsByPeer, this.#administratorChains, this.#readableByPeer, this.#patternsByPeer])
+      kept.clear()
+    for (const grounded of this.#grounds.all()) if (!this.#isGroundless(grounded)) this.#note(grounded)
   }
 
   /** Whether the member may name others as members, or ever could. */
   isAdministrator(origin: string): boolean {
-    for (const member of this.#members()) {
+    for (const member of this.#each()) {
       if (member.origin === origin && grants(member.capability, RIGHT_ADMIN, MEMBERS)) return true
     }
     return false
@@ -175,7 +227,7 @@ export class MeshAuthority implements Authority {
 
   #writersAt(place: Space): readonly Writer[] {
     const since = new Map<string, Hlc>()
-    for (const { capability, origin } of this.#members()) {
+    for (const { capability, origin } of this.#each()) {
       const isWriter = grants(capability, RIGHT_WRITE, place) || grants(capability, RIGHT_ADMIN, MEMBERS)
       if (isWriter) since.set(origin, Math.min(since.get(origin) ?? HLC_MAX, capability.notBefore))
     }
@@ -239,7 +291,7 @@ export class MeshAuthority implements Authority {
     return this.members.capabilitiesOf(this.#publicKey).length > 0
   }
 
-  *#members(): Generator<{ readonly capability: Capability; readonly origin: string }> {
+  *#each(): Generator<{ readonly capability: Capability; readonly origin: string }> {
     for (const capability of this.members.all()) yield { capability, origin: peerIdOf(capability.subject) }
   }
 }

@@ -4,7 +4,7 @@ import type { Document } from '../model/document.ts'
 import { fieldsOf } from '../model/fields.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
 import type { Value } from '../model/value.ts'
-import { GRANT_PREFIX } from '../operations/membership.ts'
+import { GRANT_PREFIX, MEMBER_PREFIX } from '../operations/membership.ts'
 import { entriesOf } from '../operations/reading.ts'
 import { isRemoval, type Removals } from '../operations/removals.ts'
 import type { Change, Store } from '../ports/store.ts'
@@ -21,6 +21,8 @@ export interface KnowledgeHandler {
   /** Two branches of one feed are proven. */
   forked(proof: ForkProof): void
 }
+
+const PREFIXES = [MEMBER_PREFIX, GRANT_PREFIX]
 
 /** Teaches the authority what members have written of members: who belongs, who is removed, whose feeds are forked, what was said. */
 export class Knowledge {
@@ -39,8 +41,8 @@ export class Knowledge {
   /** All that the store holds. */
   load(): void {
     const members = { collection: MESH_COLLECTION, partition: '' }
-    for (const prefix of ['member/', GRANT_PREFIX])
-      for (const { document } of entriesOf(this.#store, members, prefix)) this.#learnMember(document)
+    for (const prefix of PREFIXES)
+      for (const { key, document } of entriesOf(this.#store, members, prefix)) this.#learnMember(key, document)
     for (const space of this.#store.spaces()) {
       if (space.collection !== SELF_COLLECTION) continue
       for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX)) this.#learnFork(key, document)
@@ -56,15 +58,16 @@ export class Knowledge {
   learn({ collection, partition, key, document }: Change): void {
     if (collection === SELF_COLLECTION) this.#learnOfSelves(partition, key, document)
     if (collection !== MESH_COLLECTION) return
-    const isNew = this.#learnMember(document)
+    const isNew = this.#learnMember(key, document)
     // Of whom a removal speaks, and whether an administrator may say so, can change with every member.
     if (isNew || isRemoval(key)) this.#learnRemovals()
   }
 
-  #learnMember(document: Document): boolean {
+  #learnMember(key: string, document: Document): boolean {
+    if (!PREFIXES.some((prefix) => key.startsWith(prefix))) return false
     const chain: Value | undefined = fieldsOf(document)['chain']
     const isChain = Array.isArray(chain) && chain.every((link) => link instanceof Uint8Array)
-    return isChain && this.#authority.learn((chain as Uint8Array[]).map((link) => link.slice()))
+    return this.#authority.stand(key, isChain ? (chain as Uint8Array[]).map((link) => link.slice()) : null)
   }
 
   #learnRemovals(): void {

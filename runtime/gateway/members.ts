@@ -218,8 +218,11 @@ export class Members {
 
   /** The capability that a neighbour's chain proves, or null. */
   admit(chain: readonly Uint8Array[]): Capability | null {
-    const admitted = this.#options.authority.admit(chain)
-    if (admitted?.isNew) this.#options.onChanged()
+    const { authority, trustedHlc, onChanged } = this.#options
+    const now = trustedHlc()
+    if (now !== null && authority.isGivenLate(chain, now)) return null
+    const admitted = authority.admit(chain)
+    if (admitted?.isNew) onChanged()
     return admitted?.capability ?? null
   }
 
