@@ -490,7 +490,7 @@ export class Gateway {
       isKnown: (peerId) => this.#authority.chainOf(peerId).length > 0,
       successorOf: (peerId) => this.#members.heirOf(peerId),
       isMember: (peerId) => this.#members.isMember(peerId),
-      nameOf: (peerId) => this.#rights.memberOf(peerId)?.name ?? '',
+      nameOf: (peerId) => this.#views.nameOf(peerId),
       addressesOf: (peerId) =>
         this.#linking.neighbours.addresses().flatMap((known) => (known.peerIds.includes(peerId) ? known.address : [])),
       isReachable: (peerId) => this.#linking.neighbours.isReachable(peerId),
@@ -654,7 +654,10 @@ export class Gateway {
     const isDialled = this.#running.mesh.isDialled(peerId)
     if (name === 'referral')
       return this.#linking.neighbours.referred(peerId, isDialled, fields['addresses'] as readonly string[])
-    if (name === 'peer-up') this.#linking.neighbours.peerUp(peerId, isDialled)
+    if (name === 'peer-up') {
+      this.#linking.neighbours.peerUp(peerId, isDialled)
+      this.#replication.heard(peerId, String(fields['name']))
+    }
     if (name === 'peer-down') this.#linking.neighbours.peerDown(peerId)
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'batch-refused') this.#quarantine?.addBatch(fields)

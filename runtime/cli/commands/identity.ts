@@ -3,6 +3,7 @@ import { MarramError } from '../../base/errors.ts'
 import { hex } from '../../base/bytes.ts'
 import { shellWord } from '../../base/shell.ts'
 import { keepProfile, readProfileFile } from '../../identity/profile-file.ts'
+import type { DeviceProfile } from '../../profile/defaults.ts'
 import { initGateway, joinGateway, type NewIdentity } from '../../setup.ts'
 import { decodeInvite } from '../../wire/invite.ts'
 import { pathOf, run, type Context } from '../context.ts'
@@ -17,7 +18,9 @@ export function addIdentityCommands(program: Command): void {
     .addHelpText('after', '\nExample:\n  marram init --mesh greenhouse')
     .action((options: { mesh: string; profile?: string }, command: Command) =>
       run(command, async (context) =>
-        make(context, options.profile, () => initGateway({ dir: context.dir, mesh: options.mesh })),
+        make(context, options.profile, ({ node }) =>
+          initGateway({ dir: context.dir, mesh: options.mesh, ...(node?.name !== undefined && { name: node.name }) }),
+        ),
       ),
     )
   program
@@ -72,9 +75,13 @@ async function revokeInvite(context: Context, token: string): Promise<void> {
 }
 
 /** A profile that isn't valid changes nothing. */
-async function make(context: Context, profilePath: string | undefined, make: () => NewIdentity): Promise<void> {
+async function make(
+  context: Context,
+  profilePath: string | undefined,
+  make: (profile: DeviceProfile) => NewIdentity,
+): Promise<void> {
   const parsed = profilePath === undefined ? null : readProfileFile(profilePath)
-  const identity = make()
+  const identity = make(parsed?.profile ?? {})
   if (parsed) keepProfile(context.dir, parsed.profile)
   context.print(
     identity,
