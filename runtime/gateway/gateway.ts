@@ -70,6 +70,8 @@ export interface GatewayOptions {
   readonly parsed: ParsedProfile
   /** Throws `bad-profile`. */
   readonly readAgain: () => ParsedProfile
+  /** `PATH=VALUE` over whatever profile, as long as this one runs. */
+  readonly set: readonly string[]
   /** Released when the gateway has stopped. */
   readonly lock: Lock
   readonly log: Log
@@ -621,8 +623,10 @@ export class Gateway {
 
   async #setProfile(profile: unknown): Promise<{ revision: number; restart: readonly string[] }> {
     const parsed = checkedProfile(profile, 'profile')
+    // What was set for this run alone is not kept, but goes on while it lasts.
+    const forRun = checkedProfile(parsed.profile, 'profile', this.#options.set)
     keepProfile(this.#options.dir, parsed.profile)
-    return { revision: resolveProfile(parsed.profile).revision, restart: await this.#apply(parsed) }
+    return { revision: resolveProfile(parsed.profile).revision, restart: await this.#apply(forRun) }
   }
 
   /** Applies what can be applied while running; returns the keys that need a restart. */
