@@ -7,7 +7,7 @@ import { found, temporaryFolder } from './harness.ts'
 
 test('what --set overrides stays so for that run, whatever profile is kept meanwhile, and is not kept', async (t) => {
   const folder = temporaryFolder()
-  const gateway = await found(t, folder, 'a', { set: ['interest=["climate"]'] })
+  const gateway = await found(t, folder, 'a', { set: ['sources=[]', 'interest=["climate"]'] })
   const profile = join(folder, 'profile.json')
   writeFileSync(profile, JSON.stringify({ id: 'mine', interest: ['readings'] }))
   const { restart } = await gateway.json<{ restart: string[] }>('profile', 'set', profile)
