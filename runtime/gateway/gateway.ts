@@ -720,6 +720,6 @@ export class Gateway {
 /** Whoever has rules for plain topics keeps what they carry, whatever else it keeps. */
 function inForce({ profile }: ParsedProfile): ResolvedProfile {
   const resolved = resolveProfile(profile)
-  if (resolved.bridge.length === 0) return resolved
+  if (resolved.bridge.length === 0 || resolved.interest.includes('*')) return resolved
   return { ...resolved, interest: [...resolved.interest, BRIDGE_COLLECTION] }
 }

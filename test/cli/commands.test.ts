@@ -126,7 +126,12 @@ test('status tells people the essentials and scripts everything', async (t) => {
   await operations.put('climate', 'k', { a: 1 })
   assert.deepEqual(json((await run('status', '--json')).stdout), operations.status())
   const { stdout } = await run('status')
-  for (const part of ['bench (me) in mesh green: running', 'climate: 1 documents', 'warning: kind-mismatch'])
+  for (const part of [
+    'bench (me) in mesh green: running',
+    'climate: 1 document, digest',
+    '1 (bootstrap); ',
+    'warning: kind-mismatch',
+  ])
     assert.ok(stdout.includes(part), `${part} in ${stdout}`)
 })
 
