@@ -80,6 +80,41 @@ test('get prints the document, with provenance when asked, and not-found is 1', 
   })
 })
 
+test('get --provenance stands in columns, and what several have counted says whose each part is, not whose the sum', async (t) => {
+  const { operations, run } = await bench(t)
+  await operations.put('climate', 'k', { a: 1, total: 12 })
+  const part = { author: 'me', stamp: '2026-01-02T03:04:05.006Z+0.0@me', feed: '00', sequence: 1, valid: true }
+  operations.provenance = () => ({
+    a: part,
+    total: {
+      ...part,
+      parts: [
+        { ...part, value: 5 },
+        { ...part, author: 'you', value: 7 },
+      ],
+    },
+  })
+  const proof = '2026-01-02T03:04:05.006Z sequence 1 signature valid'
+  assert.equal(
+    (await run('get', 'climate', 'k', '--provenance')).stdout,
+    `a      1    by me ${proof}\ntotal  12\n         5  by me ${proof}\n         7  by you ${proof}\n`,
+  )
+})
+
+test('rows of a series say their time wherever they are shown', async (t) => {
+  const { operations, run } = await bench(t)
+  const row = { key: 'plug-1', value: { power: 20 }, time: '2026-01-02T03:04:05.006Z', row: '01a' }
+  operations.get = () => row
+  assert.equal((await run('get', 'readings', 'plug-1')).stdout, `row of ${row.time}\npower  20\n`)
+  operations.watch = async function* () {
+    yield await Promise.resolve({ change: 'enter', ...row, cursor: 'c1' })
+  }
+  assert.match(
+    (await run('watch', 'readings')).stdout,
+    /^enter {3}plug-1 {2}2026-01-02T03:04:05\.006Z {2}\{"power":20\}\n/,
+  )
+})
+
 test('list, count and delete do what they say', async (t) => {
   const { operations, run } = await bench(t)
   for (const key of ['a1', 'a2', 'b1']) await operations.put('climate', key, { n: 1 })
