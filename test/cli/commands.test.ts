@@ -63,7 +63,11 @@ test('put of what is no JSON object is refused before or by the gateway', async 
   for (const text of ['{', '[1]', '7', '']) {
     const { code, stderr } = await run('put', 'climate', 'k', text, '--json')
     assert.equal(code, 1, text)
-    assert.equal((json(stderr) as { error: { code: string } }).error.code, 'bad-request')
+    const { error } = json(stderr) as { error: { code: string; message: string } }
+    assert.deepEqual(
+      [error.code, error.message.includes(`it must be a JSON object such as '{"temp`)],
+      ['bad-request', true],
+    )
   }
 })
 
@@ -146,6 +150,11 @@ test('where no gateway runs, writing is 69 and names the command that starts one
   const { code, stderr } = await marram(['put', 'climate', 'k', '{"a":1}', '--dir', dir])
   assert.equal(code, 69)
   assert.match(stderr, /start it with "marram run --dir /)
+})
+
+test('members says whose place a member took', async (t) => {
+  const { run } = await bench(t)
+  assert.match((await run('members')).stdout, /\nshop +p2 +member, in the place of p0 {2}/)
 })
 
 test('names that others chose do not steer the terminal', async (t) => {

@@ -231,7 +231,13 @@ export class FakeOperations implements Operations {
       bridge: false,
       superPeer: false,
     } as const
-    return this.peers().map(({ peerId, name }) => ({ ...rest, peerId, name, succeeds: null, heirs: [] }))
+    return this.peers().map(({ peerId, name }) => ({
+      ...rest,
+      peerId,
+      name,
+      succeeds: peerId === 'p2' ? 'p0' : null,
+      heirs: [],
+    }))
   }
 
   async remove(): Promise<void> {}

@@ -197,10 +197,18 @@ async function watch(
   }
 }
 
-function parse(text: string): unknown {
+function parse(text: string): object {
+  let value: unknown
   try {
-    return JSON.parse(text) as unknown
+    value = JSON.parse(text)
   } catch (cause) {
-    throw new MarramError('bad-request', `Cannot read the document: ${sentenceOf(cause)}`, { cause })
+    throw unreadable(sentenceOf(cause), cause)
   }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  throw unreadable(`it is ${text.trim().slice(0, 60)}`)
+}
+
+function unreadable(why: string, cause?: unknown): MarramError {
+  const sentence = `Cannot read the document: ${why}, it must be a JSON object such as '{"temperature":21.5}'`
+  return new MarramError('bad-request', sentence, { cause })
 }

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { MarramError } from '../../base/errors.ts'
 import { hex } from '../../base/bytes.ts'
 import { shellWord } from '../../base/shell.ts'
@@ -36,7 +36,11 @@ export function addIdentityCommands(program: Command): void {
     .command('invite')
     .description('print a token with which another gateway joins the mesh, or take one back')
     .option('--role <role>', 'what the newcomer may do', 'gateway')
-    .option('--expires <duration>', 'how long the token is good for, such as 1h or 7d', duration, 3_600_000)
+    .addOption(
+      new Option('--expires <duration>', 'how long the token is good for, such as 1h or 7d')
+        .argParser(duration)
+        .default(3_600_000, '1h'),
+    )
     .option('--uses <n>', 'how many gateways may join with it', wholeNumber, 1)
     .option('--until <time>', 'when the membership of those that join ends, such as 2027-01-01 or 30d from now')
     .option('--revoke <token>', 'nobody joins with this token any more')
