@@ -18,7 +18,10 @@ export function addVerifyCommand(program: Command): void {
         const { batches, bad, cells, differences } = await verifyGateway(context.dir, options.repair === true)
         const repaired = options.repair === true ? differences : 0
         const sentence = `${batchesText(batches)} checked, ${bad.length} bad; ${amountText(cells, 'cell')} compared, ${amountText(differences, 'document')} differed${repaired === 0 ? '' : ', put right now'}`
-        const lines = bad.map(({ feed, sequence, why }) => `bad: feed ${feed} batch ${sequence}: ${why}`)
+        const lines = bad.map(
+          ({ feed, author, collection, sequence, why }) =>
+            `bad: batch ${sequence} of ${author} in "${collection}" (feed ${feed}): ${why}`,
+        )
         if (options.repair && bad.length > 0)
           lines.push('The bad batches were taken out; the gateway asks its neighbours for them when it runs.')
         context.print({ batches, bad, cells, differences, repaired }, [sentence, ...lines].join('\n'))
