@@ -22,8 +22,13 @@ export interface NewIdentity {
  * Makes an identity and a new mesh: a root key, and, signed by it, an administrator's capability for this gateway's key,
  * so that the root key can leave the gateway. Throws `already-exists`, `bad-request`, `in-use`, `storage-io`.
  */
-export function initGateway(options: { readonly dir: string; readonly mesh: string }): NewIdentity {
-  const { dir, mesh } = options
+export function initGateway(options: {
+  readonly dir: string
+  readonly mesh: string
+  /** Of this gateway for people, the machine's host name when not given. */
+  readonly name?: string
+}): NewIdentity {
+  const { dir, mesh, name = hostname() } = options
   if (!isName(mesh))
     throw new MarramError('bad-request', `Cannot name a mesh "${mesh}": it must be 1 to 63 of a-z, 0-9 and "-"`)
   return inEmptyDirectory(dir, () => {
@@ -40,7 +45,7 @@ export function initGateway(options: { readonly dir: string; readonly mesh: stri
       id: randomBytes(16),
       grants: grantsOf('admin') ?? [],
       roles: ['admin'],
-      name: hostname().slice(0, 63),
+      name: name.slice(0, 63),
       invite: null,
     }
     const chain = [encodeCapability(capability, meshId, (message) => root.sign(message))]

@@ -71,14 +71,20 @@ function faultOf(name: string, user: Partial<User> | null): string | null {
   if (!isUserName(name))
     return 'its name must be 1 to 64 letters, digits, ".", "_" or "-", and not the name of a gateway'
   if (typeof user !== 'object' || typeof user?.password !== 'string') return 'it has no "password", it must have one'
-  if (!isFilterList(user.topics)) return 'it has no "topics", they must be a list of MQTT topic filters'
-  if (!isFilterList(user.publish ?? [])) return '"publish" is not a list of MQTT topic filters, it must be one'
-  if (!isFilterList(user.subscribe ?? [])) return '"subscribe" is not a list of MQTT topic filters, it must be one'
+  if (user.topics === undefined) return 'it has no "topics", they must be a list of MQTT topic filters'
+  const { topics, publish = [], subscribe = [] } = user
+  for (const [list, filters] of Object.entries({ topics, publish, subscribe })) {
+    const fault = faultOfFilters(list, filters)
+    if (fault !== null) return fault
+  }
   return null
 }
 
-function isFilterList(value: unknown): boolean {
-  return Array.isArray(value) && value.every((filter) => typeof filter === 'string' && isFilter(filter))
+function faultOfFilters(list: string, filters: unknown): string | null {
+  if (!Array.isArray(filters)) return `"${list}" must be a list of MQTT topic filters`
+  const wrong = (filters as readonly unknown[]).find((filter) => typeof filter !== 'string' || !isFilter(filter))
+  if (wrong === undefined) return null
+  return `${JSON.stringify(wrong)} in its "${list}" is no MQTT topic filter, such as tele/plug-1/#: + stands for one whole level, # for all that follow`
 }
 
 export async function hashPassword(password: string): Promise<string> {

@@ -6,9 +6,12 @@ import type { DocumentView } from '../ports/operations.ts'
 /**
  * CSV (RFC 4180) with a header line: the column `key` is the document's key, the others are its fields. A cell holds JSON
  * where it reads as JSON (numbers, true, false, objects, texts in quotes), else it is the text itself; an empty cell is no
- * field. So what is written here reads back equal, and what a spreadsheet writes means what it shows.
+ * field. So what is written here reads back equal, and what a spreadsheet writes means what it shows. Rows of a series have
+ * their time and name in the columns `$time` and `$row`, so that they come back as they were, and once; without, a row is new.
  */
 const KEY = 'key'
+const [TIME, ROW] = ['$time', '$row']
+const COLUMNS = [KEY, TIME, ROW]
 const [QUOTE, COMMA, LINE_FEED, CARRIAGE_RETURN] = [34, 44, 10, 13]
 
 interface Row {
@@ -40,18 +43,23 @@ export async function* linesOfCsv(
 /** Lines of CSV. Reads the documents twice, for the header names every field that any of them has. Throws `bad-request`. */
 export async function* csvOf(documentLines: () => AsyncIterable<string>): AsyncGenerator<string> {
   const names = new Set<string>()
-  for await (const line of documentLines()) for (const name of Object.keys(documentOf(line).value)) names.add(name)
-  if (names.has(KEY))
-    throw refusal('a document has a field "key", which the column "key" leaves no room for: use NDJSON')
-  const header = [...names].sort()
-  yield [KEY, ...header].map(quoted).join(',')
+  let isSeries = false
   for await (const line of documentLines()) {
-    const { key, value } = documentOf(line)
+    const { value, row } = documentOf(line)
+    isSeries ||= row !== undefined
+    for (const name of Object.keys(value)) names.add(name)
+  }
+  const taken = COLUMNS.find((name) => names.has(name))
+  if (taken !== undefined)
+    throw refusal(`a document has a field "${taken}", which the column "${taken}" leaves no room for: use NDJSON`)
+  const header = [...names].sort()
+  yield [KEY, ...(isSeries ? [TIME, ROW] : []), ...header].map(quoted).join(',')
+  for await (const line of documentLines()) {
+    const { key, value, time = '', row = '' } = documentOf(line)
     const added = Object.keys(value).find((name) => !names.has(name))
     if (added !== undefined) throw refusal(`the field "${added}" is new since the export began: export again`)
-    yield [key, ...header.map((name) => (Object.hasOwn(value, name) ? cellOf(value[name] as Value) : ''))]
-      .map(quoted)
-      .join(',')
+    const cells = header.map((name) => (Object.hasOwn(value, name) ? cellOf(value[name] as Value) : ''))
+    yield [key, ...(isSeries ? [time, row] : []), ...cells].map(quoted).join(',')
   }
 }
 
@@ -62,10 +70,14 @@ function documentOf(line: string): DocumentView {
 function documentLine(cells: readonly string[], header: readonly string[]): string {
   const members = cells.flatMap((cell, i) => {
     const name = header[i]
-    if (name === undefined || cell === '') return []
+    if (name === undefined || cell === '' || name === TIME || name === ROW) return []
     return [[name, name === KEY ? cell : valueOf(cell)] as const]
   })
-  return JSON.stringify(Object.fromEntries(members))
+  const row = cells[header.indexOf(ROW)] ?? ''
+  if (row === '') return JSON.stringify(Object.fromEntries(members))
+  const key = cells[header.indexOf(KEY)]
+  const value = Object.fromEntries(members.filter(([name]) => name !== KEY))
+  return JSON.stringify({ key, value, time: cells[header.indexOf(TIME)] ?? '', row })
 }
 
 function checkedHeader(cells: readonly string[]): readonly string[] {
@@ -77,7 +89,11 @@ function checkedHeader(cells: readonly string[]): readonly string[] {
 
 function faultOf(cells: readonly string[], header: readonly string[]): string | null {
   const unnamed = cells.find((cell, i) => cell !== '' && (header[i] ?? '') === '')
-  return unnamed === undefined ? null : `"${unnamed.slice(0, 60)}" is in a column that has no name`
+  if (unnamed !== undefined) return `"${unnamed.slice(0, 60)}" is in a column that has no name`
+  const isFilled = (name: string): boolean => (cells[header.indexOf(name)] ?? '') !== ''
+  return isFilled(TIME) && !isFilled(ROW)
+    ? `it has a "${TIME}" and no "${ROW}", which names a row that was exported`
+    : null
 }
 
 /** A text that would read as something else is written as JSON. */

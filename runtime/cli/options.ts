@@ -27,6 +27,11 @@ export function withWait(command: Command): Command {
       'with --wait N: give up waiting after this, like 10s (30s when not given)',
       isDuration,
     )
+    .hook('preAction', (_program, its) => {
+      const { wait, timeout } = its.opts<WaitFlags>()
+      if (wait === 'durable' && timeout !== undefined)
+        its.error("error: option '--timeout <duration>' needs '--wait N': a write here waits for nobody")
+    })
 }
 
 /** What it adds to the address of a write. */

@@ -70,6 +70,8 @@ export interface GatewayOptions {
   readonly parsed: ParsedProfile
   /** Throws `bad-profile`. */
   readonly readAgain: () => ParsedProfile
+  /** `PATH=VALUE` over whatever profile, as long as this one runs. */
+  readonly set: readonly string[]
   /** Released when the gateway has stopped. */
   readonly lock: Lock
   readonly log: Log
@@ -511,7 +513,7 @@ export class Gateway {
       isKnown: (peerId) => this.#authority.chainOf(peerId).length > 0,
       successorOf: (peerId) => this.#members.heirOf(peerId),
       isMember: (peerId) => this.#members.isMember(peerId),
-      nameOf: (peerId) => this.#rights.memberOf(peerId)?.name ?? '',
+      nameOf: (peerId) => this.#views.nameOf(peerId),
       addressesOf: (peerId) =>
         this.#linking.neighbours.addresses().flatMap((known) => (known.peerIds.includes(peerId) ? known.address : [])),
       isReachable: (peerId) => this.#linking.neighbours.isReachable(peerId),
@@ -642,8 +644,10 @@ export class Gateway {
 
   async #setProfile(profile: unknown): Promise<{ revision: number; restart: readonly string[] }> {
     const parsed = checkedProfile(profile, 'profile')
+    // What was set for this run alone is not kept, but goes on while it lasts.
+    const forRun = checkedProfile(parsed.profile, 'profile', this.#options.set)
     keepProfile(this.#options.dir, parsed.profile)
-    return { revision: resolveProfile(parsed.profile).revision, restart: await this.#apply(parsed) }
+    return { revision: resolveProfile(parsed.profile).revision, restart: await this.#apply(forRun) }
   }
 
   /** Applies what can be applied while running; returns the keys that need a restart. */
@@ -675,7 +679,10 @@ export class Gateway {
     const isDialled = this.#running.mesh.isDialled(peerId)
     if (name === 'referral')
       return this.#linking.neighbours.referred(peerId, isDialled, fields['addresses'] as readonly string[])
-    if (name === 'peer-up') this.#linking.neighbours.peerUp(peerId, isDialled)
+    if (name === 'peer-up') {
+      this.#linking.neighbours.peerUp(peerId, isDialled)
+      this.#replication.heard(peerId, String(fields['name']))
+    }
     if (name === 'peer-down') this.#linking.neighbours.peerDown(peerId)
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'batch-refused') this.#quarantine?.addBatch(fields)
@@ -734,6 +741,6 @@ export class Gateway {
 /** Whoever has rules for plain topics keeps what they carry, whatever else it keeps. */
 function inForce({ profile }: ParsedProfile): ResolvedProfile {
   const resolved = resolveProfile(profile)
-  if (resolved.bridge.length === 0) return resolved
+  if (resolved.bridge.length === 0 || resolved.interest.includes('*')) return resolved
   return { ...resolved, interest: [...resolved.interest, BRIDGE_COLLECTION] }
 }

@@ -95,7 +95,16 @@ async function openOnce(options: GatewayOptions): Promise<Gateway> {
     const choice = { dir, ...(profilePath !== undefined && { path: profilePath }), ...(set && { set }) }
     const parsed = profile ? checkedProfile(profile, 'profile') : loadProfile(choice)
     const readAgain = (): ReturnType<typeof loadProfile> => loadProfile(choice)
-    const gateway = new Gateway({ dir, identity, parsed, readAgain, lock, log, ...(clock && { clock }) })
+    const gateway = new Gateway({
+      dir,
+      identity,
+      parsed,
+      readAgain,
+      set: set ?? [],
+      lock,
+      log,
+      ...(clock && { clock }),
+    })
     try {
       await gateway.start()
       return gateway

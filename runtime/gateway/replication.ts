@@ -283,6 +283,11 @@ export class Replication implements Replications {
     return name === '' ? peerId : `${name} (${peerId})`
   }
 
+  /** A gateway that greets may have another name than when it was asked for last. */
+  heard(peerId: string, name: string): void {
+    if (this.#names.has(peerId)) this.#names.set(peerId, name)
+  }
+
   /** Asked for every few seconds, and found by reading all members. */
   #nameOf(peerId: string): string {
     const name = this.#names.get(peerId) ?? this.#options.nameOf(peerId)

@@ -81,15 +81,21 @@ export class Views {
     const self = { peerId: members.peerId, nowMs: wallMs }
     const heardMs = heardOf(store.heads(), running.driver.view.holdings, self)
     const hearing = { heardMs, nowMs: trust > 0 ? wallMs : null, silentAfterMs }
-    const placeOf = (peerId: string): Omit<PlaceView, 'links'> => {
+    const names = this.#names()
+    const told = (peerId: string): Omit<PlaceView, 'links'> & { name: string | null } => {
       const { cell, bridge, superPeer } = peerId === members.peerId ? this.#own() : this.#placeOf(peerId)
-      return { cell, bridge, superPeer }
+      return { name: names.get(peerId) ?? null, cell, bridge, superPeer }
     }
     const { membership, removals, rotations } = members
-    return membersOf(authority.members.all(), removals.states(), hearing, placeOf, {
+    return membersOf(authority.members.all(), removals.states(), hearing, told, {
       taken: membership.successions(),
       asked: (peerId) => rotations.namedBy(peerId),
     })
+  }
+
+  /** As the gateway calls itself where it was heard over a link, else as it was admitted; empty when it is no member. */
+  nameOf(peerId: string): string {
+    return this.#names().get(peerId) ?? this.#rooms.rights.memberOf(peerId)?.name ?? ''
   }
 
   warnings(): string[] {
@@ -166,6 +172,13 @@ export class Views {
       quarantine: quarantine.list(),
       warnings: this.warnings(),
     }
+  }
+
+  /** What gateways call themselves, by peer id: this one, and whoever it has been linked with. */
+  #names(): ReadonlyMap<string, string> {
+    const { running, members } = this.#rooms
+    const heard = running.driver.view.holdings.filter(({ name }) => name !== '')
+    return new Map([...heard.map(({ peerId, name }) => [peerId, name] as const), [members.peerId, this.#now().name]])
   }
 
   #own(): Observed['own'] {

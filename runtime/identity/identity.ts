@@ -41,7 +41,7 @@ export function loadIdentity(dir: string): Identity {
   if (!hasIdentity(dir)) {
     throw new MarramError(
       'no-identity',
-      `Cannot start in "${dir}": it holds no identity, make one with "marram init --mesh NAME" or "marram join TOKEN"`,
+      `Cannot use "${dir}": it holds no identity, make one with "marram init --mesh NAME" or "marram join TOKEN"`,
     )
   }
   const device = new Fields(deviceFile(dir))

@@ -30,8 +30,8 @@ export function readProfileFile(path: string): ParsedProfile {
   return accepted(parseProfile(read(path), { path, readFile: readText }))
 }
 
-export function checkedProfile(profile: unknown, path: string): ParsedProfile {
-  return accepted(checkProfile(profile, { path }))
+export function checkedProfile(profile: unknown, path: string, set: readonly string[] = []): ParsedProfile {
+  return accepted(checkProfile(profile, { path, set }))
 }
 
 export function keepProfile(dir: string, profile: DeviceProfile): void {

@@ -31,6 +31,7 @@ import { walkLinks, type Graph } from './walking.ts'
 import { watchDocuments } from './watching.ts'
 
 export interface Summary {
+  readonly kind: 'state' | 'series'
   readonly count: number
   /** In hexadecimal. */
   readonly digest: string
@@ -198,17 +199,21 @@ export class DocumentService implements Documents {
   /** Count and digest of every collection, partitions added up; the system's collections are left out. */
   summaries(): Map<string, Summary> {
     const { store } = this.#with
-    const sums = new Map<string, { count: number; digest: Uint8Array }>()
+    const sums = new Map<string, { kind: 'state' | 'series'; count: number; digest: Uint8Array }>()
     for (const space of store.spaces()) {
       const { collection, isSeries = false, isEncrypted = false } = space
       if (isSystemName(collection) || this.#isSeries(collection) !== isSeries || !this.#keeps(space)) continue
       if (this.#with.rules().isEncrypted(collection) !== isEncrypted) continue
       const { count, digest } = store.summary(space)
       const sum = sums.get(collection)
-      sums.set(collection, sum ? { count: sum.count + count, digest: added(sum.digest, digest) } : { count, digest })
+      sums.set(collection, {
+        kind: isSeries ? 'series' : 'state',
+        count: count + (sum?.count ?? 0),
+        digest: sum ? added(sum.digest, digest) : digest,
+      })
     }
     const sorted = [...sums].sort(([a], [b]) => (a < b ? -1 : 1))
-    return new Map(sorted.map(([name, { count, digest }]) => [name, { count, digest: hex(digest) }]))
+    return new Map(sorted.map(([name, sum]) => [name, { ...sum, digest: hex(sum.digest) }]))
   }
 
   #checkWrite(collection: string, key: string): void {

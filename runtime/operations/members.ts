@@ -25,6 +25,9 @@ const NO_SUCCESSIONS: Successions = { taken: [], asked: () => [] }
 
 type Place = Pick<PlaceView, 'cell' | 'bridge' | 'superPeer'>
 
+/** What a gateway says of itself; its name is null where it was never heard here, and then that of its admission counts. */
+type Told = Place & { readonly name: string | null }
+
 /**
  * What came of a member, over whomever, was stamped when it was alive; a neighbour says so itself. The own gateway is alive.
  */
@@ -77,7 +80,7 @@ export function membersOf(
   capabilities: Iterable<Capability>,
   removals: readonly RemovalState[],
   hearing: Hearing,
-  placeOf: (peerId: string) => Place,
+  told: (peerId: string) => Told,
   { taken, asked }: Successions = NO_SUCCESSIONS,
 ): MemberView[] {
   const held = new Map<string, Capability[]>()
@@ -97,12 +100,17 @@ export function membersOf(
     states.get(peerId)?.closing.reason === 'revoke'
       ? [...heirsOf(peerId, taken), ...asked(peerId).filter((heir) => !held.has(heir))]
       : []
-  const members = [...held].map(([peerId, its]) => ({
-    ...memberView(peerId, its, states.get(peerId) ?? null, hearing),
-    succeeds: before.get(peerId) ?? null,
-    heirs: heirs(peerId),
-    ...placeOf(peerId),
-  }))
+  const members = [...held].map(([peerId, its]) => {
+    const view = memberView(peerId, its, states.get(peerId) ?? null, hearing)
+    const { name, ...place } = told(peerId)
+    return {
+      ...view,
+      name: name ?? view.name,
+      succeeds: before.get(peerId) ?? null,
+      heirs: heirs(peerId),
+      ...place,
+    }
+  })
   return members.sort((a, b) => (a.name === b.name ? (a.peerId < b.peerId ? -1 : 1) : a.name < b.name ? -1 : 1))
 }
 

@@ -92,6 +92,8 @@ export interface ObservedAddress {
 
 export interface ObservedHolding {
   readonly peerId: string
+  /** As it called itself when it was linked last, or empty. */
+  readonly name: string
   readonly version: string
   /** Unix milliseconds. */
   readonly heardAt: number
@@ -216,7 +218,7 @@ function linkedPeer(seen: Observed, link: ObservedLink, holding: ObservedHolding
 function knownPeer(seen: Observed, peerId: string, name: string, holding: ObservedHolding | undefined): PeerView {
   return {
     peerId,
-    name,
+    name: holding?.name || name,
     ...seen.placeOf(peerId),
     state: 'known',
     reachable: seen.isReachable(peerId),

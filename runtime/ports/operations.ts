@@ -224,7 +224,9 @@ export interface StatusView {
   readonly listeners: readonly string[]
   /** SHA-256 of the certificate that devices are given to trust (`AA:BB:…`); null without a TLS listener. */
   readonly certificate: string | null
-  readonly collections: { readonly [name: string]: { readonly count: number; readonly digest: string } }
+  readonly collections: {
+    readonly [name: string]: { readonly kind: 'state' | 'series'; readonly count: number; readonly digest: string }
+  }
   /**
    * Of encrypted collections: the number of the epoch that is written with now (null before there is one), whether its key
    * is here, how many batches are stored and wait for a key, and how many writes of devices are held until it comes.

@@ -339,5 +339,5 @@ function required<T>(value: T | undefined, what: string): T {
 }
 
 function notFound(dir: string): MarramError {
-  return new MarramError('not-found', `Cannot open "${dir}": there is no store, marram run makes one`)
+  return new MarramError('not-found', `Cannot open "${dir}": there is no store yet, "marram run" makes one`)
 }

@@ -31,6 +31,9 @@ export interface VerifyOptions {
 export interface BadBatch {
   /** Feed id in hexadecimal. */
   readonly feed: string
+  /** Peer id. */
+  readonly author: string
+  readonly collection: string
   readonly sequence: number
   readonly why: string
 }
@@ -188,7 +191,8 @@ class VerificationRun {
   }
 
   #addBad(feed: Feed, sequence: number, why: string): void {
-    this.#bad.push({ feed: hex(feed.id), sequence, why })
+    const { origin: author, descriptor } = feed
+    this.#bad.push({ feed: hex(feed.id), author, collection: descriptor.collection, sequence, why })
     this.#badNames.add(`${feed.key} ${sequence}`)
   }
 

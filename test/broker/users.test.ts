@@ -52,7 +52,9 @@ test('a broken users file says what is wrong', () => {
     ['null', /must have one/],
     ['{"users":{"a":null}}', /"a".*"password"/],
     ['{"users":{"a":{"password":"x"}}}', /"topics"/],
-    ['{"users":{"a":{"password":"x","topics":["a/#/b"]}}}', /"topics"/],
+    ['{"users":{"a":{"password":"x","topics":["a","a/#/b"]}}}', /"a\/#\/b" in its "topics"/],
+    ['{"users":{"a":{"password":"x","topics":["a",7]}}}', /7 in its "topics"/],
+    ['{"users":{"a":{"password":"x","topics":"a"}}}', /"topics" must be a list/],
     ['{"users":{"a":{"password":"x","topics":[],"publish":"a"}}}', /"publish"/],
     ['{"users":{"join":{"password":"x","topics":[]}}}', /not the name of a gateway/],
   ] as const

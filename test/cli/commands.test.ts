@@ -63,7 +63,11 @@ test('put of what is no JSON object is refused before or by the gateway', async 
   for (const text of ['{', '[1]', '7', '']) {
     const { code, stderr } = await run('put', 'climate', 'k', text, '--json')
     assert.equal(code, 1, text)
-    assert.equal((json(stderr) as { error: { code: string } }).error.code, 'bad-request')
+    const { error } = json(stderr) as { error: { code: string; message: string } }
+    assert.deepEqual(
+      [error.code, error.message.includes(`it must be a JSON object such as '{"temp`)],
+      ['bad-request', true],
+    )
   }
 })
 
@@ -78,6 +82,41 @@ test('get prints the document, with provenance when asked, and not-found is 1', 
   assert.deepEqual(json(stderr), {
     error: { code: 'not-found', message: 'Cannot get "none": there is no such document in "climate"' },
   })
+})
+
+test('get --provenance stands in columns, and what several have counted says whose each part is, not whose the sum', async (t) => {
+  const { operations, run } = await bench(t)
+  await operations.put('climate', 'k', { a: 1, total: 12 })
+  const part = { author: 'me', stamp: '2026-01-02T03:04:05.006Z+0.0@me', feed: '00', sequence: 1, valid: true }
+  operations.provenance = () => ({
+    a: part,
+    total: {
+      ...part,
+      parts: [
+        { ...part, value: 5 },
+        { ...part, author: 'you', value: 7 },
+      ],
+    },
+  })
+  const proof = '2026-01-02T03:04:05.006Z sequence 1 signature valid'
+  assert.equal(
+    (await run('get', 'climate', 'k', '--provenance')).stdout,
+    `a      1    by me ${proof}\ntotal  12\n         5  by me ${proof}\n         7  by you ${proof}\n`,
+  )
+})
+
+test('rows of a series say their time wherever they are shown', async (t) => {
+  const { operations, run } = await bench(t)
+  const row = { key: 'plug-1', value: { power: 20 }, time: '2026-01-02T03:04:05.006Z', row: '01a' }
+  operations.get = () => row
+  assert.equal((await run('get', 'readings', 'plug-1')).stdout, `row of ${row.time}\npower  20\n`)
+  operations.watch = async function* () {
+    yield await Promise.resolve({ change: 'enter', ...row, cursor: 'c1' })
+  }
+  assert.match(
+    (await run('watch', 'readings')).stdout,
+    /^enter {3}plug-1 {2}2026-01-02T03:04:05\.006Z {2}\{"power":20\}\n/,
+  )
 })
 
 test('list, count and delete do what they say', async (t) => {
@@ -113,6 +152,11 @@ test('where no gateway runs, writing is 69 and names the command that starts one
   assert.match(stderr, /start it with "marram run --dir /)
 })
 
+test('members says whose place a member took', async (t) => {
+  const { run } = await bench(t)
+  assert.match((await run('members')).stdout, /\nshop +p2 +member, in the place of p0 {2}/)
+})
+
 test('names that others chose do not steer the terminal', async (t) => {
   const { run } = await bench(t)
   const { stdout } = await run('peers')
@@ -126,7 +170,12 @@ test('status tells people the essentials and scripts everything', async (t) => {
   await operations.put('climate', 'k', { a: 1 })
   assert.deepEqual(json((await run('status', '--json')).stdout), operations.status())
   const { stdout } = await run('status')
-  for (const part of ['bench (me) in mesh green: running', 'climate: 1 documents', 'warning: kind-mismatch'])
+  for (const part of [
+    'bench (me) in mesh green: running',
+    'climate: 1 document, digest',
+    '1 (bootstrap); ',
+    'warning: kind-mismatch',
+  ])
     assert.ok(stdout.includes(part), `${part} in ${stdout}`)
 })
 

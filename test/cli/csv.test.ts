@@ -53,6 +53,24 @@ test('what is written as CSV reads back equal, whatever the texts and wherever t
   )
 })
 
+test('rows of a series keep their time and name, so that they are the same rows when they come back', async () => {
+  const rows = [
+    { key: 'plug-1', value: { power: 20, time: 7 }, time: '2026-11-27T03:11:23.840Z', row: '01a' },
+    { key: 'plug,2', value: { row: 'x' }, time: '2026-11-27T03:11:24.000Z', row: '01b' },
+  ]
+  const text = await written(rows)
+  assert.match(text, /^key,\$time,\$row,power,row,time\nplug-1,2026-11-27T03:11:23\.840Z,01a,20,,7\n/)
+  const { lines, refused } = await read(text)
+  assert.deepEqual(
+    [lines.filter((line) => line !== '').map((line) => JSON.parse(line) as unknown), refused],
+    [rows, []],
+  )
+  // What is added by hand is a new row, at the time of its import.
+  assert.equal((await read('key,$time,$row,a\nk,,,1\n')).lines[1], '{"key":"k","a":1}')
+  assert.match((await read('key,$time,$row,a\nk,2026-11-27,,1\n')).refused[0]?.[1] ?? '', /a "\$time" and no "\$row"/)
+  await assert.rejects(written([{ key: 'k', value: { $row: 1 } }]), /a field "\$row".*use NDJSON/)
+})
+
 /** Through JSON, with members in order: what a gateway would keep of it. */
 function normal(line: string): unknown {
   return Object.entries(JSON.parse(line) as object).sort(([a], [b]) => (a < b ? -1 : 1))

@@ -39,6 +39,7 @@ test('every command is there, takes --dir and --json, and explains itself with a
     const help = helpOf(command)
     assert.match(help, new RegExp(`Example:\n  marram ${path}`), path)
     for (const option of ['--dir', '--json']) assert.ok(help.includes(option), `${path} ${option}`)
+    assert.doesNotMatch(help, /default: (\[|\d{4})/, `${path} shows a default as its user would write it`)
   }
 })
 
@@ -97,6 +98,8 @@ test('wrong usage is 2 and one sentence on stderr: as JSON where that was asked 
     ['get', 'climate', 'k', '--speed'],
     ['list', 'climate', '--limit', 'many'],
     ['put', 'climate', 'k', '{}', '--wait', 'some'],
+    ['put', 'climate', 'k', '{}', '--timeout', '10s'],
+    ['delete', 'climate', 'k', '--timeout', '10s'],
     ['invite', '--expires', 'soon'],
     ['export', 'climate', '--format', 'xml'],
     ['init'],

@@ -96,9 +96,10 @@ export class GatewayProcess {
     this.#child = child
     const ready = new Promise<number>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`The gateway in ${this.dir} was not ready in time`)), READY_MS)
-      child.once('exit', (code) =>
-        reject(new Error(`The gateway in ${this.dir} ended with ${code} before it was ready`)),
-      )
+      child.once('exit', (code) => {
+        clearTimeout(timer)
+        reject(new Error(`The gateway in ${this.dir} ended with ${code} before it was ready`))
+      })
       createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) => {
         const line = JSON.parse(text) as { event: string; listeners: string[] }
         this.lines.push(line)

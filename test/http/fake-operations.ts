@@ -140,7 +140,10 @@ export class FakeOperations implements Operations {
   }
 
   status(): StatusView {
-    const collections = [...this.collections].map(([name, all]) => [name, { count: all.size, digest: 'ab'.repeat(32) }])
+    const collections = [...this.collections].map(([name, all]) => [
+      name,
+      { kind: 'state', count: all.size, digest: 'ab'.repeat(32) },
+    ])
     return {
       peerId: 'me',
       meshId: '00'.repeat(16),
@@ -228,7 +231,13 @@ export class FakeOperations implements Operations {
       bridge: false,
       superPeer: false,
     } as const
-    return this.peers().map(({ peerId, name }) => ({ ...rest, peerId, name, succeeds: null, heirs: [] }))
+    return this.peers().map(({ peerId, name }) => ({
+      ...rest,
+      peerId,
+      name,
+      succeeds: peerId === 'p2' ? 'p0' : null,
+      heirs: [],
+    }))
   }
 
   async remove(): Promise<void> {}

@@ -60,7 +60,12 @@ const viewsAt = (nowMs: number | null): ReturnType<typeof membersOf> =>
     [self, linked, carried, lost, fresh].map(({ capability }) => capability),
     [],
     { heardMs, nowMs, silentAfterMs: 30 * DAY },
-    (peerId) => ({ cell: peerId === self.peerId ? 'north' : null, bridge: false, superPeer: false }),
+    (peerId) => ({
+      name: peerId === fresh.peerId ? 'renamed' : null,
+      cell: peerId === self.peerId ? 'north' : null,
+      bridge: false,
+      superPeer: false,
+    }),
   )
 
 describe('members', () => {
@@ -71,7 +76,7 @@ describe('members', () => {
       'gateway-2': new Date(NOW - 1_000).toISOString(),
       'gateway-3': new Date(NOW - 2 * DAY).toISOString(),
       'gateway-4': new Date(NOW - 40 * DAY).toISOString(),
-      'gateway-5': null,
+      renamed: null,
     })
   })
 
@@ -80,6 +85,7 @@ describe('members', () => {
     const more = { ...linked.capability, expires: hlcFromMs(NOW + DAY) }
     const viewsOf = (nowMs: number | null, ...its: Capability[]): ReturnType<typeof membersOf> =>
       membersOf(its, [], { heardMs, nowMs, silentAfterMs: 30 * DAY }, () => ({
+        name: null,
         cell: null,
         bridge: false,
         superPeer: false,
@@ -124,7 +130,7 @@ describe('members', () => {
         [self, linked, carried, lost, fresh].map(({ capability }) => capability),
         [closing(reason)],
         { heardMs, nowMs: NOW, silentAfterMs: 30 * DAY },
-        () => ({ cell: null, bridge: false, superPeer: false }),
+        () => ({ name: null, cell: null, bridge: false, superPeer: false }),
         successions,
       )
     const heirs = [...[carried.peerId, fresh.peerId].sort(), 'a'.repeat(23)]
@@ -145,6 +151,7 @@ describe('members', () => {
   test('that one administrator retires and another revokes are revoked, in whatever order that is read', () => {
     const stateOf = (...removals: readonly RemovalState[]): string | undefined =>
       membersOf([lost.capability], removals, { heardMs, nowMs: NOW, silentAfterMs: 30 * DAY }, () => ({
+        name: null,
         cell: null,
         bridge: false,
         superPeer: false,

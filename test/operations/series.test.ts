@@ -26,6 +26,7 @@ test('retention lets whole batches go, the oldest first, and a newcomer begins w
   const rest = Array.from({ length: 25 }, (_, i) => i + 25)
   assert.deepEqual(numbers(a), rest)
   assert.equal(a.documents.count('readings'), 25)
+  assert.equal(a.documents.summaries().get('readings')?.kind, 'series')
   const { seq, retained } = [...a.store.heads()][0] ?? assert.fail()
   assert.deepEqual([seq, [...retained.runs]], [50, [26, 50]], 'the head stays')
 

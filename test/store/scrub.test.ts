@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { hex } from '../../runtime/base/bytes.ts'
 import { Database, batchKey, documentKey, Slice } from '../../runtime/store/database.ts'
 import type { DiskStore } from '../../runtime/store/disk-store.ts'
 import { Scrub, type ScrubFindings } from '../../runtime/store/scrub.ts'
@@ -99,6 +100,14 @@ test('a batch that the card has changed is found by the hash that was signed', a
   assert.deepEqual(places, [])
   const { key } = author.feed
   assert.deepEqual(damaged[0], { feedKey: key, collection: 'climate', partition: '', seq: 200 })
+  const { bad } = await verifyStore(store, { meshId: MESH_ID, verify: () => true })
+  assert.deepEqual(bad[0], {
+    feed: hex(author.feed.id),
+    author: author.feed.origin,
+    collection: 'climate',
+    sequence: 200,
+    why: 'its body is not the one that was signed',
+  })
   await store.close()
   rmSync(dir, { recursive: true })
 })

@@ -7,6 +7,7 @@ import { ask, pathOf, queryText, run, type Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { waitText, wholeNumber, withQuery, withTimes, withWait, type QueryOptions, type WaitFlags } from '../options.ts'
 import { documentLines } from '../reading.ts'
+import { aligned } from '../table.ts'
 
 const PUT_HELP = `
 Counters, sets and links change by what is added and removed, so that what several gateways do at once adds up:
@@ -152,30 +153,32 @@ async function get(context: Context, collection: string, key: string, isProven: 
   context.print(document, fieldLines(document, document.provenance))
 }
 
-function fieldLines({ value }: DocumentView, provenance: { [path: string]: Provenance } | undefined): string {
-  const width = Math.max(0, ...Object.keys(value).map((path) => path.length))
-  return Object.entries(value)
-    .map(([path, field]) => {
-      const proof = provenance?.[path]
-      const line = `${path.padEnd(width)}  ${JSON.stringify(field)}${proof ? proofText(proof) : ''}`
-      const parts = proof?.parts?.map(
-        (part) => `${''.padEnd(width)}    ${JSON.stringify(part.value)}${proofText(part)}`,
-      )
-      return [line, ...(parts && parts.length > 1 ? parts : [])].join('\n')
-    })
-    .join('\n')
+function fieldLines({ value, time }: DocumentView, provenance: { [path: string]: Provenance } | undefined): string {
+  const lines = Object.entries(value).flatMap(([path, field]) => {
+    const proof = provenance?.[path]
+    const { parts = [] } = proof ?? {}
+    const isShared = parts.length > 1
+    return [
+      [path, JSON.stringify(field), ...(proof && !isShared ? [proofText(proof)] : [])],
+      ...(isShared ? parts.map((part) => ['', `  ${JSON.stringify(part.value)}`, proofText(part)]) : []),
+    ]
+  })
+  return [...(time === undefined ? [] : [`row of ${time}`]), ...aligned(lines)].join('\n')
 }
 
 function proofText({ author, stamp, sequence, valid }: Omit<Provenance, 'parts'>): string {
-  return `  by ${author} ${stamp.split('+')[0]} sequence ${sequence} ${valid ? 'signature valid' : 'SIGNATURE INVALID'}`
+  return `by ${author} ${stamp.split('+')[0]} sequence ${sequence} ${valid ? 'signature valid' : 'SIGNATURE INVALID'}`
 }
 
 async function list(context: Context, collection: string, options: QueryOptions): Promise<void> {
   for await (const line of documentLines(context, collection, options)) {
     const document = JSON.parse(line) as DocumentView
-    const { key, value, time } = document
-    context.print(document, `${key}  ${time === undefined ? '' : `${time}  `}${JSON.stringify(value)}`)
+    context.print(document, lineOf(document))
   }
+}
+
+function lineOf({ key, value, time }: Pick<DocumentView, 'key' | 'value' | 'time'>): string {
+  return `${key}  ${time === undefined ? '' : `${time}  `}${JSON.stringify(value)}`
 }
 
 async function watch(
@@ -186,15 +189,26 @@ async function watch(
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT.done))
   const path = `${pathOf('collections', collection, 'changes')}${queryText({ prefix, where, since })}`
   for await (const event of context.client.events(path)) {
-    const { change, key, value } = event as WatchEvent
-    context.print(event, `${change.padEnd(6)}  ${key}${change === 'leave' ? '' : `  ${JSON.stringify(value)}`}`)
+    const { change, key, value, time } = event as WatchEvent
+    context.print(
+      event,
+      `${change.padEnd(6)}  ${change === 'leave' ? key : lineOf({ key, value, ...(time !== undefined && { time }) })}`,
+    )
   }
 }
 
-function parse(text: string): unknown {
+function parse(text: string): object {
+  let value: unknown
   try {
-    return JSON.parse(text) as unknown
+    value = JSON.parse(text)
   } catch (cause) {
-    throw new MarramError('bad-request', `Cannot read the document: ${sentenceOf(cause)}`, { cause })
+    throw unreadable(sentenceOf(cause), cause)
   }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  throw unreadable(`it is ${text.trim().slice(0, 60)}`)
+}
+
+function unreadable(why: string, cause?: unknown): MarramError {
+  const sentence = `Cannot read the document: ${why}, it must be a JSON object such as '{"temperature":21.5}'`
+  return new MarramError('bad-request', sentence, { cause })
 }

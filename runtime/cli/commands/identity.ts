@@ -1,8 +1,9 @@
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { MarramError } from '../../base/errors.ts'
 import { hex } from '../../base/bytes.ts'
 import { shellWord } from '../../base/shell.ts'
 import { keepProfile, readProfileFile } from '../../identity/profile-file.ts'
+import type { DeviceProfile } from '../../profile/defaults.ts'
 import { initGateway, joinGateway, type NewIdentity } from '../../setup.ts'
 import { decodeInvite } from '../../wire/invite.ts'
 import { pathOf, run, type Context } from '../context.ts'
@@ -17,7 +18,9 @@ export function addIdentityCommands(program: Command): void {
     .addHelpText('after', '\nExample:\n  marram init --mesh greenhouse')
     .action((options: { mesh: string; profile?: string }, command: Command) =>
       run(command, async (context) =>
-        make(context, options.profile, () => initGateway({ dir: context.dir, mesh: options.mesh })),
+        make(context, options.profile, ({ node }) =>
+          initGateway({ dir: context.dir, mesh: options.mesh, ...(node?.name !== undefined && { name: node.name }) }),
+        ),
       ),
     )
   program
@@ -33,7 +36,11 @@ export function addIdentityCommands(program: Command): void {
     .command('invite')
     .description('print a token with which another gateway joins the mesh, or take one back')
     .option('--role <role>', 'what the newcomer may do', 'gateway')
-    .option('--expires <duration>', 'how long the token is good for, such as 1h or 7d', duration, 3_600_000)
+    .addOption(
+      new Option('--expires <duration>', 'how long the token is good for, such as 1h or 7d')
+        .argParser(duration)
+        .default(3_600_000, '1h'),
+    )
     .option('--uses <n>', 'how many gateways may join with it', wholeNumber, 1)
     .option('--until <time>', 'when the membership of those that join ends, such as 2027-01-01 or 30d from now')
     .option('--revoke <token>', 'nobody joins with this token any more')
@@ -72,9 +79,13 @@ async function revokeInvite(context: Context, token: string): Promise<void> {
 }
 
 /** A profile that isn't valid changes nothing. */
-async function make(context: Context, profilePath: string | undefined, make: () => NewIdentity): Promise<void> {
+async function make(
+  context: Context,
+  profilePath: string | undefined,
+  make: (profile: DeviceProfile) => NewIdentity,
+): Promise<void> {
   const parsed = profilePath === undefined ? null : readProfileFile(profilePath)
-  const identity = make()
+  const identity = make(parsed?.profile ?? {})
   if (parsed) keepProfile(context.dir, parsed.profile)
   context.print(
     identity,

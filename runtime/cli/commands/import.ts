@@ -6,6 +6,7 @@ import { HTTP_LIMITS } from '../../base/limits.ts'
 import { printable } from '../../base/printable.ts'
 import { readLines } from '../../http/lines.ts'
 import { linesOfCsv } from '../csv.ts'
+import { amountText } from '../amount.ts'
 import { pathOf, run, type Context } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 import { wholeNumber } from '../options.ts'
@@ -65,7 +66,7 @@ class Import {
     }
     const rate = this.#progress.finish(this.#imported)
     const result = { imported: this.#imported, skipped: this.#skipped }
-    const text = `${result.imported} documents imported, ${result.skipped} lines skipped, ${rate} documents/s`
+    const text = `${amountText(result.imported, 'document')} imported, ${amountText(result.skipped, 'line')} skipped, ${rate} documents/s`
     this.#context.print(result, text)
     if (result.skipped > 0) process.exitCode = EXIT.failed
   }

@@ -49,7 +49,10 @@ export function addMemberCommands(program: Command): void {
         const peerId = peerIdFrom(await membersOf(context), peer)
         const request = { ...options, ...(label && { labels: label }) }
         const member = (await context.client.json('POST', pathOf('members', peerId, 'grants'), request)) as MemberView
-        context.print(member, `${member.name} (${peerId}) may: ${grantsText(member)}`)
+        context.print(
+          member,
+          `${member.name} (${peerId}) may: ${grantsText(member)}; roles and labels: ${member.roles.join(', ') || 'none'}`,
+        )
       }),
     )
   program
@@ -190,7 +193,8 @@ async function memberOf(context: Context, peerId: string): Promise<MemberView> {
 
 function row(member: MemberView): string[] {
   const silent = member.silent.length > 0 ? `, unheard by ${member.silent.length}` : ''
+  const place = member.succeeds === null ? '' : `, in the place of ${member.succeeds}`
   const { name, peerId, state, roles, since, until, lastHeard } = member
   const period = until === null ? since : `${since} to ${until}`
-  return [name, peerId, `${state}${silent}`, roles.join(' '), period, lastHeard ?? 'never']
+  return [name, peerId, `${state}${silent}${place}`, roles.join(' '), period, lastHeard ?? 'never']
 }

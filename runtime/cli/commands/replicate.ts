@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { MemberView } from '../../ports/operations.ts'
 import type { ReplicationView } from '../../ports/replication.ts'
+import { batchesText } from '../amount.ts'
 import { pathOf, queryText, run, type Context } from '../context.ts'
 import { lagText } from '../lag.ts'
 import { peerIdFrom } from '../peer-name.ts'
@@ -77,7 +78,7 @@ async function change(context: Context, collection: string, peer: string, option
 /** How it stands, in one phrase. */
 export function standingText(view: ReplicationView): string {
   const { state, dropped } = view
-  const lost = dropped === 0 ? '' : `, ${dropped} batches dropped before it had them`
+  const lost = dropped === 0 ? '' : `, ${batchesText(dropped)} dropped before it had them`
   return `${state}, lag ${lagOf(view)}${lost}`
 }
 

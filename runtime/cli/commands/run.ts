@@ -15,13 +15,13 @@ export function addRunCommand(program: Command): void {
     .command('run')
     .description('run the gateway in the foreground')
     .option('--profile <file>', 'use this device profile, without keeping it')
-    .option('--set <path=value>', 'override one key of the profile for this run; may be repeated', collect, [])
+    .option('--set <path=value>', 'override one key of the profile for this run; may be repeated', collect)
     .addHelpText(
       'after',
       '\nExample:\n  marram run --set broker.listen=\'["mqtt://[::]:1884"]\'\n\nIn a container, whose host keeps the clock right, set MARRAM_TRUST_CLOCK=1.',
     )
-    .action((options: { profile?: string; set: string[] }, command: Command) =>
-      run(command, (context) => runGateway(context, options)),
+    .action(({ set = [], ...options }: { profile?: string; set?: string[] }, command: Command) =>
+      run(command, (context) => runGateway(context, { ...options, set })),
     )
 }
 
@@ -58,6 +58,6 @@ async function runGateway(context: Context, options: { profile?: string; set: st
   process.exit(process.exitCode ?? EXIT.done)
 }
 
-function collect(value: string, all: string[]): string[] {
+function collect(value: string, all: readonly string[] = []): string[] {
   return [...all, value]
 }

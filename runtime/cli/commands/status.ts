@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { ClockStatus, PeerView, StatusView } from '../../ports/operations.ts'
+import { amountText, batchesText, spanText } from '../amount.ts'
 import { sizeText } from '../size.ts'
 import { ask, run } from '../context.ts'
 import { lagText } from '../lag.ts'
@@ -54,21 +55,22 @@ export function addStatusCommands(program: Command): void {
 function statusText(status: StatusView): string {
   const { queue, storage, clock } = status
   const collections = Object.entries(status.collections).map(
-    ([name, { count, digest }]) => `  ${name}: ${count} documents, digest ${digest.slice(0, 16)}…`,
+    ([name, { kind, count, digest }]) =>
+      `  ${name}: ${amountText(count, kind === 'series' ? 'row' : 'document')}, digest ${digest.slice(0, 16)}…`,
   )
   const lines = [
     `${status.name || status.peerId} (${status.peerId}) in mesh ${status.mesh}: ${status.state}${status.enrolled ? '' : ', not enrolled'}`,
-    `profile ${status.profile.id} revision ${status.profile.revision}, version ${status.version}, up ${status.uptime} s`,
+    `profile ${status.profile.id} revision ${status.profile.revision}, version ${status.version}, up ${spanText(status.uptime)}`,
     `keeps ${status.interest.join(', ') || 'nothing'}`,
     `listens on ${status.listeners.join(', ') || 'nothing'}`,
     ...(status.certificate === null
       ? []
       : [`certificate SHA-256 ${status.certificate}; "marram certificate" prints it for devices`]),
-    `cell ${status.cell ?? 'none'}${traitsText(status)}`,
+    `cell ${status.cell || 'not known yet'}${traitsText(status)}`,
     `links ${status.links.up} up, ${status.links.wanted} wanted, ${sizeText(status.links.bytesSent)} sent, ${sizeText(status.links.bytesReceived)} received; lag ${lagText(status.lag)}`,
     ...budgetLine(status.links.budget),
     discoveryText(status.discovery),
-    `queue ${queue.writes} writes, ${queue.messages} MQTT messages for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
+    `queue ${amountText(queue.writes, 'write')}, ${amountText(queue.messages, 'MQTT message')} for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
     ...status.replications.map((each) => `replicates ${whatOf(each)} to ${whoOf(each)}: ${standingText(each)}`),
     clockText(clock),
     `storage ${sizeText(storage.bytes)}${storage.freeBytes === null ? '' : `, ${sizeText(storage.freeBytes)} free`}; memory ${sizeText(status.memory.rss)}`,
@@ -84,12 +86,15 @@ function statusText(status: StatusView): string {
 function encryptionLines(encryption: StatusView['encryption']): string[] {
   return Object.entries(encryption).map(([name, { epoch, readable, waiting, held }]) => {
     const key = epoch === null ? 'no key yet' : `epoch ${epoch}, ${readable ? 'readable here' : 'not readable here'}`
-    return `encrypted: ${name}, ${key}${waiting === 0 ? '' : `, ${waiting} batches wait for a key`}${held === 0 ? '' : `, ${held} writes of devices are held for it`}`
+    return `encrypted: ${name}, ${key}${waiting === 0 ? '' : `, ${amountText(waiting, 'batch waits', 'batches wait')} for a key`}${held === 0 ? '' : `, ${amountText(held, 'write of devices is', 'writes of devices are')} held for it`}`
   })
 }
 
 function clockText({ class: trust, source, offsetMs, aheadMs }: ClockStatus): string {
-  const offset = Math.abs(offsetMs) < 1_000 ? '' : `, ${Math.round(offsetMs / 1_000)} s from the system's`
+  const offset =
+    Math.abs(offsetMs) < 1_000
+      ? ''
+      : `, ${spanText(Math.abs(offsetMs) / 1_000)} ${offsetMs < 0 ? 'behind' : 'ahead of'} the system's`
   return `clock class ${trust} by ${source}${offset}${aheadMs > 0 ? `, stamps ${aheadMs} ms ahead` : ''}`
 }
 
@@ -103,7 +108,9 @@ function budgetLine(budget: StatusView['links']['budget']): string[] {
 
 function refusedLine({ batches, messages }: StatusView['quarantine']): string[] {
   if (batches + messages === 0) return []
-  return [`refused for good: ${batches} batches, ${messages} messages; "marram quarantine" lists them`]
+  return [
+    `refused for good: ${batchesText(batches)}, ${amountText(messages, 'message')}; "marram quarantine" lists them`,
+  ]
 }
 
 function peerRow(peer: PeerView): string[] {
@@ -136,7 +143,7 @@ function stateText({ state, link, reachable }: PeerView): string {
 }
 
 function discoveryText({ addresses, mdns }: StatusView['discovery']): string {
-  const known = Object.entries(addresses).map(([source, count]) => `${count} from ${source}`)
+  const known = Object.entries(addresses).map(([source, count]) => `${count} (${source})`)
   const heard = mdns === null ? 'off' : `on ${mdns.interfaces.join(', ') || 'no interface'}`
   return `addresses of other gateways: ${known.join(', ') || 'none'}; multicast DNS ${heard}`
 }

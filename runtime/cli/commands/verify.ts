@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { verifyGateway } from '../../repair.ts'
+import { amountText, batchesText } from '../amount.ts'
 import { run } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
 
@@ -16,8 +17,11 @@ export function addVerifyCommand(program: Command): void {
       run(command, async (context) => {
         const { batches, bad, cells, differences } = await verifyGateway(context.dir, options.repair === true)
         const repaired = options.repair === true ? differences : 0
-        const sentence = `${batches} batches checked, ${bad.length} bad; ${cells} cells compared, ${differences} documents differed${options.repair ? ' and were put right' : ''}`
-        const lines = bad.map(({ feed, sequence, why }) => `bad: feed ${feed} batch ${sequence}: ${why}`)
+        const sentence = `${batchesText(batches)} checked, ${bad.length} bad; ${amountText(cells, 'cell')} compared, ${amountText(differences, 'document')} differed${repaired === 0 ? '' : ', put right now'}`
+        const lines = bad.map(
+          ({ feed, author, collection, sequence, why }) =>
+            `bad: batch ${sequence} of ${author} in "${collection}" (feed ${feed}): ${why}`,
+        )
         if (options.repair && bad.length > 0)
           lines.push('The bad batches were taken out; the gateway asks its neighbours for them when it runs.')
         context.print({ batches, bad, cells, differences, repaired }, [sentence, ...lines].join('\n'))

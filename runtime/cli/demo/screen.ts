@@ -1,4 +1,5 @@
 import type { StatusView } from '../../ports/operations.ts'
+import { batchesText } from '../amount.ts'
 import { table } from '../table.ts'
 
 const PLAIN_EVERY_MS = 3_000
@@ -65,7 +66,7 @@ function documentsOf(status: StatusView): number {
 }
 
 function lagOf({ lag }: StatusView): string {
-  return lag.batches === 0 ? 'none' : `${lag.batches} batches`
+  return lag.batches === 0 ? 'none' : batchesText(lag.batches)
 }
 
 function digestOf(status: StatusView): string {
