@@ -81,7 +81,10 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   if (cutBefore < state.cut) {
     core.emit('settled', { feed: hex(state.feed.id), origin: state.feed.origin, cut: state.cut })
   }
-  state.isRefused = false
+  if (state.isRefused) {
+    state.isRefused = false
+    core.behind.add(state)
+  }
   // What waited for its time may be void now.
   if (cutBefore === Number.POSITIVE_INFINITY) state.deferredUntilMs = 0
   // Parts of a fill may lie beyond the head.

@@ -8,6 +8,8 @@ import { decodeProof } from '../../runtime/wire/proof.ts'
 
 /** What one simulated gateway knows of who may do what: the product's own rules, over documents that have reached it. */
 export class SimulatedAuthority implements Authority {
+  /** Authors of whom nothing says yet that they are members. */
+  readonly strangers: Set<string> = new Set<string>()
   testimonies: Testimonies = new Testimonies()
   #seals = new Seals()
   #ahead = new Map<string, Feed>()
@@ -52,8 +54,8 @@ export class SimulatedAuthority implements Authority {
     this.#seals.addRemoval(removal)
   }
 
-  isKnown(): boolean {
-    return true
+  isKnown({ origin }: Feed): boolean {
+    return !this.strangers.has(origin)
   }
 
   permits(): boolean {

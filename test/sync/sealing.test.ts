@@ -58,6 +58,20 @@ test('what was confirmed once of a sealed feed stays confirmed beside what is sa
   assert.deepEqual(acksOf(played, author), [6, SEAL - 1])
 })
 
+test('a feed whose author turns out to be a member that was removed is asked for at once', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  played.gateway.authority.strangers.add(author.feed.origin)
+  for (let n = 0; n < 3; n++) author.put(`hall-${n}`, { n })
+  author.tell(3)
+  const wants = (ms: number): number => played.pass(ms).filter(({ type }) => type === 'want').length
+  assert.equal(wants(1_000), 0, 'nobody is known by that name')
+  played.gateway.authority.strangers.clear()
+  const removal = { origin: author.feed.origin, reason: 'retire', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, SEAL]]) })
+  assert.equal(wants(1_000), 1)
+})
+
 test('what is void is not taken again', () => {
   const { played, author } = confirmed(0)
   played.say({ type: 'data', batches: author.batches.slice(SEAL - 1).map(({ bytes }) => bytes) })
