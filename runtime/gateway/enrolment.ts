@@ -1,6 +1,6 @@
 import { saveMembership, type Identity, type MeshMembership } from '../identity/identity.ts'
 import { enrol, firstDecided } from '../mesh/enrolling.ts'
-import { enrolOverRelays } from '../mesh/relay-enrolling.ts'
+import { enrolOver } from '../mesh/relay-enrolling.ts'
 import type { RelayAddress } from '../mesh/relay.ts'
 import type { Log } from '../ports/log.ts'
 import { decodeInvite } from '../wire/invite.ts'
@@ -56,7 +56,7 @@ export class Enrolment {
     if (!invite?.ok || this.#membership.refusal !== null) return
     const { signal } = this.#stopping
     const joiner = { invite: invite.value, keys: identity.keys, name: name(), places: places(), signal }
-    const outcome = await firstDecided([enrol(joiner), enrolOverRelays(relays(), joiner)])
+    const outcome = await firstDecided([enrol(joiner), ...relays().map((relay) => enrolOver(relay, joiner))])
     if (signal.aborted) return
     if (outcome.type === 'admitted') return this.#with.onAdmitted(outcome.chain, outcome.addresses)
     if (outcome.type === 'refused') return this.#refused(outcome.reason)

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { hex } from '../base/bytes.ts'
-import { MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
+import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { CHECK_MS, SystemClock, systemProbes } from '../clock/system.ts'
 import { peerIdOf } from '../crypto/identity.ts'
@@ -168,6 +168,7 @@ export class Gateway {
       makeDriver: () => this.#makeDriver(),
       makeMesh: (driver) => this.#linking.makeMesh(driver),
       others: () => this.#rights.others(),
+      onFailed: (error) => this.#fail(new MarramError(codeOf(error), sentenceOf(error), { cause: error })),
     })
     this.#rights = this.#makeRights()
     this.#members = this.#makeMembers()

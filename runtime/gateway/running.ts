@@ -9,6 +9,8 @@ import type { Confirmer, Writer, WriteOp, Written } from '../ports/writer.ts'
 export interface RunningOptions {
   readonly makeDriver: () => Driver
   readonly makeMesh: (driver: Driver) => Mesh
+  /** The disk did not take what another engine rests on: none runs any more. */
+  readonly onFailed: (error: unknown) => void
   /** The other members that are not being removed. */
   readonly others: () => ReadonlyMap<string, unknown>
 }
@@ -128,7 +130,13 @@ export class Running implements Writer, Confirmer {
     if (this.#isClosed || !isWanted()) return false
     this.mesh.closeAll()
     await this.driver.close()
-    await between(this.driver.view.clock)
+    try {
+      await between(this.driver.view.clock)
+    } catch (error) {
+      // Without what was to be on the disk first nothing may be written any more.
+      this.#options.onFailed(error)
+      return false
+    }
     if (this.#isClosed) return false
     this.start()
     return true

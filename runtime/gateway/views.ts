@@ -113,6 +113,7 @@ export class Views {
       ...clones.warnings,
       ...kindWarnings(profile, feeds),
       ...standing.filter((warning) => warning !== null),
+      ...running.mesh.warnings,
       ...missingWarnings(listed),
       ...heirWarnings(listed),
       ...replication.warnings,

@@ -72,13 +72,14 @@ export async function enrol(options: JoinOptions): Promise<JoinOutcome> {
   return outcome
 }
 
-/** The first that has let us in; or else the first that refused us, for another may know more; or else the first. */
+/** The first that has let us in; or else the first that refused us, for another may know more; or else why none was reached. */
 export function firstDecided(attempts: readonly Promise<JoinOutcome>[]): Promise<JoinOutcome> {
   return new Promise((resolve) => {
     for (const attempt of attempts) void attempt.then((outcome) => outcome.type === 'admitted' && resolve(outcome))
     void Promise.all(attempts).then((outcomes) => {
       const refused = outcomes.find(({ type }) => type === 'refused')
-      resolve(refused ?? (outcomes[0] as JoinOutcome))
+      const reasons = outcomes.flatMap((outcome) => (outcome.type === 'unreachable' ? outcome.reason : []))
+      resolve(refused ?? { type: 'unreachable', reason: reasons.join('; ') })
     })
   })
 }

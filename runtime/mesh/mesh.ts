@@ -110,6 +110,11 @@ export class Mesh implements Links, LinkTable {
     this.#dialler.poll()
   }
 
+  /** What keeps relays from being reached. */
+  get warnings(): readonly string[] {
+    return this.#relays.flatMap(({ warning }) => warning ?? [])
+  }
+
   figures(): readonly LinkFigures[] {
     return [...this.#links.values()].map(({ link, peer, transport, isDialled, bytesSent, bytesReceived, since }) => ({
       link,
@@ -301,7 +306,7 @@ export class Mesh implements Links, LinkTable {
   }
 
   #makeRelay({ address, login }: RelayAddress): Relay {
-    const { meshId, peerId, chain, enroller, mayEnrol, shape, linksMax, random, log, monotonicMs } = this.#options
+    const { meshId, peerId, chain, enroller, mayEnrol, shape, random, log, monotonicMs } = this.#options
     return new Relay({
       mesh: this,
       address,
@@ -314,7 +319,6 @@ export class Mesh implements Links, LinkTable {
       enroller,
       mayEnrol,
       isSought: (other) => shape.isSought(other),
-      linksMax,
       random,
       log,
       monotonicMs,

@@ -60,6 +60,14 @@ export class Passage {
     this.#deadline.unref()
   }
 
+  get isDialled(): boolean {
+    return this.#options.isDialled
+  }
+
+  get isLink(): boolean {
+    return this.#link !== null
+  }
+
   /** Says the first word. */
   open(): void {
     this.#options.send(this.#channel.open())

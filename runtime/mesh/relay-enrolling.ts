@@ -1,4 +1,5 @@
 import { utf8 } from '../base/bytes.ts'
+import { sentenceOf } from '../base/errors.ts'
 import { peerIdOf, randomBytes, randomClientId } from '../crypto/identity.ts'
 import type { RelayLogin } from '../ports/link.ts'
 import { openClient, type Client } from './connection.ts'
@@ -9,9 +10,10 @@ import type { RelayAddress } from './relay.ts'
 import { drawSession } from './session-number.ts'
 import { inboxFilter, inboxTopic, presenceTopic, readTopic } from './topics.ts'
 
-/** How long is waited for somebody who may let newcomers in, and how many such are asked. */
+/** How long is waited for somebody who may let newcomers in; how many that say so are asked, and how many of them at once. */
 const ASKING_MS = 5_000
-const ASKED_MAX = 8
+const ASKED_MAX = 64
+const ASKED_AT_ONCE = 8
 
 /**
  * Enrolment over a relay (protocol D6, D22), for a gateway to which no member has a way: it says that it wants to be let in, those
@@ -23,7 +25,7 @@ export function enrolOver({ address, login }: RelayAddress, options: JoinOptions
     try {
       read = login()
     } catch (error) {
-      return resolve({ type: 'unreachable', reason: error instanceof Error ? error.message : String(error) })
+      return resolve({ type: 'unreachable', reason: sentenceOf(error) })
     }
     new RelayEnrolment(options, resolve, (asking) =>
       openClient({
@@ -45,10 +47,11 @@ class RelayEnrolment {
   readonly #options: JoinOptions
   readonly #resolve: (outcome: JoinOutcome) => void
   readonly #client: Client
-  /** Who said that they may let newcomers in: of those at most some are asked, one after the other. */
+  /** Who said that they may let newcomers in, and of those who are still to be asked: anybody at a relay may say so. */
   readonly #found = new Set<string>()
   readonly #waiting: string[] = []
-  #call: { readonly source: string; readonly session: number; readonly call: JoinCall } | null = null
+  /** By whom they are with. */
+  readonly #calls = new Map<string, { readonly session: number; readonly call: JoinCall }>()
   #timer: NodeJS.Timeout | null = null
   /** Nobody else is waited for. */
   #isLate = false
@@ -78,8 +81,8 @@ class RelayEnrolment {
     if (place === null || place.destination !== this.peerId) return
     const { source } = place
     if (readPresence(payload)?.state === 'there') return this.#heard(source)
-    const isOfCall = this.#call?.source === source && sessionOf(payload) === this.#call.session
-    if (isOfCall) this.#call?.call.receive(payload)
+    const known = this.#calls.get(source)
+    if (known && sessionOf(payload) === known.session) known.call.receive(payload)
   }
 
   readonly #giveUp = (): void => this.closed('given up')
@@ -96,23 +99,23 @@ class RelayEnrolment {
   }
 
   #next(): void {
-    if (this.#isOver || this.#call !== null) return
+    if (this.#isOver || this.#calls.size >= ASKED_AT_ONCE) return
     const source = this.#waiting.shift()
-    if (source === undefined) return void (this.#isLate && this.#end(this.#outcome))
+    if (source === undefined) return void (this.#isLate && this.#calls.size === 0 && this.#end(this.#outcome))
     const { meshId } = this.#options.invite
     const session = drawSession()
     const call = new JoinCall(
       this.#options,
       (frame) => void this.#client.publish(inboxTopic(meshId, source, this.peerId), frame),
-      (outcome) => this.#answered(outcome),
+      (outcome) => this.#answered(source, outcome),
       session,
     )
-    this.#call = { source, session, call }
+    this.#calls.set(source, { session, call })
     call.open()
   }
 
-  #answered(outcome: JoinOutcome): void {
-    this.#call = null
+  #answered(source: string, outcome: JoinOutcome): void {
+    this.#calls.delete(source)
     if (outcome.type === 'admitted') return this.#end(outcome)
     // Of those that may let newcomers in one may know less than the next.
     if (this.#outcome.type !== 'refused') this.#outcome = outcome
@@ -125,19 +128,7 @@ class RelayEnrolment {
     if (this.#timer) clearTimeout(this.#timer)
     this.#options.signal?.removeEventListener('abort', this.#giveUp)
     this.#resolve(outcome)
-    this.#call?.call.fail('the relay is gone')
+    for (const { call } of this.#calls.values()) call.fail('the relay is gone')
     this.#client.close()
   }
-}
-
-/** Tries each relay in turn. */
-export async function enrolOverRelays(relays: readonly RelayAddress[], options: JoinOptions): Promise<JoinOutcome> {
-  let outcome: JoinOutcome = { type: 'unreachable', reason: 'there is no relay' }
-  for (const relay of relays) {
-    if (options.signal?.aborted) break
-    const next = await enrolOver(relay, options)
-    if (next.type === 'admitted') return next
-    if (outcome.type !== 'refused') outcome = next
-  }
-  return outcome
 }

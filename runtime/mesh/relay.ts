@@ -37,7 +37,6 @@ export interface RelayOptions {
   readonly mayEnrol: () => boolean
   /** Dialled beside the others. */
   readonly isSought: (peerId: string) => boolean
-  readonly linksMax: number
   readonly random: Random
   readonly log: Log
   readonly monotonicMs: () => number
@@ -70,6 +69,8 @@ export class Relay {
   #announceAt = 0
   #answerAt = 0
   #isStopped = false
+  /** Why it is not there, or null. */
+  #failure: string | null = null
 
   constructor(options: RelayOptions) {
     this.#options = options
@@ -79,6 +80,12 @@ export class Relay {
 
   start(): void {
     this.#wait(0)
+  }
+
+  /** For `status.warnings`, or null. */
+  get warning(): string | null {
+    if (this.#failure === null) return null
+    return `relay-not-reached: ${this.#options.text} (${this.#failure}); gateways that can be met only there are out of reach until it is`
   }
 
   stop(): void {
@@ -117,6 +124,7 @@ export class Relay {
 
   #ready(): void {
     this.#readyAt = this.#options.monotonicMs()
+    this.#failure = null
     this.#options.log.info('relay-up', { address: this.#options.text })
     this.#look()
   }
@@ -125,6 +133,7 @@ export class Relay {
     const { log, text, monotonicMs } = this.#options
     const upMs = this.#readyAt === null ? null : monotonicMs() - this.#readyAt
     this.#client = null
+    this.#failure = reason
     this.#readyAt = null
     this.#announceAt = 0
     this.#presence.clear()
@@ -170,7 +179,6 @@ export class Relay {
   }
 
   #dial(source: string): void {
-    if (!this.#hasRoom()) return
     const session = drawSession()
     this.#passage(source, session, true).open()
   }
@@ -186,7 +194,8 @@ export class Relay {
     const key = keyOf(place.source, session)
     const known = this.#passages.get(key)
     if (known) return known.receive(payload)
-    if (!isOpening(payload) || !this.#hasRoom()) return
+    if (!isOpening(payload)) return
+    this.#makeRoom()
     this.#passage(place.source, session, false).receive(payload)
   }
 
@@ -250,9 +259,10 @@ export class Relay {
     if (this.#attempts.size > GATEWAY_LIMITS.relayPeersMax && oldest !== undefined) this.#attempts.delete(oldest)
   }
 
-  /** Handshakes under way beside the links that there may be. */
-  #hasRoom(): boolean {
-    return this.#passages.size < this.#options.linksMax + GATEWAY_LIMITS.relayHandshakesMax
+  /** Of too many handshakes that others began the oldest gives way: whoever floods them shuts nobody out for long. */
+  #makeRoom(): void {
+    const begun = [...this.#passages.values()].filter(({ isDialled, isLink }) => !isDialled && !isLink)
+    if (begun.length >= GATEWAY_LIMITS.relayHandshakesMax) begun[0]?.end('others wanted its place', false)
   }
 
   #say(state: PresenceState): void {

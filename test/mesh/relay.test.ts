@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { describe, test, type TestContext } from 'node:test'
 import { Aedes } from 'aedes'
+import { connectAsync } from 'mqtt'
 import { concat, utf8 } from '../../runtime/base/bytes.ts'
 import { seededRandom } from '../../runtime/base/random.ts'
 import { tlsIdentity } from '../../runtime/certificates/identity.ts'
@@ -11,7 +12,7 @@ import { generateDeviceKeys, peerIdOf, type DeviceKeys } from '../../runtime/cry
 import type { Enroller, JoinRequest } from '../../runtime/ports/enroller.ts'
 import { firstDecided, type JoinOutcome } from '../../runtime/mesh/enrolling.ts'
 import { Mesh } from '../../runtime/mesh/mesh.ts'
-import { enrolOverRelays } from '../../runtime/mesh/relay-enrolling.ts'
+import { enrolOver } from '../../runtime/mesh/relay-enrolling.ts'
 import { inboxTopic } from '../../runtime/mesh/topics.ts'
 import type { Capability } from '../../runtime/model/capability.ts'
 import type { RelayLogin } from '../../runtime/ports/link.ts'
@@ -248,9 +249,9 @@ describe('who holds an invite', () => {
     secret: new Uint8Array(16).fill(2),
     expiry: 0,
   }
-  const joining = (port: number): ReturnType<typeof enrolOverRelays> => {
+  const joining = (port: number): ReturnType<typeof enrolOver> => {
     const address = { protocol: 'mqtt', host: '127.0.0.1', port } as const
-    return enrolOverRelays([{ address, login: () => null }], { invite, keys: newcomer, name: 'new' })
+    return enrolOver({ address, login: () => null }, { invite, keys: newcomer, name: 'new' })
   }
 
   test('is let in by a gateway that may do that, and tells the secret to no other', async (t) => {
@@ -283,6 +284,31 @@ describe('who holds an invite', () => {
       [['new', invite.secret]],
     )
     assert.deepEqual(stolen, [])
+  })
+
+  test('is let in however many others say that they could, and whoever floods handshakes shuts it out for a moment', async (t) => {
+    const { port } = await opened(t)
+    // They say so and then say nothing.
+    const silent = Array.from({ length: 20 }, () =>
+      gatewayAt(t, port, { enroller: () => new Promise(() => {}), chain: [new Uint8Array(1)] }),
+    )
+    const log: string[] = []
+    const host = gatewayAt(t, port, {
+      keys: admin,
+      chain,
+      enroller: () => Promise.resolve({ chain: [capability(admin, newcomer, 'gateway'), ...chain], addresses: [] }),
+      log: { ...SILENT, info: (event) => void log.push(event) },
+    })
+    await until('it is at the relay', () => log.includes('relay-up') && silent.length > 0)
+    const flood = await connectAsync(`mqtt://127.0.0.1:${port}`)
+    t.after(() => flood.end(true))
+    for (let i = 0; i < 200; i++) {
+      const opening = Buffer.concat([Buffer.from([0, 0, 0, 0, 0, i]), Buffer.alloc(32, 9)])
+      await flood.publishAsync(inboxTopic(MESH_ID, host.peerId, String.fromCharCode(97 + (i % 26)).repeat(23)), opening)
+    }
+    let outcome = await joining(port)
+    while (outcome.type === 'unreachable') outcome = await joining(port)
+    assert.equal(outcome.type, 'admitted')
   })
 
   test('hears why not, and that nobody is there who could', async (t) => {
@@ -339,7 +365,10 @@ describe('who holds an invite', () => {
     const unreachable = { type: 'unreachable', reason: 'nobody' } as const
     assert.equal(await firstDecided([Promise.resolve(refused), later]), admitted)
     assert.equal(await firstDecided([Promise.resolve(unreachable), Promise.resolve(refused)]), refused)
-    assert.equal(await firstDecided([Promise.resolve(unreachable)]), unreachable)
+    assert.deepEqual(await firstDecided([unreachable, unreachable].map((each) => Promise.resolve(each))), {
+      type: 'unreachable',
+      reason: 'nobody; nobody',
+    })
   })
 })
 

@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { connectAsync } from 'mqtt'
+import type { StatusView } from '../../runtime/ports/operations.ts'
 import { decodeInvite } from '../../runtime/wire/invite.ts'
 import { found, freePort, GatewayProcess, joined, temporaryFolder, until, untilEqual } from '../end-to-end/harness.ts'
 
@@ -95,7 +96,9 @@ test('a relay that asks for a login is told the one of its file; without it the 
   t.after(() => relay.kill())
   await relay.start()
   const [a, b] = await apart(t, [`mesh.relays=["${relay.address}"]`])
-  await until('it says why', () => a.lines.some(({ event }) => event === 'relay-not-reached'))
+  await until('it says why', async () =>
+    (await a.json<StatusView>('status')).warnings.some((warning) => warning.startsWith('relay-not-reached')),
+  )
   for (const { dir } of [a, b])
     writeFileSync(
       join(dir, 'relays.json'),
