@@ -21,7 +21,7 @@ import { Candidates } from '../../runtime/topology/candidates.ts'
 import { encodeCapability, verifyChain } from '../../runtime/wire/capability.ts'
 import { decodeInvite, type Invite } from '../../runtime/wire/invite.ts'
 import { encodeMessages } from '../../runtime/wire/message.ts'
-import { found, GatewayProcess, joined, marram, temporaryFolder, until } from './harness.ts'
+import { found, GatewayProcess, joined, marram, temporaryFolder, until, untilEqual } from './harness.ts'
 
 /** What those try who are no members of a mesh, or want to be more than they are. */
 
@@ -238,4 +238,34 @@ test("a member's capability opens no link without its key, under its name or ano
     thief.closeAll()
     assert.equal((await a.json<StatusView>('status')).links.up, 0)
   }
+})
+
+test('a revoked administrator lets nobody in any more, and whom it had let in before stays', async (t) => {
+  const folder = temporaryFolder()
+  const alone = { set: ['mesh.discovery=["bootstrap"]'] }
+  const a = await found(t, folder, 'a', alone)
+  const b = await joined(t, folder, 'b', a, alone)
+  const { peerId } = await b.json<StatusView>('status')
+  await a.run('grant', peerId, '--role', 'admin')
+  await until('b may invite', async () => (await marram('invite', '--dir', b.dir)).code === 0)
+  const c = await joined(t, folder, 'c', b, { ...alone, bootstrap: [a.address, b.address] })
+  await c.run('put', 'climate', 'c', '{"v":1}')
+  await untilEqual(a, b, c)
+  await b.stop()
+  await a.run('revoke', peerId, '--now')
+  await untilEqual(a, c)
+  await c.stop()
+
+  // Whoever has the card lets others in with it, where nobody hears of the removal.
+  await b.start({ ...alone, bootstrap: ['mqtt://127.0.0.1:1'] })
+  const d = await joined(t, folder, 'd', b, { ...alone, bootstrap: ['mqtt://127.0.0.1:1'] })
+  await d.run('put', 'climate', 'd', '{"v":1}')
+  await Promise.all([b.stop(), d.stop()])
+  await d.start({ ...alone, bootstrap: [a.address] })
+  const isRefused = (reason: unknown): boolean => /no member of this mesh/.test(String(reason))
+  await until('it is refused', () => [...a.lines, ...d.lines].some(({ reason }) => isRefused(reason)))
+  await c.start({ ...alone, bootstrap: [a.address] })
+  await c.run('put', 'climate', 'c', '{"v":2}')
+  await untilEqual(a, c)
+  assert.equal((await a.json<{ count: number }>('count', 'climate')).count, 1)
 })
