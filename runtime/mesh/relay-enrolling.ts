@@ -17,7 +17,7 @@ const ASKED_AT_ONCE = 8
 
 /**
  * Enrolment over a relay (protocol D6, D22), for a gateway to which no member has a way: it says that it wants to be let in, those
- * who can do that answer, and it joins with the first that proves to be a member of its mesh. The relay learns sizes and times.
+ * who can do that answer, and it joins with the first that proves to be a member of its mesh. The relay learns who asks whom.
  */
 export function enrolOver({ address, login }: RelayAddress, options: JoinOptions): Promise<JoinOutcome> {
   return new Promise((resolve) => {

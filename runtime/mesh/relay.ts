@@ -53,7 +53,7 @@ const ANSWER_MS = 200
 
 /**
  * Meets other gateways at a broker that belongs to no gateway (protocol D22). All that the broker needs to do is pass
- * QoS 0 messages: presence is said, not retained, and who newly comes is answered. It learns sizes and times only.
+ * QoS 0 messages: presence is said, not retained, and who newly comes is answered. It learns who sends how much to whom and when, by peer id, nothing of what.
  */
 export class Relay {
   readonly #options: RelayOptions
