@@ -376,6 +376,7 @@ export class SimulatedGateway {
   #learn(): boolean {
     this.#isSelfNews = false
     const seals: [string, string, Document][] = []
+    const proofs = new Map<string, Uint8Array>()
     let isNew = false
     for (const [name, document] of this.disk.documents) {
       const [collection, origin, what] = name.split('/')
@@ -384,9 +385,10 @@ export class SimulatedGateway {
       const proof = what === 'fork' ? of('proof') : null
       const key = name.slice(`${collection}/${origin}/`.length)
       if (key.startsWith(TOLD_PREFIX)) isNew = this.authority.learnTold(origin as string, key, document) || isNew
-      if (proof instanceof Uint8Array) isNew = this.authority.learnFork(proof) || isNew
+      if (proof instanceof Uint8Array) proofs.set(name, proof)
       if (what === 'seal') seals.push([origin as string, key, document])
     }
+    isNew = this.authority.setProofs(proofs) || isNew
     return this.authority.setAhead(seals) || isNew
   }
 
