@@ -114,6 +114,7 @@ export type EngineEvent =
   | 'incarnation-lost'
   | 'clock-ahead'
   | 'reissued'
+  | 'reissue-refused'
   | 'mended'
   | 'diverged'
   | 'documents-mended'

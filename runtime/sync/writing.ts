@@ -88,6 +88,11 @@ export function writeInternal<Token>(
   return makeBatch(core, state, { hlc: core.clock.next(core.now.wallMs), content, key }, null, records)
 }
 
+/** Whether a batch can be made in an own feed now, if it isn't too large. */
+export function isWritable<Token>(core: Core<Token>, state: FeedState): boolean {
+  return !core.isIncarnationLost && keyFor(core, state) !== null
+}
+
 /** This gateway's own feed there. */
 export function ownFeed<Token>(
   core: Core<Token>,
