@@ -174,6 +174,8 @@ export class Core<Token> {
   mended = 0
   /** Own stamps are far ahead of a trusted clock; when that is looked at again. */
   isClockAhead = false
+  /** The same, and who alone says so has set it back before. */
+  isClockDoubted = false
   overrunAt = 0
   /** Feeds that are being cut. */
   readonly cutting: Set<FeedState> = new Set<FeedState>()
@@ -279,6 +281,11 @@ export class Core<Token> {
   /** What is known of the feed's past has changed: stored with the next commit. */
   keepHistory(state: FeedState): void {
     this.#histories.add(state)
+  }
+
+  /** Stored with the next commit. */
+  keepRecord(key: string, value: Uint8Array): void {
+    this.#records.set(key, value)
   }
 
   removeRecord(key: string): void {

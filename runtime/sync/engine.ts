@@ -392,6 +392,8 @@ export interface EngineView {
   readonly clock: number
   /** The clock is far ahead of the time that is believed: a new incarnation is to set it back. */
   readonly isClockAhead: boolean
+  /** Only one neighbour says so, which has set it back before: it waits until somebody else says the same. */
+  readonly isClockDoubted: boolean
   readonly waitingWrites: number
   readonly links: readonly LinkView[]
   readonly holdings: readonly HoldingView[]
@@ -410,6 +412,7 @@ function viewOf<Token>(core: Core<Token>): EngineView {
     lsn: core.feeds.lsn,
     clock: core.clock.last,
     isClockAhead: core.isClockAhead,
+    isClockDoubted: core.isClockDoubted,
     waitingWrites,
     links: [...core.links.values()].map(linkViewOf),
     diverged: [...core.diverged.values()].map((each) => ({ ...each })),

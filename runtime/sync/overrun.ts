@@ -18,6 +18,8 @@ import { addInternalWrite } from './writing.ts'
  */
 export const AHEAD_PREFIX = 'seal/'
 const SEAL_FIELD = 'sealed'
+/** Neighbours on whose word alone this clock was set back, until others have said the same. */
+const SET_BACK_PREFIX = 'sync/set-back/'
 
 /** What is stamped so many milliseconds ahead of a believed clock at most is taken at once. */
 export const LET_PASS_MS: number = TIMES.futureMs
@@ -52,8 +54,14 @@ export function recoverClock<Token>(core: Core<Token>): void {
   core.overrunAt = core.now.monotonicMs + TIMES.overrunMs
   const aheadMs = core.clock.aheadOf(core.now.wallMs)
   const isAhead = core.now.trust > 0 && aheadMs > TIMES.aheadMs
-  if (isAhead && !core.isClockAhead) core.emit('clock-ahead', { aheadMs })
+  const { loneVoucher } = core.time
+  const setBackBy = isAhead ? core.surroundings.scanRecords(SET_BACK_PREFIX).map(({ key }) => key) : []
+  // Who lies could do that again and again.
+  const isDoubted = loneVoucher !== null && setBackBy.includes(SET_BACK_PREFIX + loneVoucher)
+  if (loneVoucher === null) for (const key of setBackBy) core.removeRecord(key)
+  if (isAhead && !isDoubted && (!core.isClockAhead || core.isClockDoubted)) core.emit('clock-ahead', { aheadMs })
   core.isClockAhead = isAhead
+  core.isClockDoubted = isDoubted
   if (core.now.trust === 0 || isAhead) return
   // The seal itself is to be stamped before what it voids.
   const after = Math.max(futureFrom(core), lastOf(msOfHlc(core.clock.last) + TIMES.futureMs))
@@ -71,6 +79,8 @@ function seal<Token>(core: Core<Token>, state: FeedState, after: Hlc): void {
   const [first] = batchesFrom(core, state, lastUntil(core, state, after) + 1)
   if (first === undefined) return
   const { peerId } = core.options
+  const { loneVoucher } = core.time
+  if (loneVoucher !== null) core.keepRecord(SET_BACK_PREFIX + loneVoucher, new Uint8Array(0))
   const from = wholeBelow(core, state, first.header.seq) + 1
   const fields = { [SEAL_FIELD]: encodeAheadSeal(state.feed, first, from) }
   addInternalWrite(core, SELF_COLLECTION, peerId, [{ kind: 'put', key: AHEAD_PREFIX + hex(state.feed.id), fields }])

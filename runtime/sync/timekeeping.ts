@@ -10,6 +10,8 @@ export type Told = Now & { readonly source: TimeSource }
 
 /** So long what was believed is still believed when nobody vouches for it any more: the monotonic clock drifts seconds a day. */
 const KEPT_MS = 86_400_000
+/** Neighbours whose clocks are no farther apart say the same. */
+const AGREED_MS = 3_600_000
 
 /**
  * What time it is (protocol D14). The system's clock counts when something vouches for it (class 2); otherwise the median
@@ -22,6 +24,7 @@ export class Timekeeper {
   /** The time less the monotonic clock. */
   #offsetMs: number | null = null
   #neighboursOffsetMs: number | null = null
+  #loneVoucher: string | null = null
   #believedAtMs = Number.NEGATIVE_INFINITY
 
   /** Unix milliseconds: a clock before `notBeforeMs` is wrong for certain; without any, time goes on from `floorMs`. */
@@ -33,7 +36,10 @@ export class Timekeeper {
   /** The time to go by, of what the driver says; `trust` is then its class. */
   read(said: Now): Told {
     const { monotonicMs } = said
-    if (said.trust > 0) return this.#believe(said, 'system')
+    if (said.trust > 0) {
+      this.#loneVoucher = null
+      return this.#believe(said, 'system')
+    }
     if (this.#neighboursOffsetMs !== null) {
       const wallMs = Math.floor(monotonicMs + this.#neighboursOffsetMs)
       return this.#believe({ wallMs, trust: 1, monotonicMs }, 'neighbours')
@@ -46,11 +52,23 @@ export class Timekeeper {
 
   /** A neighbour has said its time, or a link is gone. */
   noteNeighbours(links: Iterable<LinkState>): void {
-    const offsets: number[] = []
-    for (const { clockOffsetMs } of links) if (clockOffsetMs !== null) offsets.push(clockOffsetMs)
-    offsets.sort((a, b) => a - b)
+    const said: { readonly peerId: string; readonly offsetMs: number }[] = []
+    for (const { peerId, clockOffsetMs } of links)
+      if (clockOffsetMs !== null) said.push({ peerId, offsetMs: clockOffsetMs })
+    said.sort((a, b) => a.offsetMs - b.offsetMs)
     // Of an even number the earlier one: between the two may be a time that nobody has.
-    this.#neighboursOffsetMs = offsets[(offsets.length - 1) >> 1] ?? null
+    const median = said[(said.length - 1) >> 1]
+    this.#neighboursOffsetMs = median?.offsetMs ?? null
+    if (median === undefined) return
+    const isShared = said.some(
+      ({ peerId, offsetMs }) => peerId !== median.peerId && Math.abs(offsetMs - median.offsetMs) <= AGREED_MS,
+    )
+    this.#loneVoucher = isShared ? null : median.peerId
+  }
+
+  /** The one neighbour on whose word alone the time is what it is; null when others say the same, or the system's clock does. */
+  get loneVoucher(): string | null {
+    return this.#loneVoucher
   }
 
   /**

@@ -341,7 +341,8 @@ export class SimulatedGateway {
 
   /** Its clock had run ahead, and is set back to what is believed now. */
   setBack(): void {
-    if (this.engine?.view.isClockAhead !== true) return
+    const { isClockAhead = false, isClockDoubted = false } = this.engine?.view ?? {}
+    if (this.engine === null || !isClockAhead || isClockDoubted) return
     const { wallMs } = this.engine.time(this.now())
     this.#ceilingMs = wallMs + LET_PASS_MS - this.#world.schedule.now
     this.mark = hlcFromMs(wallMs)

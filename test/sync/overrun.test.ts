@@ -348,3 +348,41 @@ test('a single operation that fits in no batch any more is named, and the others
   )
   assert.deepEqual(mesh.at(0).disk.scanRecords('sync/reissue/'), [], 'nothing waits any more')
 })
+
+test('who has no clock is set back once on the word of one neighbour, and again when another says the same', () => {
+  const mesh = new Mesh({
+    gateways: 3,
+    edges: [
+      [0, 1],
+      [1, 2],
+    ],
+  })
+  const [liar, blind] = [mesh.at(0), mesh.at(1)]
+  mesh.vanish(2)
+  blind.trust = 0
+  blind.clockBaseMs = -1
+  const incarnations = new Set<string>()
+  for (let round = 1; round <= 4; round++) {
+    runAhead(liar)
+    mesh.pass(40_000)
+    blind.write('climate', put({ round }))
+    mesh.pass(20_000)
+    comeBack(liar)
+    mesh.pass(120_000)
+    incarnations.add(hex(blind.incarnation))
+  }
+  assert.equal(incarnations.size, 1, `it had ${incarnations.size} incarnations after the first`)
+  assert.deepEqual([blind.engine?.view.isClockAhead, blind.engine?.view.isClockDoubted], [true, true])
+  blind.crash()
+  blind.start()
+  mesh.stopped(1)
+  mesh.pass(120_000)
+  assert.equal(hex(blind.incarnation), [...incarnations][0], 'nor after a restart')
+  mesh.vanished.delete(2)
+  mesh.at(2).start()
+  mesh.linkUp(1)
+  mesh.pass(240_000)
+  assert.notEqual(hex(blind.incarnation), [...incarnations][0])
+  for (const gateway of mesh.gateways) assert.deepEqual(shown(gateway), { round: 4 })
+  assertSane(mesh)
+})
