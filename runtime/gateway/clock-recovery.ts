@@ -21,7 +21,7 @@ const AHEAD =
   'clock-ahead: this gateway went by a wrong time and its stamps are ahead of the right one, so its neighbours wait with what it writes; '
 const SOON = 'it is set back under a new incarnation, and what it wrote is written again'
 const DOUBTED =
-  'only one neighbour says so, which has set it back before: link another gateway that knows the time, or see to it that something keeps the clock of this one right'
+  'only one neighbour says so, and it was set back on such a word before: it waits until that one has said so for long enough, a day at most; link another gateway that knows the time to have it at once'
 const NOT_BEFORE =
   'it was admitted under such a stamp too: an administrator\'s gateway must be linked, which gives it its rights anew once its own clock is right; if that one is lost, run "marram grant" on another'
 

@@ -174,8 +174,9 @@ export class Core<Token> {
   mended = 0
   /** Own stamps are far ahead of a trusted clock; when that is looked at again. */
   isClockAhead = false
-  /** The same, and who alone says so has set it back before. */
+  /** The same, and it was set back before on the word of one neighbour alone, as now. */
   isClockDoubted = false
+  isSetBackNoted = false
   overrunAt = 0
   /** Feeds that are being cut. */
   readonly cutting: Set<FeedState> = new Set<FeedState>()

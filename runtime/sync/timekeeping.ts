@@ -5,6 +5,13 @@ import type { Now } from './types.ts'
 /** What the time that the engine goes by rests on; `kept` is what was believed not long ago, gone on by the monotonic clock. */
 export type TimeSource = 'system' | 'neighbours' | 'kept' | 'none'
 
+/** A neighbour that has said the same since `sinceMs`, monotonic. */
+export interface LoneVoucher {
+  readonly peerId: string
+  readonly offsetMs: number
+  readonly sinceMs: number
+}
+
 /** The time that the engine goes by: what the driver says, as far as it is to be believed. */
 export type Told = Now & { readonly source: TimeSource }
 
@@ -24,7 +31,7 @@ export class Timekeeper {
   /** The time less the monotonic clock. */
   #offsetMs: number | null = null
   #neighboursOffsetMs: number | null = null
-  #loneVoucher: string | null = null
+  #loneVoucher: LoneVoucher | null = null
   #believedAtMs = Number.NEGATIVE_INFINITY
 
   /** Unix milliseconds: a clock before `notBeforeMs` is wrong for certain; without any, time goes on from `floorMs`. */
@@ -51,7 +58,7 @@ export class Timekeeper {
   }
 
   /** A neighbour has said its time, or a link is gone. */
-  noteNeighbours(links: Iterable<LinkState>): void {
+  noteNeighbours(links: Iterable<LinkState>, monotonicMs: number): void {
     const said: { readonly peerId: string; readonly offsetMs: number }[] = []
     for (const { peerId, clockOffsetMs } of links)
       if (clockOffsetMs !== null) said.push({ peerId, offsetMs: clockOffsetMs })
@@ -63,11 +70,11 @@ export class Timekeeper {
     const isShared = said.some(
       ({ peerId, offsetMs }) => peerId !== median.peerId && Math.abs(offsetMs - median.offsetMs) <= AGREED_MS,
     )
-    this.#loneVoucher = isShared ? null : median.peerId
+    this.#loneVoucher = isShared ? null : steadied(this.#loneVoucher, { ...median, sinceMs: monotonicMs })
   }
 
   /** The one neighbour on whose word alone the time is what it is; null when others say the same, or the system's clock does. */
-  get loneVoucher(): string | null {
+  get loneVoucher(): LoneVoucher | null {
     return this.#loneVoucher
   }
 
@@ -89,4 +96,11 @@ export class Timekeeper {
     this.#believedAtMs = monotonicMs
     return { wallMs, trust, monotonicMs, source }
   }
+}
+
+/** Who says the same as before has said so since then. */
+function steadied(before: LoneVoucher | null, now: LoneVoucher): LoneVoucher {
+  const isSame =
+    before !== null && before.peerId === now.peerId && Math.abs(before.offsetMs - now.offsetMs) <= AGREED_MS
+  return isSame ? before : now
 }
