@@ -15,7 +15,7 @@ import {
   type Now,
   type Output,
 } from '../../runtime/sync/types.ts'
-import { hlcFromMs, type Hlc, type Stamp } from '../../runtime/model/stamp.ts'
+import { hlcFromMs, msOfHlc, type Hlc, type Stamp } from '../../runtime/model/stamp.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
@@ -432,6 +432,8 @@ export class SimulatedGateway {
   setClock(baseMs: number): void {
     this.clockBaseMs = baseMs
     this.trust = 2
+    // By what it has gone until it is set back.
+    this.latestWallMs = Math.max(this.latestWallMs, msOfHlc(Math.max(this.mark, this.engine?.view.clock ?? 0)))
   }
 
   now(): Now {

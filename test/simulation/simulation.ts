@@ -865,6 +865,8 @@ export class Simulation implements World {
     gateway.disk = disk
     gateway.incarnation = incarnation
     if (isNoticed) gateway.newIncarnation()
+    // It may be of a time when it was ahead, and goes on from there until it is set back.
+    else gateway.latestWallMs = Math.max(gateway.latestWallMs, ...disk.heads().map(({ hlc }) => msOfHlc(hlc)))
     this.schedule.after(randomInteger(this.random, 50, 10_000), () => {
       this.#restart(gateway)
     })
