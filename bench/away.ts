@@ -4,6 +4,7 @@ import { peerIdOf } from '../runtime/crypto/identity.ts'
 import { createMemoryStore, type MemoryStore } from '../runtime/store/memory.ts'
 import { Engine } from '../runtime/sync/engine.ts'
 import { NO_COLLECTION_KEYS, type Output } from '../runtime/sync/types.ts'
+import { Proofs } from '../runtime/sync/proofs.ts'
 import { Testimonies } from '../runtime/sync/testimonies.ts'
 
 /**
@@ -77,6 +78,7 @@ class Side {
           asked: ({ origin }) => everyone().filter((member) => member.origin !== origin),
           isClosed: () => false,
           testimonies: new Testimonies(),
+          proofs: new Proofs(),
         },
       },
     )

@@ -17,6 +17,7 @@ import { Engine } from '../runtime/sync/engine.ts'
 import { NO_COLLECTION_KEYS, type Input, type Output } from '../runtime/sync/types.ts'
 import { encodeBatch } from '../runtime/wire/batch.ts'
 import { feedOf } from '../runtime/wire/descriptor.ts'
+import { Proofs } from '../runtime/sync/proofs.ts'
 import { Testimonies } from '../runtime/sync/testimonies.ts'
 
 /**
@@ -172,6 +173,7 @@ class Side {
           asked: () => [],
           isClosed: () => false,
           testimonies: new Testimonies(),
+          proofs: new Proofs(),
         },
       },
     )

@@ -1,7 +1,7 @@
 import { Grounds, type Grounded } from '../access/grounds.ts'
 import { grantsAt as grants, Members } from '../access/members.ts'
 import type { Closing } from '../access/removals.ts'
-import type { Feed } from '../model/batch.ts'
+import type { Batch, Feed } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
 import { RIGHT_ADMIN, RIGHT_READ, RIGHT_RELAY, RIGHT_WRITE, type Capability } from '../model/capability.ts'
 import { MESH_COLLECTION, SELF_COLLECTION } from '../model/names.ts'
@@ -11,9 +11,10 @@ import { equal } from '../base/bytes.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import { askedOf, Seals, type Asked, type Removal, type SealedFeed, type Writer } from '../access/seals.ts'
 import type { Verifier } from '../crypto/signature.ts'
-import { decodeProof, type ForkProof } from '../wire/proof.ts'
+import type { ForkProof } from '../wire/proof.ts'
 import { warrantBytes } from '../wire/warrant.ts'
 import { aheadSealIn, isLiftable } from '../sync/overrun.ts'
+import { Proofs } from '../sync/proofs.ts'
 import { Testimonies } from '../sync/testimonies.ts'
 import type { Authority } from '../sync/types.ts'
 import { verifyChain } from '../wire/capability.ts'
@@ -42,6 +43,7 @@ export class MeshAuthority implements Authority {
   readonly #grounds = new Grounds()
   #members = new Members()
   readonly testimonies: Testimonies = new Testimonies()
+  readonly proofs: Proofs = new Proofs()
   #seals = new Seals()
   /** Feeds of which two branches were found, by key. */
   readonly #forks = new Map<string, number>()
@@ -57,6 +59,8 @@ export class MeshAuthority implements Authority {
   readonly #patternsByPeer = new Map<string, readonly string[]>()
   readonly #isDraft: (feed: Feed) => boolean
   readonly #publicKey: Uint8Array
+  readonly #isSigned = (publicKey: Uint8Array, { signed, signature }: Batch): boolean =>
+    this.#verifier.verify(publicKey, signed, signature)
 
   /** `isDraft`: feeds of ours that were written before we were admitted. */
   constructor(
@@ -250,23 +254,21 @@ export class MeshAuthority implements Authority {
     return this.#seals.isClosed(origin)
   }
 
-  /** Two batches of one author with one sequence seal the feed there. True when that is new and both signatures are right. */
-  learnFork(proof: Uint8Array): ForkProof | null {
-    const decoded = decodeProof(this.#meshId, proof)
-    if (!decoded.ok) return null
-    const { feed, seq, signed } = decoded.value
-    const { publicKey } = feed.descriptor
-    const isProven = signed.every((batch) => this.#verifier.verify(publicKey, batch.signed, batch.signature))
-    if (!isProven || !this.#seals.addFork(feed.key, seq)) return null
-    this.#forks.set(feed.key, seq)
-    return decoded.value
+  /**
+   * What a document holds that tells of two batches of one author with one sequence, which seal the feed there; null when it holds nothing.
+   * The proof when it is new and both signatures are right, 'withdrawn' when nobody tells any more what counts.
+   */
+  learnFork(document: string, bytes: Uint8Array | null): ForkProof | 'withdrawn' | null {
+    const learned = this.proofs.learn(this.#meshId, document, bytes, this.#isSigned)
+    if (learned === null || learned === 'withdrawn') return learned
+    this.#forks.set(learned.feed.key, learned.seq)
+    this.#seals.addFork(learned.feed.key, learned.seq)
+    return learned
   }
 
   /** What a member tells of what others have said. True when that is new, or less than it told before. */
   learnTold(teller: string, key: string, document: Document): boolean {
-    return this.testimonies.learn(this.#meshId, teller, key, document, (publicKey, { signed, signature }) =>
-      this.#verifier.verify(publicKey, signed, signature),
-    )
+    return this.testimonies.learn(this.#meshId, teller, key, document, this.#isSigned)
   }
 
   /** What a document of the member's says of a feed of its own that it wrote with a clock ahead. True when that is new. */

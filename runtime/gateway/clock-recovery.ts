@@ -20,6 +20,8 @@ export interface ClockRecoveryOptions {
 const AHEAD =
   'clock-ahead: this gateway went by a wrong time and its stamps are ahead of the right one, so its neighbours wait with what it writes; '
 const SOON = 'it is set back under a new incarnation, and what it wrote is written again'
+const DOUBTED =
+  'only one neighbour says so, and it was set back on such a word before: it waits until that one has said so for long enough, a day at most; link another gateway that knows the time to have it at once'
 const NOT_BEFORE =
   'it was admitted under such a stamp too: an administrator\'s gateway must be linked, which gives it its rights anew once its own clock is right; if that one is lost, run "marram grant" on another'
 
@@ -33,7 +35,9 @@ export class ClockRecovery {
 
   /** Null when stamps go by the right time, as far as that is known. */
   get warning(): string | null {
-    if (!this.#options.running.driver.view.isClockAhead) return null
+    const { isClockAhead, isClockDoubted } = this.#options.running.driver.view
+    if (!isClockAhead) return null
+    if (isClockDoubted) return AHEAD + DOUBTED
     return AHEAD + (this.#isPossible ? SOON : NOT_BEFORE)
   }
 
@@ -57,7 +61,13 @@ export class ClockRecovery {
   get #isDue(): boolean {
     const { running, incarnation } = this.#options
     const { view, time } = running.driver
-    return view.isClockAhead && time.trust > 0 && this.#isPossible && incarnation.waitMs(performance.now()) === 0
+    return (
+      view.isClockAhead &&
+      !view.isClockDoubted &&
+      time.trust > 0 &&
+      this.#isPossible &&
+      incarnation.waitMs(performance.now()) === 0
+    )
   }
 
   get #isPossible(): boolean {

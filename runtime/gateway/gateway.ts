@@ -688,6 +688,7 @@ export class Gateway {
     this.#log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
     if (name === 'batch-refused') this.#quarantine?.addBatch(fields)
     if (name === 'batch-unreadable') this.#quarantine?.addBatch({ ...fields, why: 'unreadable', detail: fields['why'] })
+    if (name === 'reissue-refused') this.#quarantine?.addBatch(fields)
     if (name === 'incarnation-lost') this.#succession.lost(String(fields['why']))
     if (name === 'peer-up' || name === 'peer-down') this.#devices?.door.publishEvent(name, fields)
   }

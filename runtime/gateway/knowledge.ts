@@ -45,7 +45,8 @@ export class Knowledge {
       for (const { key, document } of entriesOf(this.#store, members, prefix)) this.#learnMember(key, document)
     for (const space of this.#store.spaces()) {
       if (space.collection !== SELF_COLLECTION) continue
-      for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX)) this.#learnFork(key, document)
+      for (const { key, document } of entriesOf(this.#store, space, FORK_PREFIX))
+        this.#learnFork(space.partition, key, document)
       for (const { key, document } of entriesOf(this.#store, space, TOLD_PREFIX))
         this.#authority.learnTold(space.partition, key, document)
       for (const { key, document } of entriesOf(this.#store, space, AHEAD_PREFIX))
@@ -78,19 +79,20 @@ export class Knowledge {
   }
 
   #learnOfSelves(origin: string, key: string, document: Document): void {
-    this.#learnFork(key, document)
+    this.#learnFork(origin, key, document)
     const isNew =
       (key.startsWith(AHEAD_PREFIX) && this.#authority.learnAhead(origin, key, document)) ||
       (key.startsWith(TOLD_PREFIX) && this.#authority.learnTold(origin, key, document))
     if (isNew) this.#handler.authorityChanged()
   }
 
-  #learnFork(key: string, document: Document): void {
+  #learnFork(origin: string, key: string, document: Document): void {
     if (!key.startsWith(FORK_PREFIX)) return
     const { proof } = fieldsOf(document)
-    const found = proof instanceof Uint8Array ? this.#authority.learnFork(proof.slice()) : null
-    if (found === null) return
-    this.#handler.forked(found)
+    const bytes = proof instanceof Uint8Array ? proof.slice() : null
+    const learned = this.#authority.learnFork(`${origin}/${key}`, bytes)
+    if (learned === null) return
+    if (learned !== 'withdrawn') this.#handler.forked(learned)
     this.#handler.authorityChanged()
   }
 }

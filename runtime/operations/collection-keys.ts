@@ -140,7 +140,7 @@ export class CollectionKeyService {
     if (collection === undefined || reader === undefined || !isEpoch(epoch)) return
     const box = isLive(document) ? fieldsOf(document)['box'] : undefined
     const epochs = this.#epochs.get(collection) ?? new Map<number, Epoch>()
-    const since = document.writes[0]?.hlc ?? Number.POSITIVE_INFINITY
+    const since = document.writes[document.paths.indexOf('box')]?.hlc ?? Number.POSITIVE_INFINITY
     const known = epochs.get(epoch) ?? { since, boxes: new Map<string, Uint8Array>() }
     known.since = Math.min(known.since, since)
     if (box instanceof Uint8Array) known.boxes.set(reader, box)

@@ -49,6 +49,7 @@ const SENTENCES: { readonly [why: string]: string } = {
   shape: 'it is damaged, or its author never made it',
   fork: 'it does not continue what is known of its author',
   'not-permitted': 'its author has no right to write there',
+  'too-large': 'it had filled a batch, was voided, and takes too much room to be written again',
   unreadable: 'it does not open with the key that it names',
   sealed: 'it is void: its author was removed, or wrote something else as well',
 }

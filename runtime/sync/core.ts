@@ -174,6 +174,9 @@ export class Core<Token> {
   mended = 0
   /** Own stamps are far ahead of a trusted clock; when that is looked at again. */
   isClockAhead = false
+  /** The same, and it was set back before on the word of one neighbour alone, as now. */
+  isClockDoubted = false
+  isSetBackNoted = false
   overrunAt = 0
   /** Feeds that are being cut. */
   readonly cutting: Set<FeedState> = new Set<FeedState>()
@@ -279,6 +282,11 @@ export class Core<Token> {
   /** What is known of the feed's past has changed: stored with the next commit. */
   keepHistory(state: FeedState): void {
     this.#histories.add(state)
+  }
+
+  /** Stored with the next commit. */
+  keepRecord(key: string, value: Uint8Array): void {
+    this.#records.set(key, value)
   }
 
   removeRecord(key: string): void {

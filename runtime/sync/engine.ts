@@ -342,7 +342,7 @@ function linkDown<Token>(core: Core<Token>, id: number): void {
   core.outbox.delete(link)
   core.keepCursor(link)
   link.holding.isSaveDue ||= link.isGreeted
-  core.time.noteNeighbours(core.links.values())
+  core.time.noteNeighbours(core.links.values(), core.now.monotonicMs)
   replaceParent(core, link)
   if (link.isGreeted) core.emit('peer-down', { peerId: link.peerId, name: link.name })
 }
@@ -392,6 +392,8 @@ export interface EngineView {
   readonly clock: number
   /** The clock is far ahead of the time that is believed: a new incarnation is to set it back. */
   readonly isClockAhead: boolean
+  /** Only one neighbour says so, on whose word alone it was set back before: it waits for somebody else, or until that one has said so for long. */
+  readonly isClockDoubted: boolean
   readonly waitingWrites: number
   readonly links: readonly LinkView[]
   readonly holdings: readonly HoldingView[]
@@ -410,6 +412,7 @@ function viewOf<Token>(core: Core<Token>): EngineView {
     lsn: core.feeds.lsn,
     clock: core.clock.last,
     isClockAhead: core.isClockAhead,
+    isClockDoubted: core.isClockDoubted,
     waitingWrites,
     links: [...core.links.values()].map(linkViewOf),
     diverged: [...core.diverged.values()].map((each) => ({ ...each })),

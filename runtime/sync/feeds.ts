@@ -46,6 +46,8 @@ export class FeedState {
   sayAt: number = 0
   /** When what its author had said in void batches was found told on: by how often others had taken such words back; null before. */
   toldOnAt: number | null = null
+  /** When a proof of its fork that nobody tells any more is told by us; null when somebody does. Monotonic milliseconds. */
+  tellProofAt: number | null = null
   head: ChainPosition = BEGINNING
   verified: ChainPosition = BEGINNING
   tip: ChainPosition = BEGINNING

@@ -5,6 +5,7 @@ import type { SequenceSet } from '../model/sequences.ts'
 import { decodeValue, encodeValue } from '../wire/cbor.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
+import type { FeedHistory } from './history.ts'
 import { isOfScope, scopeOf } from './interest.ts'
 import type { LinkState } from './link.ts'
 
@@ -65,12 +66,15 @@ export class Holding {
   /**
    * The same for the eye: of a feed that has moved since it was last saved what it said is lost in a crash, but each batch that
    * came since has raised the number by one. A feed that jumped has come farther with fewer batches: then only those count that
-   * are here.
+   * are here, and those that it jumped over only when the jump is older than the number for certain.
    */
   heldAbout(state: FeedState): number {
     if (!this.keeps(state) || this.feeds.has(state) || state.lsn <= this.lsn) return this.held(state)
     const since = state.lsn - this.lsn
-    return state.isOwn ? Math.max(0, state.head.seq - since) : lastBefore(state.history.retained, since)
+    const { head, history } = state
+    if (state.isOwn) return Math.max(0, head.seq - since)
+    const hasJumpedSince = history.baseSeq > 0 && since > head.seq - jumpedTo(history)
+    return lastBefore(history.retained.within(1, hasJumpedSince ? history.preJump : head.seq), since)
   }
 
   /** It said that it holds so much: later statements count, also lower ones. */
@@ -138,6 +142,11 @@ export class Holding {
     }
     this.pruneAt = Math.max(heldFeedsMax, this.feeds.size) * 2
   }
+}
+
+/** Where a jump by the feed's base ended, or later. */
+function jumpedTo({ base, baseSeq }: FeedHistory): number {
+  return base?.checkpoint.before.seq ?? baseSeq
 }
 
 /** The last sequence but so many; 0 when there are no more. */

@@ -79,7 +79,7 @@ export function answerPing<Token>(
     link.latencyMs = core.now.monotonicMs - sentAt
     link.roundTrip.note(link.latencyMs)
     link.clockOffsetMs = core.time.offsetOf(message.clock, core.now, link.latencyMs)
-    core.time.noteNeighbours(core.links.values())
+    core.time.noteNeighbours(core.links.values(), core.now.monotonicMs)
     return
   }
   core.say(link, ping(core, link, message.nonce, true))

@@ -26,7 +26,7 @@ import type { FeedState } from './feeds.ts'
 import { OpsCopy } from './liveness.ts'
 import { futureFrom } from './future.ts'
 import { REISSUE_PREFIX, reissueRecord } from './sealing.ts'
-import { ownFeed, writeInternal } from './writing.ts'
+import { isWritable, ownFeed, writeInternal } from './writing.ts'
 
 /**
  * Healing (protocol D15, D20): what a seal has voided of this gateway's own writes is written again under its new incarnation,
@@ -71,24 +71,38 @@ export function reissueVoided<Token>(core: Core<Token>): void {
 /** All of it at once, or in parts: what had filled a batch may take more room now. */
 function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against): void {
   const { state, begun } = against
+  const { key, feed, bytes, before } = voided
   let most = Number.POSITIVE_INFINITY
+  let isUnderWay = false
   for (let from: number | null = voided.from; from !== null;) {
-    const again: Again = isSeries(voided.feed) ? rowsOf(voided, from, most) : winning(core, voided, from, most, against)
+    const again: Again = isSeries(feed) ? rowsOf(voided, from, most) : winning(core, voided, from, most, against)
     const { ops, next } = again
-    if (ops.size === 0) return core.removeRecord(voided.key)
-    const { key, feed, bytes, before } = voided
     const records = [
       { key, value: next === null ? null : reissueRecord(feed, bytes, before, next) },
       { key: beginKey(feed), value: encodeDeterministic([begun]) },
     ]
-    if (writeInternal(core, state, ops, records)) {
+    if (ops.size > 0 && writeInternal(core, state, ops, records)) {
       core.emit('reissued', { feed: hex(state.feed.id), operations: ops.size })
       // When it is on the disk it is looked whether that was all.
       core.isReissueDue = true
+      isUnderWay = true
       from = next
-    } else if (ops.size === 1) return
-    else most = ops.size >> 1
+    } else if (ops.size > 1) most = ops.size >> 1
+    // Of what is on its way to the disk nothing is given up: it may be refused there.
+    else if (isUnderWay || !isWritable(core, state)) return
+    else {
+      if (ops.size === 1) tellRefused(core, voided, ops)
+      if (next === null) core.removeRecord(key)
+      from = next
+    }
   }
+}
+
+/** One operation that fits in no batch any more: the others pass. */
+function tellRefused<Token>(core: Core<Token>, { feed, source }: Voided, { docs }: Ops): void {
+  const { id, origin, descriptor } = feed
+  const { collection } = descriptor
+  core.emit('reissue-refused', { feed: hex(id), origin, collection, seq: source.seq, key: docs[0], why: 'too-large' })
 }
 
 /** What is on its way to the disk would be made twice: only when that is answered. */

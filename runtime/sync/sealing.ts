@@ -19,6 +19,7 @@ import { askedIn } from './interest.ts'
 import { signedCheckpoint } from './filling.ts'
 import { holesOf } from './mending.ts'
 import { futureFrom } from './future.ts'
+import { tellProof } from './proofs.ts'
 import { settle } from './statements.ts'
 import { tellOn, tellOnSoon } from './testimonies.ts'
 import { reviveTrash } from './trash.ts'
@@ -48,6 +49,7 @@ export function applySeals<Token>(core: Core<Token>): void {
       continue
     }
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
+    tellProof(core, state)
     if (!state.isCommitting && !core.cutting.has(state)) applySeal(core, state, seal)
   }
 }

@@ -2,6 +2,7 @@ import type { ErrorCode } from '../base/errors.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import { NO_BUDGET, type BudgetOptions } from './budget.ts'
 import type { Reading } from './reading.ts'
+import type { Proofs } from './proofs.ts'
 import type { Testimonies } from './testimonies.ts'
 import type { Batch, ChainPosition, Content, Feed, FeedHead } from '../model/batch.ts'
 import type { Document } from '../model/document.ts'
@@ -113,6 +114,7 @@ export type EngineEvent =
   | 'incarnation-lost'
   | 'clock-ahead'
   | 'reissued'
+  | 'reissue-refused'
   | 'mended'
   | 'diverged'
   | 'documents-mended'
@@ -177,6 +179,8 @@ export interface Authority {
   asked(feed: Feed): readonly Asked[]
   /** What members have said that is void where they said it. */
   readonly testimonies: Testimonies
+  /** Proofs of forks that members have told. */
+  readonly proofs: Proofs
   /** Patterns of what the member may read or pass on; without `at` also what it once might. */
   readable(origin: string, at?: Hlc): readonly string[]
   /** Whether the member is being removed, or is. */

@@ -95,6 +95,11 @@ function mayWrite<Token>({ surroundings }: Core<Token>, { feed }: FeedState, hlc
   return !authority.isMember() || authority.permits(feed, hlc)
 }
 
+/** Whether a batch can be made in an own feed now, if it isn't too large. */
+export function isWritable<Token>(core: Core<Token>, state: FeedState): boolean {
+  return !core.isIncarnationLost && keyFor(core, state) !== null
+}
+
 /** This gateway's own feed there. */
 export function ownFeed<Token>(
   core: Core<Token>,

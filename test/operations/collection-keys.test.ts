@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Keyring } from '../../runtime/access/keyring.ts'
-import { numberOfEpoch } from '../../runtime/crypto/epoch-key.ts'
+import { newEpochKey, numberOfEpoch } from '../../runtime/crypto/epoch-key.ts'
 import { deviceKeysFrom, peerIdOf, type DeviceKeys } from '../../runtime/crypto/identity.ts'
 import { CollectionKeyService, type KeySurroundings } from '../../runtime/operations/collection-keys.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
@@ -128,6 +128,28 @@ describe('keys of an encrypted collection', () => {
     bench.nowMs = Date.now() + 89 * DAY
     await admin.keys.step()
     bench.nowMs = null
+    await admin.keys.step()
+    assert.equal(epochOf(admin.keys), 1)
+    bench.nowMs = Date.now() + 91 * DAY
+    await admin.keys.step()
+    assert.equal(epochOf(admin.keys), 2)
+  })
+
+  test('count as begun when their boxes were written, whatever else stood in the documents before', async () => {
+    const bench = new Bench()
+    const { epoch, key } = newEpochKey(1)
+    const name = `key/secrets/${epoch}/`
+    for (const reader of bench.readers)
+      await bench.shared.driver.write('$mesh', '', [{ kind: 'put', key: name + reader, fields: { 'a note': 1 } }])
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    const begun = Date.now()
+    for (const reader of bench.readers)
+      await bench.shared.driver.write('$mesh', '', [
+        { kind: 'put', key: name + reader, fields: { box: new Uint8Array(9) } },
+      ])
+    const admin = bench.service(ADMIN)
+    admin.keyring.add({ collection: 'secrets', epoch, key })
+    bench.nowMs = begun + 90 * DAY
     await admin.keys.step()
     assert.equal(epochOf(admin.keys), 1)
     bench.nowMs = Date.now() + 91 * DAY

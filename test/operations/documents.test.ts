@@ -14,6 +14,7 @@ import { examinePlace } from '../../runtime/store/verify.ts'
 import { NO_COLLECTION_KEYS } from '../../runtime/sync/types.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { peerIdOf } from '../../runtime/crypto/identity.ts'
+import { Proofs } from '../../runtime/sync/proofs.ts'
 import { Testimonies } from '../../runtime/sync/testimonies.ts'
 
 const KINDS = new Map<string, FieldKinds>([
@@ -62,6 +63,7 @@ function service(): DocumentService {
       asked: () => [],
       isClosed: () => false,
       testimonies: new Testimonies(),
+      proofs: new Proofs(),
       isMember: () => false,
     },
     keys: NO_COLLECTION_KEYS,

@@ -9,6 +9,7 @@ import type { LinkPeer } from '../../runtime/ports/link.ts'
 import { examinePlace } from '../../runtime/store/verify.ts'
 import { NO_COLLECTION_KEYS } from '../../runtime/sync/types.ts'
 import { createMemoryStore, type MemoryStore, type MemoryStoreOptions } from '../../runtime/store/memory.ts'
+import { Proofs } from '../../runtime/sync/proofs.ts'
 import { Testimonies } from '../../runtime/sync/testimonies.ts'
 
 /** Gateways in one process: real services, engines and drivers over stores in memory, linked by passing frames. */
@@ -68,6 +69,7 @@ export function gateway(
       asked: () => [],
       isClosed: () => false,
       testimonies: new Testimonies(),
+      proofs: new Proofs(),
       isMember: () => true,
     },
     keys: NO_COLLECTION_KEYS,

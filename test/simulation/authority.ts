@@ -2,17 +2,20 @@ import { askedOf, Seals, type Asked, type Removal, type Writer } from '../../run
 import type { Feed } from '../../runtime/model/batch.ts'
 import type { Document } from '../../runtime/model/document.ts'
 import { aheadSealIn, isLiftable } from '../../runtime/sync/overrun.ts'
+import { Proofs } from '../../runtime/sync/proofs.ts'
 import { Testimonies } from '../../runtime/sync/testimonies.ts'
 import type { Authority } from '../../runtime/sync/types.ts'
-import { decodeProof } from '../../runtime/wire/proof.ts'
 
 /** What one simulated gateway knows of who may do what: the product's own rules, over documents that have reached it. */
 export class SimulatedAuthority implements Authority {
   /** Authors of whom nothing says yet that they are members. */
   readonly strangers: Set<string> = new Set<string>()
   testimonies: Testimonies = new Testimonies()
+  proofs: Proofs = new Proofs()
   #seals = new Seals()
   #ahead = new Map<string, Feed>()
+  /** Documents that held proofs when they were read last. */
+  #proving = new Set<string>()
   readonly #closed: string[] = []
   readonly #removals: Removal[] = []
   readonly #meshId: Uint8Array
@@ -38,6 +41,8 @@ export class SimulatedAuthority implements Authority {
   /** What it has read in documents, it reads there again. */
   restart(): void {
     this.testimonies = new Testimonies()
+    this.proofs = new Proofs()
+    this.#proving = new Set()
     this.#seals = new Seals()
     this.#ahead = new Map()
     for (const origin of this.#closed) this.#seals.close(origin)
@@ -119,13 +124,21 @@ export class SimulatedAuthority implements Authority {
     return isNew
   }
 
-  /** True when the proof says something new. */
-  learnFork(proof: Uint8Array): boolean {
-    const decoded = decodeProof(this.#meshId, proof)
-    if (!decoded.ok) return false
-    const { feed, seq, signed } = decoded.value
-    const isSigned = signed.every((batch) => this.#isSigned(feed.descriptor.publicKey, batch.signed, batch.signature))
-    return isSigned && this.#seals.addFork(feed.key, seq)
+  /** All proofs of forks that members tell, by document. True when one is new, or is told no more. */
+  setProofs(proofs: ReadonlyMap<string, Uint8Array>): boolean {
+    let isNew = false
+    for (const document of new Set([...this.#proving, ...proofs.keys()])) {
+      const learned = this.proofs.learn(
+        this.#meshId,
+        document,
+        proofs.get(document) ?? null,
+        (publicKey, { signed, signature }) => this.#isSigned(publicKey, signed, signature),
+      )
+      isNew ||= learned !== null
+      if (learned !== null && learned !== 'withdrawn') this.#seals.addFork(learned.feed.key, learned.seq)
+    }
+    this.#proving = new Set(proofs.keys())
+    return isNew
   }
 
   /** True when it says something new, or less than before. */

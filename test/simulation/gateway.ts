@@ -15,7 +15,7 @@ import {
   type Now,
   type Output,
 } from '../../runtime/sync/types.ts'
-import { hlcFromMs, type Hlc, type Stamp } from '../../runtime/model/stamp.ts'
+import { hlcFromMs, msOfHlc, type Hlc, type Stamp } from '../../runtime/model/stamp.ts'
 import type { Value } from '../../runtime/model/value.ts'
 import type { Removal, Writer } from '../../runtime/access/seals.ts'
 import { Scope, type Place } from '../../runtime/model/interest.ts'
@@ -323,14 +323,16 @@ export class SimulatedGateway {
   get #clockFloor(): Hlc {
     const ceiling = hlcFromMs(this.#ceilingMs + this.#world.schedule.now)
     const stamps = this.disk.heads().map(({ feed: { origin, descriptor }, hlc }) => {
-      const isOwn = origin === this.peerId && equal(descriptor.incarnation, this.incarnation)
-      return isOwn || hlc <= ceiling ? hlc : 0
+      // What it has given out under a former incarnation its mark knows; what a copy of its card did, it goes by no more than the engine.
+      if (origin === this.peerId) return equal(descriptor.incarnation, this.incarnation) ? hlc : 0
+      return hlc <= ceiling ? hlc : 0
     })
     return Math.max(this.since, this.mark, ...stamps)
   }
 
-  /** Goes on under a new incarnation, as after a restart. */
-  renew(): void {
+  /** Goes on under a new incarnation, as after a restart, above the stamps that it has given out. */
+  renew(mark: Hlc = this.engine?.view.clock ?? 0): void {
+    this.mark = mark
     this.engine = null
     this.#wakeAt = Number.POSITIVE_INFINITY
     this.disk.powerCut(this.disk.cached)
@@ -341,11 +343,11 @@ export class SimulatedGateway {
 
   /** Its clock had run ahead, and is set back to what is believed now. */
   setBack(): void {
-    if (this.engine?.view.isClockAhead !== true) return
+    const { isClockAhead = false, isClockDoubted = false } = this.engine?.view ?? {}
+    if (this.engine === null || !isClockAhead || isClockDoubted) return
     const { wallMs } = this.engine.time(this.now())
     this.#ceilingMs = wallMs + LET_PASS_MS - this.#world.schedule.now
-    this.mark = hlcFromMs(wallMs)
-    this.renew()
+    this.renew(hlcFromMs(wallMs))
     // Now that all which the former incarnation had written is on the disk. It may be wrong again, and the others' stamps be right.
     this.latestWallMs = Math.max(wallMs, this.rightClockMs + this.#world.schedule.now)
   }
@@ -376,6 +378,7 @@ export class SimulatedGateway {
   #learn(): boolean {
     this.#isSelfNews = false
     const seals: [string, string, Document][] = []
+    const proofs = new Map<string, Uint8Array>()
     let isNew = false
     for (const [name, document] of this.disk.documents) {
       if (!name.startsWith(`${SELF_COLLECTION}/`)) continue
@@ -384,9 +387,10 @@ export class SimulatedGateway {
       const proof = what === 'fork' ? of('proof') : null
       const key = name.slice(`${SELF_COLLECTION}/${origin}/`.length)
       if (key.startsWith(TOLD_PREFIX)) isNew = this.authority.learnTold(origin as string, key, document) || isNew
-      if (proof instanceof Uint8Array) isNew = this.authority.learnFork(proof) || isNew
+      if (proof instanceof Uint8Array) proofs.set(name, proof)
       if (what === 'seal') seals.push([origin as string, key, document])
     }
+    isNew = this.authority.setProofs(proofs) || isNew
     return this.authority.setAhead(seals) || isNew
   }
 
@@ -422,6 +426,14 @@ export class SimulatedGateway {
   correctClock(): void {
     this.clockBaseMs = this.rightClockMs
     this.trust = this.rightTrust
+  }
+
+  /** The operator sees to it that it is right. */
+  setClock(baseMs: number): void {
+    this.clockBaseMs = baseMs
+    this.trust = 2
+    // By what it has gone until it is set back.
+    this.latestWallMs = Math.max(this.latestWallMs, msOfHlc(Math.max(this.mark, this.engine?.view.clock ?? 0)))
   }
 
   now(): Now {

@@ -32,6 +32,12 @@ export class Mesh implements World {
   readonly history = { trashBytesMax: 67_108_864 }
   readonly engine: NonNullable<MeshOptions['engine']>
   readonly vanished: Set<number> = new Set<number>()
+  /** What the engines have said. */
+  readonly events: {
+    readonly from: number
+    readonly name: string
+    readonly fields: Readonly<Record<string, unknown>>
+  }[] = []
   readonly #options: MeshOptions
   readonly #edges: (readonly [number, number])[] = []
   readonly #delays: number[] = []
@@ -134,7 +140,9 @@ export class Mesh implements World {
     })
   }
 
-  event(): void {}
+  event(from: number, name: string, fields: object): void {
+    this.events.push({ from, name, fields: { ...fields } })
+  }
   stored(): void {}
   dropped(): void {}
 

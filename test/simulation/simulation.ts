@@ -165,7 +165,7 @@ export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenari
     overruns: seed % OVERRUNS_EVERY === 6 && given.byzantine === undefined,
   }
   const scenario = { ...drawn, ...given }
-  return scenario.overruns ? { ...scenario, liveness: false, removals: false, forks: false } : scenario
+  return scenario.overruns ? { ...scenario, liveness: false, removals: false, forks: given.forks ?? false } : scenario
 }
 
 /** Of a hundred seeds one has 20 to 50 gateways, one 11 to 19 and one 9; the numbers share no factor, so all occur. */
@@ -858,12 +858,15 @@ export class Simulation implements World {
     this.#snapshots.delete(gateway)
     const isNoticed = this.random() < 0.5
     this.noteFault(isNoticed ? 'restored copy' : 'restored copy unnoticed')
+    if (isNoticed) gateway.mark = Math.max(gateway.mark, gateway.engine?.view.clock ?? 0)
     gateway.crash()
     this.stopped(gateway.index)
     this.copied.add(gateway.peerId)
     gateway.disk = disk
     gateway.incarnation = incarnation
     if (isNoticed) gateway.newIncarnation()
+    // It may be of a time when it was ahead, and goes on from there until it is set back.
+    else gateway.latestWallMs = Math.max(gateway.latestWallMs, ...disk.heads().map(({ hlc }) => msOfHlc(hlc)))
     this.schedule.after(randomInteger(this.random, 50, 10_000), () => {
       this.#restart(gateway)
     })
@@ -978,9 +981,13 @@ export class Simulation implements World {
 
   /** Who took over a wrong time and has no clock must be linked with one that has. */
   #tellTime(): void {
-    const knowing = this.present.find(({ rightTrust }) => rightTrust > 0)
-    for (const { index, rightTrust } of this.present) {
-      if (knowing !== undefined && rightTrust === 0) this.#network.dial(knowing.index, index)
+    const knowing = this.present.filter(({ rightTrust }) => rightTrust > 0)
+    for (const gateway of this.present) {
+      // Nobody is linked with a copy of its own card.
+      const other = knowing.find(({ peerId }) => peerId !== gateway.peerId)
+      if (gateway.rightTrust > 0 || knowing.length === 0) continue
+      if (other !== undefined) this.#network.dial(other.index, gateway.index)
+      else gateway.setClock(START_MS)
     }
   }
 

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { encodeMessages, type Message } from '../../runtime/wire/message.ts'
 import { Author } from './author.ts'
+import type { SignedCheckpoint } from '../../runtime/model/checkpoint.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { cursorKey } from '../../runtime/sync/cursors.ts'
 import { FeedState } from '../../runtime/sync/feeds.ts'
@@ -156,4 +157,43 @@ test('of a feed that begins with a jump no neighbour is thought to hold parts th
     holding?.lag.filter(({ feedKey }) => feedKey === author.feed.key).map(({ held }) => held),
     [0],
   )
+})
+
+test('SPEC I31: nor after a crash that lost what had been noted at the jump, whether it was the first or not', () => {
+  const feed = new Played().ownFeed('climate')
+  const holding = new Holding('neighbour')
+  holding.lsn = 100
+  const jumped = new FeedState(feed, false)
+  jumped.head = { ...jumped.head, seq: 20 }
+  jumped.history.retained = new SequenceSet([1, 5, 8, 8, 20, 21])
+  jumped.history.baseSeq = 21
+  jumped.history.base = {
+    seq: 21,
+    hlc: 1,
+    checkpoint: { before: jumped.head } as SignedCheckpoint['checkpoint'],
+  }
+  jumped.history.preJump = 5
+  // The parts came before the number, the jump after it.
+  jumped.lsn = 101
+  assert.equal(holding.heldAbout(jumped), 4)
+  jumped.history.retained = new SequenceSet([8, 8, 20, 21])
+  jumped.history.preJump = 0
+  assert.equal(holding.heldAbout(jumped), 0)
+  // Three batches since: the jump is older.
+  jumped.head = { ...jumped.head, seq: 23 }
+  jumped.history.retained = new SequenceSet([8, 8, 20, 23])
+  jumped.lsn = 103
+  assert.equal(holding.heldAbout(jumped), 20)
+})
+
+test('SPEC I31: parts beside the chain of a feed, beyond its head, are thought to be with nobody', () => {
+  const feed = new Played().ownFeed('climate')
+  const holding = new Holding('neighbour')
+  holding.lsn = 100
+  const filling = new FeedState(feed, false)
+  filling.head = { ...filling.head, seq: 5 }
+  filling.history.retained = new SequenceSet([1, 5, 8, 8, 10, 10])
+  // The last was a batch of the chain.
+  filling.lsn = 101
+  assert.equal(holding.heldAbout(filling), 4)
 })

@@ -313,3 +313,94 @@ test('what a thief has sealed with a stolen key comes back when what it wrote is
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 6)
   assert.deepEqual(shown(played.gateway, 'hall-5'), { n: 5 })
 })
+
+test('a single operation that fits in no batch any more is named, and the others are written again', () => {
+  const random = seededRandom(1)
+  const bytes = (length: number): Uint8Array => Uint8Array.from({ length }, () => randomInteger(random, 0, 255))
+  const padding = [bytes(30_000), bytes(20_000)]
+  const row = (key: string, fields: { readonly [path: string]: Uint8Array }): WriteOp => ({ kind: 'row', key, fields })
+  const run = (pad: number): { readonly length: number; readonly mesh: Mesh } => {
+    const mesh = new Mesh({ gateways: 2, edges: [[0, 1]] })
+    const author = mesh.at(0)
+    runAhead(author)
+    author.write('climate', row('full', { a: padding[0] as Uint8Array, b: (padding[1] as Uint8Array).slice(0, pad) }))
+    mesh.pass(1_000)
+    author.write('climate', row('small', {}))
+    mesh.pass(1_000)
+    const feed = author.disk.heads().find(({ feed: { descriptor } }) => descriptor.collection === 'climate')?.feed
+    const length = author.disk.batch(feed?.key ?? '', 1)?.bytes.length ?? 0
+    comeBack(author)
+    mesh.pass(60_000)
+    return { length, mesh }
+  }
+  const pad = 18_000
+  const { length } = run(pad)
+  const { length: full, mesh } = run(pad + PROTOCOL_LIMITS.batchBytesMax - length)
+  assert.ok(full > PROTOCOL_LIMITS.batchBytesMax - 2, `it has ${full} bytes`)
+  const named = mesh.events.filter(({ name }) => name === 'reissue-refused')
+  // Perhaps more than once, until the disk knows it.
+  const [first] = named
+  assert.deepEqual([first?.from, first?.fields.seq, first?.fields.key, first?.fields.why], [0, 1, 'full', 'too-large'])
+  const again = mesh.events.filter(({ name }) => name === 'reissued')
+  assert.deepEqual(
+    again.map(({ fields }) => fields.operations),
+    [1],
+  )
+  assert.deepEqual(mesh.at(0).disk.scanRecords('sync/reissue/'), [], 'nothing waits any more')
+})
+
+/** A gateway without a clock and its one neighbour, which says for so long that it is 2099, and then what is right, again and again. */
+function withLiar(): { readonly mesh: Mesh; readonly blind: SimulatedGateway; readonly lie: (rounds: number) => void } {
+  const mesh = new Mesh({
+    gateways: 3,
+    edges: [
+      [0, 1],
+      [1, 2],
+    ],
+  })
+  const [liar, blind] = [mesh.at(0), mesh.at(1)]
+  mesh.vanish(2)
+  blind.trust = 0
+  blind.clockBaseMs = -1
+  const lie = (rounds: number): void => {
+    for (let round = 1; round <= rounds; round++) {
+      runAhead(liar)
+      mesh.pass(40_000)
+      blind.write('climate', put({ round }))
+      mesh.pass(20_000)
+      comeBack(liar)
+      mesh.pass(180_000)
+    }
+  }
+  return { mesh, blind, lie }
+}
+
+test('on the word of one neighbour alone a clock is set back ever more seldom, also after a restart', () => {
+  const { mesh, blind, lie } = withLiar()
+  lie(3)
+  const before = hex(blind.incarnation)
+  lie(3)
+  assert.equal(hex(blind.incarnation), before)
+  assert.deepEqual([blind.engine?.view.isClockAhead, blind.engine?.view.isClockDoubted], [true, true])
+  blind.crash()
+  blind.start()
+  mesh.stopped(1)
+  mesh.pass(120_000)
+  assert.equal(hex(blind.incarnation), before)
+  mesh.pass(600_000)
+  assert.notEqual(hex(blind.incarnation), before, 'who goes on saying so is believed in the end')
+  assert.deepEqual([shown(blind), shown(mesh.at(0))], [{ round: 3 }, { round: 3 }])
+})
+
+test('another neighbour that says the same makes up for it', () => {
+  const { mesh, blind, lie } = withLiar()
+  lie(5)
+  const before = hex(blind.incarnation)
+  mesh.vanished.delete(2)
+  mesh.at(2).start()
+  mesh.linkUp(1)
+  mesh.pass(120_000)
+  assert.notEqual(hex(blind.incarnation), before)
+  for (const gateway of mesh.gateways) assert.deepEqual(shown(gateway), { round: 5 })
+  assertSane(mesh)
+})

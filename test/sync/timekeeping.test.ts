@@ -38,7 +38,7 @@ describe('what time it is', () => {
   test('class 1 is the median of what neighbours of class 2 say, of two the earlier', () => {
     const time = new Timekeeper(BUILT, STORED)
     const said = (...offsets: readonly (number | null)[]): [number, number] => {
-      time.noteNeighbours(neighbours(...offsets))
+      time.noteNeighbours(neighbours(...offsets), 0)
       const { wallMs, trust } = time.read(of1970(1_000))
       return [wallMs - 1_000, trust]
     }
@@ -49,9 +49,9 @@ describe('what time it is', () => {
 
   test('what was believed is believed for a day after the last that said so, then only gone on from', () => {
     const time = new Timekeeper(BUILT, STORED)
-    time.noteNeighbours(neighbours(NOW))
+    time.noteNeighbours(neighbours(NOW), 0)
     time.read(of1970(0))
-    time.noteNeighbours(neighbours(null))
+    time.noteNeighbours(neighbours(null), 0)
     const kept = time.read(of1970(DAY_MS - 1))
     assert.deepEqual([kept.wallMs, kept.trust, kept.source], [NOW + DAY_MS - 1, 1, 'kept'])
     const older = time.read(of1970(DAY_MS))
