@@ -52,7 +52,7 @@ test('who stops asking leaves no connection behind, neither to a gateway nor to 
     onAdmitted: () => assert.fail('nobody has let it in'),
   })
   const asking = enrolment.ask()
-  await until('it asks both', () => sockets.size === 2)
+  await until('it asks at the gateway and at both relays', () => sockets.size === 3)
   const stoppedAt = performance.now()
   enrolment.stop()
   await asking
