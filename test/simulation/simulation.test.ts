@@ -24,6 +24,8 @@ SEEDS.push(872)
 SEEDS.push(1640)
 /** Once lost with the power: a checkpoint that was applied while it was being cut out was still the feed's base. */
 SEEDS.push(1660)
+/** Once blamed: the only gateway that was left, for what it had never heard of, because one that was lost had seen that all confirmed it. */
+SEEDS.push(200245)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
