@@ -24,6 +24,8 @@ SEEDS.push(872)
 SEEDS.push(1640)
 /** Once lost with the power: a checkpoint that was applied while it was being cut out was still the feed's base. */
 SEEDS.push(1660)
+/** Once for ever at odds: where branches parted was asked for in vain, for what was asked next of the feed took its place. */
+SEEDS.push(200116)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

@@ -61,3 +61,19 @@ test('a fork that was proven late is looked for farther back when what its autho
   played.pass(200)
   assert.equal(played.gateway.authority.sealOf(author.feed), 3)
 })
+
+test('a neighbour that is asked for evidence is not asked for what comes next too, which would take its place', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  author.put('hall', { n: 1 })
+  author.push()
+  played.again()
+  const copy = new Author(played, 1)
+  const other = copy.put('hall', { n: -1 })
+  const wants = copy.tell(1).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  // What a neighbour was asked last of a feed it sends.
+  const [, , , runs = []] = wants.at(-1) ?? []
+  if (new SequenceSet(runs).has(1)) played.say({ type: 'data', batches: [other.bytes] })
+  played.pass(200)
+  assert.equal(played.gateway.authority.sealOf(author.feed), 1)
+})
