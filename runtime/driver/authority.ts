@@ -95,7 +95,9 @@ export class MeshAuthority implements Authority {
   isGivenLate(chain: readonly Uint8Array[], at: Hlc): boolean {
     const grounded = this.#verified(chain)
     if (grounded === null || grounded.issuer === null || this.#grounds.isStanding(grounded.capability)) return false
-    return (this.#administratorChains.get(grounded.issuer)?.expires ?? 0) <= at
+    // Whoever comes first brings its administrator's own with it.
+    const shown = this.#verified(chain.slice(1))?.capability.expires ?? 0
+    return Math.max(shown, this.#administratorChains.get(grounded.issuer)?.expires ?? 0) <= at
   }
 
   /** What a document of the members' collection holds now, by its key; null when it holds no chain. True when members are others than before. */

@@ -45,7 +45,7 @@ export function replaceParent<Token>(core: Core<Token>, gone: LinkState): void {
     if (state.parent !== gone) continue
     state.parent = null
     state.rewindTip()
-    if (state.second !== null && !isSpoiled(core, state.second, state)) ask(core, state.second, state)
+    if (state.second !== null && mayAsk(core, state.second, state)) ask(core, state.second, state)
     considerFeed(core, state)
   }
 }
@@ -87,7 +87,7 @@ function askBest<Token>(core: Core<Token>, state: FeedState): boolean {
   const moreOf = (link: LinkState): number =>
     Math.max(link.peerHead(state) - Math.max(state.tip.seq, link.peerLow(state) - 1), 0)
   const able = [...core.links.values()].filter(
-    (link) => link.isGreeted && link.theirAliases.has(state) && !isSpoiled(core, link, state),
+    (link) => link.isGreeted && link.theirAliases.has(state) && mayAsk(core, link, state),
   )
   const ahead = able.filter((link) => moreOf(link) > 0).sort((a, b) => moreOf(b) - moreOf(a))
   const asked = ahead.length > 0 ? ahead : able
@@ -101,7 +101,7 @@ function askBest<Token>(core: Core<Token>, state: FeedState): boolean {
 function askSecond<Token>(core: Core<Token>, state: FeedState): void {
   for (const link of core.links.values()) {
     const alias = link.theirAliases.get(state)
-    const isAble = link.isGreeted && link !== state.parent && !isSpoiled(core, link, state)
+    const isAble = link.isGreeted && link !== state.parent && mayAsk(core, link, state)
     if (alias === undefined || !isAble || link.peerHead(state) - state.tip.seq > SECOND_LAG_MAX) continue
     state.second = link
     return core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 1]] })
@@ -120,6 +120,13 @@ export function spoil<Token>(core: Core<Token>, link: LinkState, state: FeedStat
   const times = before?.seq === seq ? before.times + 1 : 1
   const untilMs = core.now.monotonicMs + Math.min(TIMES.askMs * 2 ** times, TIMES.askMsMax)
   link.spoiled.set(state, { seq, untilMs, times })
+}
+
+/** A neighbour goes by what it was asked last of a feed: that would take the place of what was just asked for as evidence. */
+function mayAsk<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
+  const { probe } = state
+  const isProbed = probe?.link === link && core.now.monotonicMs < probe.askedAt + TIMES.askMs
+  return !isProbed && !isSpoiled(core, link, state)
 }
 
 function isSpoiled<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {

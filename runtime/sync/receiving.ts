@@ -326,7 +326,9 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
     nack(core, link, state, header.seq, 'sealed', 0)
     return 'sealed'
   }
-  if (header.seq <= state.tip.seq) {
+  // What a checkpoint of another branch calls live may have been dead in ours, and be gone.
+  const isGone = header.seq <= state.verified.seq && isWanted(state, header.seq)
+  if (header.seq <= state.tip.seq && !isGone) {
     if (state.parent === link) chooseOne(core, link, state)
     else if (state.second !== link) prune(core, link, state)
     return 'held already'

@@ -140,6 +140,7 @@ describe('what a removed administrator gave', () => {
   })
 
   test('of one whose right has ended what no document holds may have been given since', () => {
+    assert.equal(authority().isGivenLate(late, HLC_MAX - 1), false, 'nothing else is known')
     const ended = authority()
     ended.stand(`member/${idOf(member)}`, known)
     assert.equal(ended.isGivenLate(known, HLC_MAX), false)

@@ -9,10 +9,16 @@ import type { SimulatedDisk } from './disk.ts'
 import type { SimulatedGateway } from './gateway.ts'
 import type { IssuedFeed, Simulation } from './simulation.ts'
 
+/** A batch, by its hash. */
+interface Settled {
+  readonly seq: number
+  readonly hash: string
+}
+
 /** What members have said in their beacons, as the oracle of what a cut may undo (protocol D20). */
 export class Confirmed {
-  /** By feed, the last batch that everyone asked had confirmed on one branch at some time: its hash. */
-  readonly #settled = new Map<string, { readonly seq: number; readonly hash: string }>()
+  /** By who saw it and feed, the last batch that everyone asked had confirmed on one branch at some time. */
+  readonly #settled = new Map<SimulatedGateway, Map<string, Settled>>()
   #watches = 0
 
   /**
@@ -23,6 +29,8 @@ export class Confirmed {
     const lasting = simulation.healed.filter(({ peerId }) => !simulation.copied.has(peerId))
     const observer = lasting[this.#watches++ % lasting.length]
     if (observer === undefined) return
+    const settled = this.#settled.get(observer) ?? new Map<string, Settled>()
+    this.#settled.set(observer, settled)
     const beacons = new Map<string, Beacon | null>()
     const present = new Set(simulation.present.map(({ peerId }) => peerId))
     const writers = simulation.members().filter(({ origin }) => present.has(origin))
@@ -35,22 +43,26 @@ export class Confirmed {
         issued,
         asked.map((one) => mostOf(beacons.get(one.origin)?.acks.get(key))),
       )
-      if (found && found.seq > (this.#settled.get(key)?.seq ?? 0)) this.#settled.set(key, found)
+      if (found && found.seq > (settled.get(key)?.seq ?? 0)) settled.set(key, found)
     }
   }
 
-  /** SPEC I18: what everyone had confirmed no seal has undone. */
+  /**
+   * SPEC I18: what everyone had confirmed no seal has undone, as far as somebody who is left saw it: of what only a lost one had heard
+   * the others may have neither the batches nor the word.
+   */
   undone(simulation: Simulation, gateway: SimulatedGateway, place: Place): string[] {
-    const found: string[] = []
-    for (const [key, { seq, hash }] of this.#settled) {
+    const found = new Set<string>()
+    const seen = simulation.healed.flatMap((observer) => [...(this.#settled.get(observer) ?? [])])
+    for (const [key, { seq, hash }] of seen) {
       const issued = simulation.issued.get(key)
       // What its author stamped ahead of time it may void whoever has confirmed it.
       if (seq >= gateway.authority.aheadOf({ key })) continue
       if (issued === undefined || !isAt(issued.feed, place) || chainOf(gateway, issued.feed, issued.batches).has(hash))
         continue
-      found.push(`I18 batch ${seq} of ${hex(issued.feed.id)} is void although everyone had confirmed it`)
+      found.add(`I18 batch ${seq} of ${hex(issued.feed.id)} is void although everyone had confirmed it`)
     }
-    return found
+    return [...found]
   }
 }
 
@@ -59,10 +71,7 @@ function mostOf(held: readonly Held[] = []): Held | undefined {
 }
 
 /** The last batch that all of these heads continue; none when somebody has said nothing or they are of two branches. */
-function commonOf(
-  { batches }: IssuedFeed,
-  said: readonly (Held | undefined)[],
-): { readonly seq: number; readonly hash: string } | null {
+function commonOf({ batches }: IssuedFeed, said: readonly (Held | undefined)[]): Settled | null {
   const seq = Math.min(...said.map((one) => one?.seq ?? 0))
   if (said.length === 0 || seq === 0) return null
   const hashes = new Set<string | null>()

@@ -9,6 +9,7 @@ import { BEACON_KEY } from '../../runtime/sync/beacons.ts'
 import { encodeBatch, type NewBatch } from '../../runtime/wire/batch.ts'
 import { encodeCheckpoint, rootOf } from '../../runtime/wire/checkpoint.ts'
 import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
+import type { Message } from '../../runtime/wire/message.ts'
 import { fakeSignature } from '../simulation/gateway.ts'
 import { START_MS, type Played } from './played.ts'
 
@@ -76,11 +77,11 @@ export class Author {
     this.#played.pass(200)
   }
 
-  /** The neighbour says that it has everything up to `seq`. */
-  tell(seq: number): void {
+  /** The neighbour says that it has everything up to `seq`; what the gateway answers. */
+  tell(seq: number): readonly Message[] {
     const { hash8 } = this.held(seq)
     this.#played.say({ type: 'have', entries: [[this.#alias, seq, hash8]], marker: null })
-    this.#played.pass(20)
+    return this.#played.pass(20)
   }
 
   /** The neighbour is behind the past of the feed: it offers the checkpoint `seq`, and then what is asked for, or `only` so much of it. */

@@ -61,3 +61,49 @@ test('a fork that was proven late is looked for farther back when what its autho
   played.pass(200)
   assert.equal(played.gateway.authority.sealOf(author.feed), 3)
 })
+
+test('a neighbour that is asked for evidence is not asked for what comes next too, which would take its place', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  author.put('hall', { n: 1 })
+  author.push()
+  played.again()
+  const copy = new Author(played, 1)
+  const other = copy.put('hall', { n: -1 })
+  const wants = copy.tell(1).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  // What a neighbour was asked last of a feed it sends.
+  const [, , , runs = []] = wants.at(-1) ?? []
+  if (new SequenceSet(runs).has(1)) played.say({ type: 'data', batches: [other.bytes] })
+  played.pass(200)
+  assert.equal(played.gateway.authority.sealOf(author.feed), 1)
+})
+
+test('a fork is looked for farther back too where what the other branch calls live had gone as dead in ours', () => {
+  const played = new Played(2)
+  const [author, copy] = [new Author(played, 0), new Author(played, 0)]
+  const member = new Author(played, 1, SELF_COLLECTION)
+  copy.batches.push(author.put('hall', { n: 1 }), author.put('attic', { n: 1 }))
+  for (const key of ['attic', 'hall']) author.put(key, { n: 2 })
+  author.checkpoint([3, 4])
+  author.offer(5)
+  const ours = author.put('hall', { n: 3 })
+  played.say({ type: 'data', batches: [ours.bytes] })
+  for (let n = 3; n <= 7; n++) copy.put('hall', { n: -n })
+  copy.checkpoint([2, 4, 7])
+  const theirs = copy.batches[5] as Batch
+  member.beacon([copy.held(8)])
+  member.put(FORK_PREFIX + hex(author.feed.id), { proof: encodeProof(author.feed, ours, theirs) })
+  member.push()
+  played.pass(60_000)
+  assert.equal(played.gateway.authority.sealOf(author.feed), 6)
+  copy.tell(8)
+  played.say({ type: 'data', batches: [(copy.batches[7] as Batch).bytes] })
+  for (let round = 0; round < 4; round++) {
+    const wants = played.pass(200).flatMap((message) => (message.type === 'want' ? message.entries : []))
+    const asked = wants.flatMap(([, , , runs]) => [...new SequenceSet(runs ?? []).values()])
+    const batches = copy.batches.filter(({ header }) => asked.includes(header.seq))
+    if (batches.length > 0) played.say({ type: 'data', batches: batches.map(({ bytes }) => bytes) })
+  }
+  played.pass(200)
+  assert.equal(played.gateway.authority.sealOf(author.feed), 4)
+})
