@@ -130,7 +130,7 @@ test('what makes no sense is refused with a reason; and a transfer says so when 
   await untilState(a, 'current', 0)
   await b.stop()
   await b.start({ set: [...only, 'interest=["climate"]', 'node.name=b'] })
-  await until('it is refused', async () => (await transferOf(a)).state === 'refused')
+  await until('it is refused', async () => (await transferOf(a)).state === 'refused', 120_000)
   const { warnings } = await a.json<StatusView>('status')
   assert.ok(warnings.some((warning) => warning.startsWith('replication-refused: "meters/north" to b')))
   await until('that was told', () => a.lines.some(({ event, state }) => event === 'replication' && state === 'refused'))
