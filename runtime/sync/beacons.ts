@@ -137,7 +137,7 @@ function acknowledgementsOf<Token>(core: Core<Token>, feedKey: string, said: rea
   const earlier = said.filter(({ seq, hash8 }) => {
     return isSealed ? seq !== now.seq || !equal(hash8, now.hash8) : seq > now.seq
   })
-  const isAsked = history.appliedSeq > 0 || history.pending.length > 0 || isSealed
+  const isAsked = history.newestUpTo(Number.POSITIVE_INFINITY) > 0 || isSealed
   const isFrozen = authority.isClosed(feed.origin) && !isSealed
   const all = isFrozen ? said : isAsked && head.seq > 0 ? [...earlier, now] : earlier
   return valuesOf(all.slice(-ACKS_PER_FEED))

@@ -111,8 +111,7 @@ function isMet<Token>(core: Core<Token>, choice: Choice, { checkpoint }: SignedC
 
 /** A delete may go when what it kept dead is dead for good: a checkpoint that may still be voided is no ground for that. */
 function isRestSettled<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
-  const { appliedSeq, pending } = state.history
-  const last = pending.findLast((signed) => signed.seq <= seq)?.seq ?? appliedSeq
+  const last = state.history.newestUpTo(seq)
   return last === 0 || last > seq || isSettled(core, state, Math.min(last, state.cut - 1))
 }
 

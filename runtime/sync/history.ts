@@ -18,6 +18,8 @@ export class FeedHistory {
   baseSeq = 0
   /** Newer than the applied one and at or below the head, in order. */
   pending: SignedCheckpoint[] = []
+  /** The sequences of others like these, whose batches were found damaged and have not come again. */
+  damaged: readonly number[] = []
   /** The head before the feed jumped by a base that isn't applied yet. */
   preJump = 0
   /** Of an own feed: bytes that its last compaction left, up to where it had read, and whether there are tombstones. */
@@ -40,9 +42,16 @@ export class FeedHistory {
     return lost
   }
 
+  /** The newest checkpoint at or below `seq` that is pending, whether it can be read or not; else the applied one, or 0. */
+  newestUpTo(seq: number): number {
+    const pending = [...this.pending.map((signed) => signed.seq), ...this.damaged]
+    return Math.max(this.appliedSeq, ...pending.filter((one) => one <= seq))
+  }
+
   add(checkpoint: SignedCheckpoint): void {
     if (checkpoint.seq === this.appliedSeq) this.applied = checkpoint
     if (checkpoint.seq === this.baseSeq) this.base = checkpoint
+    this.damaged = this.damaged.filter((seq) => seq !== checkpoint.seq)
     if (checkpoint.seq <= this.appliedSeq) return
     if (this.pending.some(({ seq }) => seq === checkpoint.seq)) return
     this.pending.push(checkpoint)
@@ -60,6 +69,7 @@ export class FeedHistory {
     this.appliedSeq = checkpoint.seq
     this.#rise(checkpoint)
     this.pending = this.pending.filter(({ seq }) => seq > checkpoint.seq)
+    this.damaged = this.damaged.filter((seq) => seq > checkpoint.seq)
   }
 
   #rise(checkpoint: SignedCheckpoint): void {
@@ -76,6 +86,7 @@ export class FeedHistory {
   /** Forgets the checkpoints from `seq` on. */
   cut(seq: number): void {
     this.pending = this.pending.filter((pending) => pending.seq < seq)
+    this.damaged = this.damaged.filter((damaged) => damaged < seq)
     if (this.appliedSeq >= seq) {
       this.applied = null
       this.appliedSeq = 0
@@ -88,8 +99,8 @@ export class FeedHistory {
 
   /** What is stored of it: numbers, the sequences of what is pending last. */
   encode(): Uint8Array {
-    const { appliedSeq, baseSeq, preJump, keptBytes, compactedSeq, pending } = this
-    const seqs = pending.map(({ seq }) => seq)
+    const { appliedSeq, baseSeq, preJump, keptBytes, compactedSeq, pending, damaged } = this
+    const seqs = [...pending.map(({ seq }) => seq), ...damaged].sort((a, b) => a - b)
     const numbers = [appliedSeq, baseSeq, preJump, keptBytes, compactedSeq, ...seqs]
     const bytes = new Uint8Array(numbers.length * 8)
     const view = new DataView(bytes.buffer)
@@ -112,6 +123,7 @@ export class FeedHistory {
     for (const seq of pending) {
       const checkpoint = read(seq)
       if (checkpoint !== null) this.add(checkpoint)
+      else this.damaged = [...this.damaged, seq]
     }
   }
 }

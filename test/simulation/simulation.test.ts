@@ -28,6 +28,8 @@ SEEDS.push(1660)
 SEEDS.push(200245)
 /** Once for ever at odds: where branches parted was asked for in vain, for what was asked next of the feed took its place. */
 SEEDS.push(200116)
+/** Once applied on one gateway alone: a checkpoint that let deletes go, while one that it relied on was damaged there and forgotten. */
+SEEDS.push(201001)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

@@ -29,7 +29,13 @@ export class Author {
     this.feed = feedOf(played.meshId, { publicKey, incarnation, collection, partition, kind: 0, encrypted: false })
     this.#played = played
     this.#alias = index + (collection === SELF_COLLECTION ? 100 : 200)
-    played.say({ type: 'feed', alias: this.#alias, descriptor: encodeDescriptor(this.feed.descriptor), chain: [] })
+    this.introduce()
+  }
+
+  /** The neighbour says under which number it speaks of the feed: once on each link. */
+  introduce(): void {
+    const descriptor = encodeDescriptor(this.feed.descriptor)
+    this.#played.say({ type: 'feed', alias: this.#alias, descriptor, chain: [] })
   }
 
   /** `aheadMs`: its author's clock is so far ahead. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { hex } from '../../runtime/base/bytes.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
@@ -56,6 +57,25 @@ test('a seal undoes nothing that everyone had confirmed', () => {
 test('what was confirmed once of a sealed feed stays confirmed beside what is said later', () => {
   const { played, author } = confirmed(0)
   assert.deepEqual(acksOf(played, author), [6, SEAL - 1])
+})
+
+test('what was confirmed once stays confirmed while the only checkpoint of the feed is damaged', () => {
+  const played = new Played(3)
+  const { gateway } = played
+  const [author, unknown] = [new Author(played, 1), new Author(played, 2)]
+  author.put('hall', { n: 1 })
+  unknown.put('hall', { n: 2 })
+  author.checkpoint([1], [unknown.held()])
+  author.push()
+  played.pass(MINUTE_MS)
+  assert.deepEqual(acksOf(played, author), [2])
+  const drops = [{ feed: author.feed, seqs: SequenceSet.of([2]), isDamaged: true }]
+  gateway.disk.append({ batches: [], drops, records: [] })
+  while (gateway.disk.cached > 0) gateway.disk.flushOne()
+  gateway.crash()
+  gateway.start()
+  played.pass(MINUTE_MS)
+  assert.deepEqual(acksOf(played, author), [2])
 })
 
 test('a feed whose author turns out to be a member that was removed is asked for at once', () => {
