@@ -444,7 +444,7 @@ export class Simulation implements World {
   /** At rest a few writes more: when the trees have settled each batch comes once, or twice where there are two parents. */
   #spread(): void {
     for (let round = 0; round < SPREAD_ROUNDS; round++) {
-      if (round === 1) this.#spreading.startCounting()
+      if (round === 1) this.#spreading.startCounting(this.healed)
       for (const gateway of this.healed) for (const place of this.places) this.#writeTo(gateway, place)
       this.schedule.runUntil(this.schedule.now + SPREAD_MS)
     }

@@ -14,8 +14,9 @@ interface End {
   credit: number
 }
 
-/** What came over all links while it was counted. */
+/** What came to some gateways while it was counted. */
 interface Count {
+  readonly at: ReadonlySet<SimulatedGateway>
   readonly firsts: Set<string>
   copies: number
   /** Copies that a tree may bring: one, or two where there are two parents. */
@@ -62,10 +63,11 @@ export class Spreading {
     const end = this.#end(link)
     end.asked += wants
     end.credit = Math.max(end.credit, credit)
-    if (this.#count) this.#count.asked += wants
+    const count = this.#count?.at.has(at) === true ? this.#count : null
+    if (count) count.asked += wants
     for (const bytes of batches) {
       end.received.set(nameOf(bytes), end.asked)
-      if (this.#count) this.#countCopy(this.#count, at, bytes)
+      if (count) this.#countCopy(count, at, bytes)
     }
   }
 
@@ -73,8 +75,9 @@ export class Spreading {
     this.#ends.delete(link)
   }
 
-  startCounting(): void {
-    this.#count = { firsts: new Set(), copies: 0, expected: 0, asked: 0 }
+  /** What comes to these, which are at rest: who is lost may still wait for the time of what was stamped ahead. */
+  startCounting(gateways: readonly SimulatedGateway[]): void {
+    this.#count = { at: new Set(gateways), firsts: new Set(), copies: 0, expected: 0, asked: 0 }
   }
 
   /** Returns sentences about what came too often. */
