@@ -58,19 +58,25 @@ export class Grounds {
     return this.#standing.has(nameOf(capability))
   }
 
-  /** Those that have nothing that counts are no members: closed, and removed when what their administrators wrote is sealed. */
-  removeGroundless(seals: Seals, isSpared: (subject: string) => boolean): void {
+  /**
+   * Those that have nothing that counts are no members: closed, and removed when what their administrators wrote is sealed. True when something
+   * does not count.
+   */
+  removeGroundless(seals: Seals, isSpared: (subject: string) => boolean): boolean {
     const bySubject = new Map<string, Grounded[]>()
+    let isSome = false
     for (const grounded of this.#known.values()) {
+      isSome ||= this.isGroundless(grounded, seals)
       const held = bySubject.get(grounded.subject)
       if (held) held.push(grounded)
       else bySubject.set(grounded.subject, [grounded])
     }
-    for (const [origin, held] of bySubject) {
+    for (const [origin, held] of isSome ? bySubject : []) {
       if (isSpared(origin) || !held.every((grounded) => this.isGroundless(grounded, seals))) continue
       seals.close(origin)
       if (held.every(({ issuer }) => seals.isRemoved(issuer as string))) seals.addRemoval(nothingOf(origin))
     }
+    return isSome
   }
 
   #count(name: string, by: number): void {

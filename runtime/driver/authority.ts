@@ -42,6 +42,8 @@ interface AdministratorChain {
 export class MeshAuthority implements Authority {
   readonly #grounds = new Grounds()
   #members = new Members()
+  /** Something that is known does not count. */
+  #isNarrowed = false
   readonly testimonies: Testimonies = new Testimonies()
   readonly proofs: Proofs = new Proofs()
   #seals = new Seals()
@@ -199,9 +201,12 @@ export class MeshAuthority implements Authority {
     for (const { feed, from } of this.#ahead.values()) seals.setAhead(feed.key, from)
     for (const { origin, warrant } of closings) if (this.mayRemove(origin, warrant)) seals.close(origin)
     for (const { removal, warrant } of removals) if (this.mayRemove(removal.origin, warrant)) seals.addRemoval(removal)
-    this.#grounds.removeGroundless(seals, (subject) => subject === peerIdOf(this.#publicKey))
+    const own = peerIdOf(this.#publicKey)
+    const isNarrowed = this.#grounds.removeGroundless(seals, (subject) => subject === own)
     this.#seals = seals
-    this.#countAgain()
+    // Each member that joins comes by here, and most meshes have removed no administrator.
+    if (isNarrowed || this.#isNarrowed) this.#countAgain()
+    this.#isNarrowed = isNarrowed
   }
 
   /** Whose capabilities count, and what they allow. */

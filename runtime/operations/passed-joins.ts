@@ -65,7 +65,13 @@ export class PassedJoins {
       if (one !== null) sealed.push(one)
     }
     if (sealed.length === 0) return void this.#passedAt.delete(key)
-    await this.#write([{ kind: 'put', key, fields: { sealed } }])
+    try {
+      await this.#write([{ kind: 'put', key, fields: { sealed } }])
+    } catch (error) {
+      // The joiner makes it again, and the disk may take it then.
+      this.#passedAt.delete(key)
+      throw error
+    }
     this.#with.log.info('join-passed-on', { peerId: key.slice(PREFIX.length), name: request.name })
   }
 
@@ -78,9 +84,18 @@ export class PassedJoins {
   async step(): Promise<void> {
     await this.#clean()
     if (!this.#with.isAdministrator()) return
-    const open = this.#open ?? new Set(this.#with.members())
-    this.#open = new Set()
-    for (const peerId of open) for (const { document } of this.#passedBy(peerId)) await this.#decide(peerId, document)
+    this.#open ??= new Set(this.#with.members())
+    const open = this.#open
+    for (const peerId of open) {
+      // What comes meanwhile opens it again; what the disk does not take stays open.
+      open.delete(peerId)
+      try {
+        for (const { document } of this.#passedBy(peerId)) await this.#decide(peerId, document)
+      } catch (error) {
+        open.add(peerId)
+        throw error
+      }
+    }
   }
 
   async #clean(): Promise<void> {

@@ -35,11 +35,16 @@ class Bench {
   readonly admitted: JoinRequest[] = []
   readonly administrators: DeviceKeys[] = [OTHER_ADMIN, ADMIN]
   atMs = 0
+  /** The disk takes nothing. */
+  isFull = false
 
   joins(keys: DeviceKeys): PassedJoins {
     return new PassedJoins({
       store: this.shared.store,
-      writer: this.shared.driver,
+      writer: {
+        write: (...write) =>
+          this.isFull ? Promise.reject(new Error('the disk is full')) : this.shared.driver.write(...write),
+      },
       meshId: MESH,
       peerId: peerIdOf(keys.publicKey),
       linkSecretKey: keys.linkSecretKey,
@@ -48,6 +53,7 @@ class Bench {
       administratorKeys: () => this.administrators.map(({ linkPublicKey }) => linkPublicKey),
       members: () => [ADMIN, MEMBER].map(({ publicKey }) => peerIdOf(publicKey)),
       admit: (request) => {
+        if (this.isFull) return Promise.reject(new Error('the disk is full'))
         this.admitted.push(request)
         return Promise.resolve()
       },
@@ -131,5 +137,21 @@ test('bytes from hell among what was passed on hold nothing up', async () => {
   const request = requestOf(generateDeviceKeys())
   await bench.joins(MEMBER).pass(request)
   await bench.joins(ADMIN).step()
+  assert.deepEqual(bench.admitted, [request])
+})
+
+test('what a full disk does not take is passed on, and decided, when it takes it', async () => {
+  const bench = new Bench()
+  const request = requestOf(generateDeviceKeys())
+  const [member, admin] = [bench.joins(MEMBER), bench.joins(ADMIN)]
+  bench.isFull = true
+  await assert.rejects(member.pass(request))
+  bench.isFull = false
+  await member.pass(request)
+  assert.equal(bench.waiting.length, 1)
+  bench.isFull = true
+  await assert.rejects(admin.step())
+  bench.isFull = false
+  await admin.step()
   assert.deepEqual(bench.admitted, [request])
 })
