@@ -70,6 +70,8 @@ export class FeedState {
   isRefused = false
   /** Physical time before which the next batch is from the future; 0 when it isn't. */
   deferredUntilMs = 0
+  /** How often that was so since all that was told of was here. */
+  deferrals = 0
 
   /** The disk refused a batch and others are still on their way: no batch is taken or made until they are answered. */
   isRewinding = false

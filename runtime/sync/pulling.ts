@@ -22,7 +22,10 @@ export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
     return
   }
   if (isAheadElsewhere(core, state)) core.behind.add(state)
-  else core.behind.delete(state)
+  else {
+    core.behind.delete(state)
+    state.deferrals = 0
+  }
   if (isDeferred(core, state)) return
   if (state.parent === null) askBest(core, state)
   else if (state.second === null && isPressing(core, state)) askSecond(core, state)

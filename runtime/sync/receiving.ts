@@ -401,9 +401,14 @@ function isFuture<Token>(core: Core<Token>, feed: Feed, hlc: number): boolean {
   return msOfHlc(hlc) > LAST_MS || (hlc > futureFrom(core) && feed.origin !== core.options.peerId)
 }
 
-/** Not rejected: the feed waits here until the batch's time has come, so all gateways end in the same state. */
+/**
+ * Not rejected: the feed waits here until the batch's time has come, so all gateways end in the same state. Of many whose times come one
+ * after another each would be asked for with all behind it: the more there are, the longer it waits beyond that, so that several are due.
+ */
 function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): string {
-  state.deferredUntilMs = msOfHlc(batch.header.hlc) - TIMES.futureMs
+  const pauseMs = state.deferrals === 0 ? 0 : Math.min(TIMES.askMs * 2 ** (state.deferrals - 1), TIMES.askMsMax)
+  state.deferredUntilMs = Math.max(msOfHlc(batch.header.hlc) - TIMES.futureMs, core.now.wallMs + pauseMs)
+  state.deferrals += 1
   state.parent = null
   core.behind.add(state)
   // Whole milliseconds from 0, whatever the clock shows: it may have a fraction, and be beyond LAST_MS itself.
