@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import { Mesh } from '../simulation/mesh.ts'
 
-test('SPEC I16: of many batches stamped ahead, whose times come one after another, few are sent in vain', () => {
+test('of many batches stamped ahead, whose times come one after another, few are sent in vain', () => {
   let sent = 0
   const mesh = new Mesh({
     gateways: 2,
