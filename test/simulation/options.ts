@@ -21,6 +21,7 @@ export interface Options {
   readonly history: 'long' | 'short'
   readonly liveness: boolean | null
   readonly overruns: boolean | null
+  readonly versions: boolean | null
   readonly byzantine: 'no' | 'some' | 'all' | null
 }
 
@@ -40,6 +41,8 @@ export const USAGE = `npm run sim -- [options]
   --liveness yes|no  whether only a core is healed after the faults, all others stay cut off or dead, and the core must
                   be equal within 20 virtual minutes; otherwise in every seventh run
   --overruns yes|no  whether clocks run ahead to 2099 for a while and are believed; otherwise in every eleventh run
+  --versions yes|no  whether one member is updated to a later version and put back, again and again, and leaves what the others
+                  don't understand; otherwise in every ninth run
   --byzantine no|some|all  whether one member signs with its own key what isn't so, and the others must be equal all the
                   same: some, two batches of one number and false beacons while there are faults; all, false checkpoints
                   too and for ever. In some runs they are not yet equal in what the liar wrote (no)
@@ -84,6 +87,7 @@ export function optionsOf(args: readonly string[]): Options | null {
     history: oneOf('history', values.history, ['long', 'short']),
     liveness: yesOrNo('liveness', values.liveness),
     overruns: yesOrNo('overruns', values.overruns),
+    versions: yesOrNo('versions', values.versions),
     byzantine:
       values.byzantine === undefined
         ? null
@@ -113,6 +117,7 @@ function parsed(args: readonly string[]) {
         history: { type: 'string', default: 'long' },
         liveness: { type: 'string' },
         overruns: { type: 'string' },
+        versions: { type: 'string' },
         byzantine: { type: 'string' },
         help: { type: 'boolean', default: false },
       },

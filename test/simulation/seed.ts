@@ -24,21 +24,20 @@ export interface SeedResult {
   readonly failure: Failure | null
 }
 
-type How = Pick<
-  Options,
-  | 'gateways'
-  | 'minutes'
-  | 'writes'
-  | 'forks'
-  | 'removals'
-  | 'interests'
-  | 'encrypted'
-  | 'history'
-  | 'liveness'
-  | 'overruns'
-  | 'byzantine'
-  | 'first'
->
+/** Of what kind a run is: what it has besides gateways, links and writes. */
+const KINDS = [
+  'forks',
+  'removals',
+  'interests',
+  'encrypted',
+  'history',
+  'liveness',
+  'overruns',
+  'versions',
+  'byzantine',
+] as const
+
+type How = Pick<Options, 'gateways' | 'minutes' | 'writes' | 'first' | (typeof KINDS)[number]>
 
 export function runSeed(seed: number, how: How): SeedResult {
   const startedAt = process.cpuUsage()
@@ -57,21 +56,12 @@ export function runSeed(seed: number, how: How): SeedResult {
 }
 
 /** What was asked for, and for the rest what the seed says. */
-export function scenarioFor(seed: number, how: Omit<How, 'first'>): Scenario {
-  const { gateways, minutes, writes, forks, removals, interests, encrypted, history, liveness, overruns, byzantine } =
-    how
+export function scenarioFor(seed: number, { gateways, minutes, writes, ...kinds }: Omit<How, 'first'>): Scenario {
   return scenarioOf(seed, {
-    history,
     ...(gateways > 0 && { gateways }),
     ...(minutes > 0 && { minutes }),
     ...(writes > 0 && { writesMax: writes }),
-    ...(forks !== null && { forks }),
-    ...(removals !== null && { removals }),
-    ...(interests !== null && { interests }),
-    ...(encrypted !== null && { encrypted }),
-    ...(liveness !== null && { liveness }),
-    ...(overruns !== null && { overruns }),
-    ...(byzantine !== null && { byzantine }),
+    ...Object.fromEntries(KINDS.flatMap((kind) => (kinds[kind] === null ? [] : [[kind, kinds[kind]]]))),
   })
 }
 

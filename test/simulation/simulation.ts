@@ -20,6 +20,7 @@ import type { SimulatedDisk } from './disk.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
 import { Progress } from './histories.ts'
 import { falseHoldings } from './holdings.ts'
+import { LaterVersion } from './later.ts'
 import { lieAbout } from './lies.ts'
 import { coreOf } from './liveness.ts'
 import { Network } from './network.ts'
@@ -63,6 +64,8 @@ export interface Scenario {
    * beacons, as long as there are faults. All: false checkpoints too, and it never ceases to lie.
    */
   readonly byzantine?: 'no' | 'some' | 'all'
+  /** One member is updated to a later version and put back, again and again: it says and has written what the others don't understand. */
+  readonly versions?: boolean
 }
 
 const EPOCH_KEY = new Uint8Array(32).fill(7)
@@ -104,6 +107,7 @@ export const FAULTS = [
   'member retired',
   'member revoked',
   'interest changed',
+  'later version put back',
   'lie: bad signature',
   'lie: changed body',
   'lie: cut frame',
@@ -163,6 +167,7 @@ export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenari
     // With keys that a liar has it could say to everyone what it likes; that is for the unit tests.
     encrypted: seed % ENCRYPTED_EVERY === 4 && gateways > 2 && given.byzantine === undefined,
     overruns: seed % OVERRUNS_EVERY === 6 && given.byzantine === undefined,
+    versions: seed % VERSIONS_EVERY === 7,
   }
   const scenario = { ...drawn, ...given }
   return scenario.overruns ? { ...scenario, liveness: false, removals: false, forks: given.forks ?? false } : scenario
@@ -194,6 +199,8 @@ const SHORT_BEACON_MS = 3_000
 const LIVENESS_EVERY = 7
 const ENCRYPTED_EVERY = 7
 const OVERRUNS_EVERY = 11
+const VERSIONS_EVERY = 9
+const UPDATES = 4
 const SIZES: readonly number[] = [2, 3, 4, 5, 6, 3, 4, 8, 5, 3, 10, 4, 7]
 
 interface Issued {
@@ -276,6 +283,8 @@ export class Simulation implements World {
   bytesSent = 0
   /** The member that signs what isn't so, in some runs. */
   readonly byzantine: Byzantine | null
+  /** The member that was updated, in some runs. */
+  readonly #later: LaterVersion | null
   readonly #progress = new Map<SimulatedGateway, Progress>()
   readonly #trace = new Trace()
   readonly #network: Network
@@ -340,11 +349,16 @@ export class Simulation implements World {
         if (promises) this.#spreading.arrived(this.#gateway(index), link, promises)
         this.#deliver(this.#gateway(index), link, bytes)
       },
-      lies: (index, link, bytes, isFaulty) => (index === this.#liar ? this.#lie(link, bytes, isFaulty) : [bytes]),
+      lies: (index, link, bytes, isFaulty) => {
+        const said = this.#later?.gateway.index === index ? this.#later.speak(bytes) : bytes
+        return index === this.#liar ? this.#lie(link, said, isFaulty) : [said]
+      },
     })
     if (scenario.encrypted === true) this.keyring = new Keyring([{ collection: 'plugs', ...EPOCH }])
     for (let index = 0; index < scenario.gateways; index++) this.#addGateway(index)
     this.byzantine = isByzantine ? this.#makeByzantine(this.#gateway(this.#liar)) : null
+    const updated = scenario.versions === true ? this.#gateway((scenario.seed >> 4) % scenario.gateways) : null
+    this.#later = updated && new LaterVersion(updated, this.meshId, seededRandom(scenario.seed + 3))
     if (this.#hasInterests) this.#drawInterests()
     if (scenario.encrypted === true) this.#giveKeys()
   }
@@ -379,6 +393,7 @@ export class Simulation implements World {
     this.#planFaults()
     this.#planAlterations()
     this.#planOverruns()
+    this.#planUpdates()
     this.#watchHoldings()
     this.schedule.runUntil(this.scenario.minutes * 60_000)
     this.#heal()
@@ -823,6 +838,25 @@ export class Simulation implements World {
       })
       this.schedule.at(from + randomInteger(random, 1_000, 60_000), () => gateway.correctClock())
     }
+  }
+
+  /** Of its own chance, so that all else happens as without it. */
+  #planUpdates(): void {
+    if (this.#later === null) return
+    const random = seededRandom(this.scenario.seed + 4)
+    for (let i = 0; i < UPDATES; i++) {
+      this.schedule.at(randomInteger(random, 0, this.scenario.minutes * 60_000), () => this.#update(random))
+    }
+  }
+
+  #update(random: Random): void {
+    if (this.#later?.gateway.isUp !== true) return
+    const { gateway } = this.#later
+    const clock = gateway.engine?.view.clock ?? 0
+    gateway.crash()
+    this.#network.cutAll(gateway.index)
+    if (this.#later.write(clock)) this.noteFault('later version put back')
+    this.schedule.after(randomInteger(random, 100, 10_000), () => this.#restart(gateway))
   }
 
   #fillDisk(): void {
