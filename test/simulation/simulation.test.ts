@@ -30,6 +30,8 @@ SEEDS.push(200245)
 SEEDS.push(200116)
 /** Once applied on one gateway alone: a checkpoint that let deletes go, while one that it relied on was damaged there and forgotten. */
 SEEDS.push(201001)
+/** Once sent twice: over a slow line a feed was asked for again before the answer could be there. */
+SEEDS.push(302627)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
