@@ -32,6 +32,8 @@ SEEDS.push(200116)
 SEEDS.push(201001)
 /** Once sent twice: over a slow line a feed was asked for again before the answer could be there. */
 SEEDS.push(302627)
+/** Once lacking: what had left by a checkpoint that was void, for below the first seal both branches counted as one and confirmed. */
+SEEDS.push(301996)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
