@@ -82,6 +82,14 @@ test('what lost gateways send each other is not counted against those that are l
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once blamed: a gateway without a clock, which believed an hour too little on the word of one that was then removed, and linked with none that knew. */
+test('who has no clock is told the time when whom it had asked for it is removed (seed 201407)', () => {
+  const given = { gateways: 3, minutes: 3, writesMax: 60, liveness: false, removals: true, interests: false }
+  const simulation = new Simulation(scenarioOf(201407, given))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */
 test('a mesh whose clocks had run ahead when a member came converges too (seed 32008)', () => {
   const simulation = new Simulation(scenarioOf(32008, { overruns: true }))
