@@ -79,7 +79,12 @@ export function retryDeadline<Token>(core: Core<Token>): number {
 }
 
 function retryAt(state: FeedState): number {
-  return state.touchedAt + Math.min(TIMES.askMs * 2 ** state.attempts, TIMES.askMsMax)
+  return state.touchedAt + Math.min(patienceMs(state.parent) * 2 ** state.attempts, TIMES.askMsMax)
+}
+
+/** What was asked for can't be there before a round trip is over: on a slow line it would come as often as it was asked for. */
+function patienceMs(asked: LinkState | null): number {
+  return Math.max(TIMES.askMs, asked?.latencyMs ?? 0)
 }
 
 /**
@@ -143,8 +148,8 @@ function isSpoiled<Token>(core: Core<Token>, link: LinkState, state: FeedState):
 export function ask<Token>(core: Core<Token>, link: LinkState, state: FeedState): void {
   const alias = link.theirAliases.get(state)
   if (alias === undefined) return
-  const isRepeat = state.parent === link && core.now.monotonicMs - state.touchedAt < TIMES.askMs && state.attempts > 0
-  if (isRepeat) return
+  const isUnderWay = core.now.monotonicMs - state.touchedAt < patienceMs(link) && state.attempts > 0
+  if (state.parent === link && isUnderWay) return
   state.parent = link
   if (state.second === link) state.second = null
   state.touchedAt = core.now.monotonicMs

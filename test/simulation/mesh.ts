@@ -16,6 +16,8 @@ export interface MeshOptions {
   readonly engine?: (index: number) => Partial<EngineOptions>
   /** What a link carries each way in a virtual millisecond; without it any amount at once. */
   readonly bytesPerMs?: number
+  /** How long a frame is under way; 1 to 20 virtual milliseconds when absent. */
+  readonly delayMs?: number
   /** Called when a frame is sent; `link` is the number of the edge. */
   readonly onFrame?: (from: number, to: number, bytes: Uint8Array, link: number) => void
 }
@@ -70,7 +72,7 @@ export class Mesh implements World {
   /** A link more. */
   connect(a: number, b: number): void {
     this.#edges.push([a, b])
-    this.#delays.push(randomInteger(this.random, 1, 20))
+    this.#delays.push(this.#options.delayMs ?? randomInteger(this.random, 1, 20))
     this.linkUp(this.#edges.length - 1)
   }
 

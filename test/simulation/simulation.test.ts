@@ -30,6 +30,10 @@ SEEDS.push(200245)
 SEEDS.push(200116)
 /** Once applied on one gateway alone: a checkpoint that let deletes go, while one that it relied on was damaged there and forgotten. */
 SEEDS.push(201001)
+/** Once sent twice: over a slow line a feed was asked for again before the answer could be there. */
+SEEDS.push(302627)
+/** Once lacking: what had left by a checkpoint that was void, for below the first seal both branches counted as one and confirmed. */
+SEEDS.push(301996)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
@@ -74,6 +78,14 @@ for (const [seed, gateways] of [
 test('what lost gateways send each other is not counted against those that are left (seed 201092)', () => {
   const busy = { gateways: 5, minutes: 3, writesMax: 60 }
   const simulation = new Simulation(scenarioOf(201092, { ...busy, liveness: true, removals: true, forks: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
+/** Once blamed: a gateway without a clock, which believed an hour too little on the word of one that was then removed, and linked with none that knew. */
+test('who has no clock is told the time when whom it had asked for it is removed (seed 201407)', () => {
+  const given = { gateways: 3, minutes: 3, writesMax: 60, liveness: false, removals: true, interests: false }
+  const simulation = new Simulation(scenarioOf(201407, given))
   simulation.run()
   assert.deepEqual(violations(simulation), [])
 })

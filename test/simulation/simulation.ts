@@ -1005,7 +1005,7 @@ export class Simulation implements World {
       gateway.failRate = 0
       this.#restart(gateway)
     }
-    if (this.scenario.overruns === true) this.#tellTime()
+    this.#tellTime()
     // The others still reach each other without those that are not.
     core.forEach((gateway, i) => {
       const before = core[i - 1]
@@ -1013,16 +1013,27 @@ export class Simulation implements World {
     })
   }
 
-  /** Who took over a wrong time and has no clock must be linked with one that has. */
+  /**
+   * Who took over a wrong time and has no clock must be linked with one that has, or its operator sets it: the one that it had asked may
+   * be removed or lost, and it goes by its word for a day.
+   */
   #tellTime(): void {
-    const knowing = this.present.filter(({ rightTrust }) => rightTrust > 0)
-    for (const gateway of this.present) {
+    const knowing = this.healed.filter(({ rightTrust }) => rightTrust > 0)
+    const isOverrun = this.scenario.overruns === true && knowing.length > 0
+    for (const gateway of this.healed) {
       // Nobody is linked with a copy of its own card.
       const other = knowing.find(({ peerId }) => peerId !== gateway.peerId)
-      if (gateway.rightTrust > 0 || knowing.length === 0) continue
+      if (gateway.rightTrust > 0 || !(isOverrun || this.#isMisled(gateway))) continue
       if (other !== undefined) this.#network.dial(other.index, gateway.index)
       else gateway.setClock(START_MS)
     }
+  }
+
+  /** It believes a time that is so far from the right one that it would take right stamps for the future's, or others its own. */
+  #isMisled(gateway: SimulatedGateway): boolean {
+    const time = gateway.engine?.time(gateway.now())
+    if (time === undefined || time.trust === 0) return false
+    return Math.abs(time.wallMs - START_MS - this.schedule.now) > FUTURE_MS
   }
 
   /** It never comes back: its power is cut, or nothing gets through to it. */

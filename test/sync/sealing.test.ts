@@ -92,6 +92,27 @@ test('a feed whose author turns out to be a member that was removed is asked for
   assert.equal(wants(1_000), 1)
 })
 
+test('nothing leaves by a checkpoint of a sealed feed while somebody has confirmed another branch: a later proof may say that they part before it', () => {
+  const played = new Played(3)
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  const other = new Author(played, 2, SELF_COLLECTION)
+  for (let n = 0; n < 2; n++) copy.batches.push(author.put('hall', { n }))
+  author.put('hall', { n: 2 })
+  author.checkpoint([3])
+  author.push()
+  for (let n = 2; n < 6; n++) copy.put('hall', { n: -n })
+  other.beacon([copy.held()])
+  other.push()
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  const leftBelow = (seal: number): readonly number[] => {
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, seal]]) })
+    played.pass(MINUTE_MS)
+    return [...(played.gateway.disk.head(author.feed.key)?.retained.values() ?? [])]
+  }
+  assert.deepEqual(leftBelow(5), [1, 2, 3, 4])
+  assert.deepEqual(leftBelow(3), [1, 2])
+})
+
 test('what is void is not taken again', () => {
   const { played, author } = confirmed(0)
   played.say({ type: 'data', batches: author.batches.slice(SEAL - 1).map(({ bytes }) => bytes) })

@@ -39,6 +39,32 @@ test('after an absence a gateway is sent just what it lacked, each batch once (S
   assert.ok(sent.every((name) => !held.has(name)))
 })
 
+test('over a line with a round trip of four seconds each batch comes once too: nobody asks again before an answer can be there', () => {
+  const came: string[] = []
+  let requests = 0
+  const mesh = new Mesh({
+    gateways: 2,
+    edges: [[0, 1]],
+    delayMs: 2_000,
+    onFrame: (_, to, bytes) => {
+      const promises = promisesOf(bytes)
+      if (to === 1) came.push(...(promises?.batches ?? []).map(nameOf))
+      else requests += promises?.wants ?? 0
+    },
+  })
+  mesh.pass(20_000)
+  came.length = 0
+  requests = 0
+  for (let i = 0; i < 20; i++) {
+    mesh.at(0).write('climate', { kind: 'put', key: `room-${i}`, fields: { on: true } })
+    mesh.pass(500)
+  }
+  mesh.pass(20_000)
+  assert.equal(new Set(came).size, came.length)
+  assert.ok(came.length >= 20)
+  assert.equal(requests, 1)
+})
+
 test('a batch comes to each gateway once, of an urgent collection about twice (SPEC I22)', () => {
   for (const [collection, least, most] of [
     ['climate', 1, 1.1],
