@@ -251,7 +251,7 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
   const seqs = state.history.retained.within(cut, Number.MAX_SAFE_INTEGER)
   const history = historyBelow(core, state, cut)
   const to = completeTo(state, history, cut)
-  const names = namesFrom(core, state, Math.min(to, state.head.seq))
+  const names = namesFrom(core, state, Math.max(1, Math.min(to, state.head.seq)))
   const head = to < state.head.seq ? positionAt(core, state, history, names, to) : state.head
   const records: KeyValue[] = [{ key: historyKey(state.feed), value: history.encode() }]
   // Parts of a fill beyond the head are of a branch that nobody has proven here: they are fetched again. So is what isn't what it was.

@@ -32,6 +32,8 @@ SEEDS.push(200116)
 SEEDS.push(201001)
 /** Once for ever behind: a feed was cut down to a batch whose header had turned on the card, and went by what that said of itself. */
 SEEDS.push(300505)
+/** Once blamed: gateways without clocks, whom one that was lost had told a time an hour behind, which they believe for a day. */
+SEEDS.push(301029, 301724)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

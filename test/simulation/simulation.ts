@@ -966,12 +966,13 @@ export class Simulation implements World {
     this.#network.heal(this.#core)
     // Whom a gateway without a clock asks what time it is must know: of two that differ nobody can tell which one is right.
     for (const gateway of this.present) gateway.correctClock()
+    const mistaken = core.filter((gateway) => this.#isMistaken(gateway))
     for (const gateway of core) {
       gateway.isDiskFull = false
       gateway.failRate = 0
       this.#restart(gateway)
     }
-    if (this.scenario.overruns === true) this.#tellTime()
+    this.#tellTime(this.scenario.overruns === true ? this.present : mistaken)
     // The others still reach each other without those that are not.
     core.forEach((gateway, i) => {
       const before = core[i - 1]
@@ -979,16 +980,25 @@ export class Simulation implements World {
     })
   }
 
-  /** Who took over a wrong time and has no clock must be linked with one that has. */
-  #tellTime(): void {
-    const knowing = this.present.filter(({ rightTrust }) => rightTrust > 0)
-    for (const gateway of this.present) {
+  /**
+   * Who took over a wrong time and has no clock believes it for a day, and waits for what the others stamp, or they for what it stamps: it
+   * must be linked with one that has a clock. Where none is left the operator sets it.
+   */
+  #tellTime(gateways: readonly SimulatedGateway[]): void {
+    const knowing = this.present.filter(({ index, rightTrust }) => rightTrust > 0 && (this.#core?.has(index) ?? true))
+    for (const gateway of gateways) {
+      if (gateway.rightTrust > 0) continue
       // Nobody is linked with a copy of its own card.
       const other = knowing.find(({ peerId }) => peerId !== gateway.peerId)
-      if (gateway.rightTrust > 0 || knowing.length === 0) continue
       if (other !== undefined) this.#network.dial(other.index, gateway.index)
-      else gateway.setClock(START_MS)
+      else if (knowing.length > 0 || this.#isMistaken(gateway)) gateway.setClock(START_MS)
     }
+  }
+
+  /** Whether what others stamp now is of the future for it, or what it stamps for them. */
+  #isMistaken(gateway: SimulatedGateway): boolean {
+    const told = gateway.engine?.time(gateway.now())
+    return told !== undefined && told.trust > 0 && Math.abs(told.wallMs - START_MS - this.schedule.now) > FUTURE_MS
   }
 
   /** It never comes back: its power is cut, or nothing gets through to it. */
