@@ -20,7 +20,7 @@ import { signedCheckpoint } from './filling.ts'
 import { holesOf } from './mending.ts'
 import { futureFrom } from './future.ts'
 import { tellProof } from './proofs.ts'
-import { settle } from './statements.ts'
+import { namesIn, settle } from './statements.ts'
 import { tellOn, tellOnSoon } from './testimonies.ts'
 import { reviveTrash } from './trash.ts'
 
@@ -253,13 +253,12 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
   const seqs = state.history.retained.within(cut, Number.MAX_SAFE_INTEGER)
   const history = historyBelow(core, state, cut)
   const to = completeTo(state, history, cut)
-  const head = to < state.head.seq ? positionAt(core, state, history, to) : state.head
+  const names = namesFrom(core, state, Math.max(1, Math.min(to, state.head.seq)))
+  const head = to < state.head.seq ? positionAt(core, state, history, names, to) : state.head
   const records: KeyValue[] = [{ key: historyKey(state.feed), value: history.encode() }]
-  // Parts of a fill beyond the head are of a branch that nobody has proven here: they are fetched again. So is a head that isn't what it
-  // was, for nothing that continues it vouches for its header.
-  const { seq: headSeq, hash: headHash } = state.head
-  const voided = [...batchesFrom(core, state, cut)].filter(({ header: { seq }, hash }) => {
-    return seq < headSeq || (seq === headSeq && equal(hash, headHash))
+  // Parts of a fill beyond the head are of a branch that nobody has proven here: they are fetched again. So is what isn't what it was.
+  const voided = [...batchesFrom(core, state, cut)].filter((batch) => {
+    return batch.header.seq <= state.head.seq && isCalledSo(names, batch)
   })
   const top = voided.at(-1)
   for (const { header, bytes } of voided.slice(0, VOID_KEPT))
@@ -343,15 +342,35 @@ export function wholeBelow<Token>(core: Core<Token>, state: FeedState, cut: numb
   return completeTo(state, historyBelow(core, state, cut), cut)
 }
 
-function positionAt<Token>(core: Core<Token>, state: FeedState, after: FeedHistory, seq: number): ChainPosition {
+/** What the stored batches from `from` on are called by those that continue them, down from the head. */
+function namesFrom<Token>(core: Core<Token>, state: FeedState, from: number): ReadonlyMap<number, Uint8Array> {
+  const chain = [...batchesFrom(core, state, from)].filter(({ header }) => header.seq <= state.head.seq)
+  return namesIn(chain, state.head)
+}
+
+/** False when its header has turned on the card. Of one that nothing here continues nobody can tell. */
+function isCalledSo(names: ReadonlyMap<number, Uint8Array>, { header, hash }: Batch): boolean {
+  const name = names.get(header.seq)
+  return name === undefined || equal(name, hash)
+}
+
+/** The batch before a cut, as the chain calls it: whoever has the feed goes on from there, whatever has become of the stored one. */
+function positionAt<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  after: FeedHistory,
+  names: ReadonlyMap<number, Uint8Array>,
+  seq: number,
+): ChainPosition {
   if (seq < 1) return { seq: 0, hash: new Uint8Array(32), hlc: 0 }
-  const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
-  if (bytes !== undefined && seqOfBatch(bytes) === seq) return positionOfBatch(bytes)
-  // It is dead, or there is none: the batch at the cut names it.
-  const [next] = batchesFrom(core, state, seq + 1)
+  const [batch] = batchesFrom(core, state, seq)
+  if (batch?.header.seq === seq && isCalledSo(names, batch)) return positionOfBatch(batch.bytes)
+  // It is dead, damaged, or there is none.
   const before = [after.applied, after.base].find((signed) => signed?.checkpoint.before.seq === seq)
   if (before) return before.checkpoint.before
-  return { seq, hash: next?.header.seq === seq + 1 ? next.header.prev : new Uint8Array(32), hlc: 0 }
+  const [next] = batchesFrom(core, state, seq + 1)
+  const named = names.get(seq) ?? (next?.header.seq === seq + 1 ? next.header.prev : null)
+  return { seq, hash: named ?? new Uint8Array(32), hlc: 0 }
 }
 
 export function* batchesFrom<Token>(core: Core<Token>, state: FeedState, from: number): Generator<Batch> {

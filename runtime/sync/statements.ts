@@ -153,7 +153,7 @@ function chainFrom(batches: readonly Batch[], head: ChainPosition | null = null)
  * By sequence, what the batch that continues it calls it. A header may have turned on the card: said of it is what others can have, and
  * what it says itself of the one before it counts no more.
  */
-function namesIn(batches: readonly Batch[], head: ChainPosition | null): Map<number, Uint8Array> {
+export function namesIn(batches: readonly Batch[], head: ChainPosition | null): Map<number, Uint8Array> {
   const names = new Map<number, Uint8Array>(head === null ? [] : [[head.seq, head.hash]])
   for (const { header, hash } of batches.toReversed()) {
     const named = names.get(header.seq)

@@ -34,6 +34,10 @@ SEEDS.push(201001)
 SEEDS.push(302627)
 /** Once lacking: what had left by a checkpoint that was void, for below the first seal both branches counted as one and confirmed. */
 SEEDS.push(301996)
+/** Once for ever behind: a feed was cut down to a batch whose header had turned on the card, and went by what that said of itself. */
+SEEDS.push(300505)
+/** Once blamed: gateways without clocks, whom one that was lost had told a time an hour behind, which they believe for a day. */
+SEEDS.push(301029, 301724)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

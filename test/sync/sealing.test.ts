@@ -165,3 +165,31 @@ test('what is said to be held of a sealed feed is what was taken, though the hea
     for (const name of said.paths) assert.ok(known.has(name), `it says to hold ${name}`)
   }
 })
+
+test('a cut goes back to the batch that others have, though the header of the one before it has turned on the card', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 0; n < 4; n++) author.put('hall', { n })
+  author.push()
+  const { disk } = played.gateway
+  disk.turn(author.feed.key, 2)
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
+  played.pass(MINUTE_MS)
+  assert.equal(disk.head(author.feed.key)?.seq, 2)
+  assert.deepEqual(disk.head(author.feed.key)?.hash, author.batches[1]?.hash)
+})
+
+test('what has turned on the card is not kept aside with what is void', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 0; n < 4; n++) author.put('hall', { n })
+  author.push()
+  const { disk } = played.gateway
+  disk.turn(author.feed.key, 2)
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 2]]) })
+  played.pass(MINUTE_MS)
+  const kept = disk.scanRecords('sync/void/').map(({ key }) => key.split('/').at(-1))
+  assert.deepEqual(kept, ['3', '4'])
+})
