@@ -115,6 +115,8 @@ export function settleTrash<Token>(core: Core<Token>): void {
   for (const death of waiting) {
     if (bytes <= core.history.trashBytesMax) return
     bytes -= bytesOf(core, death)
+    const { history } = death.state
+    history.leftBy = Math.max(history.leftBy, death.by)
     letGo(core, death)
   }
 }

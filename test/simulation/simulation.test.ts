@@ -30,6 +30,8 @@ SEEDS.push(200245)
 SEEDS.push(200116)
 /** Once applied on one gateway alone: a checkpoint that let deletes go, while one that it relied on was damaged there and forgotten. */
 SEEDS.push(201001)
+/** Once shown for a while, and then gone for no reason to be seen: what a delete had killed that its author had let go for want of room. */
+SEEDS.push(300638)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
