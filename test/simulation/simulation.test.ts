@@ -32,6 +32,8 @@ SEEDS.push(200116)
 SEEDS.push(201001)
 /** Once shown for a while, and then gone for no reason to be seen: what a delete had killed that its author had let go for want of room. */
 SEEDS.push(300638)
+/** Once unsettled, when its dead batches had left: what all had confirmed, by a gateway that began to keep it under a clock behind it. */
+SEEDS.push(302662)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
