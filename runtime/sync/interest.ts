@@ -194,7 +194,9 @@ export function sayInterest<Token>(core: Core<Token>): void {
   if (!core.surroundings.authority.isMember() || core.isIncarnationLost) return
   if (isSame(said, interest)) return
   core.sayInterestAt = core.now.monotonicMs + SAY_MS
-  const isAbreast = hasHeardAll(core)
+  // What had to wait for its time is on its way when that has come.
+  if (!hasHeardAll(core)) core.unheardAt = core.now.monotonicMs
+  const isAbreast = core.now.monotonicMs >= core.unheardAt + 2 * SAY_MS
   const sinceOf = (pattern: string): Hlc | null => {
     // What is part of what was kept before has been kept as long.
     const before = said.filter((one) => isPartOf(pattern, one.pattern)).map(({ since }) => since)

@@ -121,7 +121,7 @@ test('since when a gateway keeps something it says when it has heard what there 
   played.pass(MINUTE_MS)
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq ?? 0, 0)
   assert.deepEqual(kept(), [], 'what it keeps no more it says at once')
-  played.pass(6 * MINUTE_MS)
+  played.pass(4 * MINUTE_MS)
   played.say({ type: 'data', batches: [bytes] })
   played.pass(MINUTE_MS)
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
