@@ -16,6 +16,7 @@ import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { copyParts, isKilledBy, livesOf, mayKeepDead, OpsCopy, type OpLife, type Tombstone } from './liveness.ts'
 import { futureFrom } from './future.ts'
+import { isSettled } from './sealing.ts'
 import { writeInternal } from './writing.ts'
 
 /**
@@ -115,8 +116,8 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
     if (core.feeds.in(place).some(({ head }) => head.hlc > futureFrom(core))) continue
     const { pruneGraceMs, tombstoneGraceMs } = core.history
     const nowMs = core.now.trust > 0 ? core.now.wallMs : msOfHlc(core.clock.last)
-    // What all have confirmed of a forked feed may still come, with stamps of any age.
-    const stable = !core.feeds.in(place).every((feed) => isWhole(core, feed))
+    // What all have confirmed of a forked feed may still come, with stamps of any age; and who has not confirmed what left here may show it.
+    const stable = !core.feeds.in(place).every((feed) => isWhole(core, feed) && isRestSettled(core, feed))
       ? 0
       : Math.min(stableBelow(core, place, collection, partition), hlcFromMs(nowMs - tombstoneGraceMs))
     state.history.compactedAt = core.now.monotonicMs
@@ -129,6 +130,11 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
 function isWhole<Token>(core: Core<Token>, { feed, settled, isSealFinal, head, cut }: FeedState): boolean {
   if (settled === null) return core.surroundings.authority.sealOf(feed) === Number.POSITIVE_INFINITY
   return isSealFinal && head.seq >= cut - 1
+}
+
+/** What left the log as dead, or never came, is dead for good: whoever knew it knows what it was overtaken by. */
+function isRestSettled<Token>(core: Core<Token>, state: FeedState): boolean {
+  return isSettled(core, state, Math.min(state.history.leftBy, state.cut - 1))
 }
 
 /** When the feed has doubled since the last time; and now and then for the sake of its tombstones. */

@@ -128,6 +128,8 @@ export class Core<Token> {
   leftFeeds = 0
   leftBatches = 0
   sayInterestAt = 0
+  /** When something was seen to be lacking last of what neighbours had told, as far as it is to be said since when more is kept. */
+  unheardAt: number = Number.NEGATIVE_INFINITY
   readonly links: Map<number, LinkState> = new Map<number, LinkState>()
   /** What neighbours have confirmed to hold, linked or not, by peer id. */
   readonly holdings: Map<string, Holding> = new Map<string, Holding>()

@@ -20,6 +20,8 @@ export class FeedHistory {
   pending: SignedCheckpoint[] = []
   /** The sequences of others like these, whose batches were found damaged and have not come again. */
   damaged: readonly number[] = []
+  /** What this checkpoint and earlier ones declared dead may have left the log, or never come, before all had confirmed that. */
+  leftBy = 0
   /** The head before the feed jumped by a base that isn't applied yet. */
   preJump = 0
   /** Of an own feed: bytes that its last compaction left, up to where it had read, and whether there are tombstones. */
@@ -61,6 +63,7 @@ export class FeedHistory {
   jump(checkpoint: SignedCheckpoint, headBefore: number): void {
     if (!this.isJumped) this.preJump = headBefore
     this.#rise(checkpoint)
+    this.leftBy = Math.max(this.leftBy, checkpoint.seq)
     this.add(checkpoint)
   }
 
@@ -117,6 +120,8 @@ export class FeedHistory {
     this.baseSeq = baseSeq
     this.applied = appliedSeq > 0 ? read(appliedSeq) : null
     this.base = baseSeq > 0 ? read(baseSeq) : null
+    // Why something has left is not stored.
+    this.leftBy = Math.max(appliedSeq, baseSeq)
     this.preJump = preJump
     this.keptBytes = keptBytes
     this.compactedSeq = compactedSeq

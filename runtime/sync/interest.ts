@@ -180,7 +180,11 @@ export function leaveFailed<Token>(core: Core<Token>): void {
   core.leaveAt = core.now.monotonicMs + TIMES.refusedMs
 }
 
-/** Says to all what we keep, and since when, unless that is said already: nobody is asked to confirm what it does not keep. */
+/**
+ * Says to all what we keep, and since when, unless that is said already: nobody is asked to confirm what it does not keep. What we keep
+ * anew we say when we have heard what there is: a stamp behind what others have settled without us, of a clock that is behind, would
+ * undo that.
+ */
 export function sayInterest<Token>(core: Core<Token>): void {
   if (core.now.monotonicMs < core.sayInterestAt) return
   core.sayInterestAt = Number.POSITIVE_INFINITY
@@ -188,15 +192,45 @@ export function sayInterest<Token>(core: Core<Token>): void {
   const said = keptBy(core, peerId)
   const { interest } = core.scope
   if (!core.surroundings.authority.isMember() || core.isIncarnationLost) return
-  if (said.length === interest.length && said.every(({ pattern }) => interest.includes(pattern))) return
+  if (isSame(said, interest)) return
   core.sayInterestAt = core.now.monotonicMs + SAY_MS
-  const now = core.clock.next(core.now.wallMs)
-  const kept = interest.map((pattern): Value => {
+  // What had to wait for its time is on its way when that has come.
+  if (!hasHeardAll(core)) core.unheardAt = core.now.monotonicMs
+  const isAbreast = core.now.monotonicMs >= core.unheardAt + 2 * SAY_MS
+  const sinceOf = (pattern: string): Hlc | null => {
     // What is part of what was kept before has been kept as long.
     const before = said.filter((one) => isPartOf(pattern, one.pattern)).map(({ since }) => since)
-    return [pattern, before.length === 0 ? now : Math.min(...before)]
+    if (before.length > 0) return Math.min(...before)
+    return isAbreast ? core.clock.next(core.now.wallMs) : null
+  }
+  const kept = interest.flatMap((pattern): Kept[] => {
+    const since = sinceOf(pattern)
+    return since === null ? [] : [{ pattern, since }]
   })
-  addInternalWrite(core, SELF_COLLECTION, peerId, [{ kind: 'put', key: INTEREST_KEY, fields: { kept } }])
+  if (
+    kept.length < interest.length &&
+    isSame(
+      said,
+      kept.map(({ pattern }) => pattern),
+    )
+  )
+    return
+  const value = kept.map(({ pattern, since }): Value => [pattern, since])
+  addInternalWrite(core, SELF_COLLECTION, peerId, [{ kind: 'put', key: INTEREST_KEY, fields: { kept: value } }])
+}
+
+function isSame(said: readonly Kept[], patterns: readonly string[]): boolean {
+  return said.length === patterns.length && said.every(({ pattern }) => patterns.includes(pattern))
+}
+
+/** All that a neighbour had told is here, and nothing waits for its time, but for what is so far ahead that its author will void it. */
+function hasHeardAll<Token>(core: Core<Token>): boolean {
+  for (const { deferredUntilMs } of core.feeds.values()) {
+    const aheadMs = deferredUntilMs - core.now.wallMs
+    if (aheadMs > 0 && aheadMs < TIMES.aheadMs) return false
+  }
+  for (const { cursorLsn } of core.links.values()) if (cursorLsn > 0) return true
+  return false
 }
 
 /** A pattern that a member keeps, and the stamp since which it does. */

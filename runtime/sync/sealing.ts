@@ -310,10 +310,12 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
 
 /**
  * What is left of what is known of the feed's past. A void checkpoint that was applied gives way to the one before, which
- * declares less dead and asks for less.
+ * declares less dead and asks for less. What is on its way out of the log is not counted on.
  */
 function historyBelow<Token>(core: Core<Token>, state: FeedState, cut: number): FeedHistory {
   const history = state.history.clone()
+  for (const { drops } of core.committing.values())
+    for (const leaving of drops ?? []) if (leaving.state === state) history.retained.delete(leaving.seqs)
   const wasApplied = history.appliedSeq >= cut
   history.cut(cut)
   if (!wasApplied) return history
@@ -332,9 +334,9 @@ function* checkpointsOf<Token>(core: Core<Token>, state: FeedState): Generator<S
 }
 
 /** As far as nothing is lacking under a checkpoint that is not void: a feed that jumped by a void one goes back behind it. */
-function completeTo({ history: { baseSeq, retained } }: FeedState, after: FeedHistory, cut: number): number {
+function completeTo({ history: { baseSeq } }: FeedState, after: FeedHistory, cut: number): number {
   if (baseSeq < cut) return cut - 1
-  return Math.min(cut - 1, retained.runEnd(after.applied?.checkpoint.floor ?? 1))
+  return Math.min(cut - 1, after.retained.runEnd(after.applied?.checkpoint.floor ?? 1))
 }
 
 /** Up to where a feed is whole when it is cut there. */

@@ -115,6 +115,8 @@ export function settleTrash<Token>(core: Core<Token>): void {
   for (const death of waiting) {
     if (bytes <= core.history.trashBytesMax) return
     bytes -= bytesOf(core, death)
+    const { history } = death.state
+    history.leftBy = Math.max(history.leftBy, death.by)
     letGo(core, death)
   }
 }
@@ -136,6 +138,11 @@ export function dropDead<Token>(core: Core<Token>): void {
   if (core.isDropping || core.now.monotonicMs < core.dropAt) return
   core.dropAt = Number.POSITIVE_INFINITY
   for (const [place, looks] of core.trash) {
+    // A cut may take away the checkpoint by which they are dead: which still are is known when it is on the disk.
+    if (core.feeds.in(place).some((state) => core.cutting.has(state))) {
+      core.dropAt = core.now.monotonicMs + TIMES.refusedMs
+      continue
+    }
     const drops = valuesToDrop(core, looks) ?? tombstonesToDrop(looks)
     if (looks.length === 0) core.trash.delete(place)
     if (drops === null) continue

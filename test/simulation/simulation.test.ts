@@ -38,6 +38,10 @@ SEEDS.push(301996)
 SEEDS.push(300505)
 /** Once blamed: gateways without clocks, whom one that was lost had told a time an hour behind, which they believe for a day. */
 SEEDS.push(301029, 301724)
+/** Once shown for a while, and then gone for no reason to be seen: what a delete had killed that its author had let go for want of room. */
+SEEDS.push(300638)
+/** Once unsettled, when its dead batches had left: what all had confirmed, by a gateway that began to keep it under a clock behind it. */
+SEEDS.push(302662)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
@@ -77,6 +81,13 @@ for (const [seed, gateways] of [
     assert.deepEqual(violations(simulation), [])
   })
 }
+
+/** Once gone for good: what was on its way out of the log when the checkpoint that let it go was voided, and what followed it. */
+test('a mesh whose clocks had run ahead keeps what the checkpoints of that time had let go (seed 303628)', () => {
+  const simulation = new Simulation(scenarioOf(303628))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
 
 /** Once blamed: among gateways that are lost, which nobody waits for, one that awaited the time of what was stamped ahead, and asked again for each. */
 test('what lost gateways send each other is not counted against those that are left (seed 201092)', () => {

@@ -95,6 +95,34 @@ test('a delete stays for what it keeps dead, whoever has deleted the same since'
   assert.equal(liveOf(played)?.[0], 1)
 })
 
+test('a delete stays while somebody may still show what it killed, though that had to leave here for want of room', () => {
+  const played = new Played(2)
+  const { gateway } = played
+  Object.assign(played, { history: { trashBytesMax: 1 } })
+  gateway.crash()
+  gateway.start()
+  played.again()
+  const says = new Author(played, 1, SELF_COLLECTION)
+  gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
+  played.pass(1_000)
+  gateway.write('climate', { kind: 'delete', key: 'hall' })
+  played.pass(1_000)
+  writeOver(played)
+  played.pass(2 * MINUTE_MS)
+  const { key, id } = played.ownFeed('climate')
+  assert.deepEqual([liveOf(played)?.[0], gateway.disk.head(key)?.retained.next(1)], [2, 2])
+  // It says that it writes nothing older, and not that it has heard of the delete.
+  says.beacon([])
+  says.push()
+  doubleTwice(played)
+  assert.equal(liveOf(played)?.[0], 2)
+  const { seq = 0, hash = id } = gateway.disk.head(key) ?? {}
+  says.beacon([{ feedId: id, seq, hash8: hash.slice(0, 8) }])
+  says.push()
+  doubleTwice(played)
+  assert.equal(liveOf(played)?.includes(2), false)
+})
+
 test('what a checkpoint declared dead stays dead, also when what had overtaken it becomes void', () => {
   const played = new Played(3)
   const other = new Author(played, 1)

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hex } from '../../runtime/base/bytes.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { decodeDescriptor, encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import type { Message } from '../../runtime/wire/message.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
+
+const MINUTE_MS = 60_000
 
 type Hello = Extract<Message, { type: 'hello' }>
 
@@ -96,4 +100,32 @@ test('of a feed that is not kept any more nobody is said to have anything, thoug
   assert.deepEqual(played.gateway.engine?.heldBy(author.feed.key), [])
   const lags = played.gateway.engine?.view.holdings.flatMap(({ lag }) => lag.map(({ feedKey }) => feedKey))
   assert.equal(lags?.includes(author.feed.key), false)
+})
+
+test('since when a gateway keeps something it says when it has heard what there is: its clock may be behind what others have settled', () => {
+  const played = new Played(3)
+  played.gateway.changeInterest(['elsewhere'])
+  played.pass(1_000)
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const kept = (): unknown => {
+    const document = played.gateway.disk.document(place, 'interest')
+    return document && fieldsOf(document)['kept']
+  }
+  assert.deepEqual(kept(), [['elsewhere', 0]])
+  played.gateway.changeInterest(['climate'])
+  played.again()
+  const author = new Author(played, 1)
+  const { header, bytes } = author.put('hall', { temperature: 1 }, 10 * MINUTE_MS)
+  author.push()
+  played.say({ type: 'have', entries: [], marker: { lsn: 1, frames: 0, numbered: 0 } })
+  played.pass(MINUTE_MS)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq ?? 0, 0)
+  assert.deepEqual(kept(), [], 'what it keeps no more it says at once')
+  played.pass(4 * MINUTE_MS)
+  played.say({ type: 'data', batches: [bytes] })
+  played.pass(MINUTE_MS)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 1)
+  const [[pattern, since] = []] = kept() as [string, number][]
+  assert.equal(pattern, 'climate')
+  assert.ok((since ?? 0) > header.hlc)
 })

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Feed } from '../../runtime/model/batch.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import type { DiskAppend } from '../simulation/disk.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
 
@@ -53,4 +55,42 @@ test('of what died together a delete leaves after what it keeps dead, in whateve
   played.pass(MINUTE_MS)
   assert.deepEqual([retained(played, deleter), retained(played, writer)], [[2], [2]])
   for (const { after } of played.drops) assert.deepEqual([...after], [])
+})
+
+test('what is on its way out of the log when the checkpoint that lets it go is voided is fetched again, and nothing follows it', () => {
+  const played = new Played(3)
+  const { gateway } = played
+  const [author, other] = [new Author(played, 1), new Author(played, 2, SELF_COLLECTION)]
+  author.put('hall', { n: 0 })
+  author.delete('hall')
+  author.put('hall', { n: 1 })
+  author.checkpoint([])
+  author.push()
+  other.beacon([author.held()])
+  other.push()
+  // The disk takes its time with what leaves.
+  const append = gateway.disk.append.bind(gateway.disk)
+  let leaving = 0
+  Object.assign(gateway.disk, {
+    append: (all: DiskAppend) => {
+      leaving += all.drops?.length ?? 0
+      return append(all)
+    },
+  })
+  gateway.flushMsMax = 5_000
+  while (leaving === 0) played.pass(1)
+  // Its author says that its clock was ahead.
+  Object.assign(gateway.authority, {
+    aheadOf: () => 4,
+    sealOf: ({ key }: Feed) => (key === author.feed.key ? 4 : Infinity),
+  })
+  gateway.learnRemoval({
+    origin: 'nobody',
+    reason: 'retire',
+    seals: new Map<string, number>(),
+    bound: new Set<string>(),
+  })
+  const said = played.pass(MINUTE_MS)
+  const runs = said.flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.deepEqual([gateway.disk.head(author.feed.key)?.seq, retained(played, author), runs], [0, [2], []])
 })
