@@ -37,6 +37,10 @@ export class FeedState {
   branch: ReadonlyMap<number, string> | null = null
   /** What lies beside its chain isn't what its author calls live: it may be of another branch. */
   isDoubted: boolean = false
+  /** What was taken out of it as void and was looked at before it may come back, by record. */
+  aside: Map<string, AsideState> = new Map<string, AsideState>()
+  /** It comes back when that is done, or nothing else is under way. */
+  isRestoreDue: boolean = false
   /** Everyone asked has said what it holds of the sealed feed. */
   isSealFinal: boolean = true
   /** What we say ourselves to hold of it, and for which seal that was found. */
@@ -110,6 +114,9 @@ export class FeedState {
     return this.#commits > 0
   }
 }
+
+/** Whether its signature was asked for, or what the answer was. */
+export type AsideState = 'asked' | 'sound' | 'damaged'
 
 /** `isWhole`: of what the beacon says nothing is beyond the head. */
 interface Acked {

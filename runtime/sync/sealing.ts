@@ -5,7 +5,7 @@ import { isSystemName, placeOf, SELF_COLLECTION } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Hlc } from '../model/stamp.ts'
-import { decodeBatch, positionOfBatch, seqOfBatch } from '../wire/batch.ts'
+import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
@@ -46,6 +46,7 @@ export function applySeals<Token>(core: Core<Token>): void {
     const seal = core.surroundings.authority.sealOf(state.feed)
     if (seal === Number.POSITIVE_INFINITY) {
       if (state.settled !== null) unseal(core, state)
+      else if (state.isRestoreDue && !core.cutting.has(state)) restoreVoided(core, state)
       continue
     }
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
@@ -96,7 +97,7 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   const cut = partingOf(core, state, seal, last) ?? doubted ?? state.cut
   if (last >= cut) return cutFeed(core, state, cut)
   tellOn(core, state)
-  if (state.tip.seq < state.settled || cutBefore < state.cut) restoreVoided(core, state)
+  if (state.tip.seq < state.settled || cutBefore < state.cut || state.isRestoreDue) restoreVoided(core, state)
 }
 
 /** The first batch that is of another branch than the one that is settled; null when none is. */
@@ -113,7 +114,8 @@ function partingOf<Token>(core: Core<Token>, state: FeedState, seal: number, las
 
 /** What was taken out here may be of the branch that is settled: it goes back as far as it continues. */
 function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
-  if (state.tip.seq !== state.verified.seq) return
+  state.isRestoreDue = state.tip.seq !== state.verified.seq || !isAsideChecked(core, state)
+  if (state.isRestoreDue) return
   const branches = voidedOf(core, state)
   const voided = branches.flat().filter((batch) => isOnBranch(state, batch))
   const next = voided.some(({ header }) => header.seq === state.tip.seq + 1 && equal(header.prev, state.tip.hash))
@@ -126,6 +128,38 @@ function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
     state.verified = state.tip
     core.verified.push({ link: null, state, batch })
   }
+}
+
+/** A header or a signature may have turned on the card before it was taken out: what is to come back has to be what its author signed. */
+function isAsideChecked<Token>(core: Core<Token>, state: FeedState): boolean {
+  const { aside, feed } = state
+  for (const [key, batch] of asideOf(core, state)) {
+    if (aside.has(key) || batch.header.seq >= state.cut || !isOnBranch(state, batch)) continue
+    aside.set(key, 'asked')
+    const ticket = core.nextTicket()
+    core.checkingAside.set(ticket, { state, aside, key })
+    core.outputs.push({ type: 'verify', ticket, feed, batch })
+  }
+  return !isAsked(state)
+}
+
+/** The answer to a \`verify\` that \`isAsideChecked\` asked for: what is damaged is fetched like what was never here. */
+export function receiveAsideCheck<Token>(core: Core<Token>, ticket: number, isValid: boolean): void {
+  const check = core.checkingAside.get(ticket)
+  if (check === undefined) return
+  core.checkingAside.delete(ticket)
+  const { state, aside, key } = check
+  if (state.aside !== aside) return
+  aside.set(key, isValid ? 'sound' : 'damaged')
+  if (!isValid) {
+    core.removeRecord(key)
+    core.behind.add(state)
+  }
+  if (!isAsked(state)) core.sealsAt = core.now.monotonicMs
+}
+
+function isAsked({ aside }: FeedState): boolean {
+  return [...aside.values()].includes('asked')
 }
 
 /** What was taken out may have come with a fill: its checkpoint lets the feed jump again, when all that it calls live is here. */
@@ -170,13 +204,19 @@ function isOnBranch({ branch }: FeedState, { header, hash }: Batch): boolean {
 /** The branches that were taken out, each in order. */
 export function voidedOf<Token>(core: Core<Token>, state: FeedState): Batch[][] {
   const branches = new Map<string, Batch[]>()
-  for (const { key, value } of core.surroundings.scanRecords(voidPrefix(state))) {
-    const batch = value === null ? null : decodeBatch(core.options.meshId, value)
-    if (batch?.ok !== true) continue
+  for (const [key, batch] of asideOf(core, state)) {
     const top = key.slice(voidPrefix(state).length).split('/')[0] as string
-    branches.set(top, [...(branches.get(top) ?? []), batch.value])
+    branches.set(top, [...(branches.get(top) ?? []), batch])
   }
   return [...branches.values()].map((branch) => branch.sort((x, y) => x.header.seq - y.header.seq))
+}
+
+/** By record; of what was found damaged nothing. */
+function* asideOf<Token>(core: Core<Token>, state: FeedState): Generator<[key: string, batch: Batch]> {
+  for (const { key, value } of core.surroundings.scanRecords(voidPrefix(state))) {
+    const batch = value === null || state.aside.get(key) === 'damaged' ? null : core.reading.batch(value)
+    if (batch !== null && typeof batch !== 'string') yield [key, batch]
+  }
 }
 
 /** Keys of what was taken out of a feed. */
@@ -276,6 +316,7 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
 /** The cut is on the disk. */
 export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: SequenceSet, head: ChainPosition): void {
   core.cutting.delete(state)
+  state.aside = new Map()
   const cut = Math.max(head.seq + 1, seqs.next(1) ?? 0)
   const history = historyBelow(core, state, cut)
   history.retained.delete(seqs)

@@ -30,6 +30,8 @@ SEEDS.push(200245)
 SEEDS.push(200116)
 /** Once applied on one gateway alone: a checkpoint that let deletes go, while one that it relied on was damaged there and forgotten. */
 SEEDS.push(201001)
+/** Once taken again: what was void and came back, though it had turned on the card before it was taken out. */
+SEEDS.push(302855, 303801)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

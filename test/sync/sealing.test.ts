@@ -144,3 +144,28 @@ test('what is said to be held of a sealed feed is what was taken, though the hea
     for (const name of said.paths) assert.ok(known.has(name), `it says to hold ${name}`)
   }
 })
+
+test('what was void and has turned on the card before it was taken out does not come back, but is fetched', () => {
+  const played = new Played(3)
+  const [author, other] = [new Author(played, 1), new Author(played, 2, SELF_COLLECTION)]
+  for (let n = 0; n < 5; n++) author.put(`hall-${n}`, { n })
+  author.push()
+  other.beacon([])
+  other.push()
+  const { disk } = played.gateway
+  disk.turn(author.feed.key, 4, 'signature')
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 2]]) })
+  played.pass(1_000)
+  assert.equal(disk.head(author.feed.key)?.seq, 1)
+  other.beacon([author.held()])
+  other.push()
+  author.tell(5)
+  const said = played.pass(MINUTE_MS)
+  assert.equal(disk.head(author.feed.key)?.seq, 3)
+  assert.ok(said.some((message) => message.type === 'want' && message.entries.some(([, from]) => from === 4)))
+  played.say({ type: 'data', batches: author.batches.slice(3).map(({ bytes }) => bytes) })
+  played.pass(MINUTE_MS)
+  assert.equal(disk.head(author.feed.key)?.seq, 5)
+  for (const { header, bytes } of author.batches) assert.deepEqual(disk.bytesOf(author.feed.key, header.seq), bytes)
+})
