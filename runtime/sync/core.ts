@@ -13,7 +13,7 @@ import { Budget, BUDGET_KEY } from './budget.ts'
 import type { Compaction } from './compacting.ts'
 import type { Divergence } from './comparing.ts'
 import { cursorKey, cursorToKeep, decodeCursor, encodeCursor, type Cursor } from './cursors.ts'
-import { FeedTable, type AsideState, type FeedState } from './feeds.ts'
+import { FeedTable, type FeedState } from './feeds.ts'
 import { readCheckpoint } from './filling.ts'
 import { historyKey } from './history.ts'
 import { keepHoldingAgain, loadHoldings, takeDueHoldings, type Holding } from './holdings.ts'
@@ -81,13 +81,6 @@ export interface Accepted extends Omit<Arrival, 'link'> {
   readonly link: LinkState | null
 }
 
-/** A record of a void batch whose signature was asked for; the answer counts while `aside` is what is known of its feed. */
-export interface AsideCheck {
-  readonly state: FeedState
-  readonly aside: Map<string, AsideState>
-  readonly key: string
-}
-
 export interface OwnBatch<Token> {
   readonly state: FeedState
   readonly batch: Batch
@@ -153,8 +146,11 @@ export class Core<Token> {
     number,
     { readonly state: FeedState; readonly seq: number }
   >()
-  /** What was taken out as void and is looked at before it comes back, by ticket. */
-  readonly checkingAside: Map<number, AsideCheck> = new Map<number, AsideCheck>()
+  /** Batches of sealed feeds whose signature was asked for again, by ticket: their names in `FeedState.signatures`. */
+  readonly rechecking: Map<number, { readonly state: FeedState; readonly name: string }> = new Map<
+    number,
+    { readonly state: FeedState; readonly name: string }
+  >()
   /** By peer and place, what a neighbour shows differently with the same batches; when a place was derived anew last, monotonic. */
   readonly diverged: Map<string, Divergence> = new Map<string, Divergence>()
   readonly examinedAt: Map<string, number> = new Map<string, number>()

@@ -37,9 +37,9 @@ export class FeedState {
   branch: ReadonlyMap<number, string> | null = null
   /** What lies beside its chain isn't what its author calls live: it may be of another branch. */
   isDoubted: boolean = false
-  /** What was taken out of it as void and was looked at before it may come back, by record. */
-  aside: Map<string, AsideState> = new Map<string, AsideState>()
-  /** It comes back when that is done, or nothing else is under way. */
+  /** Of a sealed feed: what is known of the signatures of batches that may have turned on the card since they came, by hash and signature. */
+  readonly signatures: Map<string, SignatureState> = new Map<string, SignatureState>()
+  /** What was taken out of it comes back when they are known, or nothing else is under way. */
   isRestoreDue: boolean = false
   /** Everyone asked has said what it holds of the sealed feed. */
   isSealFinal: boolean = true
@@ -115,8 +115,7 @@ export class FeedState {
   }
 }
 
-/** Whether its signature was asked for, or what the answer was. */
-export type AsideState = 'asked' | 'sound' | 'damaged'
+export type SignatureState = 'asked' | 'valid' | 'invalid'
 
 /** `isWhole`: of what the beacon says nothing is beyond the head. */
 interface Acked {

@@ -20,7 +20,7 @@ import { takeMissing } from './mending.ts'
 import { futureFrom } from './future.ts'
 import { answerDig, answerPing } from './pinging.ts'
 import { ask, chooseOne, considerFeed, considerRefused, prune } from './pulling.ts'
-import { isVoid, receiveAsideCheck } from './sealing.ts'
+import { isVoid, receiveSignature } from './sealing.ts'
 
 /** Highest `minReader` that this version may fold; later batches are stored and forwarded, and change nothing here. */
 const READER_VERSION = 1
@@ -434,7 +434,7 @@ function nack<Token>(
 export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid: boolean): void {
   const arrival = core.verifying.get(ticket)
   if (!arrival) {
-    if (!receiveCheck(core, ticket, isValid)) receiveAsideCheck(core, ticket, isValid)
+    if (!receiveCheck(core, ticket, isValid)) receiveSignature(core, ticket, isValid)
     return
   }
   core.verifying.delete(ticket)

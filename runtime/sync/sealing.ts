@@ -1,4 +1,4 @@
-import { equal, hex } from '../base/bytes.ts'
+import { equal, hex, latin1 } from '../base/bytes.ts'
 import type { Batch, ChainPosition, Feed } from '../model/batch.ts'
 import type { Held, SignedCheckpoint } from '../model/checkpoint.ts'
 import { isSystemName, placeOf, SELF_COLLECTION } from '../model/names.ts'
@@ -12,7 +12,7 @@ import { encodeDeterministic } from '../wire/deterministic.ts'
 import { beaconOf, forgetBeacon } from './beacons.ts'
 import type { Core } from './core.ts'
 import { suspect } from './damage.ts'
-import type { FeedState } from './feeds.ts'
+import type { FeedState, SignatureState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { askedIn } from './interest.ts'
@@ -73,7 +73,9 @@ export function noteStatement<Token>(core: Core<Token>): void {
 
 /** What is here and void is taken out; what is settled and was taken out before comes back, or is fetched. */
 function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): void {
-  const { isFinal, settlement } = settle(core, state, seal)
+  const found = settle(core, state, seal)
+  if (found === null) return
+  const { isFinal, settlement } = found
   // What its author itself has voided stays so, whoever has confirmed it: nobody else would ever have it.
   const ahead = core.surroundings.authority.aheadOf(state.feed)
   state.branch = settlement.branch
@@ -130,36 +132,41 @@ function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
   }
 }
 
-/** A header or a signature may have turned on the card before it was taken out: what is to come back has to be what its author signed. */
+/** What is to come back has to be what its author signed. */
 function isAsideChecked<Token>(core: Core<Token>, state: FeedState): boolean {
-  const { aside, feed } = state
-  for (const [key, batch] of asideOf(core, state)) {
-    if (aside.has(key) || batch.header.seq >= state.cut || !isOnBranch(state, batch)) continue
-    aside.set(key, 'asked')
-    const ticket = core.nextTicket()
-    core.checkingAside.set(ticket, { state, aside, key })
-    core.outputs.push({ type: 'verify', ticket, feed, batch })
+  let isKnown = true
+  for (const batch of voidedOf(core, state).flat()) {
+    if (batch.header.seq >= state.cut || !isOnBranch(state, batch)) continue
+    if (signatureOf(core, state, batch) === 'asked') isKnown = false
   }
-  return !isAsked(state)
+  return isKnown
 }
 
-/** The answer to a \`verify\` that \`isAsideChecked\` asked for: what is damaged is fetched like what was never here. */
-export function receiveAsideCheck<Token>(core: Core<Token>, ticket: number, isValid: boolean): void {
-  const check = core.checkingAside.get(ticket)
+/** A header or a signature may have turned on the card since the batch came: whether it is still signed, asked for when that isn't known. */
+export function signatureOf<Token>(core: Core<Token>, state: FeedState, batch: Batch): SignatureState {
+  const name = signedNameOf(batch)
+  const known = state.signatures.get(name)
+  if (known !== undefined) return known
+  state.signatures.set(name, 'asked')
+  const ticket = core.nextTicket()
+  core.rechecking.set(ticket, { state, name })
+  core.outputs.push({ type: 'verify', ticket, feed: state.feed, batch })
+  return 'asked'
+}
+
+function signedNameOf({ hash, signature }: Batch): string {
+  return latin1(hash) + latin1(signature)
+}
+
+/** The answer to a `verify` that `signatureOf` asked for: what is damaged is fetched like what was never here. */
+export function receiveSignature<Token>(core: Core<Token>, ticket: number, isValid: boolean): void {
+  const check = core.rechecking.get(ticket)
   if (check === undefined) return
-  core.checkingAside.delete(ticket)
-  const { state, aside, key } = check
-  if (state.aside !== aside) return
-  aside.set(key, isValid ? 'sound' : 'damaged')
-  if (!isValid) {
-    core.removeRecord(key)
-    core.behind.add(state)
-  }
-  if (!isAsked(state)) core.sealsAt = core.now.monotonicMs
-}
-
-function isAsked({ aside }: FeedState): boolean {
-  return [...aside.values()].includes('asked')
+  core.rechecking.delete(ticket)
+  const { state, name } = check
+  state.signatures.set(name, isValid ? 'valid' : 'invalid')
+  if (!isValid) core.behind.add(state)
+  if (![...state.signatures.values()].includes('asked')) core.sealsAt = core.now.monotonicMs
 }
 
 /** What was taken out may have come with a fill: its checkpoint lets the feed jump again, when all that it calls live is here. */
@@ -204,19 +211,17 @@ function isOnBranch({ branch }: FeedState, { header, hash }: Batch): boolean {
 /** The branches that were taken out, each in order. */
 export function voidedOf<Token>(core: Core<Token>, state: FeedState): Batch[][] {
   const branches = new Map<string, Batch[]>()
-  for (const [key, batch] of asideOf(core, state)) {
+  for (const { key, value } of core.surroundings.scanRecords(voidPrefix(state))) {
+    const batch = value === null ? 'it is gone' : core.reading.batch(value)
+    if (typeof batch === 'string') continue
+    if (state.signatures.get(signedNameOf(batch)) === 'invalid') {
+      core.removeRecord(key)
+      continue
+    }
     const top = key.slice(voidPrefix(state).length).split('/')[0] as string
     branches.set(top, [...(branches.get(top) ?? []), batch])
   }
   return [...branches.values()].map((branch) => branch.sort((x, y) => x.header.seq - y.header.seq))
-}
-
-/** By record; of what was found damaged nothing. */
-function* asideOf<Token>(core: Core<Token>, state: FeedState): Generator<[key: string, batch: Batch]> {
-  for (const { key, value } of core.surroundings.scanRecords(voidPrefix(state))) {
-    const batch = value === null || state.aside.get(key) === 'damaged' ? null : core.reading.batch(value)
-    if (batch !== null && typeof batch !== 'string') yield [key, batch]
-  }
 }
 
 /** Keys of what was taken out of a feed. */
@@ -316,7 +321,6 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
 /** The cut is on the disk. */
 export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: SequenceSet, head: ChainPosition): void {
   core.cutting.delete(state)
-  state.aside = new Map()
   const cut = Math.max(head.seq + 1, seqs.next(1) ?? 0)
   const history = historyBelow(core, state, cut)
   history.retained.delete(seqs)
