@@ -11,7 +11,7 @@ import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
 import { beaconOf, forgetBeacon } from './beacons.ts'
 import type { Core } from './core.ts'
-import { suspect } from './damage.ts'
+import { storedBatch, suspect } from './damage.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
@@ -108,10 +108,23 @@ function partingOf<Token>(core: Core<Token>, state: FeedState, seal: number, las
   for (const [seq, hash8] of state.branch ?? []) {
     if (seq > last) return null
     const ours = seq < seal ? null : hashAt(core, state, seq)
-    if (ours !== null && hex(ours.subarray(0, 8)) !== hash8) return from
-    from = Math.max(from, seq + 1)
+    if (ours === null || hex(ours.subarray(0, 8)) === hash8) {
+      from = Math.max(from, seq + 1)
+      continue
+    }
+    const signature = seq === state.head.seq ? 'valid' : storedSignature(core, state, seq)
+    if (signature === 'asked') return null
+    if (signature === 'valid') return from
   }
   return null
+}
+
+/** Of a stored batch that isn't what it should be: a header that has turned on the card is no other branch, but damage. */
+function storedSignature<Token>(core: Core<Token>, state: FeedState, seq: number): SignatureState {
+  const batch = storedBatch(core, state, seq)
+  const signature = batch === null ? 'invalid' : signatureOf(core, state, batch)
+  if (signature === 'invalid') suspect(core, state, seq)
+  return signature
 }
 
 /** What was taken out here may be of the branch that is settled: it goes back as far as it continues. */

@@ -188,3 +188,21 @@ test('what is said to be held of a sealed feed is what was taken, though headers
   // What comes before two of them nobody here can name.
   assert.deepEqual(names, [made[0], made[1], made[3], made[4], made[5]])
 })
+
+test('a header that has turned on the card is no other branch than that which all have confirmed: it is mended, and what follows it stays', () => {
+  const played = new Played(3)
+  const [author, other] = [new Author(played, 1), new Author(played, 2, SELF_COLLECTION)]
+  for (let n = 0; n < 5; n++) author.put(`hall-${n}`, { n })
+  author.push()
+  other.beacon([author.held()])
+  const held = author.batches.map(({ header, hash }) => [header.seq, hash.slice(0, 8), header.hlc])
+  other.put(HELD_PREFIX + hex(author.feed.id), { all: held })
+  other.push()
+  const { disk } = played.gateway
+  disk.turn(author.feed.key, 3)
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 2]]) })
+  const said = played.pass(MINUTE_MS)
+  assert.deepEqual([...(disk.head(author.feed.key)?.retained.values() ?? [])], [1, 2, 4, 5])
+  assert.ok(said.some((message) => message.type === 'want' && message.entries.some(([, , , runs]) => runs?.[0] === 3)))
+})
