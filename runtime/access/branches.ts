@@ -130,9 +130,11 @@ function lastSaid(chains: readonly Chain[]): number {
   return Math.max(0, ...chains.map((chain) => chain.at(-1)?.seq ?? 0))
 }
 
+/** Of one sequence there is but one batch that leads to the last: where two are named somebody errs or lies, and neither counts. */
 function hashesUpTo(branch: Names, to: number): Map<number, string> {
   const named = [...branch.values()].filter(({ seq }) => seq <= to).sort((a, b) => a.seq - b.seq)
-  return new Map(named.map(({ seq, hash8 }) => [seq, hash8]))
+  const isOne = ({ seq }: Named, i: number): boolean => named[i - 1]?.seq !== seq && named[i + 1]?.seq !== seq
+  return new Map(named.filter(isOne).map(({ seq, hash8 }) => [seq, hash8]))
 }
 
 function lastOf(branch: ReadonlyMap<number, string>): string {

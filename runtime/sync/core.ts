@@ -148,6 +148,11 @@ export class Core<Token> {
     number,
     { readonly state: FeedState; readonly seq: number }
   >()
+  /** Batches of sealed feeds whose signature was asked for again, by ticket: their names in `FeedState.signatures`. */
+  readonly rechecking: Map<number, { readonly state: FeedState; readonly name: string }> = new Map<
+    number,
+    { readonly state: FeedState; readonly name: string }
+  >()
   /** By peer and place, what a neighbour shows differently with the same batches; when a place was derived anew last, monotonic. */
   readonly diverged: Map<string, Divergence> = new Map<string, Divergence>()
   readonly examinedAt: Map<string, number> = new Map<string, number>()

@@ -37,6 +37,10 @@ export class FeedState {
   branch: ReadonlyMap<number, string> | null = null
   /** What lies beside its chain isn't what its author calls live: it may be of another branch. */
   isDoubted: boolean = false
+  /** Of a sealed feed: what is known of the signatures of batches that may have turned on the card since they came, by hash and signature. */
+  readonly signatures: Map<string, SignatureState> = new Map<string, SignatureState>()
+  /** What was taken out of it comes back when they are known, or nothing else is under way. */
+  isRestoreDue: boolean = false
   /** Everyone asked has said what it holds of the sealed feed. */
   isSealFinal: boolean = true
   /** What we say ourselves to hold of it, and for which seal that was found. */
@@ -112,6 +116,8 @@ export class FeedState {
     return this.#commits > 0
   }
 }
+
+export type SignatureState = 'asked' | 'valid' | 'invalid'
 
 /** `isWhole`: of what the beacon says nothing is beyond the head. */
 interface Acked {

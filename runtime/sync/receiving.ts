@@ -20,7 +20,7 @@ import { takeMissing } from './mending.ts'
 import { futureFrom } from './future.ts'
 import { answerDig, answerPing } from './pinging.ts'
 import { ask, chooseOne, considerFeed, considerRefused, prune } from './pulling.ts'
-import { isVoid } from './sealing.ts'
+import { isVoid, receiveSignature } from './sealing.ts'
 
 /** Highest `minReader` that this version may fold; later batches are stored and forwarded, and change nothing here. */
 const READER_VERSION = 1
@@ -438,7 +438,10 @@ function nack<Token>(
 /** The answer to a `verify`: a batch that follows the last verified one may go to the disk. */
 export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid: boolean): void {
   const arrival = core.verifying.get(ticket)
-  if (!arrival) return void receiveCheck(core, ticket, isValid)
+  if (!arrival) {
+    if (!receiveCheck(core, ticket, isValid)) receiveSignature(core, ticket, isValid)
+    return
+  }
   core.verifying.delete(ticket)
   const { link, state, batch } = arrival
   const { header } = batch

@@ -1,18 +1,18 @@
-import { equal, hex } from '../base/bytes.ts'
+import { equal, hex, latin1 } from '../base/bytes.ts'
 import type { Batch, ChainPosition, Feed } from '../model/batch.ts'
 import type { Held, SignedCheckpoint } from '../model/checkpoint.ts'
 import { isSystemName, placeOf, SELF_COLLECTION } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Hlc } from '../model/stamp.ts'
-import { decodeBatch, positionOfBatch, seqOfBatch } from '../wire/batch.ts'
+import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
 import { beaconOf, forgetBeacon } from './beacons.ts'
 import type { Core } from './core.ts'
-import { suspect } from './damage.ts'
-import type { FeedState } from './feeds.ts'
+import { storedBatch, suspect } from './damage.ts'
+import type { FeedState, SignatureState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { askedIn } from './interest.ts'
@@ -46,6 +46,7 @@ export function applySeals<Token>(core: Core<Token>): void {
     const seal = core.surroundings.authority.sealOf(state.feed)
     if (seal === Number.POSITIVE_INFINITY) {
       if (state.settled !== null) unseal(core, state)
+      else if (state.isRestoreDue && !core.cutting.has(state)) restoreVoided(core, state)
       continue
     }
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
@@ -72,7 +73,9 @@ export function noteStatement<Token>(core: Core<Token>): void {
 
 /** What is here and void is taken out; what is settled and was taken out before comes back, or is fetched. */
 function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): void {
-  const { isFinal, settlement } = settle(core, state, seal)
+  const found = settle(core, state, seal)
+  if (found === null) return
+  const { isFinal, settlement } = found
   // What its author itself has voided stays so, whoever has confirmed it: nobody else would ever have it.
   const ahead = core.surroundings.authority.aheadOf(state.feed)
   state.branch = settlement.branch
@@ -96,7 +99,7 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   const cut = partingOf(core, state, seal, last) ?? doubted ?? state.cut
   if (last >= cut) return cutFeed(core, state, cut)
   tellOn(core, state)
-  if (state.tip.seq < state.settled || cutBefore < state.cut) restoreVoided(core, state)
+  if (state.tip.seq < state.settled || cutBefore < state.cut || state.isRestoreDue) restoreVoided(core, state)
 }
 
 /** The first batch that is of another branch than the one that is settled; null when none is. */
@@ -105,15 +108,29 @@ function partingOf<Token>(core: Core<Token>, state: FeedState, seal: number, las
   for (const [seq, hash8] of state.branch ?? []) {
     if (seq > last) return null
     const ours = seq < seal ? null : hashAt(core, state, seq)
-    if (ours !== null && hex(ours.subarray(0, 8)) !== hash8) return from
-    from = Math.max(from, seq + 1)
+    if (ours === null || hex(ours.subarray(0, 8)) === hash8) {
+      from = Math.max(from, seq + 1)
+      continue
+    }
+    const signature = seq === state.head.seq ? 'valid' : storedSignature(core, state, seq)
+    if (signature === 'asked') return null
+    if (signature === 'valid') return from
   }
   return null
 }
 
+/** Of a stored batch that isn't what it should be: a header that has turned on the card is no other branch, but damage. */
+function storedSignature<Token>(core: Core<Token>, state: FeedState, seq: number): SignatureState {
+  const batch = storedBatch(core, state, seq)
+  const signature = batch === null ? 'invalid' : signatureOf(core, state, batch)
+  if (signature === 'invalid') suspect(core, state, seq)
+  return signature
+}
+
 /** What was taken out here may be of the branch that is settled: it goes back as far as it continues. */
 function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
-  if (state.tip.seq !== state.verified.seq) return
+  state.isRestoreDue = state.tip.seq !== state.verified.seq || !isAsideChecked(core, state)
+  if (state.isRestoreDue) return
   const branches = voidedOf(core, state)
   const voided = branches.flat().filter((batch) => isOnBranch(state, batch))
   const next = voided.some(({ header }) => header.seq === state.tip.seq + 1 && equal(header.prev, state.tip.hash))
@@ -126,6 +143,43 @@ function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
     state.verified = state.tip
     core.verified.push({ link: null, state, batch })
   }
+}
+
+/** What is to come back has to be what its author signed. */
+function isAsideChecked<Token>(core: Core<Token>, state: FeedState): boolean {
+  let isKnown = true
+  for (const batch of voidedOf(core, state).flat()) {
+    if (batch.header.seq >= state.cut || !isOnBranch(state, batch)) continue
+    if (signatureOf(core, state, batch) === 'asked') isKnown = false
+  }
+  return isKnown
+}
+
+/** A header or a signature may have turned on the card since the batch came: whether it is still signed, asked for when that isn't known. */
+export function signatureOf<Token>(core: Core<Token>, state: FeedState, batch: Batch): SignatureState {
+  const name = signedNameOf(batch)
+  const known = state.signatures.get(name)
+  if (known !== undefined) return known
+  state.signatures.set(name, 'asked')
+  const ticket = core.nextTicket()
+  core.rechecking.set(ticket, { state, name })
+  core.outputs.push({ type: 'verify', ticket, feed: state.feed, batch })
+  return 'asked'
+}
+
+function signedNameOf({ hash, signature }: Batch): string {
+  return latin1(hash) + latin1(signature)
+}
+
+/** The answer to a `verify` that `signatureOf` asked for: what is damaged is fetched like what was never here. */
+export function receiveSignature<Token>(core: Core<Token>, ticket: number, isValid: boolean): void {
+  const check = core.rechecking.get(ticket)
+  if (check === undefined) return
+  core.rechecking.delete(ticket)
+  const { state, name } = check
+  state.signatures.set(name, isValid ? 'valid' : 'invalid')
+  if (!isValid) core.behind.add(state)
+  if (![...state.signatures.values()].includes('asked')) core.sealsAt = core.now.monotonicMs
 }
 
 /** What was taken out may have come with a fill: its checkpoint lets the feed jump again, when all that it calls live is here. */
@@ -171,10 +225,14 @@ function isOnBranch({ branch }: FeedState, { header, hash }: Batch): boolean {
 export function voidedOf<Token>(core: Core<Token>, state: FeedState): Batch[][] {
   const branches = new Map<string, Batch[]>()
   for (const { key, value } of core.surroundings.scanRecords(voidPrefix(state))) {
-    const batch = value === null ? null : decodeBatch(core.options.meshId, value)
-    if (batch?.ok !== true) continue
+    const batch = value === null ? 'it is gone' : core.reading.batch(value)
+    if (typeof batch === 'string') continue
+    if (state.signatures.get(signedNameOf(batch)) === 'invalid') {
+      core.removeRecord(key)
+      continue
+    }
     const top = key.slice(voidPrefix(state).length).split('/')[0] as string
-    branches.set(top, [...(branches.get(top) ?? []), batch.value])
+    branches.set(top, [...(branches.get(top) ?? []), batch])
   }
   return [...branches.values()].map((branch) => branch.sort((x, y) => x.header.seq - y.header.seq))
 }
@@ -347,7 +405,11 @@ export function wholeBelow<Token>(core: Core<Token>, state: FeedState, cut: numb
 /** What the stored batches from `from` on are called by those that continue them, down from the head. */
 function namesFrom<Token>(core: Core<Token>, state: FeedState, from: number): ReadonlyMap<number, Uint8Array> {
   const chain = [...batchesFrom(core, state, from)].filter(({ header }) => header.seq <= state.head.seq)
-  return namesIn(chain, state.head)
+  return (
+    namesIn(chain, state.head, (batch) => {
+      return state.signatures.get(signedNameOf(batch)) === 'invalid' ? 'invalid' : 'valid'
+    }) ?? new Map()
+  )
 }
 
 /** False when its header has turned on the card. Of one that nothing here continues nobody can tell. */

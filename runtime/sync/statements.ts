@@ -6,9 +6,9 @@ import type { Value } from '../model/value.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { beaconOf } from './beacons.ts'
 import type { Core } from './core.ts'
-import type { FeedState } from './feeds.ts'
+import type { FeedState, SignatureState } from './feeds.ts'
 import { askedOf } from './interest.ts'
-import { batchesFrom, voidedOf } from './sealing.ts'
+import { batchesFrom, signatureOf, voidedOf } from './sealing.ts'
 import { addInternalWrite } from './writing.ts'
 
 /**
@@ -22,19 +22,21 @@ const NAMED_MAX = 256
 /** What was said and isn't on the disk after so many milliseconds is said again. */
 const SAY_MS = 10_000
 
-/** What is settled of a sealed feed, and whether everyone asked has said what it holds. */
+/** What is settled of a sealed feed, and whether everyone asked has said what it holds; null while it isn't known what we hold ourselves. */
 export function settle<Token>(
   core: Core<Token>,
   state: FeedState,
   seal: number,
-): { readonly settlement: Settlement; readonly isFinal: boolean } {
+): { readonly settlement: Settlement; readonly isFinal: boolean } | null {
   const { feed } = state
   // Own documents are nobody's ground for anything that can't be undone.
   if (feed.descriptor.collection === SELF_COLLECTION) {
     return { settlement: { seq: Math.min(seal - 1, state.head.seq), branch: new Map() }, isFinal: true }
   }
   if (state.heldFor !== seal) {
-    state.held = branchesHere(core, state, seal)
+    const held = branchesHere(core, state, seal)
+    if (held === null) return null
+    state.held = held
     state.heldFor = seal
   }
   say(core, state)
@@ -101,8 +103,11 @@ export function chainOf(value: Value): Chain {
   return chain
 }
 
-/** From the seal on, or just the head when it is before: what is in the log, and what was taken out of it. */
-function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number): Chain[] {
+/**
+ * From the seal on, or just the head when it is before: what is in the log, and what was taken out of it. Null while signatures are
+ * being checked.
+ */
+function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number): Chain[] | null {
   // What its author itself has voided is nobody's to confirm.
   const ahead = core.surroundings.authority.aheadOf(state.feed)
   const to = Math.min(state.head.seq, ahead - 1)
@@ -112,7 +117,7 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
     if (batch.header.seq > to) break
     stored.push(batch)
   }
-  const chains = [chainFrom(stored, state.head)]
+  const chains = [chainFrom(core, state, stored, state.head)]
   for (const branch of voidedOf(core, state)) {
     const voided = branch.filter(({ header }) => header.seq < ahead)
     if (voided.length === 0) continue
@@ -121,43 +126,58 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
     const last = trunk.at(-1)
     // What is stored now may be another branch than that which was taken out.
     const isOne = last?.header.seq === first.seq - 1 && equal(last.hash, first.prev)
-    chains.push(chainFrom(isOne ? [...trunk, ...voided] : voided))
+    chains.push(chainFrom(core, state, isOne ? [...trunk, ...voided] : voided))
   }
-  return chains.filter((chain) => chain.length > 0)
+  const known = chains.filter((chain) => chain !== null)
+  return known.length < chains.length ? null : known.filter((chain) => chain.length > 0)
 }
 
 /** `head`: what the last one is called, where that is known from elsewhere. */
-function chainFrom(batches: readonly Batch[], head: ChainPosition | null = null): Chain {
+function chainFrom<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  batches: readonly Batch[],
+  head: ChainPosition | null = null,
+): Chain | null {
+  const names = namesIn(batches, head, (batch) => signatureOf(core, state, batch))
+  if (names === null) return null
+  const known = batches.filter(({ header }) => names.has(header.seq))
   let stride = 1
-  while (batches.length > stride * NAMED_MAX) stride *= 2
-  const named = batches.filter(({ header }, i) => {
-    return i === 0 || i === batches.length - 1 || header.seq % stride === 0 || isCheckpoint(header)
-  })
+  while (known.length > stride * NAMED_MAX) stride *= 2
   const chain: Named[] = []
-  const names = namesIn(batches, head)
-  for (const { header, hash } of named) {
+  known.forEach(({ header, hash }, i) => {
+    const { seq, prev, hlc } = header
+    if (i > 0 && i < known.length - 1 && seq % stride !== 0 && !isCheckpoint(header)) return
+    const name = names.get(seq) as Uint8Array
+    const isSound = equal(name, hash)
     // One that is gone, being dead, is known by the next.
-    const isBeforeKnown = header.seq === 1 || header.seq - 1 === chain.at(-1)?.seq
-    if (!isBeforeKnown) chain.push({ seq: header.seq - 1, hash8: hex(header.prev.subarray(0, 8)), hlc: null })
-    const name = names.get(header.seq) ?? hash
-    chain.push({
-      seq: header.seq,
-      hash8: hex(name.subarray(0, 8)),
-      hlc: equal(name, hash) ? header.hlc : null,
-    })
-  }
+    const isBeforeKnown = seq === 1 || seq - 1 === chain.at(-1)?.seq
+    if (isSound && !isBeforeKnown) chain.push({ seq: seq - 1, hash8: hex(prev.subarray(0, 8)), hlc: null })
+    chain.push({ seq, hash8: hex(name.subarray(0, 8)), hlc: isSound ? hlc : null })
+  })
   return chain
 }
 
 /**
- * By sequence, what the batch that continues it calls it. A header may have turned on the card: said of it is what others can have, and
- * what it says itself of the one before it counts no more.
+ * By sequence, what the batch that continues it calls it; of what none continues here the signature is checked, which may take a while:
+ * null. A header may have turned on the card: said of it is what others can have, and what it says itself of the one before it counts
+ * no more.
  */
-export function namesIn(batches: readonly Batch[], head: ChainPosition | null): Map<number, Uint8Array> {
+export function namesIn(
+  batches: readonly Batch[],
+  head: ChainPosition | null,
+  signatureOf: (batch: Batch) => SignatureState,
+): Map<number, Uint8Array> | null {
   const names = new Map<number, Uint8Array>(head === null ? [] : [[head.seq, head.hash]])
-  for (const { header, hash } of batches.toReversed()) {
+  let isKnown = true
+  for (const batch of batches.toReversed()) {
+    const { header, hash } = batch
     const named = names.get(header.seq)
-    if (named === undefined || equal(named, hash)) names.set(header.seq - 1, header.prev)
+    const signature = named === undefined ? signatureOf(batch) : equal(named, hash) ? 'valid' : 'invalid'
+    if (signature === 'asked') isKnown = false
+    if (signature !== 'valid') continue
+    names.set(header.seq, hash)
+    names.set(header.seq - 1, header.prev)
   }
-  return names
+  return isKnown ? names : null
 }

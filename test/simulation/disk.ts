@@ -225,12 +225,12 @@ export class SimulatedDisk {
     return count
   }
 
-  /** Turns a bit of the name of the batch before in the header of a stored batch: it still reads as one, with another hash. */
-  turn(key: string, seq: number): void {
+  /** Turns a bit of a stored batch that still reads as one: of the name of the batch before in its header, or of its signature. */
+  turn(key: string, seq: number, what: 'prev' | 'signature' = 'prev'): void {
     const { batches } = this.feeds.get(key) as DiskFeed
     const held = batches.get(seq) as Held
     const spoiled = held.batch.bytes.slice()
-    const at = Buffer.from(spoiled).indexOf(held.batch.header.prev)
+    const at = Buffer.from(spoiled).indexOf(what === 'prev' ? held.batch.header.prev : held.batch.signature)
     spoiled[at] = (spoiled[at] as number) ^ 1
     batches.set(seq, { ...held, spoiled })
   }

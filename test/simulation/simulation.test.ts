@@ -42,6 +42,10 @@ SEEDS.push(301029, 301724)
 SEEDS.push(300638)
 /** Once unsettled, when its dead batches had left: what all had confirmed, by a gateway that began to keep it under a clock behind it. */
 SEEDS.push(302662)
+/** Once taken again: what was void and came back, though it had turned on the card before it was taken out. */
+SEEDS.push(302855, 303801)
+/** Once void though all had confirmed it: of two headers side by side that had turned on a card, the first was said to be held as it read. */
+SEEDS.push(303114, 303896)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

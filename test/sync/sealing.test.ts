@@ -193,3 +193,65 @@ test('what has turned on the card is not kept aside with what is void', () => {
   const kept = disk.scanRecords('sync/void/').map(({ key }) => key.split('/').at(-1))
   assert.deepEqual(kept, ['3', '4'])
 })
+
+test('what was void and has turned on the card before it was taken out does not come back, but is fetched', () => {
+  const played = new Played(3)
+  const [author, other] = [new Author(played, 1), new Author(played, 2, SELF_COLLECTION)]
+  for (let n = 0; n < 5; n++) author.put(`hall-${n}`, { n })
+  author.push()
+  other.beacon([])
+  other.push()
+  const { disk } = played.gateway
+  disk.turn(author.feed.key, 4, 'signature')
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 2]]) })
+  played.pass(1_000)
+  assert.equal(disk.head(author.feed.key)?.seq, 1)
+  other.beacon([author.held()])
+  other.push()
+  author.tell(5)
+  const said = played.pass(MINUTE_MS)
+  assert.equal(disk.head(author.feed.key)?.seq, 3)
+  assert.ok(said.some((message) => message.type === 'want' && message.entries.some(([, from]) => from === 4)))
+  played.say({ type: 'data', batches: author.batches.slice(3).map(({ bytes }) => bytes) })
+  played.pass(MINUTE_MS)
+  assert.equal(disk.head(author.feed.key)?.seq, 5)
+  for (const { header, bytes } of author.batches) assert.deepEqual(disk.bytesOf(author.feed.key, header.seq), bytes)
+})
+
+test('what is said to be held of a sealed feed is what was taken, though headers of batches side by side have turned on the card', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 0; n < 6; n++) author.put('hall', { n })
+  author.push()
+  for (const seq of [3, 4]) played.gateway.disk.turn(author.feed.key, seq)
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 2]]) })
+  played.pass(MINUTE_MS)
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values
+  const names = said?.flatMap((chain) =>
+    (chain as [number, Uint8Array][]).map(([seq, hash8]) => `${seq} ${hex(hash8)}`),
+  )
+  const made = author.batches.map(({ header, hash }) => `${header.seq} ${hex(hash.subarray(0, 8))}`)
+  // What comes before two of them nobody here can name.
+  assert.deepEqual(names, [made[0], made[1], made[3], made[4], made[5]])
+})
+
+test('a header that has turned on the card is no other branch than that which all have confirmed: it is mended, and what follows it stays', () => {
+  const played = new Played(3)
+  const [author, other] = [new Author(played, 1), new Author(played, 2, SELF_COLLECTION)]
+  for (let n = 0; n < 5; n++) author.put(`hall-${n}`, { n })
+  author.push()
+  other.beacon([author.held()])
+  const held = author.batches.map(({ header, hash }) => [header.seq, hash.slice(0, 8), header.hlc])
+  other.put(HELD_PREFIX + hex(author.feed.id), { all: held })
+  other.push()
+  const { disk } = played.gateway
+  disk.turn(author.feed.key, 3)
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 2]]) })
+  const said = played.pass(MINUTE_MS)
+  assert.deepEqual([...(disk.head(author.feed.key)?.retained.values() ?? [])], [1, 2, 4, 5])
+  assert.ok(said.some((message) => message.type === 'want' && message.entries.some(([, , , runs]) => runs?.[0] === 3)))
+})

@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { settlementOf, type Chain } from '../../runtime/access/branches.ts'
+
+const FORK = 2
+
+/** A chain of these batches, named by what they are called. */
+function chain(...names: readonly string[]): Chain {
+  return names.map((name) => ({ seq: Number.parseInt(name, 10), hash8: name, hlc: 1 }))
+}
+
+test('of two names that are said of one batch of a branch neither counts, and what all have confirmed stays confirmed', () => {
+  const whole = chain('1', '2', '3', '4', '5')
+  const asked = ['one', 'other'].map((origin) => ({ origin, since: 0, below: 0 }))
+  const statements = new Map([
+    ['one', [whole]],
+    ['other', [chain('1', '2', '3-false', '4', '5'), whole]],
+  ])
+  const { seq, branch } = settlementOf(FORK, statements, asked)
+  assert.equal(seq, 5)
+  assert.deepEqual([...branch.values()], ['1', '2', '4', '5'])
+})
