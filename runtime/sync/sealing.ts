@@ -101,6 +101,9 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
 
 /** The first batch that is of another branch than the one that is settled; null when none is. */
 function partingOf<Token>(core: Core<Token>, state: FeedState, seal: number, last: number): number | null {
+  // Where the branches parted farther back than could be proven not even the head need be of it: then nothing is known to be.
+  const named = state.head.seq < seal ? state.branch?.get(state.head.seq) : undefined
+  if (named !== undefined && named !== hex(state.head.hash.subarray(0, 8))) return 1
   let from = seal
   for (const [seq, hash8] of state.branch ?? []) {
     if (seq > last) return null
