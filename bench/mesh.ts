@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { latin1 } from '../runtime/base/bytes.ts'
 import { randomInteger } from '../runtime/base/random.ts'
-import { DEFAULT_HISTORY } from '../runtime/sync/types.ts'
+import { DEFAULT_HISTORY, type Priority } from '../runtime/sync/types.ts'
 import { feedIdOfBatch, seqOfBatch } from '../runtime/wire/batch.ts'
 import { Mesh } from '../test/simulation/mesh.ts'
 import type { SimulatedGateway } from '../test/simulation/gateway.ts'
@@ -9,7 +9,7 @@ import { promisesOf } from '../test/simulation/promises.ts'
 import { layOut, type Layout } from './topology.ts'
 
 /**
- * `npm run bench:mesh -- --gateways N --seconds N --writes N --links ring|cells|topology --settle N --priority normal|high --seed N`:
+ * `npm run bench:mesh -- --gateways N --seconds N --writes N --links ring|cells|topology --settle N --priority low|normal|high|urgent --seed N`:
  * many engines in one process on a virtual clock, compacting and saying what they hold as seldom as a gateway does. Ten of
  * them write `--writes` times a second each (10); then everything must be equal. Prints how often a batch reached a gateway
  * once the trees had settled, messages, bytes and the virtual time to convergence; then the same after three in ten vanish.
@@ -32,6 +32,7 @@ const { values } = parseArgs({
 const WRITERS = 10
 const SETTLE_SECONDS = 5
 const COLLECTION = 'climate'
+const PRIORITIES: readonly string[] = ['low', 'normal', 'high', 'urgent'] satisfies Priority[]
 
 /** What came to gateways over links. */
 class Traffic {
@@ -140,6 +141,10 @@ function cells(count: number): [number, number][] {
   return edges
 }
 
+if (!PRIORITIES.includes(values.priority)) {
+  console.error(`--priority is one of ${PRIORITIES.join(', ')}, not ${JSON.stringify(values.priority)}`)
+  process.exit(2)
+}
 const count = Number(values.gateways)
 const writesPerSecond = Number(values.writes)
 const settleMs = Number(values.settle) * 1_000
@@ -152,7 +157,7 @@ for (const [a, b] of edges) {
 }
 if (chosen) console.log(JSON.stringify({ gateways: count, links: edges.length, ...chosen.figures }))
 if (Number(values.seconds) === 0) process.exit(0)
-const priority = new Map([[COLLECTION, values.priority as 'normal']])
+const priority = new Map([[COLLECTION, values.priority as Priority]])
 let traffic = new Traffic()
 const mesh = new Mesh({
   gateways: count,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { latin1 } from '../../runtime/base/bytes.ts'
+import { TIMES } from '../../runtime/sync/core.ts'
 import { feedIdOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { Mesh } from '../simulation/mesh.ts'
 import { promisesOf } from '../simulation/promises.ts'
@@ -98,6 +99,45 @@ test('a batch comes to each gateway once, of an urgent collection about twice (S
     assert.ok(ratio >= least && ratio <= most, `${collection}: ${ratio} copies`)
   }
 })
+
+test('when a parent dies unnoticed, an urgent batch comes by the second one at once, and after three in ten have gone again', () => {
+  // On each gateway, but for the writer itself.
+  for (const victim of [1, 2, 3, 4, 5, 6, 7]) {
+    const mesh = new Mesh({ gateways: 8, edges: EDGES, engine: () => ({ flow: { priority: PRIORITY } }) })
+    writeOn(mesh, 20)
+    dieUnnoticed(mesh, victim)
+    assert.deepEqual(lackingAfterWrite(mesh, 'fire'), [], `without gateway ${victim}`)
+  }
+  const mesh = new Mesh({ gateways: 8, edges: EDGES, engine: () => ({ flow: { priority: PRIORITY } }) })
+  writeOn(mesh, 20)
+  for (const gone of [2, 5]) mesh.vanish(gone)
+  writeOn(mesh, 20)
+  dieUnnoticed(mesh, 1)
+  assert.deepEqual(lackingAfterWrite(mesh, 'fire'), [])
+})
+
+/** The first one writes, ten times a second. */
+function writeOn(mesh: Mesh, rounds: number): void {
+  for (let i = 0; i < rounds; i++) {
+    mesh.at(0).write('alarms', { kind: 'put', key: 'door', fields: { i } })
+    mesh.pass(100)
+  }
+  mesh.pass(1_000)
+}
+
+/** Its power is gone: nobody is told, and no ping is overdue yet. */
+function dieUnnoticed(mesh: Mesh, index: number): void {
+  mesh.vanished.add(index)
+  mesh.at(index).engine = null
+}
+
+/** Who lacks what the first one writes before news of heads, or any timeout, could have brought it. */
+function lackingAfterWrite(mesh: Mesh, key: string): number[] {
+  mesh.at(0).write('alarms', { kind: 'put', key, fields: { on: true } })
+  mesh.pass(TIMES.tellMs - 50)
+  const lacking = mesh.up().filter(({ disk }) => !disk.document({ collection: 'alarms', partition: '' }, key))
+  return lacking.map(({ index }) => index)
+}
 
 function nameOf(batch: Uint8Array): string {
   return `${latin1(feedIdOfBatch(batch))} ${seqOfBatch(batch)}`
