@@ -2,10 +2,12 @@ import { equal, hex } from '../base/bytes.ts'
 import type { Batch } from '../model/batch.ts'
 import { SELF_COLLECTION } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
 import { encodeProof } from '../wire/proof.ts'
 import type { Core } from './core.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
+import { signedCheckpoint } from './filling.ts'
 import type { LinkState } from './link.ts'
 import { addInternalWrite } from './writing.ts'
 
@@ -88,14 +90,37 @@ function retryProbe<Token>(core: Core<Token>, state: FeedState, probe: Probe): v
   const others = [...core.links.values()].filter((link) => link.isGreeted && link.theirAliases.has(state))
   const isGone = !others.includes(probe.link)
   const next = isGone ? others[0] : probe.link
+  // What was found is not looked for again when the neighbour comes back, who may go again before all of it is found.
+  if (next === undefined && probe.theirs !== null) {
+    probe.askedAt = core.now.monotonicMs
+    return
+  }
   if (next === undefined || state.isOwn) {
     state.probe = null
     return
   }
   probe.link = next
   if (isGone) return askProbe(core, state, probe, probe.asked)
+  passOver(core, state, probe)
+}
+
+/** The neighbour doesn't have what was asked for. */
+function passOver<Token>(core: Core<Token>, state: FeedState, probe: Probe): void {
   probe.low = Math.max(probe.low, probe.asked)
   narrow(core, state, probe)
+}
+
+/**
+ * Whoever is asked for a batch that has gone as dead offers the checkpoint that it serves the feed from. True when this is one, and goes
+ * on with the next: to wait for each such batch would take longer than some links last.
+ */
+export function isGoneThere<Token>(core: Core<Token>, state: FeedState, link: LinkState, batch: Batch): boolean {
+  const { probe } = state
+  if (probe?.link !== link || state.isOwn || !isCheckpoint(batch.header)) return false
+  const { floor, live } = signedCheckpoint(batch)?.checkpoint ?? {}
+  if (floor === undefined || probe.asked >= floor || live?.has(probe.asked) === true) return false
+  passOver(core, state, probe)
+  return true
 }
 
 /** Whether a batch that we hold already, or that is our own, was asked for as evidence. */

@@ -15,7 +15,7 @@ import { beginFill, isWanted, signedCheckpoint, takePart } from './filling.ts'
 import { scopeOf } from './interest.ts'
 import { greetHolding, noteHeld, noteHeldAll, noteSent } from './holdings.ts'
 import type { LinkState } from './link.ts'
-import { differsFromOurs, isProbed, probeOwn, suspectFork, takeEvidence } from './forks.ts'
+import { differsFromOurs, isGoneThere, isProbed, probeOwn, suspectFork, takeEvidence } from './forks.ts'
 import { takeMissing } from './mending.ts'
 import { futureFrom } from './future.ts'
 import { answerDig, answerPing } from './pinging.ts'
@@ -320,6 +320,7 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
   if (isProbed(state, link, batch)) {
     return differsFromOurs(core, state, batch) ? null : 'no evidence'
   }
+  if (isGoneThere(core, state, link, batch)) return 'no evidence'
   noteSent(link, state, heldThere)
   if (state.holes.has(header.seq)) return null
   if (isVoid(state, batch)) {

@@ -47,6 +47,7 @@ export function applySeals<Token>(core: Core<Token>): void {
     if (seal === Number.POSITIVE_INFINITY) {
       if (state.settled !== null) unseal(core, state)
       else if (state.isRestoreDue && !core.cutting.has(state)) restoreVoided(core, state)
+      else letPartsGo(core, state)
       continue
     }
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
@@ -64,6 +65,23 @@ function unseal<Token>(core: Core<Token>, state: FeedState): void {
   state.isRefused = false
   restoreVoided(core, state)
   core.behind.add(state)
+}
+
+/**
+ * Parts of a fill stay when the link goes, for it is gone on with. Where nobody is ahead any more, and nothing was asked for or came for as
+ * long as a beacon counts, they go: whoever had offered it may be lost, or its store put back, and nobody else would ever show them. Should
+ * it be offered again they come again.
+ */
+function letPartsGo<Token>(core: Core<Token>, state: FeedState): void {
+  const { head, history, fill } = state
+  // The checkpoint that a feed has jumped by lies ahead of it.
+  const from = Math.max(head.seq, history.baseSeq) + 1
+  if (fill !== null || state.tip.seq !== head.seq || history.retained.last < from) return
+  if (state.isCommitting || core.cutting.has(state)) return
+  if (state.touchedAt === 0) state.touchedAt = core.now.monotonicMs
+  if (core.now.monotonicMs < state.touchedAt + core.history.beaconStaleMs) return
+  const seqs = history.retained.within(from, Number.MAX_SAFE_INTEGER)
+  commitCut(core, state, seqs, head, [{ key: historyKey(state.feed), value: historyBelow(core, state, from).encode() }])
 }
 
 /** A member said something: what is settled of sealed feeds is looked at soon. */
@@ -104,6 +122,9 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
 
 /** The first batch that is of another branch than the one that is settled; null when none is. */
 function partingOf<Token>(core: Core<Token>, state: FeedState, seal: number, last: number): number | null {
+  // Where the branches parted farther back than could be proven not even the head need be of it: then nothing is known to be.
+  const named = state.head.seq < seal ? state.branch?.get(state.head.seq) : undefined
+  if (named !== undefined && named !== hex(state.head.hash.subarray(0, 8))) return 1
   let from = seal
   for (const [seq, hash8] of state.branch ?? []) {
     if (seq > last) return null
@@ -326,6 +347,16 @@ function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void 
   state.verified = head
   state.tip = head
   state.fill = null
+  commitCut(core, state, seqs, head, records)
+}
+
+function commitCut<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  seqs: SequenceSet,
+  head: ChainPosition,
+  records: readonly KeyValue[],
+): void {
   core.cutting.add(state)
   const ticket = core.nextTicket()
   core.committing.set(ticket, { arrivals: [], own: null, cut: { state, seqs, head } })
@@ -356,6 +387,8 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
     link.pending.add(state)
   }
   core.behind.add(state)
+  // Of a feed that isn't sealed just parts of a fill went.
+  if (state.cut === Number.POSITIVE_INFINITY) return
   core.emit('sealed', {
     feed: hex(state.feed.id),
     origin: state.feed.origin,

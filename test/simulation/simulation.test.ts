@@ -93,6 +93,22 @@ test('a mesh whose clocks had run ahead keeps what the checkpoints of that time 
   assert.deepEqual(violations(simulation), [])
 })
 
+/**
+ * Once for ever at odds: the branches of a copied card were looked for batch by batch, and those that had gone as dead waited for, longer than
+ * any link with the copy lasted; then the one that all have was refused for good, for where the two had parted was gone (71054). Parts of a
+ * fill stayed, and were shown, whose author's store had been put back (71001).
+ */
+for (const [seed, gateways] of [
+  [71054, 4],
+  [71001, 5],
+] as const) {
+  test(`a mesh that soon forgets gets over copied cards and stores put back of whose pasts little is left (seed ${seed})`, () => {
+    const simulation = new Simulation(scenarioOf(seed, { gateways, minutes: 1, history: 'short', forks: true }))
+    simulation.run()
+    assert.deepEqual(violations(simulation), [])
+  })
+}
+
 /** Once blamed: among gateways that are lost, which nobody waits for, one that awaited the time of what was stamped ahead, and asked again for each. */
 test('what lost gateways send each other is not counted against those that are left (seed 201092)', () => {
   const busy = { gateways: 5, minutes: 3, writesMax: 60 }

@@ -911,6 +911,8 @@ export class Simulation implements World {
     if (this.gateways.length > this.scenario.gateways || this.random() < 0.5) return
     const original = this.#pick(this.present)
     if (!this.#members.some(({ origin }) => origin === original.peerId)) return
+    // Who keeps all carries it for the others: what only it and its copy keep neither would ever have of the other.
+    if (this.#hasInterests && original.index === 0) return
     this.noteFault('cloned gateway')
     this.copied.add(original.peerId)
     const index = this.gateways.length
@@ -926,8 +928,7 @@ export class Simulation implements World {
     clone.start()
     const others = this.present.filter((other) => other.index < index && other !== original)
     // As of its original: who keeps all carries it for the others.
-    if (this.#hasInterests)
-      for (const other of original.index > 0 ? [this.#gateway(0)] : others) this.#network.dial(other.index, index)
+    if (this.#hasInterests) this.#network.dial(0, index)
     for (let i = 0; i < 2; i++) this.#network.dial(this.#pick(others).index, index)
     this.#planWrites(clone, this.schedule.now)
   }

@@ -157,3 +157,26 @@ test('what the disk took while it refused the end of a fill says nothing of a ba
   history.decode(gateway.disk.getRecord(historyKey(author.feed)) as Uint8Array, () => null)
   assert.equal(history.baseSeq, 0)
 })
+
+test('parts of a fill that nobody goes on with leave the log, and what they had changed the documents', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  author.put('hall', { n: 1 })
+  author.push()
+  for (let n = 2; n <= 6; n++) author.put(n % 2 === 0 ? 'hall' : 'attic', { n })
+  author.checkpoint([5, 6])
+  author.offer(7, [6])
+  const retained = (): readonly number[] => played.gateway.disk.head(author.feed.key)?.retained.runs ?? []
+  assert.deepEqual(retained(), [1, 1, 6, 6])
+  // Whoever is linked now has no more of it.
+  played.again()
+  author.introduce()
+  author.tell(1)
+  played.pass(20_000)
+  assert.deepEqual(retained(), [1, 1, 6, 6])
+  played.pass(20_000)
+  assert.deepEqual(retained(), [1, 1])
+  assert.deepEqual(played.gateway.disk.document({ collection: 'climate', partition: '' }, 'hall')?.values, [1])
+  author.offer(7)
+  assert.deepEqual(retained(), [1, 1, 5, 7])
+})

@@ -4,10 +4,15 @@ import { hex } from '../../runtime/base/bytes.ts'
 import type { Batch } from '../../runtime/model/batch.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import type { Value } from '../../runtime/model/value.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
+import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
+import type { Message } from '../../runtime/wire/message.ts'
 import { encodeProof } from '../../runtime/wire/proof.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
+
+const FIRST_LINK = 100
 
 test('where what lies beside the chain, for a fill, is of another branch than the rest, the fork is found there and proven', () => {
   const played = new Played(3)
@@ -106,4 +111,61 @@ test('a fork is looked for farther back too where what the other branch calls li
   }
   played.pass(200)
   assert.equal(played.gateway.authority.sealOf(author.feed), 4)
+})
+
+test('where much of the other branch has gone as dead its past is looked through at once, and from where that was when the neighbour comes back', () => {
+  const played = new Played()
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  copy.batches.push(author.put('hall', { n: 1 }))
+  for (let n = 2; n <= 32; n++) author.put('hall', { n })
+  author.push()
+  played.pass(1_000)
+  for (let n = 2; n <= 32; n++) copy.put(n === 23 ? 'attic' : 'hall', { n: -n })
+  const checkpoint = copy.checkpoint([23, 25, 32])
+  const held = new SequenceSet([23, 23, 25, 25, 30, 33])
+  const asked: number[] = []
+  const answer = (messages: readonly Message[]): void => {
+    const wants = messages.flatMap((message) => (message.type === 'want' ? message.entries : []))
+    for (const [, , , runs = []] of wants) {
+      const seq = runs[0]
+      if (seq === undefined) continue
+      asked.push(seq)
+      const batch = held.has(seq) ? (copy.batches[seq - 1] as Batch) : checkpoint
+      played.say({ type: 'data', batches: [batch.bytes] })
+    }
+  }
+  copy.tell(33)
+  played.say({ type: 'data', batches: [checkpoint.bytes] })
+  for (let round = 0; round < 4; round++) answer(played.pass(50))
+  const before = asked.length
+  played.gateway.linkDown(FIRST_LINK)
+  played.pass(15_000)
+  played.again()
+  author.introduce()
+  for (let round = 0; round < 200; round++) answer(played.pass(100))
+  assert.equal(played.gateway.authority.sealOf(author.feed), 30)
+  assert.equal(new Set(asked.slice(before)).has(33), false)
+})
+
+test('where branches parted farther back than can be proven the one that all have confirmed is fetched from the beginning', () => {
+  const played = new Played(2)
+  const [author, copy] = [new Author(played, 0), new Author(played, 0)]
+  const member = new Author(played, 1, SELF_COLLECTION)
+  copy.batches.push(author.put('hall', { n: 1 }))
+  for (let n = 2; n <= 5; n++) author.put('hall', { n })
+  author.push()
+  for (let n = 2; n <= 7; n++) copy.put('hall', { n: -n })
+  const checkpoint = copy.checkpoint([5, 7])
+  const [ours, theirs] = [author.batches[4], copy.batches[4]]
+  assert.ok(ours && theirs)
+  const said = copy.batches.slice(3).map(({ header, hash }): Value => [header.seq, hash.slice(0, 8), header.hlc])
+  member.put(HELD_PREFIX + hex(author.feed.id), { [hex(checkpoint.hash.subarray(0, 8))]: said })
+  member.put(FORK_PREFIX + hex(author.feed.id), { proof: encodeProof(author.feed, ours, theirs) })
+  member.push()
+  played.pass(60_000)
+  assert.equal(played.gateway.authority.sealOf(author.feed), 5)
+  copy.offer(8)
+  const { seq, retained } = played.gateway.disk.head(author.feed.key) ?? {}
+  assert.equal(seq, 7)
+  assert.deepEqual(retained?.within(4, 8).runs, [5, 5, 7, 8])
 })
