@@ -89,7 +89,7 @@ export function probeDeadline<Token>(core: Core<Token>): number {
 function retryProbe<Token>(core: Core<Token>, state: FeedState, probe: Probe): void {
   const others = [...core.links.values()].filter((link) => link.isGreeted && link.theirAliases.has(state))
   const isGone = !others.includes(probe.link)
-  const next = isGone ? others[0] : probe.link
+  const next = isGone ? (others.find(({ peerId }) => peerId === probe.link.peerId) ?? others[0]) : probe.link
   // What was found is not looked for again when the neighbour comes back, who may go again before all of it is found.
   if (next === undefined && probe.theirs !== null) {
     probe.askedAt = core.now.monotonicMs
@@ -100,8 +100,16 @@ function retryProbe<Token>(core: Core<Token>, state: FeedState, probe: Probe): v
     return
   }
   probe.link = next
-  if (isGone) return askProbe(core, state, probe, probe.asked)
-  passOver(core, state, probe)
+  if (!isGone) return passOver(core, state, probe)
+  // Whoever is asked now may have another branch, also under the same name: only when it has what differed its past is that branch's.
+  if (probe.theirs === null) beginAnew(probe)
+  askProbe(core, state, probe, probe.high)
+}
+
+/** Nothing is known of where the branch that is looked through parts from ours. */
+function beginAnew(probe: Probe): void {
+  probe.low = 0
+  probe.step = 1
 }
 
 /** The neighbour doesn't have what was asked for. */
@@ -131,6 +139,10 @@ export function isProbed({ probe }: FeedState, link: LinkState, batch: Batch): b
 /** A batch that was asked for, before its signature is checked: false when it is ours and proves nothing. */
 export function differsFromOurs<Token>(core: Core<Token>, state: FeedState, batch: Batch): boolean {
   const { probe } = state
+  if (probe !== null && probe.theirs !== null && equal(probe.theirs.hash, batch.hash)) {
+    narrow(core, state, probe)
+    return false
+  }
   const ours = storedBatch(core, state, batch.header.seq)
   if (ours !== null && !equal(ours.hash, batch.hash)) return true
   // The next one, which continues another than our last.
@@ -147,12 +159,15 @@ export function differsFromOurs<Token>(core: Core<Token>, state: FeedState, batc
 /** Their batch, its signature checked, differs from ours. */
 export function takeEvidence<Token>(core: Core<Token>, state: FeedState, batch: Batch): void {
   const { probe } = state
-  if (probe === null) return
+  // What comes twice was looked at before.
+  if (probe === null || batch.header.seq !== probe.asked) return
   if (state.isOwn) {
     state.probe = null
     core.loseIncarnation(`somebody else wrote batch ${batch.header.seq} of this gateway's feed`)
     return
   }
+  // A third branch.
+  if (probe.theirs !== null && batch.header.seq === probe.high) beginAnew(probe)
   probe.high = batch.header.seq
   probe.theirs = batch
   narrow(core, state, probe)
@@ -167,9 +182,10 @@ function narrow<Token>(core: Core<Token>, state: FeedState, probe: Probe): void 
     if (next > 0) return askProbe(core, state, probe, next)
   }
   const isNarrow = probe.high - probe.low <= 1 || among !== null
-  if (theirs !== null && (isNarrow || isParting(core, state, theirs))) return prove(core, state, theirs)
+  const isTheirs = theirs !== null && (probe.low < probe.high || among !== null)
+  if (isTheirs && (isNarrow || isParting(core, state, theirs))) return prove(core, state, theirs)
   if (isNarrow) {
-    // Nothing of theirs that differs could be had: when the feed is asked for again it will be seen.
+    // Nothing of theirs that differs could be had, or whoever is asked now doesn't have it: when the feed is asked for again it will be seen.
     state.probe = null
     core.behind.add(state)
     return

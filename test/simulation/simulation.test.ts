@@ -73,7 +73,8 @@ for (const seed of [10, 90]) {
 
 /**
  * Once for ever at odds: of a fork that was proven late, behind where the branches parted, no earlier proof was looked for; or it was, and
- * what was asked for had gone as dead in the other branch, and was taken for held already.
+ * what was asked for had gone as dead in the other branch, and was taken for held already. And what the original, which came in place of its
+ * copy, had in common with ours was taken for what the copy had (36000).
  */
 for (const [seed, gateways] of [
   [36000, 2],

@@ -147,6 +147,39 @@ test('where much of the other branch has gone as dead its past is looked through
   assert.equal(new Set(asked.slice(before)).has(33), false)
 })
 
+test('what another neighbour has in common with ours says nothing of where the branch of the one before parts', () => {
+  const played = new Played()
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  for (let n = 1; n <= 3; n++) copy.batches.push(author.put('hall', { n }))
+  for (let n = 4; n <= 40; n++) author.put('hall', { n })
+  for (let n = 4; n <= 41; n++) copy.put('hall', { n: -n })
+  author.push(39)
+  const answer = (of: Author, messages: readonly Message[]): void => {
+    for (const [, , , runs] of messages.flatMap((message) => (message.type === 'want' ? message.entries : []))) {
+      const batch = runs === undefined ? undefined : of.batches[(runs[0] as number) - 1]
+      if (batch !== undefined) played.say({ type: 'data', batches: [batch.bytes] })
+    }
+  }
+  const sealed = (): number => played.gateway.authority.sealOf(author.feed)
+  copy.tell(41)
+  played.say({ type: 'data', batches: [(copy.batches[39] as Batch).bytes] })
+  for (let round = 0; round < 2; round++) answer(copy, played.pass(20))
+  played.gateway.linkDown(FIRST_LINK)
+  played.pass(1_000)
+  // The original, which is linked under the same name.
+  played.again()
+  author.introduce()
+  author.tell(40)
+  for (let round = 0; round < 200; round++) answer(author, played.pass(100))
+  assert.equal(sealed(), Number.POSITIVE_INFINITY)
+  played.again()
+  copy.introduce()
+  copy.tell(41)
+  played.say({ type: 'data', batches: [(copy.batches[39] as Batch).bytes] })
+  for (let round = 0; round < 200; round++) answer(copy, played.pass(100))
+  assert.equal(sealed(), 4)
+})
+
 test('where branches parted farther back than can be proven the one that all have confirmed is fetched from the beginning', () => {
   const played = new Played(2)
   const [author, copy] = [new Author(played, 0), new Author(played, 0)]
