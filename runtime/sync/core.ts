@@ -48,6 +48,8 @@ export const TIMES = {
   /** A feed that is known to be ahead elsewhere and doesn't move is asked for again, doubling up to the maximum. */
   askMs: 1_000,
   askMsMax: 30_000,
+  /** While much is lacking it is looked at so often which links bring it. */
+  shareMs: 500,
   /** A cursor that moved is stored with the next commit, or by itself after so long. */
   saveCursorMs: 30_000,
   /** A feed that doesn't move for so long holds the cursor up no longer. */
@@ -160,6 +162,8 @@ export class Core<Token> {
   readonly committing: Map<number, Committed<Token>> = new Map<number, Committed<Token>>()
   /** Feeds that are known to be ahead of us elsewhere. */
   readonly behind: Set<FeedState> = new Set<FeedState>()
+  /** When it is looked at next which links bring what is lacking; Infinity when that isn't much. */
+  shareAt: number = Number.POSITIVE_INFINITY
   /** Places where checkpoints wait to be applied, and the version of the feed table when that was last looked at. */
   readonly pendingPlaces: Set<string> = new Set<string>()
   gatedVersion = -1

@@ -18,6 +18,7 @@ import { mendDeadline, mendHoles, noteHoles } from './mending.ts'
 import { forgetDigests, pingIfDue } from './pinging.ts'
 import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pulling.ts'
 import { contentOf, fillOn, receiveFrame, receiveVerdict } from './receiving.ts'
+import { shareOut } from './sharing.ts'
 import { recoverClock } from './overrun.ts'
 import { reissueDeadline, reissueVoided } from './reissuing.ts'
 import { applySeals, feedCut, noteStatement } from './sealing.ts'
@@ -65,6 +66,7 @@ export class Engine<Token> {
     let deadline = Math.min(
       writeDeadline(core),
       retryDeadline(core),
+      core.shareAt,
       compactDeadline(core),
       core.beaconAt,
       core.sealsAt,
@@ -168,6 +170,7 @@ export class Engine<Token> {
   #decide(): void {
     const core = this.#core
     retryBehind(core)
+    shareOut(core)
     retryProbes(core)
     mendHoles(core)
     for (const link of core.links.values()) pingIfDue(core, link)

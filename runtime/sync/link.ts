@@ -3,6 +3,7 @@ import type { SequenceSet } from '../model/sequences.ts'
 import type { Cursor } from './cursors.ts'
 import type { FeedState } from './feeds.ts'
 import type { Holding } from './holdings.ts'
+import { Pace } from './pace.ts'
 import { SendWindow, Turns } from './priority.ts'
 import { isOfScope } from './interest.ts'
 import { RoundTrip } from './round-trip.ts'
@@ -114,6 +115,14 @@ export class LinkState {
   /** Of a feed, the batch of which the neighbour's copy was of no use, when it may be asked again, and how often that happened. */
   readonly spoiled: Map<FeedState, Spoiled> = new Map<FeedState, Spoiled>()
   consumedBytes = 0
+  /** Batches that came since that was looked at, when that was, and whether there were more to come; when the last one came. */
+  brought = 0
+  pacedAt = 0
+  isBusy = false
+  broughtAt = 0
+  readonly pace: Pace = new Pace()
+  /** Its neighbour counts what it sends: nothing is moved there that another has. */
+  isMetered = false
   grantedBytes = 0
   /** What it told of or sent since the last marker; a marker counts only when none of the frames with such was lost. */
   readonly promised: Map<FeedState, number> = new Map<FeedState, number>()

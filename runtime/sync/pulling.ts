@@ -2,7 +2,8 @@ import { LAST_MS } from '../model/stamp.ts'
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
-import { isPressing } from './priority.ts'
+import { SILENT_MS } from './pace.ts'
+import { isPressing, isPrivileged } from './priority.ts'
 
 /**
  * Whom to ask for which feed: each feed has one parent, the link that pushes it, and those of high and urgent collections two; the
@@ -21,8 +22,10 @@ export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
     state.isRefused = true
     return
   }
-  if (isAheadElsewhere(core, state)) core.behind.add(state)
-  else {
+  if (isAheadElsewhere(core, state)) {
+    core.behind.add(state)
+    if (core.shareAt === Number.POSITIVE_INFINITY) core.shareAt = core.now.monotonicMs + TIMES.shareMs
+  } else {
     core.behind.delete(state)
     state.deferrals = 0
   }
@@ -62,7 +65,7 @@ export function retryBehind<Token>(core: Core<Token>): void {
       state.isRefused = false
       continue
     }
-    if (isDeferred(core, state) || core.now.monotonicMs < retryAt(state)) continue
+    if (isDeferred(core, state) || core.now.monotonicMs < retryAt(core, state)) continue
     const old = state.parent
     if (!askBest(core, state)) postpone(core, state)
     else if (old && old !== state.parent) prune(core, old, state)
@@ -73,13 +76,17 @@ export function retryDeadline<Token>(core: Core<Token>): number {
   let deadline = Number.POSITIVE_INFINITY
   for (const state of core.behind) {
     const wait = state.deferredUntilMs > 0 ? Math.max(0, state.deferredUntilMs - core.now.wallMs) : 0
-    deadline = Math.min(deadline, Math.max(retryAt(state), core.now.monotonicMs + Math.min(wait, TIMES.askMsMax)))
+    deadline = Math.min(deadline, Math.max(retryAt(core, state), core.now.monotonicMs + Math.min(wait, TIMES.askMsMax)))
   }
   return deadline
 }
 
-function retryAt(state: FeedState): number {
-  return state.touchedAt + Math.min(patienceMs(state.parent) * 2 ** state.attempts, TIMES.askMsMax)
+/** Where the parent has much to bring a feed waits for its turn as long as others come, unless it goes before them. */
+function retryAt<Token>(core: Core<Token>, state: FeedState): number {
+  const { touchedAt, attempts, parent } = state
+  const waitMs = Math.min(patienceMs(parent) * 2 ** attempts, TIMES.askMsMax)
+  if (parent?.isBusy !== true || isPressing(core, state) || isPrivileged(core, state)) return touchedAt + waitMs
+  return Math.min(Math.max(touchedAt, parent.broughtAt) + Math.max(waitMs, SILENT_MS), touchedAt + TIMES.askMsMax)
 }
 
 /** What was asked for can't be there before a round trip is over: on a slow line it would come as often as it was asked for. */
@@ -88,8 +95,8 @@ function patienceMs(asked: LinkState | null): number {
 }
 
 /**
- * Sends WANT to the link that holds the most of the feed; when that brings nothing to the next one, and so on: what a neighbour says
- * that it holds need not be true.
+ * Sends WANT to the link that holds the most of the feed, before those whose neighbours count what they send; when that brings nothing
+ * to the next one, and so on: what a neighbour says that it holds need not be true.
  */
 function askBest<Token>(core: Core<Token>, state: FeedState): boolean {
   const moreOf = (link: LinkState): number =>
@@ -97,7 +104,9 @@ function askBest<Token>(core: Core<Token>, state: FeedState): boolean {
   const able = [...core.links.values()].filter(
     (link) => link.isGreeted && link.theirAliases.has(state) && mayAsk(core, link, state),
   )
-  const ahead = able.filter((link) => moreOf(link) > 0).sort((a, b) => moreOf(b) - moreOf(a))
+  const ahead = able
+    .filter((link) => moreOf(link) > 0)
+    .sort((a, b) => Number(a.isMetered) - Number(b.isMetered) || moreOf(b) - moreOf(a))
   const asked = ahead.length > 0 ? ahead : able
   const link = asked[state.attempts % asked.length]
   if (!link) return false
@@ -164,13 +173,50 @@ export function prune<Token>(core: Core<Token>, link: LinkState, state: FeedStat
     core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 2]] })
 }
 
-/** What the parent pushes somebody else had brought before: the one that is much nearer goes on, and the other doesn't. */
+/**
+ * What the parent pushes somebody else had brought before: the one that is much nearer goes on, and the other doesn't. While much is
+ * lacking it counts who brings more, not who is nearer.
+ */
 export function chooseOne<Token>(core: Core<Token>, parent: LinkState, state: FeedState): void {
   const other = state.broughtBy
   if (other === null || other === parent || other === state.second || core.links.get(other.link) !== other) return
-  const isNearer = (other.latencyMs ?? Number.POSITIVE_INFINITY) * 2 < (parent.latencyMs ?? 0)
+  const mayGoOn = leftOf(core, state) <= SECOND_LAG_MAX && !isCostlier(other, parent)
+  const isNearer = mayGoOn && (other.latencyMs ?? Number.POSITIVE_INFINITY) * 2 < (parent.latencyMs ?? 0)
   if (isNearer) ask(core, other, state)
   prune(core, isNearer ? parent : other, state)
+}
+
+/** How many batches are lacking of what neighbours have. */
+export function leftOf<Token>(core: Core<Token>, state: FeedState): number {
+  let head = 0
+  for (const link of core.links.values()) head = Math.max(head, link.peerHead(state))
+  return Math.max(0, head - state.tip.seq)
+}
+
+/** Whether another link may go on with it: it moves, or was asked for just once, and nothing of it is looked into or fetched by number. */
+export function isMovable<Token>(core: Core<Token>, state: FeedState): boolean {
+  const isPlain = state.fill === null && state.probe === null && state.holes.isEmpty
+  if (!isPlain || state.attempts > 1) return false
+  return !state.isRefused && !state.isRewinding && !core.cutting.has(state) && !isDeferred(core, state)
+}
+
+/** Its neighbour counts the bytes that it sends, and the other's doesn't. */
+export function isCostlier(link: LinkState, other: LinkState): boolean {
+  return link.isMetered && !other.isMetered
+}
+
+/** Whether the link's neighbour has as much of the feed as its parent, and at no greater cost. */
+export function mayTakeOver<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
+  const { parent } = state
+  if (parent === null || !link.theirAliases.has(state) || !mayAsk(core, link, state)) return false
+  const isWhole = link.peerHead(state) >= parent.peerHead(state) && link.peerLow(state) <= state.tip.seq + 1
+  return isWhole && !isCostlier(link, parent)
+}
+
+/** Goes on over another link. What is under way over the old one is taken too, whichever comes first. */
+export function takeOver<Token>(core: Core<Token>, link: LinkState, state: FeedState): void {
+  if (state.parent !== null) prune(core, state.parent, state)
+  ask(core, link, state)
 }
 
 function isAheadElsewhere<Token>(core: Core<Token>, state: FeedState): boolean {

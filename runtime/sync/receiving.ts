@@ -96,6 +96,7 @@ function receiveHello<Token>(core: Core<Token>, link: LinkState, message: Of<'he
   link.name = message.name
   link.version = message.version
   link.instance = message.instance
+  link.isMetered = message.features.includes('metered')
   link.wantsAll = message.cursor === null
   link.greetAt = 0
   const scope = scopeOf(core, link.peerId, message.interest)
@@ -269,6 +270,8 @@ function receiveNack<Token>(core: Core<Token>, link: LinkState, message: Of<'nac
 /** Takes one batch as far as its signature (protocol D12, steps 1 to 7). */
 export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: Uint8Array): void {
   link.receivedBytes += bytes.length
+  link.brought += 1
+  link.broughtAt = core.now.monotonicMs
   const batch = core.reading.batch(bytes)
   if (typeof batch === 'string') return refuseBytes(core, link, bytes, batch)
   const state = core.feeds.getById(batch.header.feedId)

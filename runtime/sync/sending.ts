@@ -53,7 +53,7 @@ function greetIfDue<Token>(core: Core<Token>, link: LinkState): void {
   core.say(link, {
     type: 'hello',
     versions: [1, 1],
-    features: link.isGreeted ? ['heard'] : [],
+    features: [...(link.isGreeted ? ['heard'] : []), ...(core.budget.isLimited ? ['metered'] : [])],
     instance: core.instance,
     lsn: core.feeds.lsn,
     cursor: link.cursorSaid,

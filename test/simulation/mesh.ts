@@ -14,8 +14,8 @@ export interface MeshOptions {
   readonly seed?: number
   /** Of a gateway's engine. */
   readonly engine?: (index: number) => Partial<EngineOptions>
-  /** What a link carries each way in a virtual millisecond; without it any amount at once. */
-  readonly bytesPerMs?: number
+  /** What a link carries each way in a virtual millisecond, one of them or each by its number; without it any amount at once. */
+  readonly bytesPerMs?: number | ((link: number) => number)
   /** How long a frame is under way; 1 to 20 virtual milliseconds when absent. */
   readonly delayMs?: number
   /** Called when a frame is sent; `link` is the number of the edge. */
@@ -118,7 +118,8 @@ export class Mesh implements World {
     const { bytesPerMs } = this.#options
     if (bytesPerMs === undefined) return this.schedule.now
     const direction = `${from} ${link}`
-    const sentAt = Math.max(this.schedule.now, this.#busyUntil.get(direction) ?? 0) + bytes.length / bytesPerMs
+    const rate = typeof bytesPerMs === 'number' ? bytesPerMs : bytesPerMs(link)
+    const sentAt = Math.max(this.schedule.now, this.#busyUntil.get(direction) ?? 0) + bytes.length / rate
     this.#busyUntil.set(direction, sentAt)
     return sentAt
   }

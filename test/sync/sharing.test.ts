@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { catchUp } from './catching-up.ts'
+
+/** About 4 MB, in all. */
+const MANY = { feeds: 20, batchesPerFeed: 20, bytes: 10_000 }
+const ONE = { feeds: 1, batchesPerFeed: 400, bytes: 10_000 }
+const COUNTED = { flow: { budget: { bytesPerSecond: 1_000_000, bytesPerDay: null } } }
+
+describe('who comes back after long catches up over all its links', () => {
+  for (const rates of [
+    [10, 100, 100],
+    [100, 10, 100],
+  ]) {
+    test(`twenty feeds over links of ${rates.join(', ')} kB/s take about as long as all of them need, and come once (SPEC I22)`, () => {
+      const { ms, leastMs, copies, bytes } = catchUp({ ...MANY, rates })
+      assert.ok(ms < leastMs * 1.3, `it took ${ms} ms, of ${leastMs}`)
+      assert.ok(copies <= 1.05, `${copies} copies`)
+      assert.ok(
+        bytes.every((each) => each > 0),
+        `a link brought nothing: ${bytes.join(', ')}`,
+      )
+    })
+  }
+
+  test('one feed goes on over a link that is faster, and stays there', () => {
+    const { ms, leastMs, copies, bytes } = catchUp({ ...ONE, rates: [10, 100, 100] })
+    assert.ok(ms < leastMs * 3, `it took ${ms} ms, of ${leastMs}`)
+    assert.ok(copies <= 1.1, `${copies} copies`)
+    assert.ok((bytes[0] as number) < 400_000, `the slow link brought ${bytes[0]}`)
+  })
+
+  test('what a neighbour that counts its bytes was asked for goes on over others', () => {
+    const { bytes } = catchUp({ ...MANY, rates: [100, 50], engine: (index) => (index === 1 ? COUNTED : {}) })
+    assert.ok((bytes[0] as number) < 400_000, `it sent ${bytes[0]}`)
+  })
+
+  test('a neighbour that counts its bytes takes nothing over, however fast it is', () => {
+    const { bytes } = catchUp({ ...MANY, rates: [50, 1_000], engine: (index) => (index === 2 ? COUNTED : {}) })
+    assert.equal(bytes[1], 0)
+  })
+})
