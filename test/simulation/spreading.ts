@@ -106,7 +106,7 @@ export class Spreading {
   }
 }
 
-/** Who offers a checkpoint need not have come as far itself (heldBySender in runtime/sync/receiving.ts): it may still be lacking it. */
+/** Who offers a checkpoint need not have come as far itself (heldBySender in runtime/sync/arriving.ts): it may still be lacking it. */
 function isOffer({ disk }: SimulatedGateway, bytes: Uint8Array): boolean {
   const stored = disk.batch(latin1(feedIdOfBatch(bytes)), seqOfBatch(bytes))
   return stored !== undefined && isCheckpoint(stored.header)
