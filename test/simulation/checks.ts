@@ -122,8 +122,8 @@ export function isOnOthersDisks(
 }
 
 /**
- * Whether only this gateway has what was damaged elsewhere, or what others had who were put back, removed or are left alone: were it to lose
- * that now, nothing could bring it back, and the word of who had confirmed it, or relied on it, would be of what nobody ever has again.
+ * Whether only this gateway has what was damaged elsewhere, or what others had whose stores were put back, who were removed, or who are not
+ * healed after the faults: were it to lose that now, nothing could bring it back, whoever had confirmed it or relied on it.
  */
 export function isNeeded(simulation: Simulation, gateway: SimulatedGateway): boolean {
   const others = simulation.healed.filter((other) => other !== gateway)
@@ -135,10 +135,10 @@ export function isNeeded(simulation: Simulation, gateway: SimulatedGateway): boo
   return isDamagedElsewhere || isLast(simulation, gateway, others)
 }
 
-/** Whether it has a batch that is lost, or will be, with others that had it, and is on no other disk that will be healed. */
+/** Whether it has a batch that such others had, and that is on no other disk of those that are healed. */
 function isLast(simulation: Simulation, gateway: SimulatedGateway, others: readonly SimulatedGateway[]): boolean {
-  const isLeft = new Set([gateway, ...others])
-  const lost = [...simulation.putBack, ...simulation.gateways.filter((one) => !isLeft.has(one)).map(({ disk }) => disk)]
+  const left = new Set([gateway, ...others])
+  const lost = [...simulation.putBack, ...simulation.gateways.filter((one) => !left.has(one)).map(({ disk }) => disk)]
   if (lost.length === 0) return false
   for (const { feed, batches } of simulation.issued.values()) {
     const chainsOn = (disks: readonly SimulatedDisk[]): Set<string> => {
