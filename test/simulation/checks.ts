@@ -13,7 +13,7 @@ import { decodeMessages } from '../../runtime/wire/message.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { raisedCuts } from './confirmed.ts'
-import { cellsOf } from './disk.ts'
+import { cellsOf, type SimulatedDisk } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
 import { incomplete } from './histories.ts'
 import { unknownHoldings } from './holdings.ts'
@@ -121,14 +121,34 @@ export function isOnOthersDisks(
   return simulation.healed.some((other) => other !== gateway && other.disk.isSound(feedKey, seq))
 }
 
-/** Whether only this gateway has what was damaged elsewhere: were it to lose that now, nothing could bring it back. */
+/**
+ * Whether only this gateway has what was damaged elsewhere, or what others had whose stores were put back, who were removed, or who are not
+ * healed after the faults: were it to lose that now, nothing could bring it back, whoever had confirmed it or relied on it.
+ */
 export function isNeeded(simulation: Simulation, gateway: SimulatedGateway): boolean {
   const others = simulation.healed.filter((other) => other !== gateway)
-  return others.some(({ disk }) => {
+  const isDamagedElsewhere = others.some(({ disk }) => {
     return [...disk.damaged()].some(({ feedKey, seq }) => {
       return gateway.disk.isSound(feedKey, seq) && !isOnOthersDisks(simulation, gateway, feedKey, seq)
     })
   })
+  return isDamagedElsewhere || isLast(simulation, gateway, others)
+}
+
+/** Whether it has a batch that such others had, and that is on no other disk of those that are healed. */
+function isLast(simulation: Simulation, gateway: SimulatedGateway, others: readonly SimulatedGateway[]): boolean {
+  const left = new Set([gateway, ...others])
+  const lost = [...simulation.putBack, ...simulation.gateways.filter((one) => !left.has(one)).map(({ disk }) => disk)]
+  if (lost.length === 0) return false
+  for (const { feed, batches } of simulation.issued.values()) {
+    const chainsOn = (disks: readonly SimulatedDisk[]): Set<string> => {
+      return new Set(disks.flatMap((disk) => [...chainOf({ disk }, feed, batches)]))
+    }
+    const had = chainsOn(lost)
+    const elsewhere = chainsOn(others.map(({ disk }) => disk))
+    for (const hash of chainOf(gateway, feed, batches)) if (had.has(hash) && !elsewhere.has(hash)) return true
+  }
+  return false
 }
 
 function isOnDisk(gateway: SimulatedGateway, seq: number, hash8: Uint8Array): boolean {
@@ -337,14 +357,14 @@ function isBehind(
   return gateway.disk.heads().some(({ feed, hlc }) => feed.origin === origin && feed.key !== key && hlc > header.hlc)
 }
 
-/** The hashes of the batches that lead to the gateway's head. */
+/** The hashes of the batches that lead to the head there. */
 export function chainOf(
-  gateway: SimulatedGateway,
+  { disk }: { readonly disk: SimulatedDisk },
   feed: Feed,
   batches: ReadonlyMap<string, { batch: Batch }>,
 ): Set<string> {
   const chain = new Set<string>()
-  const head = gateway.disk.feeds.get(feed.key)?.head
+  const head = disk.feeds.get(feed.key)?.head
   for (let hash = head ? latin1(head.hash) : ''; batches.has(hash);) {
     chain.add(hash)
     hash = latin1(batches.get(hash)?.batch.header.prev as Uint8Array)

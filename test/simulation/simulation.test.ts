@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { violations } from './checks.ts'
+import { isNeeded, violations } from './checks.ts'
 import { compileFor } from './compiling.ts'
+import { SimulatedDisk } from './disk.ts'
+import type { SimulatedGateway } from './gateway.ts'
 import { mutated, mutations } from './plant.ts'
 import { FAULTS, scenarioOf, Simulation, SOMETIMES } from './simulation.ts'
 
@@ -124,6 +126,38 @@ test('who has no clock is told the time when whom it had asked for it is removed
   const simulation = new Simulation(scenarioOf(201407, given))
   simulation.run()
   assert.deepEqual(violations(simulation), [])
+})
+
+/** Once blamed: the only gateway that was left, whose store was put back, for what nobody else who was left had either. */
+test('what only those had who are lost, and one whose store is put back, is not lost with that (seed 880036)', () => {
+  const simulation = new Simulation(scenarioOf(880036, { gateways: 3, forks: true, removals: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
+/** Once put back one after the other: all that had the last batches of a lost member, which nothing could bring back (seed 1000944). */
+test('of what stores had that were put back, or are lost, no simulated gateway gives up the last copy', () => {
+  const quiet = { gateways: 3, minutes: 1, forks: false, removals: false, interests: false, liveness: false } as const
+  const simulation = new Simulation(scenarioOf(1, quiet))
+  simulation.run()
+  const [first, second, third] = simulation.gateways as [SimulatedGateway, SimulatedGateway, SimulatedGateway]
+  assert.deepEqual(
+    [first, second, third].map((gateway) => isNeeded(simulation, gateway)),
+    [false, false, false],
+  )
+  simulation.putBack.push(second.disk)
+  second.disk = new SimulatedDisk(second.watch)
+  assert.deepEqual(
+    [first, third].map((gateway) => isNeeded(simulation, gateway)),
+    [false, false],
+  )
+  third.isGone = true
+  assert.equal(isNeeded(simulation, first), true)
+  second.disk = first.disk.copy(second.watch)
+  assert.deepEqual(
+    [first, second].map((gateway) => isNeeded(simulation, gateway)),
+    [false, false],
+  )
 })
 
 /** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */

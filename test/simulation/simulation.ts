@@ -264,6 +264,8 @@ export class Simulation implements World {
   readonly cutFrom: Map<string, number> = new Map<string, number>()
   /** Who was copied or put back: its clock may fall behind what it said in its beacons (protocol R14). */
   readonly copied: Set<string> = new Set<string>()
+  /** What was on the disks in whose place old copies were put. */
+  readonly putBack: SimulatedDisk[] = []
   /** Virtual time from the end of the faults until all were equal, by the minute. */
   convergedAfterMs = 0
   /** Gateway and neighbour, where what the former knows of the latter's disk is from before it kept something else. */
@@ -896,6 +898,7 @@ export class Simulation implements World {
     gateway.crash()
     this.stopped(gateway.index)
     this.copied.add(gateway.peerId)
+    this.putBack.push(gateway.disk)
     gateway.disk = disk
     gateway.incarnation = incarnation
     if (isNoticed) gateway.newIncarnation()
