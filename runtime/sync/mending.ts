@@ -43,7 +43,10 @@ export function countsAs<Token>(core: Core<Token>, state: FeedState): string {
   return hex(sha256(concat(incarnation, utf8(holes.runs.join(' ')))).subarray(0, incarnation.length))
 }
 
-/** It has jumped, perhaps without parts that the disk refused, or the checkpoint that it goes by is back: what is lacking now. */
+/**
+ * It has jumped, perhaps without parts that the disk refused, or was cut, or the checkpoint that it goes by is back: what is lacking
+ * now.
+ */
 export function noteHoles<Token>(core: Core<Token>, state: FeedState): void {
   state.holes = holesOf(state)
   if (!state.holes.isEmpty) core.holed.add(state)

@@ -17,7 +17,7 @@ import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { askedIn } from './interest.ts'
 import { signedCheckpoint } from './filling.ts'
-import { holesOf } from './mending.ts'
+import { noteHoles } from './mending.ts'
 import { futureFrom } from './future.ts'
 import { tellProof } from './proofs.ts'
 import { namesIn, settle } from './statements.ts'
@@ -378,8 +378,8 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   core.keepHistory(state)
   reviveTrash(core, state)
   state.head = head
-  // What is void is not lacking.
-  state.holes = holesOf(state)
+  // What is void is not lacking, and what just a void checkpoint had declared dead is.
+  noteHoles(core, state)
   core.feeds.moved(state)
   noteCut(core, state)
   for (const link of core.links.values()) {

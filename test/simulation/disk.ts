@@ -225,12 +225,16 @@ export class SimulatedDisk {
     return count
   }
 
-  /** Turns a bit of a stored batch that still reads as one: of the name of the batch before in its header, or of its signature. */
-  turn(key: string, seq: number, what: 'prev' | 'signature' = 'prev'): void {
+  /**
+   * Turns a bit of a stored batch: of the name of the batch before in its header, or of its signature, with which it still reads as one;
+   * or of its body, with which it doesn't.
+   */
+  turn(key: string, seq: number, what: 'prev' | 'signature' | 'body' = 'prev'): void {
     const { batches } = this.feeds.get(key) as DiskFeed
     const held = batches.get(seq) as Held
     const spoiled = held.batch.bytes.slice()
-    const at = Buffer.from(spoiled).indexOf(what === 'prev' ? held.batch.header.prev : held.batch.signature)
+    const { header, signature, body } = held.batch
+    const at = Buffer.from(spoiled).indexOf({ prev: header.prev, signature, body }[what])
     spoiled[at] = (spoiled[at] as number) ^ 1
     batches.set(seq, { ...held, spoiled })
   }

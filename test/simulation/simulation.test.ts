@@ -48,6 +48,8 @@ SEEDS.push(302662)
 SEEDS.push(302855, 303801)
 /** Once void though all had confirmed it: of two headers side by side that had turned on a card, the first was said to be held as it read. */
 SEEDS.push(303114, 303896)
+/** Once lacking for good: what was found damaged in a cut, and was dead just by the checkpoint that the cut made void. */
+SEEDS.push(1001667)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

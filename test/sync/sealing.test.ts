@@ -255,3 +255,25 @@ test('a header that has turned on the card is no other branch than that which al
   assert.deepEqual([...(disk.head(author.feed.key)?.retained.values() ?? [])], [1, 2, 4, 5])
   assert.ok(said.some((message) => message.type === 'want' && message.entries.some(([, , , runs]) => runs?.[0] === 3)))
 })
+
+test('what is found damaged in a cut, and was dead just by the checkpoint that the cut makes void, is fetched', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 0; n < 6; n++) author.put('hall', { n })
+  author.checkpoint([6])
+  author.push()
+  const { disk } = played.gateway
+  const { key } = author.feed
+  disk.turn(key, 3, 'body')
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[key, 7]]) })
+  played.pass(1_000)
+  assert.deepEqual([...(disk.head(key)?.retained.values() ?? [])], [1, 2, 4, 5, 6])
+  author.tell(6)
+  const said = played.pass(MINUTE_MS)
+  assert.ok(said.some((message) => message.type === 'want' && message.entries.some(([, , , runs]) => runs?.[0] === 3)))
+  played.say({ type: 'data', batches: author.batches.slice(2, 3).map(({ bytes }) => bytes) })
+  played.pass(MINUTE_MS)
+  assert.deepEqual([...(disk.head(key)?.retained.values() ?? [])], [1, 2, 3, 4, 5, 6])
+  assert.ok(disk.isSound(key, 3))
+})
