@@ -13,7 +13,8 @@ import { differsFromOurs, isGoneThere, isProbed, suspectFork, takeEvidence } fro
 import { takeMissing } from './mending.ts'
 import { futureFrom } from './future.ts'
 import { ask, chooseOne, prune } from './pulling.ts'
-import { isVoid, receiveSignature } from './sealing.ts'
+import { receiveSignature } from './aside.ts'
+import { isVoid } from './sealing.ts'
 
 /**
  * What becomes of a batch between its link and the disk (SPEC, "States of a feed × events", order of checks): looked at, verified, and let in where its place in the

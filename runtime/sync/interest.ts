@@ -12,7 +12,7 @@ import { decodeValue, encodeValue } from '../wire/cbor.ts'
 import { TIMES, type Core } from './core.ts'
 import { CURSOR_PREFIX } from './cursors.ts'
 import { historyKey } from './history.ts'
-import { voidedRecords } from './sealing.ts'
+import { voidedRecords } from './aside.ts'
 import type { Asked, EngineOptions, Surroundings } from './types.ts'
 import { addInternalWrite } from './writing.ts'
 

@@ -7,7 +7,8 @@ import { decodeAheadSeal, encodeAheadSeal, type AheadSeal } from '../wire/ahead-
 import { TIMES, type Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { futureFrom, lastOf } from './future.ts'
-import { batchesFrom, lastUntil, wholeBelow } from './sealing.ts'
+import { batchesFrom, wholeBelow } from './cutting.ts'
+import { lastUntil } from './sealing.ts'
 import { addInternalWrite } from './writing.ts'
 
 /**

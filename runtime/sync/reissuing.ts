@@ -25,7 +25,7 @@ import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { OpsCopy } from './liveness.ts'
 import { futureFrom } from './future.ts'
-import { REISSUE_PREFIX, reissueRecord } from './sealing.ts'
+import { REISSUE_PREFIX, reissueRecord } from './cutting.ts'
 import { isWritable, ownFeed, writeInternal } from './writing.ts'
 
 /**

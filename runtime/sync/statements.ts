@@ -8,7 +8,8 @@ import { beaconOf } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
 import { askedOf } from './interest.ts'
-import { batchesFrom, signatureOf, voidedOf } from './sealing.ts'
+import { signatureOf, voidedOf } from './aside.ts'
+import { batchesFrom } from './cutting.ts'
 import { addInternalWrite } from './writing.ts'
 
 /**

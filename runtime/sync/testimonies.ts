@@ -11,7 +11,7 @@ import { acksIn, BEACON_KEY } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { FORK_PREFIX } from './forks.ts'
-import { voidedOf } from './sealing.ts'
+import { voidedOf } from './aside.ts'
 import { chainOf, HELD_PREFIX } from './statements.ts'
 import { addInternalWrite } from './writing.ts'
 

@@ -1,0 +1,137 @@
+import { equal, hex, latin1 } from '../base/bytes.ts'
+import type { Batch, Feed } from '../model/batch.ts'
+import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
+import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
+import type { Core } from './core.ts'
+import type { FeedState, SignatureState } from './feeds.ts'
+import { signedCheckpoint } from './filling.ts'
+import { futureFrom } from './future.ts'
+
+/**
+ * What was taken out of a sealed feed is kept aside, in case all turn out to have confirmed it (protocol D20): then it comes back, as far
+ * as it is still what its author signed.
+ */
+
+/** Voided batches, by feed, branch and sequence. */
+const VOID_PREFIX = 'sync/void/'
+
+/** What was taken out here may be of the branch that is settled: it goes back as far as it continues. */
+export function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
+  state.isRestoreDue = state.tip.seq !== state.verified.seq || !isAsideChecked(core, state)
+  if (state.isRestoreDue) return
+  const branches = voidedOf(core, state)
+  const voided = branches.flat().filter((batch) => isOnBranch(state, batch))
+  const next = voided.some(({ header }) => header.seq === state.tip.seq + 1 && equal(header.prev, state.tip.hash))
+  if (!next) for (const branch of branches) if (jumpBack(core, state, branch)) break
+  for (let seq = state.tip.seq + 1; seq < state.cut; seq++) {
+    const batch = voided.find(({ header }) => header.seq === seq && equal(header.prev, state.tip.hash))
+    // What its author had stamped ahead and takes back has not come yet.
+    if (batch === undefined || batch.header.hlc > futureFrom(core)) return
+    state.tip = { seq, hash: batch.hash, hlc: batch.header.hlc }
+    state.verified = state.tip
+    core.verified.push({ link: null, state, batch })
+  }
+}
+
+/** What is to come back has to be what its author signed. */
+function isAsideChecked<Token>(core: Core<Token>, state: FeedState): boolean {
+  let isKnown = true
+  for (const batch of voidedOf(core, state).flat()) {
+    if (batch.header.seq >= state.cut || !isOnBranch(state, batch)) continue
+    if (signatureOf(core, state, batch) === 'asked') isKnown = false
+  }
+  return isKnown
+}
+
+/** A header or a signature may have turned on the card since the batch came: whether it is still signed, asked for when that isn't known. */
+export function signatureOf<Token>(core: Core<Token>, state: FeedState, batch: Batch): SignatureState {
+  const name = signedNameOf(batch)
+  const known = state.signatures.get(name)
+  if (known !== undefined) return known
+  state.signatures.set(name, 'asked')
+  const ticket = core.nextTicket()
+  core.rechecking.set(ticket, { state, name })
+  core.outputs.push({ type: 'verify', ticket, feed: state.feed, batch })
+  return 'asked'
+}
+
+export function signedNameOf({ hash, signature }: Batch): string {
+  return latin1(hash) + latin1(signature)
+}
+
+/** The answer to a `verify` that `signatureOf` asked for: what is damaged is fetched like what was never here. */
+export function receiveSignature<Token>(core: Core<Token>, ticket: number, isValid: boolean): void {
+  const check = core.rechecking.get(ticket)
+  if (check === undefined) return
+  core.rechecking.delete(ticket)
+  const { state, name } = check
+  state.signatures.set(name, isValid ? 'valid' : 'invalid')
+  if (!isValid) core.behind.add(state)
+  if (![...state.signatures.values()].includes('asked')) core.sealsAt = core.now.monotonicMs
+}
+
+/** What was taken out may have come with a fill: its checkpoint lets the feed jump again, when all that it calls live is here. */
+function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly Batch[]): boolean {
+  const settled = branch.filter(({ header }) => header.seq < state.cut)
+  const hashes = new Map(settled.map(({ header, hash }) => [header.seq, hash]))
+  for (const batch of settled.toReversed()) {
+    const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+    if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1 || !isNamed(state, batch)) continue
+    if (signed.hlc > futureFrom(core)) continue
+    const live = Array.from(signed.checkpoint.live.values(), (seq) => hashes.get(seq) ?? hashAt(core, state, seq))
+    if (live.includes(null) || !equal(rootOf(live as Uint8Array[]), signed.checkpoint.root)) continue
+    for (const part of settled) {
+      const { seq } = part.header
+      const isLacking = signed.checkpoint.live.has(seq) && !state.history.retained.has(seq)
+      if (isLacking) core.verified.push({ link: null, state, batch: part, place: 'aside' })
+    }
+    core.verified.push({ link: null, state, batch, place: signed.checkpoint.before })
+    state.verified = signed.checkpoint.before
+    state.tip = state.verified
+    return true
+  }
+  return false
+}
+
+/** Whether it is known to be of the branch that is settled. */
+function isNamed({ branch }: FeedState, { header, hash }: Batch): boolean {
+  return branch?.get(header.seq) === hex(hash.subarray(0, 8))
+}
+
+/** Whether a batch of a sealed feed is of the branch that is settled, as far as that is known. */
+export function isOnBranch({ branch }: FeedState, { header, hash }: Batch): boolean {
+  const expected = branch?.get(header.seq)
+  return expected === undefined || expected === hex(hash.subarray(0, 8))
+}
+
+/** The branches that were taken out, each in order. */
+export function voidedOf<Token>(core: Core<Token>, state: FeedState): Batch[][] {
+  const branches = new Map<string, Batch[]>()
+  for (const { key, value } of core.surroundings.scanRecords(voidPrefix(state))) {
+    const batch = value === null ? 'it is gone' : core.reading.batch(value)
+    if (typeof batch === 'string') continue
+    if (state.signatures.get(signedNameOf(batch)) === 'invalid') {
+      core.removeRecord(key)
+      continue
+    }
+    const top = key.slice(voidPrefix(state).length).split('/')[0] as string
+    branches.set(top, [...(branches.get(top) ?? []), batch])
+  }
+  return [...branches.values()].map((branch) => branch.sort((x, y) => x.header.seq - y.header.seq))
+}
+
+/** Keys of what was taken out of a feed. */
+export function voidedRecords<Token>(core: Core<Token>, feed: Feed): string[] {
+  return core.surroundings.scanRecords(voidPrefix({ feed })).map(({ key }) => key)
+}
+
+export function voidPrefix({ feed }: Pick<FeedState, 'feed'>): string {
+  return `${VOID_PREFIX}${hex(feed.id)}/`
+}
+
+/** What the stored batch of that sequence is called; null when it is gone. */
+export function hashAt<Token>(core: Core<Token>, state: FeedState, seq: number): Uint8Array | null {
+  if (seq === state.head.seq) return state.head.hash
+  const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
+  return bytes === undefined || seqOfBatch(bytes) !== seq ? null : positionOfBatch(bytes).hash
+}

@@ -1,0 +1,214 @@
+import { equal, hex } from '../base/bytes.ts'
+import type { Batch, ChainPosition, Feed } from '../model/batch.ts'
+import type { SignedCheckpoint } from '../model/checkpoint.ts'
+import { isSystemName, placeOf } from '../model/names.ts'
+import type { SequenceSet } from '../model/sequences.ts'
+import type { KeyValue } from '../ports/store.ts'
+import type { Hlc } from '../model/stamp.ts'
+import { positionOfBatch } from '../wire/batch.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
+import { encodeDescriptor } from '../wire/descriptor.ts'
+import { encodeDeterministic } from '../wire/deterministic.ts'
+import { signedNameOf, voidPrefix } from './aside.ts'
+import { forgetBeacon } from './beacons.ts'
+import type { Core } from './core.ts'
+import { suspect } from './damage.ts'
+import type { FeedState } from './feeds.ts'
+import { noteCut } from './holdings.ts'
+import { historyKey, type FeedHistory } from './history.ts'
+import { signedCheckpoint } from './filling.ts'
+import { noteHoles } from './mending.ts'
+import { namesIn } from './statements.ts'
+import { tellOnSoon } from './testimonies.ts'
+import { reviveTrash } from './trash.ts'
+
+/**
+ * A cut (protocol D20): from a sequence on a feed leaves the log, its documents are folded anew, and its past is what it was before.
+ */
+
+/** Voided writes of this gateway itself, to be made again under a new incarnation. */
+export const REISSUE_PREFIX = 'sync/reissue/'
+/** Of each branch that is taken out so many batches are kept aside. */
+const VOID_KEPT = 4_096
+const READ_BYTES = 262_144
+
+/** The feed goes back to where it was before the cut. Own writes that are void are kept to be made again. */
+export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void {
+  const seqs = state.history.retained.within(cut, Number.MAX_SAFE_INTEGER)
+  const history = historyBelow(core, state, cut)
+  const to = completeTo(state, history, cut)
+  const names = namesFrom(core, state, Math.max(1, Math.min(to, state.head.seq)))
+  const head = to < state.head.seq ? positionAt(core, state, history, names, to) : state.head
+  const records: KeyValue[] = [{ key: historyKey(state.feed), value: history.encode() }]
+  // Parts of a fill beyond the head are of a branch that nobody has proven here: they are fetched again. So is what isn't what it was.
+  const voided = [...batchesFrom(core, state, cut)].filter((batch) => {
+    return batch.header.seq <= state.head.seq && isCalledSo(names, batch)
+  })
+  const top = voided.at(-1)
+  for (const { header, bytes } of voided.slice(0, VOID_KEPT))
+    records.push({ key: `${voidPrefix(state)}${hex((top as Batch).hash.subarray(0, 8))}/${header.seq}`, value: bytes })
+  if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
+  core.verified = core.verified.filter((arrival) => arrival.state !== state)
+  state.verified = head
+  state.tip = head
+  state.fill = null
+  commitCut(core, state, seqs, head, records)
+}
+
+export function commitCut<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  seqs: SequenceSet,
+  head: ChainPosition,
+  records: readonly KeyValue[],
+): void {
+  core.cutting.add(state)
+  const ticket = core.nextTicket()
+  core.committing.set(ticket, { arrivals: [], own: null, cut: { state, seqs, head } })
+  core.outputs.push({ type: 'commit', ticket, batches: [], drops: [{ feed: state.feed, seqs, head }], records })
+}
+
+/** The cut is on the disk. */
+export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: SequenceSet, head: ChainPosition): void {
+  core.cutting.delete(state)
+  const cut = Math.max(head.seq + 1, seqs.next(1) ?? 0)
+  const history = historyBelow(core, state, cut)
+  history.retained.delete(seqs)
+  state.history = history
+  state.lastUntil.clear()
+  state.acked.clear()
+  forgetBeacon(core, state)
+  tellOnSoon(core, state)
+  if (history.pending.length > 0) core.pendingPlaces.add(placeOf(state.feed.descriptor))
+  core.keepHistory(state)
+  reviveTrash(core, state)
+  state.head = head
+  // What is void is not lacking, and what just a void checkpoint had declared dead is.
+  noteHoles(core, state)
+  core.feeds.moved(state)
+  noteCut(core, state)
+  for (const link of core.links.values()) {
+    link.forget(state)
+    link.pending.add(state)
+  }
+  core.behind.add(state)
+  // Of a feed that isn't sealed just parts of a fill went.
+  if (state.cut === Number.POSITIVE_INFINITY) return
+  core.emit('sealed', {
+    feed: hex(state.feed.id),
+    origin: state.feed.origin,
+    from: cut,
+    cut: state.cut,
+    head: head.seq,
+    void: seqs.size,
+  })
+}
+
+/**
+ * What is left of what is known of the feed's past. A void checkpoint that was applied gives way to the one before, which
+ * declares less dead and asks for less. What is on its way out of the log is not counted on.
+ */
+export function historyBelow<Token>(core: Core<Token>, state: FeedState, cut: number): FeedHistory {
+  const history = state.history.clone()
+  for (const { drops } of core.committing.values())
+    for (const leaving of drops ?? []) if (leaving.state === state) history.retained.delete(leaving.seqs)
+  const wasApplied = history.appliedSeq >= cut
+  history.cut(cut)
+  if (!wasApplied) return history
+  const older = [...checkpointsOf(core, state)].filter(({ seq }) => seq < cut)
+  const before = older.findLast(({ checkpoint }) => checkpoint.live.without(history.retained).isEmpty)
+  if (before) history.apply(before)
+  for (const signed of older) history.add(signed)
+  return history
+}
+
+function* checkpointsOf<Token>(core: Core<Token>, state: FeedState): Generator<SignedCheckpoint> {
+  for (const batch of batchesFrom(core, state, 1)) {
+    const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+    if (signed !== null) yield signed
+  }
+}
+
+/** As far as nothing is lacking under a checkpoint that is not void: a feed that jumped by a void one goes back behind it. */
+function completeTo({ history: { baseSeq } }: FeedState, after: FeedHistory, cut: number): number {
+  if (baseSeq < cut) return cut - 1
+  return Math.min(cut - 1, after.retained.runEnd(after.applied?.checkpoint.floor ?? 1))
+}
+
+/** Up to where a feed is whole when it is cut there. */
+export function wholeBelow<Token>(core: Core<Token>, state: FeedState, cut: number): number {
+  return completeTo(state, historyBelow(core, state, cut), cut)
+}
+
+/** What the stored batches from `from` on are called by those that continue them, down from the head. */
+function namesFrom<Token>(core: Core<Token>, state: FeedState, from: number): ReadonlyMap<number, Uint8Array> {
+  const chain = [...batchesFrom(core, state, from)].filter(({ header }) => header.seq <= state.head.seq)
+  return (
+    namesIn(chain, state.head, (batch) => {
+      return state.signatures.get(signedNameOf(batch)) === 'invalid' ? 'invalid' : 'valid'
+    }) ?? new Map()
+  )
+}
+
+/** False when its header has turned on the card. Of one that nothing here continues nobody can tell. */
+function isCalledSo(names: ReadonlyMap<number, Uint8Array>, { header, hash }: Batch): boolean {
+  const name = names.get(header.seq)
+  return name === undefined || equal(name, hash)
+}
+
+/** The batch before a cut, as the chain calls it: whoever has the feed goes on from there, whatever has become of the stored one. */
+function positionAt<Token>(
+  core: Core<Token>,
+  state: FeedState,
+  after: FeedHistory,
+  names: ReadonlyMap<number, Uint8Array>,
+  seq: number,
+): ChainPosition {
+  if (seq < 1) return { seq: 0, hash: new Uint8Array(32), hlc: 0 }
+  const [batch] = batchesFrom(core, state, seq)
+  if (batch?.header.seq === seq && isCalledSo(names, batch)) return positionOfBatch(batch.bytes)
+  // It is dead, damaged, or there is none.
+  const before = [after.applied, after.base].find((signed) => signed?.checkpoint.before.seq === seq)
+  if (before) return before.checkpoint.before
+  const [next] = batchesFrom(core, state, seq + 1)
+  const named = names.get(seq) ?? (next?.header.seq === seq + 1 ? next.header.prev : null)
+  return { seq, hash: named ?? new Uint8Array(32), hlc: 0 }
+}
+
+export function* batchesFrom<Token>(core: Core<Token>, state: FeedState, from: number): Generator<Batch> {
+  for (let seq = from; ;) {
+    const read = core.surroundings.batches(state.feed.key, seq, READ_BYTES)
+    if (read.length === 0) return
+    for (const bytes of read) {
+      const batch = core.reading.batch(bytes)
+      const isSound = typeof batch !== 'string' && batch.header.seq >= seq && equal(batch.header.feedId, state.feed.id)
+      // What a damaged one says of its place is worth nothing.
+      const at = isSound ? batch.header.seq : (state.history.retained.next(seq) ?? seq)
+      seq = at + 1
+      if (isSound) yield batch
+      else suspect(core, state, at)
+    }
+  }
+}
+
+/** Own batches from the cut on, each under a key of its own, until reissuing.ts has made them again. */
+function voidedBatches<Token>(core: Core<Token>, state: FeedState, cut: number): { key: string; value: Uint8Array }[] {
+  const records: { key: string; value: Uint8Array }[] = []
+  const { descriptor } = state.feed
+  // What members say of themselves and of others is nobody's to say twice, but where just the clock was wrong.
+  const ahead = core.surroundings.authority.aheadOf(state.feed)
+  const from = isSystemName(descriptor.collection) ? Math.max(cut, ahead) : cut
+  if (from === Number.POSITIVE_INFINITY) return records
+  for (const batch of batchesFrom(core, state, from)) {
+    if (isCheckpoint(batch.header)) continue
+    const key = `${REISSUE_PREFIX}${hex(state.feed.id)}/${batch.header.seq}`
+    // It was written before now, whatever its stamp says.
+    records.push({ key, value: reissueRecord(state.feed, batch.bytes, core.clock.last) })
+  }
+  return records
+}
+
+/** A batch that waits to be made again, as it is stored: before which stamp it was written, and how many of its operations are there again. */
+export function reissueRecord({ descriptor }: Feed, bytes: Uint8Array, before: Hlc, done: number = 0): Uint8Array {
+  return encodeDeterministic([encodeDescriptor(descriptor), bytes, before, ...(done > 0 ? [done] : [])])
+}
