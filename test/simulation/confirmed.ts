@@ -26,9 +26,18 @@ export class Confirmed {
    * member said counts though its store is put back, or its card copied.
    */
   watch(simulation: Simulation): void {
-    const lasting = simulation.healed.filter(({ peerId }) => !simulation.copied.has(peerId))
+    const lasting = lastingOf(simulation)
     const observer = lasting[this.#watches++ % lasting.length]
-    if (observer === undefined) return
+    if (observer !== undefined) this.#look(simulation, observer)
+  }
+
+  /** Its store is put back: what it had seen it knows no more. The others go on knowing what they have seen by now. */
+  forget(simulation: Simulation, gateway: SimulatedGateway): void {
+    this.#settled.delete(gateway)
+    for (const observer of lastingOf(simulation)) if (observer !== gateway) this.#look(simulation, observer)
+  }
+
+  #look(simulation: Simulation, observer: SimulatedGateway): void {
     const settled = this.#settled.get(observer) ?? new Map<string, Settled>()
     this.#settled.set(observer, settled)
     const beacons = new Map<string, Beacon | null>()
@@ -64,6 +73,10 @@ export class Confirmed {
     }
     return [...found]
   }
+}
+
+function lastingOf({ healed, copied }: Simulation): SimulatedGateway[] {
+  return healed.filter(({ peerId }) => !copied.has(peerId))
 }
 
 function mostOf(held: readonly Held[] = []): Held | undefined {

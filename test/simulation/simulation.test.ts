@@ -130,6 +130,13 @@ test('who has no clock is told the time when whom it had asked for it is removed
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once blamed: all, for what one alone had seen that they had confirmed; it had told nobody that it had when its store was put back. */
+test('what a gateway had confirmed and told nobody is forgotten with its store (seed 770025)', () => {
+  const simulation = new Simulation(scenarioOf(770025, { forks: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once blamed: the only gateway that was left, whose store was put back, for what nobody else who was left had either. */
 test('what only those had who are lost, and one whose store is put back, is not lost with that (seed 880036)', () => {
   const simulation = new Simulation(scenarioOf(880036, { gateways: 3, forks: true, removals: true }))

@@ -899,6 +899,7 @@ export class Simulation implements World {
     this.stopped(gateway.index)
     this.copied.add(gateway.peerId)
     this.putBack.push(gateway.disk)
+    this.confirmed.forget(this, gateway)
     gateway.disk = disk
     gateway.incarnation = incarnation
     if (isNoticed) gateway.newIncarnation()
