@@ -142,9 +142,8 @@ export function isVoid(state: FeedState, batch: Batch): boolean {
 export function isSettled<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
   if (seq <= 0) return true
   if (state.head.seq < seq) return false
-  if (state.settled !== null && state.settled < seq) return false
-  // Below the seal nobody has looked for branches yet: a proof may come that they part there.
-  if (state.settled !== null && seq >= core.surroundings.authority.sealOf(state.feed)) return true
+  if (state.settled !== null && seq >= core.surroundings.authority.sealOf(state.feed)) return seq <= state.settled
+  // Below the seal it is as without one: nobody has looked for branches there yet, and a proof may come that they part there.
   return core.surroundings.authority.asked(state.feed).every((one) => {
     if (one.below >= seq || ackedTo(core, state, one.origin) >= seq) return true
     // Nor is anybody asked of what was written before its admission.

@@ -50,6 +50,8 @@ SEEDS.push(302855, 303801)
 SEEDS.push(303114, 303896)
 /** Once lacking for good: what was found damaged in a cut, and was dead just by the checkpoint that the cut made void. */
 SEEDS.push(1001667)
+/** Once applied on some gateways alone, before a seal behind it: a checkpoint that relied on what was written before a late member came. */
+SEEDS.push(1002676)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

@@ -113,6 +113,21 @@ test('nothing leaves by a checkpoint of a sealed feed while somebody has confirm
   assert.deepEqual(leftBelow(3), [1, 2])
 })
 
+test('of what was written before its admission no member is asked below a seal either', () => {
+  const played = new Played(2)
+  const author = new Author(played, 1)
+  for (let n = 0; n < 3; n++) author.put('hall', { n })
+  const { header } = author.checkpoint([3])
+  const late = { origin: played.peerIdOf(2), since: header.hlc }
+  const members = [...played.members(), late]
+  Object.assign(played, { members: () => members })
+  const removal = { origin: author.feed.origin, reason: 'retire', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, header.seq + 1]]) })
+  author.push()
+  played.pass(2 * MINUTE_MS)
+  assert.deepEqual([...(played.gateway.disk.head(author.feed.key)?.retained.values() ?? [])], [3, 4])
+})
+
 test('what is void is not taken again', () => {
   const { played, author } = confirmed(0)
   played.say({ type: 'data', batches: author.batches.slice(SEAL - 1).map(({ bytes }) => bytes) })
