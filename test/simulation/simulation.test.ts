@@ -52,6 +52,8 @@ SEEDS.push(303114, 303896)
 SEEDS.push(1001667)
 /** Once applied on some gateways alone, before a seal behind it: a checkpoint that relied on what was written before a late member came. */
 SEEDS.push(1002676)
+/** Once linked with nobody: a copy whose neighbours were removed, for the one before it in the row was its original. */
+SEEDS.push(2000552)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

@@ -956,10 +956,7 @@ export class Simulation implements World {
     this.#network.cutAll(gone.index)
     for (const { authority } of this.present) authority.close(gone.peerId)
     // The others still reach each other without it.
-    this.present.forEach((gateway, i) => {
-      const before = this.present[i - 1]
-      if (before) this.#network.dial(before.index, gateway.index)
-    })
+    this.#dialInRow(this.present)
     this.schedule.after(randomInteger(this.random, 100, 30_000), () => this.#sealAll(gone, isRevoked))
   }
 
@@ -1012,9 +1009,14 @@ export class Simulation implements World {
     }
     this.#tellTime()
     // The others still reach each other without those that are not.
-    core.forEach((gateway, i) => {
-      const before = core[i - 1]
-      if (before && (this.#core !== null || this.byzantine !== null)) this.#network.dial(before.index, gateway.index)
+    if (this.#core !== null || this.byzantine !== null) this.#dialInRow(core)
+  }
+
+  /** Each with one before it; nobody is linked with a copy of its own card. */
+  #dialInRow(gateways: readonly SimulatedGateway[]): void {
+    gateways.forEach((gateway, i) => {
+      const before = gateways.slice(0, i).findLast(({ peerId }) => peerId !== gateway.peerId)
+      if (before) this.#network.dial(before.index, gateway.index)
     })
   }
 
