@@ -55,6 +55,7 @@ export function signatureOf<Token>(core: Core<Token>, state: FeedState, batch: B
   return 'asked'
 }
 
+/** By what a batch is known together with its signature, in `FeedState.signatures`. */
 export function signedNameOf({ hash, signature }: Batch): string {
   return latin1(hash) + latin1(signature)
 }
@@ -125,6 +126,7 @@ export function voidedRecords<Token>(core: Core<Token>, feed: Feed): string[] {
   return core.surroundings.scanRecords(voidPrefix({ feed })).map(({ key }) => key)
 }
 
+/** Of the keys under which a feed's voided batches are kept: behind it stand the branch and the sequence. */
 export function voidPrefix({ feed }: Pick<FeedState, 'feed'>): string {
   return `${VOID_PREFIX}${hex(feed.id)}/`
 }

@@ -55,6 +55,7 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
   commitCut(core, state, seqs, head, records)
 }
 
+/** Takes the batches `seqs` out of the log, with `head` as the feed's head from then on; until it is on the disk the feed takes nothing. */
 export function commitCut<Token>(
   core: Core<Token>,
   state: FeedState,
