@@ -29,7 +29,6 @@ const BAD_SIGNATURE = 'its signature does not verify'
 export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: Uint8Array): void {
   link.receivedBytes += bytes.length
   link.brought += 1
-  link.broughtAt = core.now.monotonicMs
   const batch = core.reading.batch(bytes)
   if (typeof batch === 'string') return refuseBytes(core, link, bytes, batch)
   const state = core.feeds.getById(batch.header.feedId)
@@ -39,6 +38,8 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
     link.isAckDue = true
     return
   }
+  // Who sends what is of no use gets no more time for what it was asked for.
+  link.broughtAt = core.now.monotonicMs
   const arrival = arrivalOf(link, state, batch)
   const ticket = core.nextTicket()
   if (arrival.place !== 'aside' && arrival.isOffer !== true && arrival.isEvidence !== true) {

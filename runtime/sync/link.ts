@@ -115,7 +115,7 @@ export class LinkState {
   /** Of a feed, the batch of which the neighbour's copy was of no use, when it may be asked again, and how often that happened. */
   readonly spoiled: Map<FeedState, Spoiled> = new Map<FeedState, Spoiled>()
   consumedBytes = 0
-  /** Batches that came since that was looked at, when that was, and whether there were more to come; when the last one came. */
+  /** Batches that came since that was looked at, when that was, and whether there were more to come; when one came that was of use. */
   brought = 0
   pacedAt = 0
   isBusy = false

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { Batch } from '../../runtime/model/batch.ts'
+import { Author } from './author.ts'
 import { catchUp } from './catching-up.ts'
+import { Played } from './played.ts'
 
 /** About 4 MB, in all. */
 const MANY = { feeds: 20, batchesPerFeed: 20, bytes: 10_000 }
@@ -39,4 +42,19 @@ describe('who comes back after long catches up over all its links', () => {
     const { bytes } = catchUp({ ...MANY, rates: [50, 1_000], engine: (index) => (index === 2 ? COUNTED : {}) })
     assert.equal(bytes[1], 0)
   })
+})
+
+test('who claims what it has not gets no more time by sending what is of no use', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let i = 0; i < 20; i++) author.put(`key-${i}`, { temperature: i })
+  author.push(1)
+  author.tell(20)
+  played.pass(2_500)
+  let ms = 0
+  for (; ms < 30_000; ms += 500) {
+    played.say({ type: 'data', batches: [(author.batches[0] as Batch).bytes] })
+    if (played.pass(500).some(({ type }) => type === 'want')) break
+  }
+  assert.ok(ms < 10_000, `what it claims was asked for again after ${ms} ms`)
 })
