@@ -7,6 +7,7 @@ import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { askHeadsOf } from './pinging.ts'
+import { isVoid } from './sealing.ts'
 
 /**
  * Batches that should be here and aren't, because `verify --repair` took damaged ones out: they are asked for by number
@@ -93,7 +94,7 @@ function askFor<Token>(core: Core<Token>, state: FeedState): void {
 /** A batch for a hole, its signature checked: true when it belongs there. */
 export function takeMissing<Token>(core: Core<Token>, state: FeedState, batch: Batch): boolean {
   const { seq } = batch.header
-  if (!state.holes.has(seq) || !continues(core, state, batch)) return false
+  if (!state.holes.has(seq) || isVoid(state, batch) || !continues(core, state, batch)) return false
   state.holes.deleteRange(seq, seq)
   core.mended += 1
   if (!state.holes.isEmpty) return true

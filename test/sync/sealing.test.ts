@@ -271,6 +271,36 @@ test('a header that has turned on the card is no other branch than that which al
   assert.ok(said.some((message) => message.type === 'want' && message.entries.some(([, , , runs]) => runs?.[0] === 3)))
 })
 
+test('where batches side by side are lacking of the branch that all have confirmed, none of another is taken in their place', () => {
+  const played = new Played(3)
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  const other = new Author(played, 2, SELF_COLLECTION)
+  for (let n = 0; n < 2; n++) copy.batches.push(author.put(`hall-${n}`, { n }))
+  for (let n = 2; n < 5; n++) author.put(`hall-${n}`, { n })
+  for (let n = 2; n < 5; n++) copy.put(`hall-${n}`, { n: -n })
+  author.push()
+  other.beacon([author.held()])
+  const held = author.batches.map(({ header, hash }) => [header.seq, hash.slice(0, 8), header.hlc])
+  other.put(HELD_PREFIX + hex(author.feed.id), { all: held })
+  other.push()
+  const { disk } = played.gateway
+  const { key } = author.feed
+  for (const seq of [3, 4]) disk.turn(key, seq)
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[key, 2]]) })
+  played.pass(MINUTE_MS)
+  for (const { batches, retained } of [
+    { batches: copy.batches, retained: [1, 2, 5] },
+    { batches: author.batches, retained: [1, 2, 3, 4, 5] },
+  ]) {
+    const lacking = batches.filter(({ header }) => header.seq === 3 || header.seq === 4)
+    played.say({ type: 'data', batches: lacking.map(({ bytes }) => bytes) })
+    played.pass(MINUTE_MS)
+    assert.deepEqual([...(disk.head(key)?.retained.values() ?? [])], retained)
+  }
+  for (const { header, bytes } of author.batches) assert.deepEqual(disk.bytesOf(key, header.seq), bytes)
+})
+
 test('what is found damaged in a cut, and was dead just by the checkpoint that the cut makes void, is fetched', () => {
   const played = new Played(3)
   const author = new Author(played, 1)
