@@ -68,7 +68,13 @@ export function receiveSignature<Token>(core: Core<Token>, ticket: number, isVal
   const { state, name } = check
   state.signatures.set(name, isValid ? 'valid' : 'invalid')
   if (!isValid) core.behind.add(state)
-  if (![...state.signatures.values()].includes('asked')) core.sealsAt = core.now.monotonicMs
+  if (!isRechecked(core, state)) core.sealsAt = core.now.monotonicMs
+}
+
+/** Answers come in about the order in which they were asked for, so whichever is still to come is found soon. */
+function isRechecked<Token>({ rechecking }: Core<Token>, state: FeedState): boolean {
+  for (const check of rechecking.values()) if (check.state === state) return true
+  return false
 }
 
 /** What was taken out may have come with a fill: its checkpoint lets the feed jump again, when all that it calls live is here. */
