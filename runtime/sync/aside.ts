@@ -68,11 +68,11 @@ export function receiveSignature<Token>(core: Core<Token>, ticket: number, isVal
   const { state, name } = check
   state.signatures.set(name, isValid ? 'valid' : 'invalid')
   if (!isValid) core.behind.add(state)
-  if (!isRechecked(core, state)) core.sealsAt = core.now.monotonicMs
+  if (!isBeingRechecked(core, state)) core.sealsAt = core.now.monotonicMs
 }
 
 /** Answers come in about the order in which they were asked for, so whichever is still to come is found soon. */
-function isRechecked<Token>({ rechecking }: Core<Token>, state: FeedState): boolean {
+function isBeingRechecked<Token>({ rechecking }: Core<Token>, state: FeedState): boolean {
   for (const check of rechecking.values()) if (check.state === state) return true
   return false
 }
