@@ -2,7 +2,7 @@ import { equal } from '../base/bytes.ts'
 import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import { OP_DELETE, OP_LINK, type Batch, type ChainPosition, type Ops, type Shape } from '../model/batch.ts'
 import { deadUnder, FLAG_CHECKPOINT, type Checkpoint, type Held } from '../model/checkpoint.ts'
-import { cellsOfOp, writeOf, type Document, type Source } from '../model/document.ts'
+import { cellsOfOp, writeOf, type Source } from '../model/document.ts'
 import { placeOf } from '../model/names.ts'
 import { isSeries } from '../model/rows.ts'
 import { SequenceSet } from '../model/sequences.ts'
@@ -227,7 +227,10 @@ function examine<Token>(core: Core<Token>, compaction: Compaction, batch: Batch)
   }
   const source: Source = { feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
   const place = spaceOf(feed)
-  const lives = livesOf(ops.value, source, (key): Document | undefined => core.surroundings.document(place, key))
+  const lives = livesOf(ops.value, source, {
+    document: (key) => core.surroundings.document(place, key),
+    isInChain: ({ feed, seq }) => seq <= (core.feeds.get(feed.key)?.head.seq ?? 0),
+  })
   if (lives === null) return keep(compaction, batch)
   if (lives.some(({ parts }) => parts.some(({ isLost }) => isLost))) {
     examineAgain(core, place)

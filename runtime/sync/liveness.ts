@@ -43,11 +43,17 @@ export interface OpLife {
   readonly parts: readonly Part[]
 }
 
+/** Documents as they are here, and which of what they show is of the chains that a checkpoint can say it relies on. */
+export interface Shown {
+  readonly document: (key: string) => Document | undefined
+  readonly isInChain: (write: Write) => boolean
+}
+
 /** What counts of each operation; null when the batch has kinds that only later versions understand. */
 export function livesOf(
   ops: Ops,
   source: Source,
-  documentOf: (key: string) => Document | undefined,
+  shown: Shown,
 ): readonly OpLife[] | null {
   const lives: OpLife[] = []
   let at = 0
@@ -57,13 +63,13 @@ export function livesOf(
     at += shape.paths.length
     if (shape.kind > OP_LINK) return null
     const key = ops.docs[ops.opDocs[index] as number] as string
-    const document = documentOf(key)
+    const document = shown.document(key)
     const write = writeOf(source, ops.stamps?.[index] ?? null, index)
     const parts =
       shape.kind === OP_DELETE
         ? [lifeOfDelete(key, document, write)]
         : Array.from(cellsOfOp(shape, ops.values, from, write), ([name, value, stamp]) =>
-            lifeOfCell(key, document, name, value, stamp, write.hlc),
+            lifeOfCell(shown, key, document, name, value, stamp, write.hlc),
           )
     lives.push({ index, parts })
   }
@@ -82,6 +88,7 @@ function lifeOfDelete(key: string, document: Document | undefined, write: Write)
 }
 
 function lifeOfCell(
+  shown: Shown,
   key: string,
   document: Document | undefined,
   name: string,
@@ -96,7 +103,9 @@ function lifeOfCell(
     const order = winner === null ? -1 : compareStamps(winner, write)
     // What nothing newer has overtaken and still isn't shown was lost: the batch is what it can come back from.
     if (order < 0) return LOST
-    return isWinner && order === 0 ? LIVE : DEAD
+    if (isWinner) return order === 0 ? LIVE : DEAD
+    // Whoever goes by the checkpoint need not have what has come beside the chain, for a fill that is not whole.
+    return winner !== null && !shown.isInChain(winner) ? LIVE : DEAD
   }
   const isOvertaken = winner !== null && winner.feed === write.feed && !isWinner
   const isOlder = winner !== null && isWinner && compareStamps(winner, write) !== 0

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Batch } from '../../runtime/model/batch.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
@@ -78,6 +79,20 @@ test('deletes stay while a member has not said that nothing older can come', () 
   says.push()
   played.pass(3 * MINUTE_MS)
   assert.deepEqual(liveOf(played), [deletes.length + 30])
+})
+
+test('what is overtaken just by parts of a fill that is not whole counts still: whoever goes by the checkpoint need not have them', () => {
+  const played = new Played(2)
+  played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
+  played.pass(1_000)
+  const author = new Author(played, 1)
+  for (let n = 2; n < 5; n++) author.put(n < 4 ? 'hall' : 'shop', { temperature: n })
+  author.checkpoint([2, 3])
+  author.offer(4, [2])
+  const document = played.gateway.disk.document({ collection: 'climate', partition: '' }, 'hall')
+  assert.deepEqual(document && fieldsOf(document), { temperature: 3 })
+  doubleTwice(played)
+  assert.equal(liveOf(played)?.[0], 1)
 })
 
 test('a delete stays for what it keeps dead, whoever has deleted the same since', () => {
