@@ -26,7 +26,10 @@ export interface AppendBatch {
 export interface Drop {
   readonly feed: Feed
   readonly seqs: SequenceSet
-  /** Where the head goes back to when the feed is cut; the batches above it must be among `seqs`. */
+  /**
+   * Where the head goes back to when the feed is cut; the batches above it must be among `seqs`. What damaged ones among them had changed
+   * goes too.
+   */
   readonly head?: ChainPosition
   /** They were damaged, and will come again: what they had changed stays as it is. */
   readonly isDamaged?: boolean

@@ -99,7 +99,7 @@ export interface Committed<Token> {
   /** Damaged batches that leave. */
   readonly damaged?: { readonly state: FeedState; readonly seqs: SequenceSet }
   /** What is void of a sealed feed leaves, and it goes back to `head`. */
-  readonly cut?: { readonly state: FeedState; readonly seqs: SequenceSet; readonly head: ChainPosition }
+  readonly cut?: { readonly state: FeedState; readonly from: number; readonly head: ChainPosition }
   /** What has left with a feed that is not kept any more. */
   readonly left?: SequenceSet
   /** Kept records that go along: when the disk refuses them they are kept for the next. */

@@ -2,7 +2,7 @@ import { equal, hex } from '../base/bytes.ts'
 import type { Batch, ChainPosition, Feed } from '../model/batch.ts'
 import type { SignedCheckpoint } from '../model/checkpoint.ts'
 import { isSystemName, placeOf } from '../model/names.ts'
-import type { SequenceSet } from '../model/sequences.ts'
+import { SequenceSet } from '../model/sequences.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Hlc } from '../model/stamp.ts'
 import { positionOfBatch } from '../wire/batch.ts'
@@ -34,7 +34,6 @@ const READ_BYTES = 262_144
 
 /** The feed goes back to where it was before the cut. Own writes that are void are kept to be made again. */
 export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void {
-  const seqs = state.history.retained.within(cut, Number.MAX_SAFE_INTEGER)
   const history = historyBelow(core, state, cut)
   const to = completeTo(state, history, cut)
   const names = namesFrom(core, state, Math.max(1, Math.min(to, state.head.seq)))
@@ -52,29 +51,35 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
   state.verified = head
   state.tip = head
   state.fill = null
-  commitCut(core, state, seqs, head, records)
+  commitCut(core, state, cut, head, records)
 }
 
-/** Takes the batches `seqs` out of the log, with `head` as the feed's head from then on; until it is on the disk the feed takes nothing. */
+/**
+ * Takes the batches from `from` on out of the log, with `head` as the feed's head from then on; until it is on the disk the feed takes
+ * nothing. With them goes what damaged ones above that head had changed: they come again like what was never here, if at all, and another
+ * branch may come in their place.
+ */
 export function commitCut<Token>(
   core: Core<Token>,
   state: FeedState,
-  seqs: SequenceSet,
+  from: number,
   head: ChainPosition,
   records: readonly KeyValue[],
 ): void {
   core.cutting.add(state)
+  const stays = state.history.retained.within(1, from - 1)
+  const seqs = SequenceSet.range(head.seq + 1, Number.MAX_SAFE_INTEGER).without(stays)
   const ticket = core.nextTicket()
-  core.committing.set(ticket, { arrivals: [], own: null, cut: { state, seqs, head } })
+  core.committing.set(ticket, { arrivals: [], own: null, cut: { state, from, head } })
   core.outputs.push({ type: 'commit', ticket, batches: [], drops: [{ feed: state.feed, seqs, head }], records })
 }
 
 /** The cut is on the disk. */
-export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: SequenceSet, head: ChainPosition): void {
+export function feedCut<Token>(core: Core<Token>, state: FeedState, from: number, head: ChainPosition): void {
   core.cutting.delete(state)
-  const cut = Math.max(head.seq + 1, seqs.next(1) ?? 0)
-  const history = historyBelow(core, state, cut)
-  history.retained.delete(seqs)
+  const gone = state.history.retained.within(from, Number.MAX_SAFE_INTEGER)
+  const history = historyBelow(core, state, from)
+  history.retained.delete(gone)
   state.history = history
   state.lastUntil.clear()
   state.acked.clear()
@@ -98,10 +103,10 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, seqs: Sequen
   core.emit('sealed', {
     feed: hex(state.feed.id),
     origin: state.feed.origin,
-    from: cut,
+    from,
     cut: state.cut,
     head: head.seq,
-    void: seqs.size,
+    void: gone.size,
   })
 }
 

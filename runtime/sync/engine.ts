@@ -294,8 +294,8 @@ function spread<Token>(core: Core<Token>, state: FeedState): void {
   }
 }
 
-function cutCommitted<Token>(core: Core<Token>, { state, seqs, head }: NonNullable<Committed<Token>['cut']>): void {
-  feedCut(core, state, seqs, head)
+function cutCommitted<Token>(core: Core<Token>, { state, from, head }: NonNullable<Committed<Token>['cut']>): void {
+  feedCut(core, state, from, head)
   if (state.feed.origin === core.options.peerId) core.isReissueDue = true
 }
 

@@ -65,8 +65,7 @@ function letPartsGo<Token>(core: Core<Token>, state: FeedState): void {
   if (state.isCommitting || core.cutting.has(state)) return
   if (state.touchedAt === 0) state.touchedAt = core.now.monotonicMs
   if (core.now.monotonicMs < state.touchedAt + core.history.beaconStaleMs) return
-  const seqs = history.retained.within(from, Number.MAX_SAFE_INTEGER)
-  commitCut(core, state, seqs, head, [{ key: historyKey(state.feed), value: historyBelow(core, state, from).encode() }])
+  commitCut(core, state, from, head, [{ key: historyKey(state.feed), value: historyBelow(core, state, from).encode() }])
 }
 
 /** A member said something: what is settled of sealed feeds is looked at soon. */

@@ -169,12 +169,9 @@ export class RetentionModel {
     const to = log.kept.get(randomInteger(this.#random, 1, Math.max(1, log.head.seq)))
     if (!to) return
     const head = positionOf(to)
-    const seqs = SequenceSet.range(head.seq + 1, log.head.seq)
+    const seqs = SequenceSet.range(head.seq + 1, Number.MAX_SAFE_INTEGER)
     await store.append({ batches: [], drops: [{ feed: log.author.feed, seqs, head }], records: [] })
-    for (const seq of seqs.values()) {
-      log.kept.delete(seq)
-      log.damaged.delete(seq)
-    }
+    for (const kept of [log.kept, log.damaged]) for (const seq of kept.keys()) if (seqs.has(seq)) kept.delete(seq)
     log.head = head
     log.author.resume(store.head(log.author.feed.key))
   }

@@ -5,6 +5,7 @@ import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { hex } from '../../runtime/base/bytes.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
+import { cellsOf } from '../simulation/disk.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
 
@@ -61,7 +62,6 @@ test('what was confirmed once of a sealed feed stays confirmed beside what is sa
 
 test('what was confirmed once stays confirmed while the only checkpoint of the feed is damaged', () => {
   const played = new Played(3)
-  const { gateway } = played
   const [author, unknown] = [new Author(played, 1), new Author(played, 2)]
   author.put('hall', { n: 1 })
   unknown.put('hall', { n: 2 })
@@ -69,11 +69,7 @@ test('what was confirmed once stays confirmed while the only checkpoint of the f
   author.push()
   played.pass(MINUTE_MS)
   assert.deepEqual(acksOf(played, author), [2])
-  const drops = [{ feed: author.feed, seqs: SequenceSet.of([2]), isDamaged: true }]
-  gateway.disk.append({ batches: [], drops, records: [] })
-  while (gateway.disk.cached > 0) gateway.disk.flushOne()
-  gateway.crash()
-  gateway.start()
+  takeOut(played, author, 2)
   played.pass(MINUTE_MS)
   assert.deepEqual(acksOf(played, author), [2])
 })
@@ -321,4 +317,46 @@ test('what is found damaged in a cut, and was dead just by the checkpoint that t
   played.pass(MINUTE_MS)
   assert.deepEqual([...(disk.head(key)?.retained.values() ?? [])], [1, 2, 3, 4, 5, 6])
   assert.ok(disk.isSound(key, 3))
+})
+
+/** A repair finds these batches damaged and takes them out while the gateway is down. */
+function takeOut({ gateway }: Played, { feed }: Author, ...seqs: readonly number[]): void {
+  const drops = [{ feed, seqs: SequenceSet.of(seqs), isDamaged: true }]
+  gateway.disk.append({ batches: [], drops, records: [] })
+  while (gateway.disk.cached > 0) gateway.disk.flushOne()
+  gateway.crash()
+  gateway.start()
+}
+
+/** The documents of the author's that are shown, though the feed is sealed from these sequences on, one after the other. */
+function shownBelow(played: Played, { feed }: Author, ...seals: readonly number[]): string[] {
+  const removal = { origin: feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  for (const seal of seals) {
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[feed.key, seal]]) })
+    played.pass(MINUTE_MS)
+  }
+  const names = [...cellsOf(played.gateway.disk, 'climate//').keys()]
+  return names.map((name) => name.slice('climate//'.length, name.indexOf(' ')))
+}
+
+test('what batches had changed that are void, and were found damaged before, is taken back with them', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 4; n++) author.put(`hall-${n}`, { n })
+  author.push()
+  takeOut(played, author, 2, 4)
+  // What is lacking below the seal comes again.
+  assert.deepEqual(shownBelow(played, author, 3), ['hall-1', 'hall-2'])
+})
+
+test('what batches had changed that were found damaged is taken back where a feed goes back behind them', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 6; n++) author.put(`hall-${n}`, { n })
+  author.checkpoint([1, 5])
+  author.offer(7)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 6)
+  takeOut(played, author, 5)
+  // By then there is nothing left in the log that the second seal would make void.
+  assert.deepEqual(shownBelow(played, author, 7, 3), ['hall-1'])
 })
