@@ -1,7 +1,7 @@
 import { equal, hex, latin1 } from '../../runtime/base/bytes.ts'
 import { OP_DELETE, type Batch, type Feed, type Ops } from '../../runtime/model/batch.ts'
 import { deadUnder, type SignedCheckpoint } from '../../runtime/model/checkpoint.ts'
-import { cellsOfOp, writeOf } from '../../runtime/model/document.ts'
+import { cellsOfOp, writeOf, type Write } from '../../runtime/model/document.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import type { Place } from '../../runtime/model/interest.ts'
 import { placeOf } from '../../runtime/model/names.ts'
@@ -13,6 +13,7 @@ import { decodeMessages } from '../../runtime/wire/message.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { raisedCuts } from './confirmed.ts'
+import { mayHaveGone } from './deletes.ts'
 import { cellsOf, type SimulatedDisk } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
 import { incomplete } from './histories.ts'
@@ -275,7 +276,7 @@ function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway, pl
 
 /**
  * I3, whatever else was voided: what a valid delete or removal has killed never shows. Not asked of documents in which a copied card
- * wrote behind its own clock.
+ * wrote behind its own clock, nor of what was written behind a delete that had gone by right.
  */
 function shownAgain(simulation: Simulation, gateway: SimulatedGateway, place: Place): string[] {
   const killed = new Map<string, Stamp>()
@@ -300,8 +301,9 @@ function shownAgain(simulation: Simulation, gateway: SimulatedGateway, place: Pl
     if (!name.startsWith(`${placeOf(place)}/`) || behind.has(name)) continue
     paths.forEach((path, i) => {
       for (const what of [name, `${name} ${path}`]) {
-        const by = killed.get(what)
-        if (values[i] === null || by === undefined || compareStamps(writes[i] as Stamp, by) > 0) continue
+        const [by, write] = [killed.get(what), writes[i] as Write]
+        if (values[i] === null || by === undefined || compareStamps(write, by) > 0) continue
+        if (mayHaveGone(simulation, by, write)) continue
         found.push(`I3 "${name} ${path}" shows what was deleted or removed, on gateway ${gateway.index}`)
       }
     })

@@ -1,11 +1,13 @@
 import { deadUnder } from '../../runtime/model/checkpoint.ts'
-import { isSystemName, placeOf } from '../../runtime/model/names.ts'
-import { compareStamps } from '../../runtime/model/stamp.ts'
+import type { Write } from '../../runtime/model/document.ts'
+import { isSystemName, placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { compareStamps, type Hlc, type Stamp } from '../../runtime/model/stamp.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
-import { equal } from '../../runtime/base/bytes.ts'
+import { equal, hex } from '../../runtime/base/bytes.ts'
+import { BEACON_KEY } from '../../runtime/sync/beacons.ts'
 import { appliedCheckpoint, writesOf, type CellWrite } from './checks.ts'
 import type { SimulatedGateway } from './gateway.ts'
-import type { Simulation } from './simulation.ts'
+import { isSane, type Simulation } from './simulation.ts'
 
 /**
  * SPEC I30, long after the last write: an author's feed holds no more deletes and removals that keep nothing dead than what a
@@ -61,4 +63,35 @@ function isKilledBy(by: CellWrite, other: CellWrite): boolean {
   if (other.name !== by.name || (by.cell !== null && by.cell !== other.cell)) return false
   const order = compareStamps(other.stamp, by.stamp)
   return other.value === null ? order < 0 : order <= 0
+}
+
+/**
+ * Whether a delete or removal may have gone before a write came that it would have killed: the write's author had said in a beacon that
+ * it writes nothing so old any more, and its clock was then set back to a time that is behind too, which it could not know (protocol R14).
+ * Deletes are kept for days lest a clock be behind for longer; here they go after seconds, and a clock may be an hour behind.
+ */
+export function mayHaveGone(simulation: Simulation, tombstone: Stamp, { feed, hlc, origin }: Write): boolean {
+  const incarnation = hex(feed.descriptor.incarnation)
+  if (!simulation.gateways.some(({ peerId, setBackIn }) => peerId === origin && setBackIn.has(incarnation)))
+    return false
+  const batches = [...(simulation.issued.get(feed.key)?.batches.values() ?? [])]
+  // What is told again has the stamp of its first batch.
+  const written = batches.find(({ batch }) => batch.header.hlc === hlc)
+  return written !== undefined && beaconBefore(simulation, origin, written.atMs) >= tombstone.hlc
+}
+
+/** The greatest stamp, but for those of a clock ahead, up to which a member had said until then that all it wrote was there. */
+function beaconBefore(simulation: Simulation, origin: string, beforeMs: number): Hlc {
+  let said = 0
+  for (const { feed, batches } of simulation.issued.values()) {
+    if (feed.origin !== origin || feed.descriptor.collection !== SELF_COLLECTION) continue
+    for (const { batch, ops, atMs } of batches.values()) {
+      if (ops === null || atMs >= beforeMs) continue
+      for (const { name, cell, value } of writesOf(feed, batch, ops)) {
+        const isSaid = cell === 'at' && name.endsWith(`/${BEACON_KEY}`) && typeof value === 'number' && isSane(value)
+        if (isSaid) said = Math.max(said, value)
+      }
+    }
+  }
+  return said
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { concat, equal } from '../../runtime/base/bytes.ts'
+import { concat, equal, hex } from '../../runtime/base/bytes.ts'
 import type { Keyring } from '../../runtime/access/keyring.ts'
 import { sha256 } from '../../runtime/crypto/hash.ts'
 import { LOCKED, type Batch, type Content, type Feed, type Ops } from '../../runtime/model/batch.ts'
@@ -134,6 +134,8 @@ export class SimulatedGateway {
   readonly authority: SimulatedAuthority
   readonly watch: DiskWatch
   incarnation: Uint8Array
+  /** The incarnations that it began with its clock set back, in hexadecimal. */
+  readonly setBackIn: Set<string> = new Set<string>()
   engine: Engine<Pending> | null = null
   /** Physical clock: Unix milliseconds at virtual time 0, and how far it is believed. */
   clockBaseMs: number
@@ -348,6 +350,7 @@ export class SimulatedGateway {
     const { wallMs } = this.engine.time(this.now())
     this.#ceilingMs = wallMs + LET_PASS_MS - this.#world.schedule.now
     this.renew(hlcFromMs(wallMs))
+    this.setBackIn.add(hex(this.incarnation))
     // Now that all which the former incarnation had written is on the disk. It may be wrong again, and the others' stamps be right.
     this.latestWallMs = Math.max(wallMs, this.rightClockMs + this.#world.schedule.now)
   }

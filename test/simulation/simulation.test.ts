@@ -175,6 +175,20 @@ test('of what stores had that were put back, or are lost, no simulated gateway g
   )
 })
 
+/**
+ * Once blamed: for an add that was written after a delete, which had gone, and stamped before it, for its author's clock had run ahead and
+ * was set back to a time three quarters of an hour behind.
+ */
+test('what is written under a clock that was set back too far is shown where the deletes before it have gone (seed 2001852)', () => {
+  const simulation = new Simulation(scenarioOf(2001852))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+  for (const { setBackIn } of simulation.gateways) setBackIn.clear()
+  const blamed = violations(simulation)
+  const isOfTags = (found: string): boolean => found.startsWith('I3 "climate//sensor-6 tags')
+  assert.ok(blamed.length > 0 && blamed.every(isOfTags), 'who was not set back may not write behind its beacon')
+})
+
 /** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */
 test('a mesh whose clocks had run ahead when a member came converges too (seed 32008)', () => {
   const simulation = new Simulation(scenarioOf(32008, { overruns: true }))
