@@ -54,6 +54,8 @@ SEEDS.push(1001667)
 SEEDS.push(1002676)
 /** Once linked with nobody: a copy whose neighbours were removed, for the one before it in the row was its original. */
 SEEDS.push(2000552)
+/** Once blamed: a gateway whose card had changed what it showed of an encrypted place, for its only neighbour had no keys to tell it by. */
+SEEDS.push(5000559)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
