@@ -315,11 +315,12 @@ export class SimulatedDisk {
     return { documents: new Set(changed.map((name) => name.slice(0, name.lastIndexOf(' ')))).size, damaged }
   }
 
-  /** Changes what a few documents show, or loses some of it, without a batch that says so; returns how many. */
-  alter(random: Random): number {
+  /** Changes what a few documents show where it `mayChange`, or loses some of it, without a batch that says so; returns how many. */
+  alter(random: Random, mayChange: (place: Place) => boolean): number {
     let count = 0
     for (const [name, document] of this.documents) {
-      if (name.startsWith('$') || random() < 0.8) continue
+      const [collection, partition] = name.split('/') as [string, string]
+      if (isSystemName(collection) || random() < 0.8 || !mayChange({ collection, partition })) continue
       // What a counter or a set shows is what its gateway goes on from; of these nothing can be made up.
       const at = document.values.findIndex((value) => typeof value === 'number' || typeof value === 'string')
       if (at < 0 || name.endsWith(`/${COUNTED_KEY}`)) continue

@@ -56,6 +56,8 @@ SEEDS.push(1002676)
 SEEDS.push(2000552)
 /** Once shown for ever on one gateway: what a batch had counted that was found damaged, and was of the branch that was void then. */
 SEEDS.push(4000148)
+/** Once blamed: a gateway whose card had changed what it showed of an encrypted place, for its only neighbour had no keys to tell it by. */
+SEEDS.push(5000559)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

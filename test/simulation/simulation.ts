@@ -388,12 +388,13 @@ export class Simulation implements World {
     for (const gateway of this.gateways) {
       if (gateway !== late) this.#admit(gateway, 0)
     }
-    for (const [a, b] of this.#edges()) this.#network.dial(a, b)
+    const edges = this.#edges()
+    for (const [a, b] of edges) this.#network.dial(a, b)
     // Who keeps little carries nothing for others: the first keeps all, and everyone knows it.
     if (this.#hasInterests) for (const { index } of this.gateways.slice(1)) this.#network.dial(0, index)
     for (const gateway of this.gateways) if (gateway !== late) this.#planWrites(gateway, 0)
     this.#planFaults()
-    this.#planAlterations()
+    this.#planAlterations(edges)
     this.#planOverruns()
     this.#planUpdates()
     this.#watchHoldings()
@@ -811,7 +812,7 @@ export class Simulation implements World {
   }
 
   /** Documents change on a card, not by a batch, when little will be written over them: only who shows the same batches can tell. */
-  #planAlterations(): void {
+  #planAlterations(edges: readonly (readonly [number, number])[]): void {
     // Where feeds are sealed, gateways may keep different parts of what is dead: there they compare nothing.
     if (this.scenario.seed % 3 !== 0 || this.scenario.forks === true || this.#hasRemovals || this.byzantine) return
     // Nor is there somebody else with the same everywhere where some keep parts only, or are left alone.
@@ -819,8 +820,11 @@ export class Simulation implements World {
     // Of its own chance, so that all else happens as without it.
     const random = seededRandom(this.scenario.seed + 1)
     this.schedule.at(this.scenario.minutes * 60_000 - 1, () => {
-      const { disk } = this.gateways[randomInteger(random, 0, this.scenario.gateways - 1)] as SimulatedGateway
-      if (disk.alter(random) > 0) this.noteFault('documents altered')
+      const { index, disk } = this.gateways[randomInteger(random, 0, this.scenario.gateways - 1)] as SimulatedGateway
+      const others = edges.filter((edge) => edge.includes(index)).map(([a, b]) => this.#gateway(a === index ? b : a))
+      // Nor can a neighbour without keys tell; what a card has changed the real store finds by itself, but here nothing reads all again.
+      const canTell = (place: Place): boolean => others.some((other) => other.readsAt(place))
+      if (disk.alter(random, canTell) > 0) this.noteFault('documents altered')
     })
   }
 

@@ -3,7 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { Keyring } from '../../runtime/access/keyring.ts'
 import { hex } from '../../runtime/base/bytes.ts'
+import { newEpochKey } from '../../runtime/crypto/epoch-key.ts'
+import { FEED_KIND_STATE } from '../../runtime/model/batch.ts'
+import { spaceOf } from '../../runtime/model/spaces.ts'
 import { Database, batchKey, documentKey, Slice } from '../../runtime/store/database.ts'
 import type { DiskStore } from '../../runtime/store/disk-store.ts'
 import { Scrub, type ScrubFindings } from '../../runtime/store/scrub.ts'
@@ -13,6 +17,15 @@ import { openTestStore } from './disk-fixture.ts'
 
 const DOCUMENTS = 300
 const STEP = 64
+const EPOCH = newEpochKey(1)
+const KEYS = new Keyring([{ collection: 'climate', ...EPOCH }])
+
+/** Of an encrypted feed. */
+function secretAuthor(): Author {
+  const author = new Author('a', 'climate', '', FEED_KIND_STATE, true)
+  author.key = { epoch: EPOCH.epoch, nonce: new Uint8Array(12), key: KEYS.of(author.feed, EPOCH.epoch) as Uint8Array }
+  return author
+}
 
 /** A store that holds `DOCUMENTS` documents of one feed on the disk, and `change` done to them while nobody looked. */
 async function changed(
@@ -20,7 +33,7 @@ async function changed(
   change: (database: Database, slice: Slice) => void,
 ): Promise<{ store: DiskStore; dir: string }> {
   const dir = mkdtempSync(join(tmpdir(), 'marram-scrub-'))
-  const store = await openTestStore(dir)
+  const store = await openTestStore(dir, { keys: KEYS })
   for (let i = 0; i < DOCUMENTS; i++) await store.append(append(author.put(`k${i}`, `value ${i}`)))
   await store.close()
   const database = new Database(dir, false)
@@ -29,7 +42,7 @@ async function changed(
   await database.commit(slice)
   await database.flushed()
   await database.close()
-  return { store: await openTestStore(dir), dir }
+  return { store: await openTestStore(dir, { keys: KEYS }), dir }
 }
 
 /** The first space, and feed, that a store makes. */
@@ -76,19 +89,23 @@ for (const [what, change] of [
   ],
   ['a document that the card has lost', (_, slice) => slice.remove('documents', documentKey(FIRST, 'k150'))],
 ] as const satisfies readonly [string, (database: Database, slice: Slice) => void][]) {
-  test(`${what} is found in one pass, and comes back as its batches say`, async () => {
-    const author = new Author('a')
-    const { store, dir } = await changed(author, change)
-    const { places } = await scrubbed(store, author, Math.ceil(DOCUMENTS / STEP) + 2)
-    assert.deepEqual(places, [{ collection: 'climate', partition: '' }])
-    const { documents } = await examinePlace(store, MESH_ID, { collection: 'climate', partition: '' })
-    assert.ok(documents >= 1)
-    assert.equal(store.get(author.space, 'k150')?.values[0], 'value 150')
-    const { differences } = await verifyStore(store, { meshId: MESH_ID, verify: () => true })
-    assert.equal(differences, 0)
-    await store.close()
-    rmSync(dir, { recursive: true })
-  })
+  for (const [where, author] of [
+    ['', new Author('a')],
+    [', where it is encrypted', secretAuthor()],
+  ] as const) {
+    test(`${what} is found in one pass, and comes back as its batches say${where}`, async () => {
+      const { store, dir } = await changed(author, change)
+      const { places } = await scrubbed(store, author, Math.ceil(DOCUMENTS / STEP) + 2)
+      assert.deepEqual(places, [{ collection: 'climate', partition: '' }])
+      const { documents } = await examinePlace(store, MESH_ID, { collection: 'climate', partition: '' })
+      assert.ok(documents >= 1)
+      assert.equal(store.get(spaceOf(author.feed), 'k150')?.values[0], 'value 150')
+      const { differences } = await verifyStore(store, { meshId: MESH_ID, verify: () => true })
+      assert.equal(differences, 0)
+      await store.close()
+      rmSync(dir, { recursive: true })
+    })
+  }
 }
 
 test('a batch that the card has changed is found by the hash that was signed', async () => {
