@@ -50,11 +50,7 @@ export interface Shown {
 }
 
 /** What counts of each operation; null when the batch has kinds that only later versions understand. */
-export function livesOf(
-  ops: Ops,
-  source: Source,
-  shown: Shown,
-): readonly OpLife[] | null {
+export function livesOf(ops: Ops, source: Source, shown: Shown): readonly OpLife[] | null {
   const lives: OpLife[] = []
   let at = 0
   for (let index = 0; index < ops.opDocs.length; index++) {
