@@ -195,11 +195,14 @@ export class SimulatedDisk {
     return copy
   }
 
-  /** Takes out a few batches, as a repair does with damaged ones; those that `mayGo`. Returns how many. */
-  rot(random: Random, mayGo: (feed: Feed, seq: number) => boolean): number {
+  /**
+   * Takes out a few batches, as a repair does with damaged ones; those that `mayGo`, of the mesh's own collections only `withSystem`.
+   * Returns how many.
+   */
+  rot(random: Random, mayGo: (feed: Feed, seq: number) => boolean, withSystem: boolean): number {
     let count = 0
     for (const held of this.feeds.values()) {
-      if (isSystemName(held.feed.descriptor.collection) || random() < 0.7) continue
+      if ((isSystemName(held.feed.descriptor.collection) && !withSystem) || random() < 0.7) continue
       const seqs = [...held.batches.keys()].filter((seq) => random() < 0.1 && mayGo(held.feed, seq)).slice(0, 3)
       for (const seq of seqs) this.#takeOut(held, seq)
       count += seqs.length
@@ -207,11 +210,11 @@ export class SimulatedDisk {
     return count
   }
 
-  /** Turns a byte of a few batches, which nobody notices yet; of those that `mayGo`. Returns how many. */
-  spoil(random: Random, mayGo: (feed: Feed, seq: number) => boolean): number {
+  /** Turns a byte of a few batches, which nobody notices yet; of the same. Returns how many. */
+  spoil(random: Random, mayGo: (feed: Feed, seq: number) => boolean, withSystem: boolean): number {
     let count = 0
     for (const { feed, batches } of this.feeds.values()) {
-      if (isSystemName(feed.descriptor.collection) || random() < 0.5) continue
+      if ((isSystemName(feed.descriptor.collection) && !withSystem) || random() < 0.5) continue
       const seqs = [...batches.keys()].filter((seq) => random() < 0.2 && mayGo(feed, seq)).slice(-3)
       for (const seq of seqs) {
         const held = batches.get(seq) as Held

@@ -799,15 +799,22 @@ export class Simulation implements World {
     this.schedule.after(randomInteger(this.random, 100, 10_000), () => this.#restart(gateway))
   }
 
+  /** Whether beacons and what members say of sealed feeds turn on cards too. */
+  get #damagesSystem(): boolean {
+    return this.scenario.seed % 4 === 1
+  }
+
   /** Damaged batches were found and taken out; only such as somebody else holds, for nothing else can bring them back. */
   #rot(gateway: SimulatedGateway): void {
-    const rotten = gateway.disk.rot(this.random, ({ key }, seq) => isOnOthersDisks(this, gateway, key, seq))
+    const mayGo = ({ key }: Feed, seq: number): boolean => isOnOthersDisks(this, gateway, key, seq)
+    const rotten = gateway.disk.rot(this.random, mayGo, this.#damagesSystem)
     if (rotten > 0) this.noteFault('batches rotted')
   }
 
   /** Bytes turn in the log, and nobody knows until a batch is wanted. */
   #spoil(gateway: SimulatedGateway): void {
-    const spoiled = gateway.disk.spoil(this.random, ({ key }, seq) => isOnOthersDisks(this, gateway, key, seq))
+    const mayGo = ({ key }: Feed, seq: number): boolean => isOnOthersDisks(this, gateway, key, seq)
+    const spoiled = gateway.disk.spoil(this.random, mayGo, this.#damagesSystem)
     if (spoiled > 0) this.noteFault('batches spoiled')
   }
 
