@@ -255,6 +255,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     if (link !== null && state.fill?.wanted.isEmpty === true) fillOn(core, link, state, batch)
     spread(core, state)
     if (link === null) continue
+    link.noteBrought(state, batch.header.seq)
     // The end of a fill is the offer that began it, which was counted then.
     if (typeof place !== 'object' || !isCheckpoint(batch.header)) link.consumedBytes += batch.bytes.length
     link.owed.add(state)

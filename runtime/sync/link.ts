@@ -215,6 +215,11 @@ export class LinkState {
     if (seq <= this.peerHead(state)) this.peerHeads.set(state, seq - 1)
   }
 
+  /** A batch that came from there is on our disk: if it was asked for by number before, it isn't sent back. */
+  noteBrought(state: FeedState, seq: number): void {
+    this.subscriptions.get(state)?.wanted?.deleteRange(seq, seq)
+  }
+
   notePromise(state: FeedState, seq: number): void {
     if (seq > (this.promised.get(state) ?? 0)) this.promised.set(state, seq)
   }

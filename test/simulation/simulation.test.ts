@@ -152,6 +152,13 @@ test('what only those had who are lost, and one whose store is put back, is not 
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once sent back: what had been asked for by number, and came from whoever had asked for it before there was credit to send it. */
+test('what was asked for by number is not sent to who brought it meanwhile (seed 5002359)', () => {
+  const simulation = new Simulation(scenarioOf(5002359, { gateways: 4, minutes: 3, writesMax: 60 }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once put back one after the other: all that had the last batches of a lost member, which nothing could bring back (seed 1000944). */
 test('of what stores had that were put back, or are lost, no simulated gateway gives up the last copy', () => {
   const quiet = { gateways: 3, minutes: 1, forks: false, removals: false, interests: false, liveness: false } as const

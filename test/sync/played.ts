@@ -29,6 +29,8 @@ export class Played implements World {
   readonly gateway: SimulatedGateway
   /** What documents showed before and after dead batches left. */
   readonly drops: { readonly before: ReadonlyMap<string, string>; readonly after: ReadonlyMap<string, string> }[] = []
+  /** How many bytes of batches the neighbour takes, as it says when it greets. */
+  credit = 1_048_576
   readonly #members: readonly Writer[]
   /** What the gateway has said on the link and the test hasn't looked at yet. */
   #said: Message[] = []
@@ -69,7 +71,7 @@ export class Played implements World {
       cursor,
       interest,
       clock: { class: 2, hlc: hlcFromMs(START_MS) },
-      credit: 1_048_576,
+      credit: this.credit,
       name: 'played',
       version: 'by hand',
     }

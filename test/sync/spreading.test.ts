@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { latin1 } from '../../runtime/base/bytes.ts'
+import { equal, latin1 } from '../../runtime/base/bytes.ts'
 import { TIMES } from '../../runtime/sync/core.ts'
 import { feedIdOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
+import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { Mesh } from '../simulation/mesh.ts'
 import { promisesOf } from '../simulation/promises.ts'
+import { Author } from './author.ts'
+import { Played } from './played.ts'
 
 /** A ring of eight with chords to every third. */
 const EDGES = Array.from({ length: 8 }, (_, i): [number, number][] => [
@@ -38,6 +41,27 @@ test('after an absence a gateway is sent just what it lacked, each batch once (S
   assert.equal(sent.length, 20)
   assert.equal(new Set(sent).size, 20)
   assert.ok(sent.every((name) => !held.has(name)))
+})
+
+test('SPEC I21: what was asked for by number does not go back when it came from there before it could be sent', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  author.put('hall', { temperature: 1 })
+  author.push()
+  const { credit } = played
+  played.credit = 0
+  played.again()
+  author.introduce()
+  const told = played.pass(100).filter((message) => message.type === 'feed')
+  const descriptor = encodeDescriptor(author.feed.descriptor)
+  const alias = told.find((message) => equal(message.descriptor, descriptor))?.alias ?? -1
+  author.put('hall', { temperature: 2 })
+  played.say({ type: 'want', entries: [[alias, 1, 0, [1, 2]]] })
+  author.push()
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 2)
+  played.say({ type: 'ack', lsn: 0, credit, entries: [] })
+  const sent = played.pass(100).flatMap((message) => (message.type === 'data' ? message.batches : []))
+  assert.deepEqual(sent.map(seqOfBatch), [1])
 })
 
 test('over a line with a round trip of four seconds each batch comes once too: nobody asks again before an answer can be there', () => {
