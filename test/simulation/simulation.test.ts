@@ -148,6 +148,13 @@ test('what only those had who are lost, and one whose store is put back, is not 
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once for ever in a jump: a feed whose author was put back to an old store before anybody had what it had told again above the floor. */
+test('a feed whose author is put back to an old store stays in no jump (seed 880054)', () => {
+  const simulation = new Simulation(scenarioOf(880054, { gateways: 3, forks: true, removals: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once put back one after the other: all that had the last batches of a lost member, which nothing could bring back (seed 1000944). */
 test('of what stores had that were put back, or are lost, no simulated gateway gives up the last copy', () => {
   const quiet = { gateways: 3, minutes: 1, forks: false, removals: false, interests: false, liveness: false } as const

@@ -103,8 +103,56 @@ test('a feed jumps when all that its checkpoint calls live is on the disk', () =
   for (const part of pruned.parts) pruned.send(part)
   pruned.played.pass(500)
   const head = pruned.played.gateway.disk.head(pruned.feed.key)
-  assert.equal(head?.seq, 40)
+  assert.equal(head?.seq, 41)
   assert.deepEqual(head?.retained.runs, [38, 38, 40, 41])
+})
+
+/** Of three batches the last lives, and a fourth tells again what had lived of the others. */
+function toldAgain(played: Played): Author {
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 4; n++) author.put('hall', { n })
+  author.checkpoint([3], [], false, 4)
+  return author
+}
+
+test('a feed jumps when what its author has told again above the floor is here too', () => {
+  const played = new Played()
+  const author = toldAgain(played)
+  author.offer(5, [3])
+  const { disk } = played.gateway
+  assert.equal(disk.head(author.feed.key)?.seq, 0, 'it jumped')
+  assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [3, 3])
+  author.offer(5)
+  assert.equal(disk.head(author.feed.key)?.seq, 5)
+  assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [3, 5])
+})
+
+test('a feed stays where it is when its author, put back to an old store, has lost what it had told again', () => {
+  const played = new Played()
+  const author = toldAgain(played)
+  author.offer(5, [3])
+  played.again()
+  author.introduce()
+  author.push(1)
+  played.pass(40_000)
+  const head = played.gateway.disk.head(author.feed.key)
+  assert.deepEqual([head?.seq, head?.retained.runs], [1, [1, 1]])
+  assert.deepEqual(played.gateway.disk.document({ collection: 'climate', partition: '' }, 'hall')?.values, [1])
+})
+
+test('a feed does not jump where what was told again is of another branch than the checkpoint', () => {
+  const played = new Played()
+  const author = toldAgain(played)
+  const copy = new Author(played, 1)
+  for (let n = 1; n <= 4; n++) copy.put('attic', { n })
+  author.offer(5, [3])
+  played.say({ type: 'data', batches: [(copy.batches[3] as Batch).bytes] })
+  const said = played.pass(200)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 0, 'it jumped')
+  assert.ok(
+    said.some((message) => message.type === 'nack' && message.code === 'fork'),
+    'it took it for the same branch',
+  )
 })
 
 test('SPEC I9: a checkpoint by which a feed jumps stays its base on the disk when it comes along the chain before the jump is flushed', () => {
