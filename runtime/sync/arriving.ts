@@ -45,8 +45,11 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
     state.tip = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
     state.broughtBy = link
   }
-  state.touchedAt = core.now.monotonicMs
-  state.attempts = 0
+  // Whoever offers may lack what is asked for then.
+  if (arrival.isOffer !== true) {
+    state.touchedAt = core.now.monotonicMs
+    state.attempts = 0
+  }
   core.verifying.set(ticket, arrival)
   core.outputs.push({ type: 'verify', ticket, feed: state.feed, batch })
 }

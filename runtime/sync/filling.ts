@@ -9,7 +9,7 @@ import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { futureFrom } from './future.ts'
-import { ask } from './pulling.ts'
+import { ask, patienceMs } from './pulling.ts'
 
 /**
  * Catching up with a feed whose past was pruned (protocol D16): the neighbour offers the author's checkpoint, we ask for
@@ -26,8 +26,9 @@ export interface Fill {
   readonly wanted: SequenceSet
   /** Those that came: on the disk, or on their way there. */
   readonly came: SequenceSet
-  /** The last one of those that were asked for. */
+  /** The last one of those that were asked for, and when; monotonic milliseconds. */
   askedTo: number
+  askedAt: number
 }
 
 /** `differs`: what the author says that there is isn't what is held of it, so there are two branches. */
@@ -75,19 +76,27 @@ export function beginFill<Token>(core: Core<Token>, link: LinkState, state: Feed
   const signed = signedCheckpoint(batch)
   if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1) {
     // What is lacking was never dropped: a frame was lost.
-    if (state.parent === link) ask(core, link, state)
+    if (state.parent === link) goOn(core, link, state)
     return 'goes on'
   }
+  if (isAskedFor(core, link, state, signed)) return 'goes on'
   const came = state.fill?.came ?? new SequenceSet()
   const wanted = partsOf(signed)
     .within(state.tip.seq + 1, signed.seq - 1)
     .without(state.history.retained)
     .without(came)
-  state.fill = { signed, batch, link, wanted, came, askedTo: 0 }
+  state.fill = { signed, batch, link, wanted, came, askedTo: 0, askedAt: 0 }
   state.parent = link
   if (state.fill.wanted.isEmpty) return endFill(core, state, state.fill)
   askForParts(core, state, state.fill)
   return 'goes on'
+}
+
+/** Whether the same was offered just now, and nothing came since: it came twice, or from one who lacks what was asked for. */
+function isAskedFor<Token>(core: Core<Token>, link: LinkState, state: FeedState, { seq }: SignedCheckpoint): boolean {
+  const { fill, attempts } = state
+  const isSame = fill?.link === link && fill.signed.seq === seq && attempts > 0
+  return isSame && core.now.monotonicMs < fill.askedAt + patienceMs(link)
 }
 
 /** Whether a batch is one that the fill waits for. */
@@ -146,9 +155,15 @@ export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill):
   state.tip = state.verified
   if (signed.hlc <= futureFrom(core)) core.clock.observe(signed.hlc)
   core.verified.push({ link, state, batch, place: state.tip })
-  ask(core, link, state)
+  goOn(core, link, state)
   core.emit('jumped', { feed: hex(state.feed.id), origin: state.feed.origin, to: signed.seq })
   return 'jumped'
+}
+
+/** The offer has brought the feed on, or says that nothing else is needed: what follows is asked for at once. */
+function goOn<Token>(core: Core<Token>, link: LinkState, state: FeedState): void {
+  state.attempts = 0
+  ask(core, link, state)
 }
 
 /** Those before `end`, as far as none is lacking. */
@@ -191,6 +206,7 @@ function askForParts<Token>(core: Core<Token>, state: FeedState, fill: Fill): vo
   if (alias === undefined) return
   const runs = fill.wanted.runs.slice(0, RUNS_PER_WANT * 2)
   fill.askedTo = runs.at(-1) ?? 0
-  state.touchedAt = core.now.monotonicMs
+  fill.askedAt = core.now.monotonicMs
+  state.touchedAt = fill.askedAt
   core.say(fill.link, { type: 'want', entries: [[alias, runs[0] ?? 0, 0, runs]] })
 }
