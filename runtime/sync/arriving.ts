@@ -6,7 +6,7 @@ import { isCheckpoint } from '../wire/checkpoint.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
 import { receiveCheck, refuseBytes, refuseDamaged } from './damage.ts'
 import type { FeedState } from './feeds.ts'
-import { beginFill, isWanted, signedCheckpoint, takePart } from './filling.ts'
+import { beginFill, isWanted, partsOf, signedCheckpoint, takePart } from './filling.ts'
 import { noteSent } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { differsFromOurs, isGoneThere, isProbed, suspectFork, takeEvidence } from './forks.ts'
@@ -46,8 +46,11 @@ export function receiveBatch<Token>(core: Core<Token>, link: LinkState, bytes: U
     state.tip = { seq: batch.header.seq, hash: batch.hash, hlc: batch.header.hlc }
     state.broughtBy = link
   }
-  state.touchedAt = core.now.monotonicMs
-  state.attempts = 0
+  // Whoever offers may lack what is asked for then.
+  if (arrival.isOffer !== true) {
+    state.touchedAt = core.now.monotonicMs
+    state.attempts = 0
+  }
   core.verifying.set(ticket, arrival)
   core.outputs.push({ type: 'verify', ticket, feed: state.feed, batch })
 }
@@ -124,7 +127,7 @@ function isInTime<Token>(core: Core<Token>, { link, state, batch }: Arrival): bo
   return false
 }
 
-/** Up to where the sender of a batch has the feed. A checkpoint may be ahead of its head: it has jumped to the floor by it, and no further. */
+/** Up to where the sender of a batch has the feed. A checkpoint may be ahead of its head, after a cut, but not what is before its floor. */
 function heldBySender(link: LinkState, state: FeedState, batch: Batch): number {
   const { seq } = batch.header
   if (!isCheckpoint(batch.header) || link.peerHead(state) >= seq) return seq
@@ -255,11 +258,12 @@ export function fillOn<Token>(core: Core<Token>, link: LinkState, state: FeedSta
   if (fill !== null && takePart(core, state, fill, batch) === 'differs') differs(core, link, state, fill.batch)
 }
 
-/** What its author says is live isn't what is held here: there are two branches. */
+/** What its author says that there is isn't what is held here: there are two branches. */
 function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, checkpoint: Batch): void {
-  const live = signedCheckpoint(checkpoint)?.checkpoint.live ?? null
+  const signed = signedCheckpoint(checkpoint)
+  const parts = signed && partsOf(signed)
   state.isDoubted = state.settled !== null
-  suspectFork(core, link, state, live?.last ?? state.tip.seq, live)
+  suspectFork(core, link, state, parts?.last ?? state.tip.seq, parts)
   refuse(core, link, state, checkpoint.header.seq, 'fork')
 }
 

@@ -3,8 +3,9 @@ import type { Batch, Feed } from '../model/batch.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
+import { storedBatch } from './damage.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
-import { signedCheckpoint } from './filling.ts'
+import { chainFrom, isChain, partsOf, signedCheckpoint } from './filling.ts'
 import { futureFrom } from './future.ts'
 
 /**
@@ -77,24 +78,25 @@ function isBeingRechecked<Token>({ rechecking }: Core<Token>, state: FeedState):
   return false
 }
 
-/** What was taken out may have come with a fill: its checkpoint lets the feed jump again, when all that it calls live is here. */
+/** What was taken out may have come with a fill: its checkpoint lets the feed jump again, when all is here that a fill asks for. */
 function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly Batch[]): boolean {
   const settled = branch.filter(({ header }) => header.seq < state.cut)
-  const hashes = new Map(settled.map(({ header, hash }) => [header.seq, hash]))
+  const aside = new Map(settled.map((batch) => [batch.header.seq, batch]))
   for (const batch of settled.toReversed()) {
     const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
     if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1 || !isNamed(state, batch)) continue
     if (signed.hlc > futureFrom(core)) continue
-    const live = Array.from(signed.checkpoint.live.values(), (seq) => hashes.get(seq) ?? hashAt(core, state, seq))
-    if (live.includes(null) || !equal(rootOf(live as Uint8Array[]), signed.checkpoint.root)) continue
-    for (const part of settled) {
-      const { seq } = part.header
-      const isLacking = signed.checkpoint.live.has(seq) && !state.history.retained.has(seq)
-      if (isLacking) core.verified.push({ link: null, state, batch: part, place: 'aside' })
-    }
-    core.verified.push({ link: null, state, batch, place: signed.checkpoint.before })
-    state.verified = signed.checkpoint.before
+    const { floor, live, root, before } = signed.checkpoint
+    const hashes = Array.from(live.values(), (seq) => aside.get(seq)?.hash ?? hashAt(core, state, seq))
+    if (hashes.includes(null) || !equal(rootOf(hashes as Uint8Array[]), root)) continue
+    const chain = chainFrom(floor, signed.seq, (seq) => aside.get(seq) ?? storedBatch(core, state, seq))
+    if (chain.length < signed.seq - floor || !isChain(before, [...chain, batch])) continue
+    const lacking = partsOf(signed).without(state.history.retained)
+    for (const part of settled)
+      if (lacking.has(part.header.seq)) core.verified.push({ link: null, state, batch: part, place: 'aside' })
+    state.verified = { seq: signed.seq, hash: batch.hash, hlc: signed.hlc }
     state.tip = state.verified
+    core.verified.push({ link: null, state, batch, place: state.tip })
     return true
   }
   return false

@@ -1,5 +1,5 @@
 import { equal, hex } from '../base/bytes.ts'
-import type { Batch } from '../model/batch.ts'
+import type { Batch, ChainPosition } from '../model/batch.ts'
 import type { SignedCheckpoint } from '../model/checkpoint.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
@@ -9,26 +9,29 @@ import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { futureFrom } from './future.ts'
-import { ask } from './pulling.ts'
+import { ask, patienceMs } from './pulling.ts'
 
 /**
  * Catching up with a feed whose past was pruned (protocol D16): the neighbour offers the author's checkpoint, we ask for
- * just the live batches that we lack, they are stored beside the chain, and when all are on the disk the feed jumps to the
- * checkpoint's floor and goes on from there. What came is kept when the link or the power goes.
+ * just the live batches that we lack and for what was written from the floor up to the checkpoint, all are stored beside the
+ * chain, and when they are on the disk the feed jumps to the checkpoint and goes on from there. Never just to the floor: what
+ * its author has told again of what is dead stands above it, and if nobody had that any more, for its author's store was put
+ * back, the checkpoint could never be applied. What came is kept when the link or the power goes.
  */
 export interface Fill {
   readonly signed: SignedCheckpoint
   readonly batch: Batch
   readonly link: LinkState
-  /** Live batches that are lacking. */
+  /** Batches that are lacking. */
   readonly wanted: SequenceSet
   /** Those that came: on the disk, or on their way there. */
   readonly came: SequenceSet
-  /** The last one of those that were asked for. */
+  /** The last one of those that were asked for, and when; monotonic milliseconds. */
   askedTo: number
+  askedAt: number
 }
 
-/** `differs`: what the author says is live isn't what is held of it, so there are two branches. */
+/** `differs`: what the author says that there is isn't what is held of it, so there are two branches. */
 export type FillProgress = 'goes on' | 'jumped' | 'differs'
 
 /** Runs of sequences in one WANT: a message must fit a frame. */
@@ -73,20 +76,27 @@ export function beginFill<Token>(core: Core<Token>, link: LinkState, state: Feed
   const signed = signedCheckpoint(batch)
   if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1) {
     // What is lacking was never dropped: a frame was lost.
-    if (state.parent === link) ask(core, link, state)
+    if (state.parent === link) goOn(core, link, state)
     return 'goes on'
   }
-  const { floor, live } = signed.checkpoint
+  if (isAskedFor(core, link, state, signed)) return 'goes on'
   const came = state.fill?.came ?? new SequenceSet()
-  const wanted = live
-    .within(state.tip.seq + 1, floor - 1)
+  const wanted = partsOf(signed)
+    .within(state.tip.seq + 1, signed.seq - 1)
     .without(state.history.retained)
     .without(came)
-  state.fill = { signed, batch, link, wanted, came, askedTo: 0 }
+  state.fill = { signed, batch, link, wanted, came, askedTo: 0, askedAt: 0 }
   state.parent = link
   if (state.fill.wanted.isEmpty) return endFill(core, state, state.fill)
   askForParts(core, state, state.fill)
   return 'goes on'
+}
+
+/** Whether the same was offered just now, and nothing came since: it came twice, or from one who lacks what was asked for. */
+function isAskedFor<Token>(core: Core<Token>, link: LinkState, state: FeedState, { seq }: SignedCheckpoint): boolean {
+  const { fill, attempts } = state
+  const isSame = fill?.link === link && fill.signed.seq === seq && attempts > 0
+  return isSame && core.now.monotonicMs < fill.askedAt + patienceMs(link)
 }
 
 /** Whether a batch is one that the fill waits for. */
@@ -110,25 +120,61 @@ export function takePart<Token>(core: Core<Token>, state: FeedState, fill: Fill,
   return 'goes on'
 }
 
+/** What a feed has of its past when it jumps: what lives below the floor, and all from there up to the checkpoint. */
+export function partsOf({ seq, checkpoint: { floor, live } }: SignedCheckpoint): SequenceSet {
+  const parts = live.clone()
+  parts.addRange(floor, seq - 1)
+  return parts
+}
+
+/** Whether a chain, each batch continuing the one before, leads from there to its end. */
+export function isChain(before: ChainPosition, chain: readonly Batch[]): boolean {
+  let last: Pick<ChainPosition, 'hash' | 'hlc'> = before
+  for (const { header, hash } of chain) {
+    if (!equal(header.prev, last.hash) || header.hlc <= last.hlc) return false
+    last = { hash, hlc: header.hlc }
+  }
+  return true
+}
+
 /** All is here, or was: the feed jumps, unless what is here isn't what the author had. */
 export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill): FillProgress {
   // The disk may refuse what is on its way there and take what follows: `committed` comes back to this.
   if (state.isCommitting || core.verified.some((arrival) => arrival.state === state)) return 'goes on'
-  const { checkpoint, hlc } = fill.signed
-  const hashes = liveHashes(core, state, checkpoint.live)
-  if (hashes.length < checkpoint.live.size) {
+  const { signed, batch, link } = fill
+  const { floor, live, root, before } = signed.checkpoint
+  const hashes = liveHashes(core, state, live)
+  const chain = chainFrom(floor, signed.seq, (seq) => storedBatch(core, state, seq))
+  if (hashes.length < live.size || chain.length < signed.seq - floor) {
     askForGone(core, state, fill)
     return 'goes on'
   }
   state.fill = null
-  if (!equal(rootOf(hashes), checkpoint.root)) return 'differs'
-  state.verified = checkpoint.before
-  state.tip = checkpoint.before
-  if (hlc <= futureFrom(core)) core.clock.observe(hlc)
-  core.verified.push({ link: fill.link, state, batch: fill.batch, place: checkpoint.before })
-  ask(core, fill.link, state)
-  core.emit('jumped', { feed: hex(state.feed.id), origin: state.feed.origin, to: checkpoint.before.seq })
+  if (!equal(rootOf(hashes), root) || !isChain(before, [...chain, batch])) return 'differs'
+  state.verified = { seq: signed.seq, hash: batch.hash, hlc: signed.hlc }
+  state.tip = state.verified
+  if (signed.hlc <= futureFrom(core)) core.clock.observe(signed.hlc)
+  core.verified.push({ link, state, batch, place: state.tip })
+  goOn(core, link, state)
+  core.emit('jumped', { feed: hex(state.feed.id), origin: state.feed.origin, to: signed.seq })
   return 'jumped'
+}
+
+/** The offer has brought the feed on, or says that nothing else is needed: what follows is asked for at once. */
+function goOn<Token>(core: Core<Token>, link: LinkState, state: FeedState): void {
+  state.attempts = 0
+  ask(core, link, state)
+}
+
+/** Those before `end`, as far as none is lacking. */
+export function chainFrom(from: number, end: number, batchAt: (seq: number) => Batch | null): Batch[] {
+  const chain: Batch[] = []
+  for (let seq = from; seq < end; seq++) {
+    const batch = batchAt(seq)
+    if (batch === null) break
+    chain.push(batch)
+  }
+  return chain
 }
 
 /** In order; of those that are on the disk. */
@@ -148,8 +194,7 @@ function liveHashes<Token>(core: Core<Token>, state: FeedState, live: SequenceSe
 
 /** Batches that this gateway should hold, and doesn't, are fetched like those that it never had. */
 function askForGone<Token>(core: Core<Token>, state: FeedState, fill: Fill): void {
-  const { live } = fill.signed.checkpoint
-  for (const seq of live.values()) {
+  for (const seq of partsOf(fill.signed).values()) {
     const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
     if (bytes === undefined || seqOfBatch(bytes) !== seq) fill.wanted.add(seq)
   }
@@ -161,6 +206,7 @@ function askForParts<Token>(core: Core<Token>, state: FeedState, fill: Fill): vo
   if (alias === undefined) return
   const runs = fill.wanted.runs.slice(0, RUNS_PER_WANT * 2)
   fill.askedTo = runs.at(-1) ?? 0
-  state.touchedAt = core.now.monotonicMs
+  fill.askedAt = core.now.monotonicMs
+  state.touchedAt = fill.askedAt
   core.say(fill.link, { type: 'want', entries: [[alias, runs[0] ?? 0, 0, runs]] })
 }

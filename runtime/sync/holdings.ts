@@ -5,7 +5,6 @@ import type { SequenceSet } from '../model/sequences.ts'
 import { decodeValue, encodeValue } from '../wire/cbor.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
-import type { FeedHistory } from './history.ts'
 import { isOfScope, scopeOf } from './interest.ts'
 import type { LinkState } from './link.ts'
 
@@ -73,7 +72,7 @@ export class Holding {
     const since = state.lsn - this.lsn
     const { head, history } = state
     if (state.isOwn) return Math.max(0, head.seq - since)
-    const hasJumpedSince = history.baseSeq > 0 && since > head.seq - jumpedTo(history)
+    const hasJumpedSince = history.baseSeq > 0 && since > head.seq - history.baseSeq
     return lastBefore(history.retained.within(1, hasJumpedSince ? history.preJump : head.seq), since)
   }
 
@@ -142,11 +141,6 @@ export class Holding {
     }
     this.pruneAt = Math.max(heldFeedsMax, this.feeds.size) * 2
   }
-}
-
-/** Where a jump by the feed's base ended, or later. */
-function jumpedTo({ base, baseSeq }: FeedHistory): number {
-  return base?.checkpoint.before.seq ?? baseSeq
 }
 
 /** The last sequence but so many; 0 when there are no more. */

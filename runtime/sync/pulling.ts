@@ -90,7 +90,7 @@ function retryAt<Token>(core: Core<Token>, state: FeedState): number {
 }
 
 /** What was asked for can't be there before a round trip is over: on a slow line it would come as often as it was asked for. */
-function patienceMs(asked: LinkState | null): number {
+export function patienceMs(asked: LinkState | null): number {
   return Math.max(TIMES.askMs, asked?.latencyMs ?? 0)
 }
 

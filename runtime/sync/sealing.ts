@@ -59,7 +59,7 @@ function unseal<Token>(core: Core<Token>, state: FeedState): void {
  */
 function letPartsGo<Token>(core: Core<Token>, state: FeedState): void {
   const { head, history, fill } = state
-  // The checkpoint that a feed has jumped by lies ahead of it.
+  // The checkpoint that a feed goes by may lie ahead of it, after a cut.
   const from = Math.max(head.seq, history.baseSeq) + 1
   if (fill !== null || state.tip.seq !== head.seq || history.retained.last < from) return
   if (state.isCommitting || core.cutting.has(state)) return

@@ -136,7 +136,10 @@ function skipToLow<Token>(core: Core<Token>, link: LinkState, state: FeedState, 
   sayHave(core, link, [headEntry(core, link, state)])
 }
 
-/** What was asked for of an offered checkpoint; when some of it is gone, because a newer one took its place, that is offered. */
+/**
+ * What was asked for of an offered checkpoint; when some of it is gone, because a newer one took its place, that is offered. What is just
+ * lacking here, for it was damaged, comes from others: to offer the same again would bring the same question.
+ */
 function sendParts<Token>(
   core: Core<Token>,
   link: LinkState,
@@ -161,17 +164,25 @@ function sendParts<Token>(
       bytes += batch.length
       seq = wanted.next(seq + 1)
     }
-    if (batches.length === 0) {
-      if (isStored(core, state, first)) return 'no credit'
+    if (batches.length > 0) {
+      subscription.next = seqOfBatch(batches.at(-1) as Uint8Array) + 1
+      sayBatches(core, link, batches, bytes)
+    } else if (isStored(core, state, first)) return 'no credit'
+    else {
       suspect(core, state, first)
-      return sendOffer(core, link, state, credit)
+      if (isDead(state, first)) return sendOffer(core, link, state, credit)
+      subscription.next = state.history.retained.next(first + 1) ?? Number.MAX_SAFE_INTEGER
+      seq = wanted.next(subscription.next)
     }
-    subscription.next = seqOfBatch(batches.at(-1) as Uint8Array) + 1
-    sayBatches(core, link, batches, bytes)
   }
   if (seq !== null) return 'more'
   link.subscriptions.delete(state)
   return 'done'
+}
+
+/** Whether it left the log by the checkpoint that the feed is served from, or never came for its sake. */
+function isDead({ history: { base } }: FeedState, seq: number): boolean {
+  return base !== null && seq < base.checkpoint.floor && !base.checkpoint.live.has(seq)
 }
 
 /** Whether the batch is here, and by its name may be sent. */

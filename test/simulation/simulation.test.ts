@@ -58,6 +58,8 @@ SEEDS.push(2000552)
 SEEDS.push(4000148)
 /** Once blamed: a gateway whose card had changed what it showed of an encrypted place, for its only neighbour had no keys to tell it by. */
 SEEDS.push(5000559)
+/** Once shown again: what was deleted, by who had jumped to the floor without the delete, which its author had told again above it. */
+SEEDS.push(6001145)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
@@ -155,6 +157,13 @@ test('what only those had who are lost, and one whose store is put back, is not 
 /** Once sent back: what had been asked for by number, and came from whoever had asked for it before there was credit to send it. */
 test('what was asked for by number is not sent to who brought it meanwhile (seed 5002359)', () => {
   const simulation = new Simulation(scenarioOf(5002359, { gateways: 4, minutes: 3, writesMax: 60 }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
+/** Once for ever in a jump: a feed whose author was put back to an old store before anybody had what it had told again above the floor. */
+test('a feed whose author is put back to an old store stays in no jump (seed 880054)', () => {
+  const simulation = new Simulation(scenarioOf(880054, { gateways: 3, forks: true, removals: true }))
   simulation.run()
   assert.deepEqual(violations(simulation), [])
 })

@@ -48,11 +48,16 @@ export class Author {
     return this.#write({ docs: [key], shapes: [{ kind: OP_DELETE, paths: [] }], values: [] })
   }
 
-  /** Says that of all so far just `live` lives; it had of others' feeds what `deps` says. */
-  checkpoint(live: readonly number[], deps: readonly Held[] = [], dropsTombstones: boolean = false): Batch {
-    const last = this.batches.at(-1) as Batch
+  /** Says that of all so far, or of all before `floor`, just `live` lives; it had of others' feeds what `deps` says. */
+  checkpoint(
+    live: readonly number[],
+    deps: readonly Held[] = [],
+    dropsTombstones: boolean = false,
+    floor: number = this.batches.length + 1,
+  ): Batch {
+    const last = this.batches[floor - 2] as Batch
     const body = encodeCheckpoint({
-      floor: this.batches.length + 1,
+      floor,
       live: SequenceSet.of(live),
       root: rootOf(live.map((seq) => (this.batches[seq - 1] as Batch).hash)),
       before: { seq: last.header.seq, hash: last.hash, hlc: last.header.hlc },

@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { equal } from '../../runtime/base/bytes.ts'
 import { OP_PUT, type Batch, type Feed } from '../../runtime/model/batch.ts'
 import { FLAG_CHECKPOINT } from '../../runtime/model/checkpoint.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { hlcFromMs } from '../../runtime/model/stamp.ts'
-import { decodeBatch } from '../../runtime/wire/batch.ts'
+import { decodeBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { encodeBody } from '../../runtime/wire/body.ts'
 import { encodeCheckpoint, rootOf } from '../../runtime/wire/checkpoint.ts'
 import { encodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
-import type { Message } from '../../runtime/wire/message.ts'
+import { decodeMessages, type Message } from '../../runtime/wire/message.ts'
 import { forgedBatch } from '../fuzz/forge.ts'
 import { fakeSignature } from '../simulation/gateway.ts'
 import { Author } from './author.ts'
@@ -103,8 +104,100 @@ test('a feed jumps when all that its checkpoint calls live is on the disk', () =
   for (const part of pruned.parts) pruned.send(part)
   pruned.played.pass(500)
   const head = pruned.played.gateway.disk.head(pruned.feed.key)
-  assert.equal(head?.seq, 40)
+  assert.equal(head?.seq, 41)
   assert.deepEqual(head?.retained.runs, [38, 38, 40, 41])
+})
+
+/** Of three batches the last lives, and a fourth tells again what had lived of the others. */
+function toldAgain(played: Played): Author {
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 4; n++) author.put('hall', { n })
+  author.checkpoint([3], [], false, 4)
+  return author
+}
+
+test('a feed jumps when what its author has told again above the floor is here too', () => {
+  const played = new Played()
+  const author = toldAgain(played)
+  author.offer(5, [3])
+  const { disk } = played.gateway
+  assert.equal(disk.head(author.feed.key)?.seq, 0, 'it jumped')
+  assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [3, 3])
+  author.offer(5)
+  assert.equal(disk.head(author.feed.key)?.seq, 5)
+  assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [3, 5])
+})
+
+test('a feed stays where it is when its author, put back to an old store, has lost what it had told again', () => {
+  const played = new Played()
+  const author = toldAgain(played)
+  author.offer(5, [3])
+  played.again()
+  author.introduce()
+  author.push(1)
+  played.pass(40_000)
+  const head = played.gateway.disk.head(author.feed.key)
+  assert.deepEqual([head?.seq, head?.retained.runs], [1, [1, 1]])
+  assert.deepEqual(played.gateway.disk.document({ collection: 'climate', partition: '' }, 'hall')?.values, [1])
+})
+
+test('who lacks some of what it is asked for by number sends the rest, and does not offer again what says nothing more', () => {
+  const played = new Played()
+  const author = toldAgain(played)
+  author.offer(5)
+  const { disk } = played.gateway
+  disk.append({ batches: [], drops: [{ feed: author.feed, seqs: SequenceSet.of([3]), isDamaged: true }], records: [] })
+  disk.flushOne()
+  played.gateway.crash()
+  played.gateway.start()
+  played.again()
+  const said = played.pass(1_000)
+  const descriptor = encodeDescriptor(author.feed.descriptor)
+  const feed = said.find((message) => message.type === 'feed' && equal(message.descriptor, descriptor))
+  assert.ok(feed?.type === 'feed')
+  played.say({ type: 'want', entries: [[feed.alias, 3, 0, [3, 4]]] })
+  const sent = played.pass(1_000).flatMap((message) => (message.type === 'data' ? message.batches.map(seqOfBatch) : []))
+  assert.deepEqual(sent, [4])
+})
+
+test('who offers a checkpoint and brings nothing of what is asked for then is not the only one that is asked', () => {
+  const played = new Played(3)
+  const author = toldAgain(played)
+  const [first, second] = [100, 500]
+  played.link(second, 2)
+  const asked = new Set<number>()
+  const offer: Message = { type: 'data', batches: [(author.batches[4] as Batch).bytes] }
+  const answer = (from: number, link: number, bytes: Uint8Array): void => {
+    const messages = decodeMessages(bytes)
+    const isAsked = messages.ok && messages.value.some(({ type }) => type === 'want')
+    if (isAsked) played.schedule.after(10, () => played.sayOn(link, offer))
+    if (isAsked) asked.add(link)
+    Played.prototype.send.call(played, from, link, bytes)
+  }
+  Object.assign(played, { send: answer })
+  const { hash8 } = author.held(5)
+  for (const link of [first, second]) {
+    const descriptor = encodeDescriptor(author.feed.descriptor)
+    played.sayOn(link, { type: 'feed', alias: ALIAS, descriptor, chain: [] })
+    played.sayOn(link, { type: 'have', entries: [[ALIAS, 5, hash8]], marker: null })
+  }
+  played.pass(20_000)
+  assert.deepEqual([...asked], [first, second])
+})
+
+test('a feed does not jump where what was told again is of another branch than the checkpoint', () => {
+  const played = new Played()
+  const author = toldAgain(played)
+  const copy = new Author(played, 1)
+  for (let n = 1; n <= 4; n++) copy.put('attic', { n })
+  author.offer(5, [3])
+  played.say({ type: 'data', batches: [(copy.batches[3] as Batch).bytes] })
+  const said = played.pass(200)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 0, 'it jumped')
+  assert.ok(
+    said.some((message) => message.type === 'nack' && message.code === 'fork'),
+    'it took it for the same branch',
+  )
 })
 
 test('SPEC I9: a checkpoint by which a feed jumps stays its base on the disk when it comes along the chain before the jump is flushed', () => {
