@@ -103,6 +103,8 @@ export const GATEWAY_LIMITS = {
   quarantineEntriesMax: 1_000,
   /** Batches of one link that are no batches, or not signed; then it is closed. */
   damagedPerLinkMax: 256,
+  /** Checkpoints of one link that wait for their time, of at most 48 KiB; for what more are offered the whole feed waits. */
+  earlyPerLinkMax: 16,
   /** Collections and partitions of which one message compares digests; and divergences that are remembered. */
   placesComparedMax: 64,
   /** What is read again to find what the card has changed: documents and bytes of batches, each time, and how often. */

@@ -1,18 +1,19 @@
 import { equal, hex } from '../base/bytes.ts'
 import { FEED_KIND_SERIES, LOCKED, type Batch, type ChainPosition, type Content, type Feed } from '../model/batch.ts'
 import { isSeries } from '../model/rows.ts'
-import { LAST_MS, msOfHlc } from '../model/stamp.ts'
+import { msOfHlc } from '../model/stamp.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
 import { receiveCheck, refuseBytes, refuseDamaged } from './damage.ts'
+import { inTimeOf, keepEarly } from './early.ts'
 import type { FeedState } from './feeds.ts'
 import { beginFill, isWanted, partsOf, signedCheckpoint, takePart } from './filling.ts'
 import { noteSent } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { differsFromOurs, isGoneThere, isProbed, suspectFork, takeEvidence } from './forks.ts'
 import { takeMissing } from './mending.ts'
-import { futureFrom } from './future.ts'
-import { ask, chooseOne, prune } from './pulling.ts'
+import { futureFrom, isFuture } from './future.ts'
+import { ask, chooseOne, considerFeed, prune } from './pulling.ts'
 import { receiveSignature } from './aside.ts'
 import { isVoid } from './sealing.ts'
 
@@ -118,13 +119,32 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
  * Whether its author may write at its stamp, and its time has come. A feed that isn't so waits, perhaps for long: only what its author
  * signed says that, for a header may have turned on the sender's disk, or be somebody's work.
  */
-function isInTime<Token>(core: Core<Token>, { link, state, batch }: Arrival): boolean {
-  const { header } = batch
-  if (!core.surroundings.authority.permits(state.feed, header.hlc))
-    refuse(core, link, state, header.seq, 'not-permitted')
-  else if (isFuture(core, state.feed, header.hlc)) defer(core, link, state, batch)
-  else return true
+function isInTime<Token>(core: Core<Token>, arrival: Arrival): boolean {
+  const { link, state, batch } = arrival
+  if (!isPermitted(core, arrival)) return false
+  if (!isFuture(core, state.feed, batch.header.hlc)) return true
+  defer(core, link, state, batch)
   return false
+}
+
+function isPermitted<Token>(core: Core<Token>, { link, state, batch: { header } }: Arrival): boolean {
+  if (core.surroundings.authority.permits(state.feed, header.hlc)) return true
+  refuse(core, link, state, header.seq, 'not-permitted')
+  return false
+}
+
+/** A checkpoint to fill the feed by; what else is held of it others may have, whatever is before its time. */
+function takeOffer<Token>(core: Core<Token>, arrival: Arrival): void {
+  const { link, state, batch } = arrival
+  if (state.isRewinding || !isPermitted(core, arrival)) return
+  const checkpoint = inTimeOf(core, link, state, batch)
+  if (checkpoint !== null) {
+    if (beginFill(core, link, state, checkpoint) === 'differs') differs(core, link, state, checkpoint)
+  } else if (keepEarly(link, state, batch)) {
+    state.parent = null
+    tellFuture(core, link, state, batch, dueMsOf(batch))
+    considerFeed(core, state)
+  } else defer(core, link, state, batch)
 }
 
 /** Up to where the sender of a batch has the feed. A checkpoint may be ahead of its head, after a cut, but not what is before its floor. */
@@ -160,33 +180,29 @@ function refuse<Token>(
 }
 
 /**
- * Only a gateway that may believe its clock can tell the future (protocol D15), but for what nobody will live to see. What it has
- * stamped ahead itself and lost since, it takes: nobody else can void it and write it again.
- */
-function isFuture<Token>(core: Core<Token>, feed: Feed, hlc: number): boolean {
-  return msOfHlc(hlc) > LAST_MS || (hlc > futureFrom(core) && feed.origin !== core.options.peerId)
-}
-
-/**
  * Not rejected: the feed waits here until the batch's time has come, so all gateways end in the same state. Of many whose times come one
  * after another each would be asked for with all behind it: the more there are, the longer it waits beyond that, so that several are due.
  */
-function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): string {
+function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): void {
   const pauseMs = state.deferrals === 0 ? 0 : Math.min(TIMES.askMs * 2 ** (state.deferrals - 1), TIMES.askMsMax)
-  state.deferredUntilMs = Math.max(msOfHlc(batch.header.hlc) - TIMES.futureMs, core.now.wallMs + pauseMs)
+  state.deferredUntilMs = Math.max(dueMsOf(batch), core.now.wallMs + pauseMs)
   state.deferrals += 1
   state.parent = null
   core.behind.add(state)
+  tellFuture(core, link, state, batch, state.deferredUntilMs)
+}
+
+/** When it is not from the future any more, in Unix milliseconds. */
+function dueMsOf({ header }: Batch): number {
+  return msOfHlc(header.hlc) - TIMES.futureMs
+}
+
+function tellFuture<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch, dueMs: number): void {
   // Whole milliseconds from 0, whatever the clock shows: it may have a fraction, and be beyond LAST_MS itself.
-  const retryAfterMs = Math.max(0, Math.ceil(state.deferredUntilMs - core.now.wallMs))
-  nack(core, link, state, batch.header.seq, 'future', retryAfterMs)
-  core.emit('batch-deferred', {
-    feed: hex(state.feed.id),
-    origin: state.feed.origin,
-    seq: batch.header.seq,
-    retryAfterMs,
-  })
-  return 'future'
+  const retryAfterMs = Math.max(0, Math.ceil(dueMs - core.now.wallMs))
+  const { seq } = batch.header
+  nack(core, link, state, seq, 'future', retryAfterMs)
+  core.emit('batch-deferred', { feed: hex(state.feed.id), origin: state.feed.origin, seq, retryAfterMs })
 }
 
 function nack<Token>(
@@ -221,9 +237,7 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   if (isValid && arrival.isOffer === true) {
     link.consumedBytes += batch.bytes.length
     link.isAckDue = true
-    if (state.isRewinding || !isInTime(core, arrival)) return
-    if (beginFill(core, link, state, batch) === 'differs') differs(core, link, state, batch)
-    return
+    return takeOffer(core, arrival)
   }
   // Its feed may have been sealed while the signature was checked.
   const isTaken = isValid && !isVoid(state, batch)

@@ -1,4 +1,5 @@
-import { hlcFromMs, type Hlc } from '../model/stamp.ts'
+import type { Feed } from '../model/batch.ts'
+import { hlcFromMs, LAST_MS, msOfHlc, type Hlc } from '../model/stamp.ts'
 import { TIMES, type Core } from './core.ts'
 
 /** Stamps later than this are from the future; none is while the time isn't known. */
@@ -9,4 +10,12 @@ export function futureFrom<Token>({ now }: Core<Token>): Hlc {
 /** The last stamp of a millisecond. */
 export function lastOf(ms: number): Hlc {
   return hlcFromMs(ms + 1) - 1
+}
+
+/**
+ * Only a gateway that may believe its clock can tell the future (protocol D15), but for what nobody will live to see. What it has
+ * stamped ahead itself and lost since, it takes: nobody else can void it and write it again.
+ */
+export function isFuture<Token>(core: Core<Token>, feed: Feed, hlc: Hlc): boolean {
+  return msOfHlc(hlc) > LAST_MS || (hlc > futureFrom(core) && feed.origin !== core.options.peerId)
 }

@@ -1,3 +1,4 @@
+import type { Batch } from '../model/batch.ts'
 import { Scope } from '../model/interest.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import type { Cursor } from './cursors.ts'
@@ -114,6 +115,8 @@ export class LinkState {
   damaged = 0
   /** Of a feed, the batch of which the neighbour's copy was of no use, when it may be asked again, and how often that happened. */
   readonly spoiled: Map<FeedState, Spoiled> = new Map<FeedState, Spoiled>()
+  /** Of a feed, the first checkpoint that was offered before its time; see early.ts. */
+  readonly early: Map<FeedState, Batch> = new Map<FeedState, Batch>()
   consumedBytes = 0
   /** Batches that came since that was looked at, when that was, and whether there were more to come; when one came that was of use. */
   brought = 0

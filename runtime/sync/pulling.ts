@@ -1,5 +1,6 @@
 import { LAST_MS } from '../model/stamp.ts'
 import { TIMES, type Core } from './core.ts'
+import { isEarlyThere } from './early.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { SILENT_MS } from './pace.ts'
@@ -143,7 +144,7 @@ export function spoil<Token>(core: Core<Token>, link: LinkState, state: FeedStat
 function mayAsk<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
   const { probe } = state
   const isProbed = probe?.link === link && core.now.monotonicMs < probe.askedAt + TIMES.askMs
-  return !isProbed && !isSpoiled(core, link, state)
+  return !isProbed && !isSpoiled(core, link, state) && !isEarlyThere(core, link, state)
 }
 
 function isSpoiled<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {

@@ -60,6 +60,8 @@ SEEDS.push(4000148)
 SEEDS.push(5000559)
 /** Once shown again: what was deleted, by who had jumped to the floor without the delete, which its author had told again above it. */
 SEEDS.push(6001145)
+/** Once kept for ever: what was dead, for a member whose clock was ahead offered each time a newer checkpoint that was before its time. */
+SEEDS.push(5002048)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { decodeMessages } from '../../runtime/wire/message.ts'
+import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { Mesh } from '../simulation/mesh.ts'
+import { Author } from './author.ts'
+import { Played } from './played.ts'
+
+const MINUTE_MS = 60_000
 
 test('of many batches stamped ahead, whose times come one after another, few are sent in vain', () => {
   let sent = 0
@@ -32,4 +37,40 @@ test('of many batches stamped ahead, whose times come one after another, few are
     assert.ok(other.disk.document({ collection: 'climate', partition: '' }, `sensor-${i}`), `batch ${i} is here`)
   }
   assert.ok(sent <= 12 * batches, `${sent} batches were sent for ${batches}`)
+})
+
+/** Writes on under a clock that is ten minutes ahead, and says that what it wrote before is dead. */
+function goOnAhead(author: Author): void {
+  author.put('hall', { temperature: author.batches.length }, 10 * MINUTE_MS)
+  author.checkpoint([author.batches.length])
+}
+
+test('where one neighbour offers a checkpoint before its time, what comes before it is had from another', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
+  goOnAhead(author)
+  author.offer(5)
+  const [link, alias] = [7, 77]
+  played.link(link, 2)
+  played.sayOn(link, { type: 'feed', alias, descriptor: encodeDescriptor(author.feed.descriptor), chain: [] })
+  played.sayOn(link, { type: 'have', entries: [[alias, 3, author.held(3).hash8]], marker: null })
+  const wants = played.pass(500).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.deepEqual(
+    wants.filter(([asked]) => asked === alias),
+    [[alias, 1, 1]],
+  )
+})
+
+test('a feed whose author’s clock stays ahead goes on by the checkpoint that was offered first, when its time has come', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
+  goOnAhead(author)
+  author.offer(5)
+  assert.equal(played.gateway.disk.head(author.feed.key), undefined)
+  played.pass(6 * MINUTE_MS)
+  goOnAhead(author)
+  author.offer(7)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 5)
 })

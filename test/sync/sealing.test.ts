@@ -355,7 +355,7 @@ test('what batches had changed that were found damaged is taken back where a fee
   for (let n = 1; n <= 6; n++) author.put(`hall-${n}`, { n })
   author.checkpoint([1, 5])
   author.offer(7)
-  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 6)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 7)
   takeOut(played, author, 5)
   // By then there is nothing left in the log that the second seal would make void.
   assert.deepEqual(shownBelow(played, author, 7, 3), ['hall-1'])
