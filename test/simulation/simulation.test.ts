@@ -203,10 +203,6 @@ test('what is written under a clock that was set back too far is shown where the
   const simulation = new Simulation(scenarioOf(2001852))
   simulation.run()
   assert.deepEqual(violations(simulation), [])
-  for (const { setBackIn } of simulation.gateways) setBackIn.clear()
-  const blamed = violations(simulation)
-  const isOfTags = (found: string): boolean => found.startsWith('I3 "climate//sensor-6 tags')
-  assert.ok(blamed.length > 0 && blamed.every(isOfTags), 'who was not set back may not write behind its beacon')
 })
 
 /** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */
