@@ -88,6 +88,7 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, from: number
   if (history.pending.length > 0) core.pendingPlaces.add(placeOf(state.feed.descriptor))
   core.keepHistory(state)
   reviveTrash(core, state)
+  const isBack = head.seq < state.head.seq
   state.head = head
   // What is void is not lacking, and what just a void checkpoint had declared dead is.
   noteHoles(core, state)
@@ -98,16 +99,10 @@ export function feedCut<Token>(core: Core<Token>, state: FeedState, from: number
     link.pending.add(state)
   }
   core.behind.add(state)
-  // Of a feed that isn't sealed just parts of a fill went.
-  if (state.cut === Number.POSITIVE_INFINITY) return
-  core.emit('sealed', {
-    feed: hex(state.feed.id),
-    origin: state.feed.origin,
-    from,
-    cut: state.cut,
-    head: head.seq,
-    void: gone.size,
-  })
+  const what = { feed: hex(state.feed.id), origin: state.feed.origin, from, head: head.seq, void: gone.size }
+  if (state.cut < Number.POSITIVE_INFINITY) core.emit('sealed', { ...what, cut: state.cut })
+  // Else it was a branch of our own, or just parts of a fill went.
+  else if (isBack) core.emit('branch-cut', what)
 }
 
 /**

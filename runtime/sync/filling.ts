@@ -5,11 +5,13 @@ import { SequenceSet } from '../model/sequences.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { decodeCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
+import { cutFeed } from './cutting.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { futureFrom } from './future.ts'
 import { ask, patienceMs } from './pulling.ts'
+import { lastUntil } from './sealing.ts'
 
 /**
  * Catching up with a feed whose past was pruned (protocol D16): the neighbour offers the author's checkpoint, we ask for
@@ -79,7 +81,7 @@ export function beginFill<Token>(core: Core<Token>, link: LinkState, state: Feed
     if (state.parent === link) goOn(core, link, state)
     return 'goes on'
   }
-  if (isAskedFor(core, link, state, signed)) return 'goes on'
+  if (cutOwn(core, state, signed) || isAskedFor(core, link, state, signed)) return 'goes on'
   const came = state.fill?.came ?? new SequenceSet()
   const wanted = partsOf(signed)
     .within(state.tip.seq + 1, signed.seq - 1)
@@ -90,6 +92,18 @@ export function beginFill<Token>(core: Core<Token>, link: LinkState, state: Feed
   if (state.fill.wanted.isEmpty) return endFill(core, state, state.fill)
   askForParts(core, state, state.fill)
   return 'goes on'
+}
+
+/**
+ * What this gateway wrote itself before what it had written already, but under later stamps, is of a branch of its own: its store was put
+ * back. Nobody may have anything left that shows where the branches part, so that is cut here, and written again.
+ */
+function cutOwn<Token>(core: Core<Token>, state: FeedState, { checkpoint: { before } }: SignedCheckpoint): boolean {
+  const { feed, head } = state
+  const isOurs = feed.origin === core.options.peerId && head.seq <= before.seq && head.hlc > before.hlc
+  if (!isOurs || core.surroundings.authority.sealOf(feed) !== Number.POSITIVE_INFINITY) return false
+  cutFeed(core, state, lastUntil(core, state, before.hlc) + 1)
+  return true
 }
 
 /** Whether the same was offered just now, and nothing came since: it came twice, or from one who lacks what was asked for. */

@@ -110,6 +110,7 @@ export type EngineEvent =
   | 'resync'
   | 'compacted'
   | 'sealed'
+  | 'branch-cut'
   | 'settled'
   | 'incarnation-lost'
   | 'clock-ahead'

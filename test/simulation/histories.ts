@@ -80,6 +80,11 @@ export class Progress {
   #lsn = 0
   readonly #feeds = new Map<string, Seen>()
 
+  /** A feed was cut, by no seal. */
+  forget({ key }: Feed): void {
+    this.#feeds.delete(key)
+  }
+
   /** What went back since it was looked at last. What a liar says of its own feeds it may say otherwise. */
   wentBack(gateway: SimulatedGateway, view: EngineView | undefined, liar: string | undefined): string[] {
     const { index, disk, authority } = gateway

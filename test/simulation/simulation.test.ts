@@ -62,6 +62,8 @@ SEEDS.push(5000559)
 SEEDS.push(6001145)
 /** Once kept for ever: what was dead, for a member whose clock was ahead offered each time a newer checkpoint that was before its time. */
 SEEDS.push(5002048)
+/** Once jumped over: what a gateway wrote when its store was put back, where nobody had anything left that shows that. */
+SEEDS.push(8000312)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

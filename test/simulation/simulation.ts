@@ -133,6 +133,7 @@ export const SOMETIMES = [
   'feed jumped',
   'fork proven',
   'feed cut',
+  'own branch cut',
   'own writes made again',
   'holes mended',
   'damaged batch refused',
@@ -571,6 +572,11 @@ export class Simulation implements World {
     if (name === 'sealed' || name === 'settled') {
       const { feed, cut } = fields as { readonly feed: string; readonly cut: number }
       this.#cuts.set(`${this.#gateway(from).boots} ${from} ${feed}`, cut)
+    }
+    if (name === 'branch-cut' && 'feed' in fields) {
+      this.note('own branch cut')
+      const cut = [...this.issued.values()].find(({ feed }) => hex(feed.id) === fields.feed)
+      if (cut !== undefined) this.#progress.get(this.#gateway(from))?.forget(cut.feed)
     }
     if (name === 'batch-refused' && 'peerId' in fields && 'why' in fields && fields.why === 'shape')
       this.note('damaged batch refused')

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { equal } from '../../runtime/base/bytes.ts'
 import { OP_PUT, type Batch, type Feed } from '../../runtime/model/batch.ts'
 import { FLAG_CHECKPOINT } from '../../runtime/model/checkpoint.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { hlcFromMs } from '../../runtime/model/stamp.ts'
 import { decodeBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
@@ -272,4 +273,24 @@ test('parts of a fill that nobody goes on with leave the log, and what they had 
   assert.deepEqual(played.gateway.disk.document({ collection: 'climate', partition: '' }, 'hall')?.values, [1])
   author.offer(7)
   assert.deepEqual(retained(), [1, 1, 5, 7])
+})
+
+test('what was written after a store was put back, and lies beside what had been written before, is written again when the feed jumps over it', () => {
+  const played = new Played()
+  const [before, after] = [new Author(played, 0), new Author(played, 0)]
+  for (let n = 1; n <= 2; n++) after.batches.push(before.put('hall', { n }))
+  for (let n = 3; n <= 5; n++) before.put('hall', { n })
+  before.checkpoint([5])
+  played.pass(1_000)
+  after.put('shop', { n: 3 })
+  after.push()
+  const { disk, incarnation } = played.gateway
+  assert.equal(disk.head(before.feed.key)?.seq, 3)
+  // The first makes it cut, and when that is on the disk it is offered again.
+  for (let i = 0; i < 2; i++) before.offer(6)
+  played.pass(1_000)
+  assert.deepEqual(disk.head(before.feed.key)?.retained.runs, [1, 2, 5, 6])
+  const document = disk.document({ collection: 'climate', partition: '' }, 'shop')
+  assert.deepEqual(document && fieldsOf(document), { n: 3 })
+  assert.deepEqual(document?.writes[0]?.feed.descriptor.incarnation, incarnation)
 })
