@@ -23,6 +23,7 @@ import { holesOf } from './mending.ts'
 import { readingOf, type Reading } from './reading.ts'
 import { Timekeeper, type Told } from './timekeeping.ts'
 import { noteDeaths, type Look } from './trash.ts'
+import type { ClockDoubt } from './weighing.ts'
 import {
   DEFAULT_FLOW,
   DEFAULT_HISTORY,
@@ -185,8 +186,10 @@ export class Core<Token> {
   mended = 0
   /** Own stamps are far ahead of a trusted clock; when that is looked at again. */
   isClockAhead = false
-  /** The same, and it was set back before on the word of one neighbour alone, as now. */
-  isClockDoubted = false
+  /** Why it isn't set back for that, or not yet; since when it has been ahead and not outvoted, and until when a tie lasts, monotonic. */
+  clockDoubt: ClockDoubt | null = null
+  aheadSince: number | null = null
+  tiedUntil: number | null = null
   isSetBackNoted = false
   overrunAt = 0
   /** Feeds that are being cut. */

@@ -28,6 +28,7 @@ import { send } from './sending.ts'
 import type { Told } from './timekeeping.ts'
 import { dropDead, dropDeadline, dropFailed, dropped, settleTrash } from './trash.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
+import type { ClockDoubt } from './weighing.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { addWrite, cutBatches, tokensOf, writeDeadline, writtenOf } from './writing.ts'
 
@@ -398,8 +399,8 @@ export interface EngineView {
   readonly clock: number
   /** The clock is far ahead of the time that is believed: a new incarnation is to set it back. */
   readonly isClockAhead: boolean
-  /** Only one neighbour says so, on whose word alone it was set back before: it waits for somebody else, or until that one has said so for long. */
-  readonly isClockDoubted: boolean
+  /** Why that waits all the same; null when it doesn't. */
+  readonly clockDoubt: ClockDoubt | null
   readonly waitingWrites: number
   readonly links: readonly LinkView[]
   readonly holdings: readonly HoldingView[]
@@ -418,7 +419,7 @@ function viewOf<Token>(core: Core<Token>): EngineView {
     lsn: core.feeds.lsn,
     clock: core.clock.last,
     isClockAhead: core.isClockAhead,
-    isClockDoubted: core.isClockDoubted,
+    clockDoubt: core.clockDoubt,
     waitingWrites,
     links: [...core.links.values()].map(linkViewOf),
     diverged: [...core.diverged.values()].map((each) => ({ ...each })),

@@ -9,6 +9,7 @@ import type { FeedState } from './feeds.ts'
 import { futureFrom, lastOf } from './future.ts'
 import { batchesFrom, wholeBelow } from './cutting.ts'
 import { lastUntil } from './sealing.ts'
+import { isAheadOf, noteSetBack, weigh } from './weighing.ts'
 import { addInternalWrite } from './writing.ts'
 
 /**
@@ -19,13 +20,6 @@ import { addInternalWrite } from './writing.ts'
  */
 export const AHEAD_PREFIX = 'seal/'
 const SEAL_FIELD = 'sealed'
-/** How often this clock was set back on the word of one neighbour alone, in a byte, until others have said the same. */
-const SET_BACK_KEY = 'sync/set-back'
-/** So long must one neighbour go on saying the same before that is done again, and so many times as long each time. */
-const STEADY_MS = 60_000
-const STEADY_GROWTH = 8
-const STEADY_MAX_MS = 86_400_000
-
 /** What is stamped so many milliseconds ahead of a believed clock at most is taken at once. */
 export const LET_PASS_MS: number = TIMES.futureMs
 
@@ -57,42 +51,19 @@ export function isLiftable({ descriptor }: Feed): boolean {
 export function recoverClock<Token>(core: Core<Token>): void {
   if (core.now.monotonicMs < core.overrunAt) return
   core.overrunAt = core.now.monotonicMs + TIMES.overrunMs
-  const aheadMs = core.clock.aheadOf(core.now.wallMs)
-  const isAhead = core.now.trust > 0 && aheadMs > TIMES.aheadMs
-  const isDoubted = isAhead && doubtMs(core) > 0
-  if (isAhead && !isDoubted && (!core.isClockAhead || core.isClockDoubted)) core.emit('clock-ahead', { aheadMs })
-  core.isClockAhead = isAhead
-  core.isClockDoubted = isDoubted
-  if (core.now.trust === 0 || isAhead) return
+  const wasToBeSetBack = core.isClockAhead && core.clockDoubt === null
+  core.isClockAhead = core.now.trust > 0 && isAheadOf(core, core.now.wallMs)
+  core.clockDoubt = weigh(core)
+  if (core.now.trust === 0) return
+  if (!core.isClockAhead) return sealOverrun(core)
+  if (core.clockDoubt === null && !wasToBeSetBack)
+    core.emit('clock-ahead', { aheadMs: core.clock.aheadOf(core.now.wallMs) })
+}
+
+function sealOverrun<Token>(core: Core<Token>): void {
   // The seal itself is to be stamped before what it voids.
   const after = Math.max(futureFrom(core), lastOf(msOfHlc(core.clock.last) + TIMES.futureMs))
   for (const state of core.feeds.values()) if (isOverrun(core, state, after)) seal(core, state, after)
-}
-
-/**
- * For how long the neighbour on whose word alone the time is what it is must go on saying so before the clock is set back again: longer
- * each time, for one that lies could else do that hour after hour. Who else says the same, or a clock of our own, makes up for it.
- */
-function doubtMs<Token>(core: Core<Token>): number {
-  const { loneVoucher } = core.time
-  const times = timesSetBack(core)
-  if (loneVoucher === null && times > 0) core.removeRecord(SET_BACK_KEY)
-  if (loneVoucher === null || times === 0) return 0
-  const steadyMs = Math.min(STEADY_MAX_MS, STEADY_MS * STEADY_GROWTH ** (times - 1))
-  return Math.max(0, loneVoucher.sinceMs + steadyMs - core.now.monotonicMs)
-}
-
-function timesSetBack<Token>(core: Core<Token>): number {
-  const record = core.surroundings.getRecord(SET_BACK_KEY)
-  return record?.[0] ?? 0
-}
-
-/** Once in the life of an engine: the next is begun with a clock that is set back. */
-function noteSetBack<Token>(core: Core<Token>): void {
-  if (core.isSetBackNoted) return
-  core.isSetBackNoted = true
-  if (core.time.loneVoucher === null) return
-  core.keepRecord(SET_BACK_KEY, Uint8Array.of(Math.min(255, timesSetBack(core) + 1)))
 }
 
 /** Own feeds that are to be sealed: what they hold is not to be had by others, and written again when the seal is on the disk. */

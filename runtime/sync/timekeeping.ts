@@ -5,20 +5,11 @@ import type { Now } from './types.ts'
 /** What the time that the engine goes by rests on; `kept` is what was believed not long ago, gone on by the monotonic clock. */
 export type TimeSource = 'system' | 'neighbours' | 'kept' | 'none'
 
-/** A neighbour that has said the same since `sinceMs`, monotonic. */
-export interface LoneVoucher {
-  readonly peerId: string
-  readonly offsetMs: number
-  readonly sinceMs: number
-}
-
 /** The time that the engine goes by: what the driver says, as far as it is to be believed. */
 export type Told = Now & { readonly source: TimeSource }
 
 /** So long what was believed is still believed when nobody vouches for it any more: the monotonic clock drifts seconds a day. */
 const KEPT_MS = 86_400_000
-/** Neighbours whose clocks are no farther apart say the same. */
-const AGREED_MS = 3_600_000
 
 /**
  * What time it is (protocol D14). The system's clock counts when something vouches for it (class 2); otherwise the median
@@ -31,7 +22,8 @@ export class Timekeeper {
   /** The time less the monotonic clock. */
   #offsetMs: number | null = null
   #neighboursOffsetMs: number | null = null
-  #loneVoucher: LoneVoucher | null = null
+  /** What neighbours have said, by peer id, and when, linked or not. */
+  readonly #said = new Map<string, { readonly offsetMs: number; readonly atMs: number }>()
   #believedAtMs = Number.NEGATIVE_INFINITY
 
   /** Unix milliseconds: a clock before `notBeforeMs` is wrong for certain; without any, time goes on from `floorMs`. */
@@ -43,10 +35,7 @@ export class Timekeeper {
   /** The time to go by, of what the driver says; `trust` is then its class. */
   read(said: Now): Told {
     const { monotonicMs } = said
-    if (said.trust > 0) {
-      this.#loneVoucher = null
-      return this.#believe(said, 'system')
-    }
+    if (said.trust > 0) return this.#believe(said, 'system')
     if (this.#neighboursOffsetMs !== null) {
       const wallMs = Math.floor(monotonicMs + this.#neighboursOffsetMs)
       return this.#believe({ wallMs, trust: 1, monotonicMs }, 'neighbours')
@@ -59,23 +48,28 @@ export class Timekeeper {
 
   /** A neighbour has said its time, or a link is gone. */
   noteNeighbours(links: Iterable<LinkState>, monotonicMs: number): void {
-    const said: { readonly peerId: string; readonly offsetMs: number }[] = []
-    for (const { peerId, clockOffsetMs } of links)
-      if (clockOffsetMs !== null) said.push({ peerId, offsetMs: clockOffsetMs })
-    said.sort((a, b) => a.offsetMs - b.offsetMs)
+    const offsets: number[] = []
+    for (const { peerId, clockOffsetMs } of links) {
+      if (clockOffsetMs === null) continue
+      offsets.push(clockOffsetMs)
+      this.#said.set(peerId, { offsetMs: clockOffsetMs, atMs: monotonicMs })
+    }
+    offsets.sort((a, b) => a - b)
     // Of an even number the earlier one: between the two may be a time that nobody has.
-    const median = said[(said.length - 1) >> 1]
-    this.#neighboursOffsetMs = median?.offsetMs ?? null
-    if (median === undefined) return
-    const isShared = said.some(
-      ({ peerId, offsetMs }) => peerId !== median.peerId && Math.abs(offsetMs - median.offsetMs) <= AGREED_MS,
-    )
-    this.#loneVoucher = isShared ? null : steadied(this.#loneVoucher, { ...median, sinceMs: monotonicMs })
+    this.#neighboursOffsetMs = offsets[(offsets.length - 1) >> 1] ?? null
   }
 
-  /** The one neighbour on whose word alone the time is what it is; null when others say the same, or the system's clock does. */
-  get loneVoucher(): LoneVoucher | null {
-    return this.#loneVoucher
+  /**
+   * What time it is now by each that knows it: the system's clock, and neighbours of class 2, as far as they have said so within a
+   * day. A link that is down for a while, or a neighbour that starts again, takes nothing of that back.
+   */
+  known({ wallMs, trust, monotonicMs }: Told): number[] {
+    const times = trust === 2 ? [wallMs] : []
+    for (const [peerId, { offsetMs, atMs }] of this.#said) {
+      if (monotonicMs - atMs < KEPT_MS) times.push(monotonicMs + offsetMs)
+      else this.#said.delete(peerId)
+    }
+    return times
   }
 
   /**
@@ -96,11 +90,4 @@ export class Timekeeper {
     this.#believedAtMs = monotonicMs
     return { wallMs, trust, monotonicMs, source }
   }
-}
-
-/** Who says the same as before has said so since then. */
-function steadied(before: LoneVoucher | null, now: LoneVoucher): LoneVoucher {
-  const isSame =
-    before !== null && before.peerId === now.peerId && Math.abs(before.offsetMs - now.offsetMs) <= AGREED_MS
-  return isSame ? before : now
 }

@@ -345,8 +345,8 @@ export class SimulatedGateway {
 
   /** Its clock had run ahead, and is set back to what is believed now. */
   setBack(): void {
-    const { isClockAhead = false, isClockDoubted = false } = this.engine?.view ?? {}
-    if (this.engine === null || !isClockAhead || isClockDoubted) return
+    const { isClockAhead = false, clockDoubt = null } = this.engine?.view ?? {}
+    if (this.engine === null || !isClockAhead || clockDoubt !== null) return
     const { wallMs } = this.engine.time(this.now())
     this.#ceilingMs = wallMs + LET_PASS_MS - this.#world.schedule.now
     this.renew(hlcFromMs(wallMs))

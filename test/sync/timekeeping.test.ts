@@ -58,6 +58,22 @@ describe('what time it is', () => {
     assert.deepEqual([older.wallMs, older.trust, older.source], [NOW + DAY_MS, 0, 'none'])
   })
 
+  test('whoever has said so within a day knows the time, linked or not, and the system when it is of class 2', () => {
+    const time = new Timekeeper(BUILT, STORED)
+    const said = (peerId: string, clockOffsetMs: number | null): LinkState => ({ peerId, clockOffsetMs }) as LinkState
+    const known = (monotonicMs: number, trust: 0 | 2): number[] => {
+      return time
+        .known({ wallMs: STORED + monotonicMs, trust, monotonicMs, source: 'none' })
+        .map((ms) => ms - monotonicMs)
+    }
+    time.noteNeighbours([said('a', NOW), said('a', NOW + 1), said('b', NOW + 2), said('c', null)], 0)
+    assert.deepEqual(known(0, 2), [STORED, NOW + 1, NOW + 2])
+    time.noteNeighbours([said('b', NOW + 3)], 5)
+    assert.deepEqual(known(DAY_MS - 1, 0), [NOW + 1, NOW + 3])
+    assert.deepEqual(known(DAY_MS, 0), [NOW + 3])
+    assert.deepEqual(known(DAY_MS + 5, 0), [])
+  })
+
   test('a clock that lost its sign of truth in a jump is not followed', () => {
     const time = new Timekeeper(BUILT, STORED)
     time.read({ wallMs: NOW, trust: 2, monotonicMs: 0 })
