@@ -109,10 +109,13 @@ function isMet<Token>(core: Core<Token>, choice: Choice, { checkpoint }: SignedC
   return !checkpoint.dropsTombstones || isRestSettled(core, other, dep.seq)
 }
 
-/** A delete may go when what it kept dead is dead for good: a checkpoint that may still be voided is no ground for that. */
+/**
+ * A delete may go when what it kept dead is dead for good: a checkpoint that may still be voided is no ground for that. Where a newer one
+ * was applied since nobody knows any more which there were up to `seq`, so wherever there is one it is asked of all up to there: else
+ * some could apply what others never do.
+ */
 function isRestSettled<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
-  const last = state.history.newestUpTo(seq)
-  return last === 0 || last > seq || isSettled(core, state, Math.min(last, state.cut - 1))
+  return state.history.newestUpTo(seq) === 0 || isSettled(core, state, Math.min(seq, state.cut - 1))
 }
 
 function countedHead(choice: Choice, state: FeedState): number {
