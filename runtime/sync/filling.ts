@@ -9,7 +9,7 @@ import { cutFeed } from './cutting.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
-import { futureFrom } from './future.ts'
+import { futureFrom, futureFromOf } from './future.ts'
 import { ask, patienceMs } from './pulling.ts'
 import { lastUntil } from './sealing.ts'
 
@@ -42,12 +42,17 @@ const RUNS_PER_WANT = 256
 const DEAD_BATCHES_SENT = 8
 const READ_BYTES = 262_144
 
-/** Whether a neighbour that wants the feed from `from` on is better served with our base checkpoint first. */
-export function isOfferDue(state: FeedState, from: number): boolean {
+/**
+ * Whether a neighbour that wants the feed from `from` on is better served with our base checkpoint first. Not where it would wait there for
+ * its time, as long as what comes before it is here: each batch of that comes in its own time, while a checkpoint waits only as long as
+ * the link holds, and where its author's clock stays ahead the next is too early too.
+ */
+export function isOfferDue<Token>(core: Core<Token>, link: LinkState, state: FeedState, from: number): boolean {
   const { base, retained } = state.history
   if (base === null || from >= base.checkpoint.floor) return false
   const last = base.checkpoint.floor - 1
   if (retained.runEnd(from) < last) return true
+  if (base.hlc > futureFromOf(core, link)) return false
   return last - from + 1 - base.checkpoint.live.within(from, last).size > DEAD_BATCHES_SENT
 }
 

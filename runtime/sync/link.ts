@@ -167,6 +167,8 @@ export class LinkState {
   latencyMs: number | null = null
   /** Its time less our monotonic clock, when it is of class 2. */
   clockOffsetMs: number | null = null
+  /** The same of any class that tells the future: stamps that are too far ahead of it wait there. */
+  futureOffsetMs: number | null = null
   lastHeardAt: number
   /** Pings to let pass before differing digests are looked into, doubling while they stay different. */
   resyncWait = 1

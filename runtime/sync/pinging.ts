@@ -79,6 +79,7 @@ export function answerPing<Token>(
     link.latencyMs = core.now.monotonicMs - sentAt
     link.roundTrip.note(link.latencyMs)
     link.clockOffsetMs = core.time.offsetOf(message.clock, core.now, link.latencyMs)
+    link.futureOffsetMs = message.clock?.class ? message.clock.ms - core.now.monotonicMs : null
     core.time.noteNeighbours(core.links.values(), core.now.monotonicMs)
     return
   }

@@ -100,7 +100,7 @@ function sendFeed<Token>(
   // What came from there, or elsewhere meanwhile, is not sent back.
   subscription.next = Math.max(subscription.next, link.peerHead(state) + 1)
   if (subscription.next <= state.head.seq) {
-    if (isOfferDue(state, subscription.next)) return sendOffer(core, link, state, credit)
+    if (isOfferDue(core, link, state, subscription.next)) return sendOffer(core, link, state, credit)
     const room = Math.min(FRAME_BYTES, credit)
     if (room <= 0) return 'no credit'
     skipToLow(core, link, state, subscription)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { fieldsOf } from '../../runtime/model/fields.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { Mesh } from '../simulation/mesh.ts'
@@ -73,4 +74,24 @@ test('a feed whose author’s clock stays ahead goes on by the checkpoint that w
   goOnAhead(author)
   author.offer(7)
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 5)
+})
+
+test('a feed whose author’s clock stays ahead goes on though the link is lost again and again before a checkpoint’s time has come', () => {
+  const mesh = new Mesh({ gateways: 2, edges: [[0, 1]] })
+  const [author, other] = [mesh.at(0), mesh.at(1)]
+  author.clockBaseMs += 10 * MINUTE_MS
+  let written = 0
+  for (let minute = 1; minute <= 20; minute++) {
+    for (let i = 0; i < 6; i++) {
+      author.write('climate', { kind: 'put', key: 'hall', fields: { written: ++written } })
+      mesh.pass(10_000)
+    }
+    if (minute % 2 > 0) continue
+    mesh.linkDown(0)
+    mesh.linkUp(0)
+  }
+  const document = other.disk.document({ collection: 'climate', partition: '' }, 'hall')
+  const shown = Number(fieldsOf(document ?? assert.fail('nothing is here'))['written'])
+  // Five minutes are let pass, and the other five it lags behind.
+  assert.ok(shown >= written - 6 * 6, `of ${written} writes ${shown} are here`)
 })
