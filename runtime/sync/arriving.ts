@@ -1,6 +1,7 @@
 import { equal, hex } from '../base/bytes.ts'
 import { FEED_KIND_SERIES, LOCKED, type Batch, type ChainPosition, type Content, type Feed } from '../model/batch.ts'
 import { isSeries } from '../model/rows.ts'
+import { SequenceSet } from '../model/sequences.ts'
 import { LAST_MS, msOfHlc } from '../model/stamp.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
@@ -257,9 +258,11 @@ export function fillOn<Token>(core: Core<Token>, link: LinkState, state: FeedSta
 
 /** What its author says is live isn't what is held here: there are two branches. */
 function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, checkpoint: Batch): void {
-  const live = signedCheckpoint(checkpoint)?.checkpoint.live ?? null
+  // What is live is there for sure; what was behind our end where they parted, if it has not left.
+  const among = signedCheckpoint(checkpoint)?.checkpoint.live.clone() ?? new SequenceSet()
+  among.add(state.tip.seq + 1)
   state.isDoubted = state.settled !== null
-  suspectFork(core, link, state, live?.last ?? state.tip.seq, live)
+  suspectFork(core, link, state, among.last, among)
   refuse(core, link, state, checkpoint.header.seq, 'fork')
 }
 

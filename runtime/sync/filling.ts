@@ -76,6 +76,7 @@ export function beginFill<Token>(core: Core<Token>, link: LinkState, state: Feed
     if (state.parent === link) ask(core, link, state)
     return 'goes on'
   }
+  if (isRevived(state, signed) && !state.isCompared) return 'differs'
   const { floor, live } = signed.checkpoint
   const came = state.fill?.came ?? new SequenceSet()
   const wanted = live
@@ -87,6 +88,15 @@ export function beginFill<Token>(core: Core<Token>, link: LinkState, state: Feed
   if (state.fill.wanted.isEmpty) return endFill(core, state, state.fill)
   askForParts(core, state, state.fill)
   return 'goes on'
+}
+
+/**
+ * Whether it calls live what its author had called dead before. On one branch dead stays dead: this is another, and all that differs may
+ * have left the log here.
+ */
+function isRevived({ history }: FeedState, { checkpoint }: SignedCheckpoint): boolean {
+  const ours = (history.pending.at(-1) ?? history.base)?.checkpoint
+  return ours !== undefined && !checkpoint.live.within(1, ours.floor - 1).without(ours.live).isEmpty
 }
 
 /** Whether a batch is one that the fill waits for. */
@@ -122,6 +132,7 @@ export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill):
   }
   state.fill = null
   if (!equal(rootOf(hashes), checkpoint.root)) return 'differs'
+  state.isCompared = false
   state.verified = checkpoint.before
   state.tip = checkpoint.before
   if (hlc <= futureFrom(core)) core.clock.observe(hlc)

@@ -99,6 +99,16 @@ for (const [seed, gateways] of [
   })
 }
 
+/**
+ * Once gone unproven, with all that one branch had written: what the checkpoint of the other calls live, and differs, had left the log as
+ * dead, was fetched anew, and the feed jumped across.
+ */
+test('a feed of a copied card doesn’t jump from one branch to the other (seed 8523009)', () => {
+  const simulation = new Simulation(scenarioOf(8523009, { gateways: 3, minutes: 3, writesMax: 60, forks: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once gone for good: what was on its way out of the log when the checkpoint that let it go was voided, and what followed it. */
 test('a mesh whose clocks had run ahead keeps what the checkpoints of that time had let go (seed 303628)', () => {
   const simulation = new Simulation(scenarioOf(303628))
