@@ -3,8 +3,9 @@ import type { Batch, Feed } from '../model/batch.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
+import { letStraysGo } from './cutting.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
-import { signedCheckpoint } from './filling.ts'
+import { signedCheckpoint, straysUnder } from './filling.ts'
 import { futureFrom } from './future.ts'
 
 /**
@@ -87,6 +88,12 @@ function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly B
     if (signed.hlc > futureFrom(core)) continue
     const live = Array.from(signed.checkpoint.live.values(), (seq) => hashes.get(seq) ?? hashAt(core, state, seq))
     if (live.includes(null) || !equal(rootOf(live as Uint8Array[]), signed.checkpoint.root)) continue
+    const strays = straysUnder(state, signed.checkpoint)
+    if (!strays.isEmpty) {
+      letStraysGo(core, state, strays)
+      state.isRestoreDue = true
+      return true
+    }
     for (const part of settled) {
       const { seq } = part.header
       const isLacking = signed.checkpoint.live.has(seq) && !state.history.retained.has(seq)

@@ -1,10 +1,11 @@
 import { equal, hex } from '../base/bytes.ts'
 import type { Batch } from '../model/batch.ts'
-import type { SignedCheckpoint } from '../model/checkpoint.ts'
+import type { Checkpoint, SignedCheckpoint } from '../model/checkpoint.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { decodeCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
+import { besideFrom, letStraysGo } from './cutting.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
@@ -130,8 +131,17 @@ export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill):
     askForGone(core, state, fill)
     return 'goes on'
   }
+  if (!equal(rootOf(hashes), checkpoint.root)) {
+    state.fill = null
+    return 'differs'
+  }
+  const strays = straysUnder(state, checkpoint)
+  if (!strays.isEmpty) {
+    // When they are gone it is offered again.
+    letStraysGo(core, state, strays)
+    return 'goes on'
+  }
   state.fill = null
-  if (!equal(rootOf(hashes), checkpoint.root)) return 'differs'
   state.isCompared = false
   state.verified = checkpoint.before
   state.tip = checkpoint.before
@@ -140,6 +150,11 @@ export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill):
   ask(core, fill.link, state)
   core.emit('jumped', { feed: hex(state.feed.id), origin: state.feed.origin, to: checkpoint.before.seq })
   return 'jumped'
+}
+
+/** What lies beside the chain below its floor and isn't live by it. */
+export function straysUnder(state: FeedState, { floor, live }: Checkpoint): SequenceSet {
+  return state.history.retained.within(besideFrom(state), floor - 1).without(live)
 }
 
 /** In order; of those that are on the disk. */

@@ -180,3 +180,23 @@ test('parts of a fill that nobody goes on with leave the log, and what they had 
   author.offer(7)
   assert.deepEqual(retained(), [1, 1, 5, 7])
 })
+
+test('parts of another branch that an earlier fill has left beside the chain go before the feed jumps, and are said of no branch', () => {
+  const played = new Played()
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  for (let n = 1; n <= 9; n++) author.put('hall', { n })
+  for (let n = 1; n <= 4; n++) copy.put(n === 2 ? 'attic' : 'hall', { n: -n })
+  author.checkpoint([6, 9])
+  copy.checkpoint([2, 4])
+  copy.offer(5, [2])
+  const { disk } = played.gateway
+  const place = { collection: 'climate', partition: '' }
+  assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [2, 2])
+  played.again()
+  author.introduce()
+  author.offer(10)
+  played.pass(5_000)
+  author.offer(10)
+  assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [6, 6, 9, 10])
+  assert.equal(disk.document(place, 'attic'), undefined)
+})
