@@ -55,8 +55,9 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
 }
 
 /**
- * Parts of earlier fills lie beside the chain that the checkpoint by which the feed is to jump doesn't call live: of which branch they are
- * nobody can tell any more. They go before it jumps, for then they would be taken for what its author had written there.
+ * Parts of earlier fills that lie beside the chain may be of another branch. Those that the checkpoint doesn't call live by which the feed
+ * is to jump go before that, for then they would be taken for what its author had written there; and all where the chain comes to one that
+ * is another batch.
  */
 export function letStraysGo<Token>(core: Core<Token>, state: FeedState, strays: SequenceSet): void {
   // What is on its way to the disk comes first.

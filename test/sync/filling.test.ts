@@ -200,3 +200,26 @@ test('parts of another branch that an earlier fill has left beside the chain go 
   assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [6, 6, 9, 10])
   assert.equal(disk.document(place, 'attic'), undefined)
 })
+
+test('parts of another branch go before the chain comes to where they lie, and with them what they had changed', () => {
+  const played = new Played()
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  for (let n = 1; n <= 4; n++) author.put('hall', { n })
+  for (let n = 1; n <= 4; n++) copy.put(n === 2 ? 'attic' : 'hall', { n: -n })
+  copy.checkpoint([2, 4])
+  copy.offer(5, [2])
+  const { disk } = played.gateway
+  const place = { collection: 'climate', partition: '' }
+  assert.ok(disk.document(place, 'attic'))
+  played.again()
+  author.introduce()
+  author.push()
+  for (let round = 0; round < 3; round++) {
+    const wants = played.pass(5_000).flatMap((message) => (message.type === 'want' ? message.entries : []))
+    const from = wants.at(-1)?.[1] ?? author.batches.length
+    played.say({ type: 'data', batches: author.batches.slice(from - 1).map(({ bytes }) => bytes) })
+  }
+  played.pass(200)
+  assert.equal(disk.head(author.feed.key)?.seq, 4)
+  assert.equal(disk.document(place, 'attic'), undefined)
+})
