@@ -1,9 +1,11 @@
 import { equal, hex } from '../base/bytes.ts'
 import { FEED_KIND_SERIES, LOCKED, type Batch, type ChainPosition, type Content, type Feed } from '../model/batch.ts'
 import { isSeries } from '../model/rows.ts'
+import { SequenceSet } from '../model/sequences.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { TIMES, type Arrival, type Core } from './core.ts'
+import { besideFrom, letStraysGo } from './cutting.ts'
 import { receiveCheck, refuseBytes, refuseDamaged } from './damage.ts'
 import { inTimeOf, keepEarly } from './early.ts'
 import type { FeedState } from './feeds.ts'
@@ -14,7 +16,7 @@ import { differsFromOurs, isGoneThere, isProbed, suspectFork, takeEvidence } fro
 import { takeMissing } from './mending.ts'
 import { futureFrom, isFuture } from './future.ts'
 import { ask, chooseOne, considerFeed, prune } from './pulling.ts'
-import { receiveSignature } from './aside.ts'
+import { hashAt, receiveSignature } from './aside.ts'
 import { isVoid } from './sealing.ts'
 
 /**
@@ -252,7 +254,7 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
   const isNext = header.seq === state.verified.seq + 1 && equal(header.prev, state.verified.hash)
   const isFirst = typeof arrival.place === 'object' && header.seq > state.verified.seq
   const isOfChain = isTaken && !state.isRewinding && (isFirst || (isNext && arrival.place === undefined))
-  if (isOfChain && !isInTime(core, arrival)) state.tip = state.verified
+  if (isOfChain && !(isInTime(core, arrival) && isPlaceFree(core, state, batch))) state.tip = state.verified
   else if (isOfChain) {
     state.verified = positionOf(batch)
     if (header.hlc <= futureFrom(core)) core.clock.observe(header.hlc)
@@ -274,11 +276,27 @@ export function fillOn<Token>(core: Core<Token>, link: LinkState, state: FeedSta
 
 /** What its author says that there is isn't what is held here: there are two branches. */
 function differs<Token>(core: Core<Token>, link: LinkState, state: FeedState, checkpoint: Batch): void {
+  // What it says that there is is there for sure; what was behind our end where they parted, if it has not left.
   const signed = signedCheckpoint(checkpoint)
-  const parts = signed && partsOf(signed)
+  const among = signed === null ? new SequenceSet() : partsOf(signed)
+  among.add(state.tip.seq + 1)
   state.isDoubted = state.settled !== null
-  suspectFork(core, link, state, parts?.last ?? state.tip.seq, parts)
+  suspectFork(core, link, state, among.last, among)
   refuse(core, link, state, checkpoint.header.seq, 'fork')
+}
+
+/**
+ * False where a part of a fill lies that is another batch, of another branch: what that has changed would stay when it is written over. The
+ * parts go first, and the batch is asked for again.
+ */
+function isPlaceFree<Token>(core: Core<Token>, state: FeedState, { header, hash }: Batch): boolean {
+  const { retained } = state.history
+  const there = retained.has(header.seq) ? hashAt(core, state, header.seq) : null
+  if (there === null || equal(there, hash)) return true
+  state.tip = state.verified
+  letStraysGo(core, state, retained.within(besideFrom(state), Number.MAX_SAFE_INTEGER))
+  core.behind.add(state)
+  return false
 }
 
 /** What a batch changes; null stores and forwards it without showing it. A malformed body changes nothing, everywhere. */

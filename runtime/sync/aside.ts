@@ -3,9 +3,10 @@ import type { Batch, Feed } from '../model/batch.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
+import { letStraysGo } from './cutting.ts'
 import { storedBatch } from './damage.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
-import { chainFrom, isChain, partsOf, signedCheckpoint } from './filling.ts'
+import { chainFrom, isChain, partsOf, signedCheckpoint, straysUnder } from './filling.ts'
 import { futureFrom } from './future.ts'
 
 /**
@@ -91,6 +92,12 @@ function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly B
     if (hashes.includes(null) || !equal(rootOf(hashes as Uint8Array[]), root)) continue
     const chain = chainFrom(floor, signed.seq, (seq) => aside.get(seq) ?? storedBatch(core, state, seq))
     if (chain.length < signed.seq - floor || !isChain(before, [...chain, batch])) continue
+    const strays = straysUnder(state, signed)
+    if (!strays.isEmpty) {
+      letStraysGo(core, state, strays)
+      state.isRestoreDue = true
+      return true
+    }
     const lacking = partsOf(signed).without(state.history.retained)
     for (const part of settled)
       if (lacking.has(part.header.seq)) core.verified.push({ link: null, state, batch: part, place: 'aside' })

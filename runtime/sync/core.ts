@@ -91,6 +91,14 @@ export interface OwnBatch<Token> {
   readonly written: { readonly draft: Draft<Token>; readonly queue: WriteQueue<Token> } | null
 }
 
+/** Of a feed only `stays` is left, what is known of its checkpoints from `from` on is forgotten, and it goes on from `head`. */
+export interface Cut {
+  readonly state: FeedState
+  readonly from: number
+  readonly head: ChainPosition
+  readonly stays: SequenceSet
+}
+
 /** What one commit carries, in order. */
 export interface Committed<Token> {
   readonly arrivals: readonly Accepted[]
@@ -99,8 +107,8 @@ export interface Committed<Token> {
   readonly drops?: readonly { readonly state: FeedState; readonly seqs: SequenceSet }[]
   /** Damaged batches that leave. */
   readonly damaged?: { readonly state: FeedState; readonly seqs: SequenceSet }
-  /** What is void of a sealed feed leaves, and it goes back to `head`. */
-  readonly cut?: { readonly state: FeedState; readonly from: number; readonly head: ChainPosition }
+  /** What is void of a sealed feed leaves, all but `stays`, and it goes back to `head`. */
+  readonly cut?: Cut
   /** What has left with a feed that is not kept any more. */
   readonly left?: SequenceSet
   /** Kept records that go along: when the disk refuses them they are kept for the next. */

@@ -11,7 +11,7 @@ import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
 import { signedNameOf, voidPrefix } from './aside.ts'
 import { forgetBeacon } from './beacons.ts'
-import type { Core } from './core.ts'
+import type { Core, Cut } from './core.ts'
 import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
@@ -51,33 +51,51 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
   state.verified = head
   state.tip = head
   state.fill = null
-  commitCut(core, state, cut, head, records)
+  commitCut(core, { state, from: cut, head, stays: state.history.retained.within(1, cut - 1) }, records)
 }
 
 /**
- * Takes the batches from `from` on out of the log, with `head` as the feed's head from then on; until it is on the disk the feed takes
+ * Parts of earlier fills that lie beside the chain may be of another branch. Those that the checkpoint doesn't call live by which the feed
+ * is to jump go before that, for then they would be taken for what its author had written there; and all where the chain comes to one that
+ * is another batch.
+ */
+export function letStraysGo<Token>(core: Core<Token>, state: FeedState, strays: SequenceSet): void {
+  // What is on its way to the disk comes first.
+  if (state.tip.seq !== state.head.seq || state.isCommitting || core.cutting.has(state)) return
+  state.fill = null
+  letPartsGo(core, state, state.history.retained.without(strays))
+}
+
+/** What lies beside the chain leaves, all but `stays`, and what it had changed with it. */
+export function letPartsGo<Token>(core: Core<Token>, state: FeedState, stays: SequenceSet): void {
+  const from = besideFrom(state)
+  const records = [{ key: historyKey(state.feed), value: historyBelow(core, state, from).encode() }]
+  commitCut(core, { state, from, head: state.head, stays }, records)
+}
+
+/** What is here from there on lies beside the chain: the checkpoint that it goes by may lie ahead of its head, after a cut. */
+export function besideFrom({ head, history }: FeedState): number {
+  return Math.max(head.seq, history.baseSeq) + 1
+}
+
+/**
+ * Takes batches out of the log, with `head` as the feed's head from then on; until it is on the disk the feed takes
  * nothing. With them goes what damaged ones above that head had changed: they come again like what was never here, if at all, and another
  * branch may come in their place.
  */
-export function commitCut<Token>(
-  core: Core<Token>,
-  state: FeedState,
-  from: number,
-  head: ChainPosition,
-  records: readonly KeyValue[],
-): void {
+function commitCut<Token>(core: Core<Token>, cut: Cut, records: readonly KeyValue[]): void {
+  const { state, head, stays } = cut
   core.cutting.add(state)
-  const stays = state.history.retained.within(1, from - 1)
   const seqs = SequenceSet.range(head.seq + 1, Number.MAX_SAFE_INTEGER).without(stays)
   const ticket = core.nextTicket()
-  core.committing.set(ticket, { arrivals: [], own: null, cut: { state, from, head } })
+  core.committing.set(ticket, { arrivals: [], own: null, cut })
   core.outputs.push({ type: 'commit', ticket, batches: [], drops: [{ feed: state.feed, seqs, head }], records })
 }
 
 /** The cut is on the disk. */
-export function feedCut<Token>(core: Core<Token>, state: FeedState, from: number, head: ChainPosition): void {
+export function feedCut<Token>(core: Core<Token>, { state, from, head, stays }: Cut): void {
   core.cutting.delete(state)
-  const gone = state.history.retained.within(from, Number.MAX_SAFE_INTEGER)
+  const gone = state.history.retained.without(stays)
   const history = historyBelow(core, state, from)
   history.retained.delete(gone)
   state.history = history

@@ -5,7 +5,7 @@ import { forgetBeacon, writeBeacon } from './beacons.ts'
 import type { BudgetView } from './budget.ts'
 import { noteExamined, type Divergence } from './comparing.ts'
 import { compact, compactDeadline } from './compacting.ts'
-import { Core, TIMES, type Accepted, type Arrival, type Committed } from './core.ts'
+import { Core, TIMES, type Accepted, type Arrival, type Committed, type Cut } from './core.ts'
 import type { Place, Scope } from '../model/interest.ts'
 import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
@@ -296,8 +296,9 @@ function spread<Token>(core: Core<Token>, state: FeedState): void {
   }
 }
 
-function cutCommitted<Token>(core: Core<Token>, { state, from, head }: NonNullable<Committed<Token>['cut']>): void {
-  feedCut(core, state, from, head)
+function cutCommitted<Token>(core: Core<Token>, cut: Cut): void {
+  const { state } = cut
+  feedCut(core, cut)
   if (state.feed.origin === core.options.peerId) core.isReissueDue = true
 }
 

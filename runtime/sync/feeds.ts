@@ -30,6 +30,8 @@ export class FeedState {
   mendAttempts = 0
   /** Where the branches of this feed are being looked for; null when there is no doubt. */
   probe: Probe | null = null
+  /** What could be compared with the branch of whoever offers a checkpoint that contradicts ours was found to be the same. */
+  isCompared: boolean = false
   /** Of a sealed feed: from here on it is void, as far as is known. */
   cut: number = Number.POSITIVE_INFINITY
   /** Up to where a sealed feed is settled, and the hashes by sequence of the branch on which it is; null when it isn't sealed. */

@@ -5,7 +5,7 @@ import { SequenceSet } from '../model/sequences.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { decodeCheckpoint, rootOf } from '../wire/checkpoint.ts'
 import type { Core } from './core.ts'
-import { cutFeed } from './cutting.ts'
+import { besideFrom, cutFeed, letStraysGo } from './cutting.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
@@ -86,7 +86,9 @@ export function beginFill<Token>(core: Core<Token>, link: LinkState, state: Feed
     if (state.parent === link) goOn(core, link, state)
     return 'goes on'
   }
-  if (cutOwn(core, state, signed) || isAskedFor(core, link, state, signed)) return 'goes on'
+  if (cutOwn(core, state, signed)) return 'goes on'
+  if (isRevived(state, signed) && !state.isCompared) return 'differs'
+  if (isAskedFor(core, link, state, signed)) return 'goes on'
   const came = state.fill?.came ?? new SequenceSet()
   const wanted = partsOf(signed)
     .within(state.tip.seq + 1, signed.seq - 1)
@@ -116,6 +118,15 @@ function isAskedFor<Token>(core: Core<Token>, link: LinkState, state: FeedState,
   const { fill, attempts } = state
   const isSame = fill?.link === link && fill.signed.seq === seq && attempts > 0
   return isSame && core.now.monotonicMs < fill.askedAt + patienceMs(link)
+}
+
+/**
+ * Whether it calls live what its author had called dead before. On one branch dead stays dead: this is another, and all that differs may
+ * have left the log here.
+ */
+function isRevived({ history }: FeedState, { checkpoint }: SignedCheckpoint): boolean {
+  const ours = (history.pending.at(-1) ?? history.base)?.checkpoint
+  return ours !== undefined && !checkpoint.live.within(1, ours.floor - 1).without(ours.live).isEmpty
 }
 
 /** Whether a batch is one that the fill waits for. */
@@ -168,8 +179,18 @@ export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill):
     askForGone(core, state, fill)
     return 'goes on'
   }
+  if (!equal(rootOf(hashes), root) || !isChain(before, [...chain, batch])) {
+    state.fill = null
+    return 'differs'
+  }
+  const strays = straysUnder(state, signed)
+  if (!strays.isEmpty) {
+    // When they are gone it is offered again.
+    letStraysGo(core, state, strays)
+    return 'goes on'
+  }
   state.fill = null
-  if (!equal(rootOf(hashes), root) || !isChain(before, [...chain, batch])) return 'differs'
+  state.isCompared = false
   state.verified = { seq: signed.seq, hash: batch.hash, hlc: signed.hlc }
   state.tip = state.verified
   if (signed.hlc <= futureFrom(core)) core.clock.observe(signed.hlc)
@@ -194,6 +215,11 @@ export function chainFrom(from: number, end: number, batchAt: (seq: number) => B
     chain.push(batch)
   }
   return chain
+}
+
+/** What lies beside the chain before it and is no part of what it says that there is. */
+export function straysUnder(state: FeedState, signed: SignedCheckpoint): SequenceSet {
+  return state.history.retained.within(besideFrom(state), signed.seq - 1).without(partsOf(signed))
 }
 
 /** In order; of those that are on the disk. */

@@ -32,8 +32,8 @@ export interface Probe {
   askedAt: number
   /** How far back the next step goes, until some batch was the same. */
   step: number
-  /** Where their past is pruned: what they have of it. Null when it is all there. */
-  readonly among: SequenceSet | null
+  /** Where their past is pruned: what they may have of it. Null when it is all there, or something that differs was found among ours. */
+  among: SequenceSet | null
 }
 
 export const FORK_PREFIX = 'fork/'
@@ -54,9 +54,10 @@ export function suspectFork<Token>(
   const seal = core.surroundings.authority.sealOf(state.feed)
   // Of what is sealed already only an earlier parting is news.
   const before = among?.within(1, Math.min(seq, seal - 1)) ?? null
+  state.isCompared = before?.isEmpty === true
   if (before === null ? seal < seq : before.isEmpty) return
   core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, peerId: link.peerId })
-  const first = before === null ? Math.min(seq, state.tip.seq + 1) : before.last
+  const first = before === null ? Math.min(seq, state.tip.seq + 1) : firstAmong(state, before)
   if (first < 1) return
   state.probe = { link, low: 0, high: first, theirs: null, asked: 0, askedAt: 0, step: 1, among: before }
   core.probing.add(state)
@@ -143,17 +144,27 @@ export function differsFromOurs<Token>(core: Core<Token>, state: FeedState, batc
     narrow(core, state, probe)
     return false
   }
-  const ours = storedBatch(core, state, batch.header.seq)
-  if (ours !== null && !equal(ours.hash, batch.hash)) return true
+  const { seq, prev } = batch.header
   // The next one, which continues another than our last.
-  if (!state.isOwn && batch.header.seq === state.tip.seq + 1) return !equal(batch.header.prev, state.tip.hash)
-  if (state.isOwn) return batch.header.seq > state.tip.seq
+  const isOtherNext = !state.isOwn && seq === state.tip.seq + 1 && !equal(prev, state.tip.hash)
+  if (isOtherNext || rivalOf(core, state, batch) !== null) return true
+  if (state.isOwn) return seq > state.tip.seq
   // Ours, or gone from here as dead: the branches part later.
   if (probe !== null) {
-    probe.low = Math.max(probe.low, batch.header.seq)
+    probe.low = Math.max(probe.low, seq)
     narrow(core, state, probe)
   }
   return false
+}
+
+/** Our batch that can't be of one branch with theirs: that of its number, or else the one before or behind it. */
+function rivalOf<Token>(core: Core<Token>, state: FeedState, { header, hash }: Batch): Batch | null {
+  const same = storedBatch(core, state, header.seq)
+  if (same !== null) return equal(same.hash, hash) ? null : same
+  const before = storedBatch(core, state, header.seq - 1)
+  if (before !== null && !equal(before.hash, header.prev)) return before
+  const after = storedBatch(core, state, header.seq + 1)
+  return after === null || equal(after.header.prev, hash) ? null : after
 }
 
 /** Their batch, its signature checked, differs from ours. */
@@ -166,20 +177,21 @@ export function takeEvidence<Token>(core: Core<Token>, state: FeedState, batch: 
     core.loseIncarnation(`somebody else wrote batch ${batch.header.seq} of this gateway's feed`)
     return
   }
-  // A third branch.
-  if (probe.theirs !== null && batch.header.seq === probe.high) beginAnew(probe)
+  const isOfChain = batch.header.seq <= state.tip.seq + 1
+  // A third branch, or the first that is known of this one.
+  if (probe.theirs === null ? isOfChain : batch.header.seq === probe.high) beginAnew(probe)
+  if (isOfChain) probe.among = null
   probe.high = batch.header.seq
   probe.theirs = batch
   narrow(core, state, probe)
 }
 
 function narrow<Token>(core: Core<Token>, state: FeedState, probe: Probe): void {
-  const { theirs } = probe
-  const { among } = probe
+  const { theirs, among } = probe
   if (theirs === null && among !== null) {
-    // One of the batches that they have differs, the later ones rather.
-    const next = lastUpTo(among, probe.asked - 1)
+    const next = nextAmong(state, among, probe.asked)
     if (next > 0) return askProbe(core, state, probe, next)
+    state.isCompared = true
   }
   const isNarrow = probe.high - probe.low <= 1 || among !== null
   const isTheirs = theirs !== null && (probe.low < probe.high || among !== null)
@@ -195,8 +207,19 @@ function narrow<Token>(core: Core<Token>, state: FeedState, probe: Probe): void 
   askProbe(core, state, probe, Math.max(1, probe.high - probe.step))
 }
 
-function lastUpTo(seqs: SequenceSet, seq: number): number {
-  return seqs.within(1, seq).last
+/**
+ * One of the batches that they have differs, the later ones rather, but those up to our end before any that lie beside our chain: these
+ * may have come from them.
+ */
+function firstAmong(state: FeedState, among: SequenceSet): number {
+  return among.within(1, state.tip.seq + 1).last || among.last
+}
+
+/** 0 when that was all. */
+function nextAmong(state: FeedState, among: SequenceSet, asked: number): number {
+  const next = state.tip.seq + 1
+  if (asked > next) return among.within(next + 1, asked - 1).last
+  return among.within(1, asked - 1).last || among.within(next + 1, Number.MAX_SAFE_INTEGER).last
 }
 
 /** Their batch differs from ours, and the ones before are the same. */
@@ -209,13 +232,14 @@ function isParting<Token>(core: Core<Token>, state: FeedState, { header }: Batch
 
 function prove<Token>(core: Core<Token>, state: FeedState, theirs: Batch): void {
   state.probe = null
-  const { seq } = theirs.header
-  const ours = storedBatch(core, state, seq) ?? storedBatch(core, state, seq - 1)
+  const ours = rivalOf(core, state, theirs)
   if (ours === null) return
+  const [first, second] = ours.header.seq <= theirs.header.seq ? [ours, theirs] : [theirs, ours]
   // A header that turned on the disk looks like another branch, but its signature doesn't verify: then this proves nothing.
   suspect(core, state, ours.header.seq)
+  const { seq } = theirs.header
   core.emit('fork', { feed: hex(state.feed.id), origin: state.feed.origin, seq, isProven: true })
-  const proof = encodeProof(state.feed, ours, theirs)
+  const proof = encodeProof(state.feed, first, second)
   addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [
     { kind: 'put', key: FORK_PREFIX + hex(state.feed.id), fields: { proof } },
   ])

@@ -7,10 +7,9 @@ import { positionOfBatch } from '../wire/batch.ts'
 import { hashAt, isOnBranch, restoreVoided, signatureOf } from './aside.ts'
 import { beaconOf } from './beacons.ts'
 import type { Core } from './core.ts'
-import { commitCut, cutFeed, historyBelow } from './cutting.ts'
+import { besideFrom, cutFeed, letPartsGo } from './cutting.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
-import { historyKey } from './history.ts'
 import { askedIn } from './interest.ts'
 import { tellProof } from './proofs.ts'
 import { settle } from './statements.ts'
@@ -32,7 +31,7 @@ export function applySeals<Token>(core: Core<Token>): void {
     if (seal === Number.POSITIVE_INFINITY) {
       if (state.settled !== null) unseal(core, state)
       else if (state.isRestoreDue && !core.cutting.has(state)) restoreVoided(core, state)
-      else letPartsGo(core, state)
+      else letOldPartsGo(core, state)
       continue
     }
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
@@ -57,15 +56,14 @@ function unseal<Token>(core: Core<Token>, state: FeedState): void {
  * long as a beacon counts, they go: whoever had offered it may be lost, or its store put back, and nobody else would ever show them. Should
  * it be offered again they come again.
  */
-function letPartsGo<Token>(core: Core<Token>, state: FeedState): void {
+function letOldPartsGo<Token>(core: Core<Token>, state: FeedState): void {
   const { head, history, fill } = state
-  // The checkpoint that a feed goes by may lie ahead of it, after a cut.
-  const from = Math.max(head.seq, history.baseSeq) + 1
+  const from = besideFrom(state)
   if (fill !== null || state.tip.seq !== head.seq || history.retained.last < from) return
   if (state.isCommitting || core.cutting.has(state)) return
   if (state.touchedAt === 0) state.touchedAt = core.now.monotonicMs
   if (core.now.monotonicMs < state.touchedAt + core.history.beaconStaleMs) return
-  commitCut(core, state, from, head, [{ key: historyKey(state.feed), value: historyBelow(core, state, from).encode() }])
+  letPartsGo(core, state, history.retained.within(1, from - 1))
 }
 
 /** A member said something: what is settled of sealed feeds is looked at soon. */

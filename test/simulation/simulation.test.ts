@@ -105,6 +105,16 @@ for (const [seed, gateways] of [
   })
 }
 
+/**
+ * Once gone unproven, with all that one branch had written: what the checkpoint of the other calls live, and differs, had left the log as
+ * dead, was fetched anew, and the feed jumped across.
+ */
+test('a feed of a copied card doesn’t jump from one branch to the other (seed 8523009)', () => {
+  const simulation = new Simulation(scenarioOf(8523009, { gateways: 3, minutes: 3, writesMax: 60, forks: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once gone for good: what was on its way out of the log when the checkpoint that let it go was voided, and what followed it. */
 test('a mesh whose clocks had run ahead keeps what the checkpoints of that time had let go (seed 303628)', () => {
   const simulation = new Simulation(scenarioOf(303628))
@@ -115,11 +125,13 @@ test('a mesh whose clocks had run ahead keeps what the checkpoints of that time 
 /**
  * Once for ever at odds: the branches of a copied card were looked for batch by batch, and those that had gone as dead waited for, longer than
  * any link with the copy lasted; then the one that all have was refused for good, for where the two had parted was gone (71054). Parts of a
- * fill stayed, and were shown, whose author's store had been put back (71001).
+ * fill stayed, and were shown, whose author's store had been put back (71001). Or they stayed when the feed jumped by a checkpoint of the other
+ * branch, and were said to be of that, so that both seemed to lead to one end and to be confirmed by all (8524007).
  */
 for (const [seed, gateways] of [
   [71054, 4],
   [71001, 5],
+  [8524007, 4],
 ] as const) {
   test(`a mesh that soon forgets gets over copied cards and stores put back of whose pasts little is left (seed ${seed})`, () => {
     const simulation = new Simulation(scenarioOf(seed, { gateways, minutes: 1, history: 'short', forks: true }))

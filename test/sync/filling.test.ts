@@ -294,3 +294,46 @@ test('what was written after a store was put back, and lies beside what had been
   assert.deepEqual(document && fieldsOf(document), { n: 3 })
   assert.deepEqual(document?.writes[0]?.feed.descriptor.incarnation, incarnation)
 })
+
+test('parts of another branch that an earlier fill has left beside the chain go before the feed jumps, and are said of no branch', () => {
+  const played = new Played()
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  for (let n = 1; n <= 9; n++) author.put('hall', { n })
+  for (let n = 1; n <= 4; n++) copy.put(n === 2 ? 'attic' : 'hall', { n: -n })
+  author.checkpoint([6, 9])
+  copy.checkpoint([2, 4])
+  copy.offer(5, [2])
+  const { disk } = played.gateway
+  const place = { collection: 'climate', partition: '' }
+  assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [2, 2])
+  played.again()
+  author.introduce()
+  author.offer(10)
+  played.pass(5_000)
+  author.offer(10)
+  assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [6, 6, 9, 10])
+  assert.equal(disk.document(place, 'attic'), undefined)
+})
+
+test('parts of another branch go before the chain comes to where they lie, and with them what they had changed', () => {
+  const played = new Played()
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  for (let n = 1; n <= 4; n++) author.put('hall', { n })
+  for (let n = 1; n <= 4; n++) copy.put(n === 2 ? 'attic' : 'hall', { n: -n })
+  copy.checkpoint([2, 4])
+  copy.offer(5, [2])
+  const { disk } = played.gateway
+  const place = { collection: 'climate', partition: '' }
+  assert.ok(disk.document(place, 'attic'))
+  played.again()
+  author.introduce()
+  author.push()
+  for (let round = 0; round < 3; round++) {
+    const wants = played.pass(5_000).flatMap((message) => (message.type === 'want' ? message.entries : []))
+    const from = wants.at(-1)?.[1] ?? author.batches.length
+    played.say({ type: 'data', batches: author.batches.slice(from - 1).map(({ bytes }) => bytes) })
+  }
+  played.pass(200)
+  assert.equal(disk.head(author.feed.key)?.seq, 4)
+  assert.equal(disk.document(place, 'attic'), undefined)
+})

@@ -58,13 +58,13 @@ test('a fork that was proven late is looked for farther back when what its autho
   assert.equal(played.gateway.authority.sealOf(author.feed), 5)
   copy.tell(8)
   say(copy.batches.slice(7))
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 5; round++) {
     const wants = played.pass(200).flatMap((message) => (message.type === 'want' ? message.entries : []))
     const asked = wants.flatMap(([, , , runs]) => [...new SequenceSet(runs ?? []).values()])
     say(copy.batches.filter(({ header }) => asked.includes(header.seq)))
   }
   played.pass(200)
-  assert.equal(played.gateway.authority.sealOf(author.feed), 3)
+  assert.equal(played.gateway.authority.sealOf(author.feed), 2)
 })
 
 test('a neighbour that is asked for evidence is not asked for what comes next too, which would take its place', () => {
@@ -110,8 +110,38 @@ test('a fork is looked for farther back too where what the other branch calls li
     if (batches.length > 0) played.say({ type: 'data', batches: batches.map(({ bytes }) => bytes) })
   }
   played.pass(200)
-  assert.equal(played.gateway.authority.sealOf(author.feed), 4)
+  assert.equal(played.gateway.authority.sealOf(author.feed), 3)
 })
+
+for (const [live, what, sealed] of [
+  [[4, 9], 'does not jump by a checkpoint', 4],
+  [[3, 9], 'jumps in the end, where nothing is left to prove a fork by, to a checkpoint', Number.POSITIVE_INFINITY],
+] as const) {
+  test(`a feed ${what} that calls live what was dead before`, () => {
+    const played = new Played(2)
+    const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+    copy.batches.push(author.put('hall', { n: 1 }), author.put('attic', { n: 1 }))
+    for (let n = 3; n <= 5; n++) author.put('hall', { n })
+    author.checkpoint([1, 5])
+    author.offer(6)
+    for (let n = 3; n <= 9; n++) copy.put(n === live[0] ? 'attic' : 'hall', { n: -n })
+    const checkpoint = copy.checkpoint(live)
+    copy.offer(10, [])
+    for (let round = 0; round < 100; round++) {
+      const wants = played.pass(200).flatMap((message) => (message.type === 'want' ? message.entries : []))
+      const asked = new SequenceSet(wants.flatMap(([, , , runs]) => runs ?? []))
+      const held = copy.batches.filter(
+        ({ header: { seq } }) => asked.has(seq) && (live as readonly number[]).includes(seq),
+      )
+      // What has gone there is answered with the checkpoint.
+      const batches = held.length > 0 ? held : [checkpoint]
+      if (wants.length > 0) played.say({ type: 'data', batches: batches.map(({ bytes }) => bytes) })
+    }
+    assert.equal(played.gateway.authority.sealOf(author.feed), sealed)
+    const { seq = 0 } = played.gateway.disk.head(author.feed.key) ?? {}
+    assert.equal(seq >= 9, sealed === Number.POSITIVE_INFINITY)
+  })
+}
 
 test('where much of the other branch has gone as dead its past is looked through at once, and from where that was when the neighbour comes back', () => {
   const played = new Played()
