@@ -116,14 +116,18 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
     if (core.feeds.in(place).some(({ head }) => head.hlc > futureFrom(core))) continue
     const { pruneGraceMs, tombstoneGraceMs } = core.history
     const nowMs = core.now.trust > 0 ? core.now.wallMs : msOfHlc(core.clock.last)
-    // What all have confirmed of a forked feed may still come, with stamps of any age; and who has not confirmed what left here may show it.
-    const stable = !core.feeds.in(place).every((feed) => isWhole(core, feed) && isRestSettled(core, feed))
-      ? 0
-      : Math.min(stableBelow(core, place, collection, partition), hlcFromMs(nowMs - tombstoneGraceMs))
+    const stable = isPlaceSettled(core, place)
+      ? Math.min(stableBelow(core, place, collection, partition), hlcFromMs(nowMs - tombstoneGraceMs))
+      : 0
     state.history.compactedAt = core.now.monotonicMs
     return new Compaction(state, hlcFromMs(nowMs - pruneGraceMs), stable)
   }
   return null
+}
+
+/** What all have confirmed of a forked feed may still come, with stamps of any age; and who has not confirmed what left here may show it. */
+function isPlaceSettled<Token>(core: Core<Token>, place: string): boolean {
+  return core.feeds.in(place).every((feed) => isWhole(core, feed) && isRestSettled(core, feed))
 }
 
 /** What will ever be settled of a sealed feed is known and here. */
@@ -292,6 +296,8 @@ function keepAll({ tombstones, needed }: Compaction): void {
 
 /** Signs what was found. */
 function finish<Token>(core: Core<Token>, compaction: Compaction): void {
+  // Something may have left meanwhile, or never come, that the deletes were not held against.
+  if (!isPlaceSettled(core, placeOf(compaction.state.feed.descriptor))) keepAll(compaction)
   const { state, floor, before, examined, kept, needed } = compaction
   const counts = ({ isLive, tombstone }: OpLife['parts'][number]): boolean =>
     isLive && (tombstone === null || needed.has(tombstone))

@@ -7,7 +7,6 @@ import { isCheckpoint } from '../wire/checkpoint.ts'
 import type { Arrival, Core } from './core.ts'
 import { signedCheckpoint } from './filling.ts'
 import { historyKey, type FeedHistory } from './history.ts'
-import { isSettled } from './sealing.ts'
 import type { FeedState } from './feeds.ts'
 import { noteHoles } from './mending.ts'
 import { noteDeaths } from './trash.ts'
@@ -15,9 +14,8 @@ import { noteDeaths } from './trash.ts'
 /**
  * Which checkpoints are applied (protocol D17). A checkpoint is applied when this gateway
  * holds all that its author held when it decided (G1); a feed that jumped counts as far as its head before the jump, until
- * its base is applied too (G2); none is applied that is older than the base (G3); one that lets deletes go waits until all have
- * confirmed the checkpoints that it relied on. What is applied at once is the greatest
- * set of checkpoints that permit each other.
+ * its base is applied too (G2); none is applied that is older than the base (G3). What is applied at once is the greatest
+ * set of checkpoints that permit each other. Whether deletes may go just its author decides: what others wait for each sees otherwise.
  */
 
 /** Applies what may be applied in every place where something is pending. */
@@ -93,29 +91,19 @@ function isPermitted<Token>(core: Core<Token>, choice: Choice, state: FeedState,
   const { deps } = signed.checkpoint
   // What it waited for last time is most likely what it still waits for.
   const last = state.waitsFor
-  if (last !== null && deps.includes(last) && !isMet(core, choice, signed, last)) return false
-  state.waitsFor = deps.find((dep) => !isMet(core, choice, signed, dep)) ?? null
+  if (last !== null && deps.includes(last) && !isMet(core, choice, last)) return false
+  state.waitsFor = deps.find((dep) => !isMet(core, choice, dep)) ?? null
   return state.waitsFor === null
 }
 
 /** Whether what the author of a checkpoint held of another feed is here too. */
-function isMet<Token>(core: Core<Token>, choice: Choice, { checkpoint }: SignedCheckpoint, dep: Held): boolean {
+function isMet<Token>(core: Core<Token>, choice: Choice, dep: Held): boolean {
   const key = latin1(dep.feedId)
   const other = core.feeds.get(key)
   // Of a feed that is void from its beginning nothing may ever come here.
   if (other === undefined) return core.surroundings.authority.sealOf({ key, origin: '' }) === 1
   // Of a sealed feed nobody can hold what is void.
-  if (countedHead(choice, other) < Math.min(dep.seq, other.cut - 1)) return false
-  return !checkpoint.dropsTombstones || isRestSettled(core, other, dep.seq)
-}
-
-/**
- * A delete may go when what it kept dead is dead for good: a checkpoint that may still be voided is no ground for that. Where a newer one
- * was applied since nobody knows any more which there were up to `seq`, so wherever there is one it is asked of all up to there: else
- * some could apply what others never do.
- */
-function isRestSettled<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
-  return state.history.newestUpTo(seq) === 0 || isSettled(core, state, Math.min(seq, state.cut - 1))
+  return countedHead(choice, other) >= Math.min(dep.seq, other.cut - 1)
 }
 
 function countedHead(choice: Choice, state: FeedState): number {

@@ -64,6 +64,8 @@ SEEDS.push(6001145)
 SEEDS.push(5002048)
 /** Once jumped over: what a gateway wrote when its store was put back, where nobody had anything left that shows that. */
 SEEDS.push(8000312)
+/** Once applied by some and never by others, now that members were lost: a checkpoint that let deletes go, and waited for what each saw otherwise. */
+SEEDS.push(10000504)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

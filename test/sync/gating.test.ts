@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Held } from '../../runtime/model/checkpoint.ts'
-import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
 import { Author } from './author.ts'
@@ -58,28 +57,6 @@ test('G3: no checkpoint is applied that is older than the one by which its feed 
   c.push()
   b.push()
   assert.equal(appliedSeq(played, b), 24)
-})
-
-test('a checkpoint that lets deletes go waits for those it relied on, also where one of them is damaged', () => {
-  const { played, a, b, c } = authors()
-  const { gateway } = played
-  const { seq } = b.checkpoint([], [c.held()]).header
-  b.push()
-  const drops = [{ feed: b.feed, seqs: SequenceSet.of([seq]), isDamaged: true }]
-  gateway.disk.append({ batches: [], drops, records: [] })
-  while (gateway.disk.cached > 0) gateway.disk.flushOne()
-  // What is known of it is written again with the next one, and must outlast that.
-  for (let start = 0; start < 2; start++) {
-    gateway.crash()
-    gateway.start()
-    played.again()
-    for (const author of [a, b, c]) author.introduce()
-    b.checkpoint([], [c.held()])
-    b.push()
-    a.checkpoint([], [b.held(seq)], true)
-    a.push()
-    assert.equal(appliedSeq(played, a), 0, 'it let go what nobody but its author has confirmed')
-  }
 })
 
 test('what is being cut applies no checkpoint: its record would name one that has left', () => {
