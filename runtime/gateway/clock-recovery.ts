@@ -29,7 +29,7 @@ const SET_RIGHT =
 /** Why it is not set back, or not yet, and what is to be done about it. */
 const DOUBTS: Readonly<Record<ClockDoubt, string>> = {
   outvoted: `clock-doubted: by the time that this gateway goes by its stamps are more than an hour ahead, but more of those that know the time say that they are not: nothing is set back, for most likely its clock is behind; set that right ${SET_RIGHT}`,
-  tied: `clock-doubted: by the time that this gateway goes by its stamps are more than an hour ahead, but as many that know the time say that they are not: it is set back when that has been so for a day; before that, set right whichever clock is wrong, most likely the one of this gateway ${SET_RIGHT}, or link another gateway that knows the time`,
+  tied: `clock-doubted: by the time that this gateway goes by its stamps are more than an hour ahead, but as many that know the time say that they are not, or said so before they were out of reach: it is set back when that has been so for a day; before that, set right whichever clock is wrong, most likely the one of this gateway ${SET_RIGHT}, or link another gateway that knows the time`,
   alone:
     'clock-ahead: only one clock says that the stamps of this gateway are more than an hour ahead, its own or that of one neighbour: it is set back when that has been so for five minutes, or, on the word of a neighbour on which it was set back before, for longer, a day at most; link another gateway that knows the time to have it at once, or set that clock right if it is wrong',
 }

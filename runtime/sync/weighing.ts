@@ -18,7 +18,10 @@ const STEADY_MAX_MS = 86_400_000
 const HOUR_MS = 3_600_000
 /** How often this clock was set back on the word of one neighbour alone, in a byte, until others have said the same. */
 const SET_BACK_KEY = 'sync/set-back'
-/** How many hours as many have said that it is not ahead, in a byte: a restart costs one at most. */
+/**
+ * How many hours it has waited, in a byte, since anybody said that it is not ahead: a restart costs one at most, and whoever said so
+ * counts though he is out of reach after it, as when the power was off and a router takes its time.
+ */
 const TIED_KEY = 'sync/tied'
 
 interface Votes {
@@ -51,15 +54,17 @@ function doubtOf<Token>(core: Core<Token>): ClockDoubt | null {
   const { ahead, against, alike } = votesOf(core)
   if (against > ahead) {
     core.aheadSince = null
-    forgetTie(core)
+    core.tiedUntil = null
+    keepHoursTied(core, 0)
     return 'outvoted'
   }
   core.aheadSince ??= core.now.monotonicMs
-  if (against > 0 && against === ahead) return isTieOver(core) ? null : 'tied'
-  if (alike > 1) {
+  const isTied = against > 0 && against === ahead
+  if (!isTied && alike > 1) {
     if (timesSetBack(core) > 0) core.removeRecord(SET_BACK_KEY)
     return null
   }
+  if (isTied || hoursTied(core) !== null) return isTieOver(core) ? null : 'tied'
   return core.now.monotonicMs - core.aheadSince < loneMs(core) ? 'alone' : null
 }
 
@@ -91,19 +96,23 @@ export function noteSetBack<Token>(core: Core<Token>): void {
 /** A neighbour that says something wrong can hold it up for a day, not for ever. */
 function isTieOver<Token>(core: Core<Token>): boolean {
   const { monotonicMs } = core.now
-  const stored = hoursTied(core)
-  core.tiedUntil ??= monotonicMs + STEADY_MAX_MS - stored * HOUR_MS
+  core.tiedUntil ??= monotonicMs + STEADY_MAX_MS - (hoursTied(core) ?? 0) * HOUR_MS
   const leftMs = core.tiedUntil - monotonicMs
-  const hours = Math.floor((STEADY_MAX_MS - leftMs) / HOUR_MS)
-  if (hours > stored) core.keepRecord(TIED_KEY, Uint8Array.of(Math.min(255, hours)))
+  keepHoursTied(core, Math.floor((STEADY_MAX_MS - leftMs) / HOUR_MS))
   return leftMs <= 0
 }
 
-function hoursTied<Token>(core: Core<Token>): number {
-  return core.surroundings.getRecord(TIED_KEY)?.[0] ?? 0
+/** Null when nobody has contradicted. */
+function hoursTied<Token>(core: Core<Token>): number | null {
+  return core.surroundings.getRecord(TIED_KEY)?.[0] ?? null
+}
+
+function keepHoursTied<Token>(core: Core<Token>, hours: number): void {
+  const kept = Math.min(255, hours)
+  if (kept !== hoursTied(core)) core.keepRecord(TIED_KEY, Uint8Array.of(kept))
 }
 
 function forgetTie<Token>(core: Core<Token>): void {
   core.tiedUntil = null
-  if (hoursTied(core) > 0) core.removeRecord(TIED_KEY)
+  if (hoursTied(core) !== null) core.removeRecord(TIED_KEY)
 }

@@ -99,6 +99,23 @@ describe('a clock that is behind', () => {
     assert.equal(hex(own.incarnation), before)
   })
 
+  test('waits for a day though the power is cut and none of those that contradicted it is in reach', () => {
+    for (const neighbours of [1, 2]) {
+      const { mesh, own, before } = star(neighbours)
+      own.write('climate', put(1))
+      mesh.pass(MINUTE_MS)
+      setOff(own, -10 * DAY_MS)
+      mesh.pass(MINUTE_MS)
+      for (let i = 1; i <= neighbours; i++) mesh.vanish(i)
+      restart(mesh, own)
+      mesh.pass(DAY_MS - HOUR_MS)
+      assert.equal(doubtOf(own), 'tied')
+      assert.equal(hex(own.incarnation), before)
+      mesh.pass(2 * HOUR_MS)
+      assert.notEqual(hex(own.incarnation), before)
+    }
+  })
+
   test('has its neighbours heard when it is started behind', () => {
     const { mesh, own, before } = star(2)
     mesh.pass(10 * MINUTE_MS)
