@@ -40,3 +40,10 @@ export interface SignedCheckpoint {
 export function deadUnder(checkpoint: Checkpoint, retained: SequenceSet): SequenceSet {
   return retained.within(1, checkpoint.floor - 1).without(checkpoint.live)
 }
+
+/**
+ * Whether one calls live what another, of fewer batches, had called dead. On one branch dead stays dead: then they are of two.
+ */
+export function revives(later: Checkpoint, earlier: Checkpoint): boolean {
+  return !later.live.within(1, earlier.floor - 1).without(earlier.live).isEmpty
+}

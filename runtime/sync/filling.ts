@@ -1,6 +1,6 @@
 import { equal, hex } from '../base/bytes.ts'
 import type { Batch, ChainPosition } from '../model/batch.ts'
-import type { SignedCheckpoint } from '../model/checkpoint.ts'
+import { revives, type SignedCheckpoint } from '../model/checkpoint.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { decodeCheckpoint, rootOf } from '../wire/checkpoint.ts'
@@ -120,13 +120,10 @@ function isAskedFor<Token>(core: Core<Token>, link: LinkState, state: FeedState,
   return isSame && core.now.monotonicMs < fill.askedAt + patienceMs(link)
 }
 
-/**
- * Whether it calls live what its author had called dead before. On one branch dead stays dead: this is another, and all that differs may
- * have left the log here.
- */
+/** Whether it is of another branch than ours, by what both say; all that differs may have left the log here. */
 function isRevived({ history }: FeedState, { checkpoint }: SignedCheckpoint): boolean {
-  const ours = (history.pending.at(-1) ?? history.base)?.checkpoint
-  return ours !== undefined && !checkpoint.live.within(1, ours.floor - 1).without(ours.live).isEmpty
+  const ours = history.pending.at(-1) ?? history.base
+  return ours !== null && revives(checkpoint, ours.checkpoint)
 }
 
 /** Whether a batch is one that the fill waits for. */

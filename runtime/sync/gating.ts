@@ -1,5 +1,5 @@
 import { latin1 } from '../base/bytes.ts'
-import { deadUnder, type Held, type SignedCheckpoint } from '../model/checkpoint.ts'
+import { deadUnder, revives, type Held, type SignedCheckpoint } from '../model/checkpoint.ts'
 import type { Batch } from '../model/batch.ts'
 import { placeOf } from '../model/names.ts'
 import type { KeyValue } from '../ports/store.ts'
@@ -9,7 +9,7 @@ import { signedCheckpoint } from './filling.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import type { FeedState } from './feeds.ts'
 import { noteHoles } from './mending.ts'
-import { noteDeaths } from './trash.ts'
+import { noteDeaths, reviveTrash } from './trash.ts'
 
 /**
  * Which checkpoints are applied (protocol D17). A checkpoint is applied when this gateway
@@ -28,7 +28,10 @@ export function applyCheckpoints<Token>(core: Core<Token>): void {
     const choice = new Choice(states.filter((state) => !core.cutting.has(state)))
     const found = applicable(core, choice)
     for (const [state, signed] of found) {
+      const before = state.history.applied
       state.history.apply(signed)
+      // Its feed has jumped over a fork of which nothing was left.
+      if (before !== null && revives(signed.checkpoint, before.checkpoint)) reviveTrash(core, state)
       // What is dead now isn't lacking any more.
       state.holes.delete(deadUnder(signed.checkpoint, state.holes))
       core.keepHistory(state)

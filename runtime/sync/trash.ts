@@ -76,7 +76,7 @@ function join({ deaths }: Look, death: Death): void {
   same.seqs.addAll(death.seqs)
 }
 
-/** The feed was cut: what a void checkpoint had declared dead is alive. */
+/** The feed was cut, or goes by a checkpoint of another branch: what just a former one had declared dead is alive. */
 export function reviveTrash<Token>(core: Core<Token>, state: FeedState): void {
   const place = placeOf(state.feed.descriptor)
   const dead = trashOf(state)

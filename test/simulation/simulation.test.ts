@@ -66,6 +66,8 @@ SEEDS.push(5002048)
 SEEDS.push(8000312)
 /** Once applied by some and never by others, now that members were lost: a checkpoint that let deletes go, and waited for what each saw otherwise. */
 SEEDS.push(10000504)
+/** Once dropped though live: by a checkpoint of the branch that its feed had jumped from, as nothing was left by which to tell the two. */
+SEEDS.push(13001608)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]
