@@ -20,7 +20,7 @@ import { considerRefused, replaceParent, retryBehind, retryDeadline } from './pu
 import { contentOf, fillOn, receiveVerdict } from './arriving.ts'
 import { receiveFrame } from './receiving.ts'
 import { shareOut } from './sharing.ts'
-import { recoverClock } from './overrun.ts'
+import { recoverClock, recoverDeadline } from './overrun.ts'
 import { reissueDeadline, reissueVoided } from './reissuing.ts'
 import { feedCut } from './cutting.ts'
 import { applySeals, noteStatement } from './sealing.ts'
@@ -28,7 +28,7 @@ import { send } from './sending.ts'
 import type { Told } from './timekeeping.ts'
 import { dropDead, dropDeadline, dropFailed, dropped, settleTrash } from './trash.ts'
 import type { CommitBatch, EngineOptions, Input, Now, Output, Surroundings } from './types.ts'
-import type { ClockDoubt } from './weighing.ts'
+import { noteNeighboursTime, type ClockDoubt } from './weighing.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { addWrite, cutBatches, tokensOf, writeDeadline, writtenOf } from './writing.ts'
 
@@ -80,6 +80,7 @@ export class Engine<Token> {
       mendDeadline(core),
       core.budget.deadline,
       reissueDeadline(core),
+      recoverDeadline(core),
     )
     for (const link of core.links.values()) deadline = Math.min(deadline, link.greetAt, link.tellAt, pingDeadline(link))
     return deadline
@@ -350,7 +351,7 @@ function linkDown<Token>(core: Core<Token>, id: number): void {
   core.outbox.delete(link)
   core.keepCursor(link)
   link.holding.isSaveDue ||= link.isGreeted
-  core.time.noteNeighbours(core.links.values(), core.now.monotonicMs)
+  noteNeighboursTime(core)
   replaceParent(core, link)
   if (link.isGreeted) core.emit('peer-down', { peerId: link.peerId, name: link.name })
 }

@@ -60,6 +60,11 @@ export function recoverClock<Token>(core: Core<Token>): void {
     core.emit('clock-ahead', { aheadMs: core.clock.aheadOf(core.now.wallMs) })
 }
 
+/** Who waits for its clock to be set back looks again though nothing happens. */
+export function recoverDeadline<Token>({ isClockAhead, overrunAt }: Core<Token>): number {
+  return isClockAhead ? overrunAt : Number.POSITIVE_INFINITY
+}
+
 function sealOverrun<Token>(core: Core<Token>): void {
   // The seal itself is to be stamped before what it voids.
   const after = Math.max(futureFrom(core), lastOf(msOfHlc(core.clock.last) + TIMES.futureMs))

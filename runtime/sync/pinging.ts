@@ -7,6 +7,7 @@ import { bucketOf, type FeedState } from './feeds.ts'
 import { noteEqual } from './holdings.ts'
 import type { LinkState } from './link.ts'
 import { tellHeadsOf } from './sending.ts'
+import { noteNeighboursTime } from './weighing.ts'
 
 /**
  * Life signs. A ping also carries what makes lost frames harmless: how many bytes of batches were sent (credit of lost
@@ -80,7 +81,7 @@ export function answerPing<Token>(
     link.roundTrip.note(link.latencyMs)
     link.clockOffsetMs = core.time.offsetOf(message.clock, core.now, link.latencyMs)
     link.futureOffsetMs = message.clock?.class ? message.clock.ms - core.now.monotonicMs : null
-    core.time.noteNeighbours(core.links.values(), core.now.monotonicMs)
+    noteNeighboursTime(core)
     return
   }
   core.say(link, ping(core, link, message.nonce, true))

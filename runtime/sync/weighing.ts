@@ -37,6 +37,12 @@ export function isAheadOf<Token>({ clock }: Core<Token>, wallMs: number): boolea
   return clock.aheadOf(wallMs) > TIMES.aheadMs
 }
 
+/** A neighbour has said its time, or a link is gone: whoever waits for that looks again at once. */
+export function noteNeighboursTime<Token>(core: Core<Token>): void {
+  core.time.noteNeighbours(core.links.values(), core.now.monotonicMs)
+  if (core.clockDoubt !== null) core.overrunAt = core.now.monotonicMs
+}
+
 /**
  * Weighs who says that own stamps are ahead before any of them become void (protocol D15), though all may have confirmed them: a clock
  * that is hours behind says so of honest stamps. To wait costs time, to set it back wrongly what was written. Null when there is
