@@ -158,5 +158,5 @@ export function noteHistory<Token>(
   if (!lost.has(signed.seq)) return
   // What else is lacking, and what is dead, is known again.
   noteHoles(core, state)
-  noteDeaths(core, name)
+  noteDeaths(core, name, true)
 }

@@ -43,8 +43,11 @@ export interface Look {
   readonly deaths: Death[]
 }
 
-/** A checkpoint was applied there, or took the place of a void one: finds what is dead by it. */
-export function noteDeaths<Token>(core: Core<Token>, place: string): void {
+/**
+ * A checkpoint was applied there, or took the place of a void one: finds what is dead by it. `isBack`: it had been applied before, and was
+ * damaged; what died by it may be what deletes keep dead that were found dead since.
+ */
+export function noteDeaths<Token>(core: Core<Token>, place: string, isBack: boolean = false): void {
   const looks = core.trash.get(place) ?? []
   const found: Death[] = []
   for (const state of core.feeds.in(place)) {
@@ -59,9 +62,11 @@ export function noteDeaths<Token>(core: Core<Token>, place: string): void {
   }
   if (found.length === 0) return
   core.trash.set(place, looks)
+  const [first] = looks
   const last = looks.at(-1)
   const isRecent = last !== undefined && core.now.monotonicMs < last.atMs + settleMs(core)
-  if (last !== undefined && (isRecent || looks.length >= LOOKS_MAX)) for (const death of found) join(last, death)
+  if (isBack && first !== undefined) for (const death of found) join(first, death)
+  else if (last !== undefined && (isRecent || looks.length >= LOOKS_MAX)) for (const death of found) join(last, death)
   else looks.push({ atMs: core.now.monotonicMs, deaths: found })
 }
 
@@ -143,7 +148,9 @@ export function dropDead<Token>(core: Core<Token>): void {
       core.dropAt = core.now.monotonicMs + TIMES.refusedMs
       continue
     }
-    const drops = valuesToDrop(core, looks) ?? tombstonesToDrop(looks)
+    // What a damaged checkpoint had declared dead is known when that is back, and stays until then.
+    const isKnown = core.feeds.in(place).every(({ history }) => history.lost.isEmpty)
+    const drops = valuesToDrop(core, looks) ?? (isKnown ? tombstonesToDrop(looks) : null)
     if (looks.length === 0) core.trash.delete(place)
     if (drops === null) continue
     // Nothing but deletes in what was read: the rest is read in the next turn.

@@ -68,6 +68,8 @@ SEEDS.push(8000312)
 SEEDS.push(10000504)
 /** Once dropped though live: by a checkpoint of the branch that its feed had jumped from, as nothing was left by which to tell the two. */
 SEEDS.push(13001608)
+/** Once back for a while: what a removal had kept dead that left first, for the checkpoint by which the rest was dead was damaged. */
+SEEDS.push(14001355)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

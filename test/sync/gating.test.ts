@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Batch } from '../../runtime/model/batch.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
 import type { Held } from '../../runtime/model/checkpoint.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
@@ -76,4 +78,29 @@ test('what is being cut applies no checkpoint: its record would name one that ha
   const history = new FeedHistory()
   history.decode(gateway.disk.getRecord(historyKey(b.feed)) as Uint8Array, () => null)
   assert.deepEqual([history.appliedSeq, history.baseSeq], [0, 0])
+})
+
+test('a delete does not leave while a checkpoint is damaged by which what it keeps dead is dead', () => {
+  const played = new Played(1)
+  const [writer, deleter] = [new Author(played, 1), new Author(played, 2)]
+  writer.put('hall', { temperature: 1 })
+  deleter.delete('hall')
+  const { seq } = writer.checkpoint([]).header
+  for (const author of [writer, deleter]) author.push()
+  const { gateway } = played
+  const drops = [{ feed: writer.feed, seqs: SequenceSet.of([seq]), isDamaged: true }]
+  gateway.disk.append({ batches: [], drops, records: [] })
+  while (gateway.disk.cached > 0) gateway.disk.flushOne()
+  gateway.crash()
+  gateway.start()
+  played.again()
+  for (const author of [writer, deleter]) author.introduce()
+  deleter.checkpoint([], [writer.held()], true)
+  deleter.push()
+  const shown = (): unknown => gateway.disk.document({ collection: 'climate', partition: '' }, 'hall')?.paths.length ?? 0
+  played.pass(60_000)
+  assert.deepEqual([shown(), gateway.disk.head(deleter.feed.key)?.retained.next(1)], [0, 1])
+  played.say({ type: 'data', batches: [(writer.batches.at(-1) as Batch).bytes] })
+  played.pass(60_000)
+  assert.deepEqual([shown(), gateway.disk.head(deleter.feed.key)?.retained.next(1)], [0, 2])
 })
