@@ -171,8 +171,9 @@ function sendParts<Token>(
     else {
       suspect(core, state, first)
       if (isDead(state, first)) return sendOffer(core, link, state, credit)
-      subscription.next = state.history.retained.next(first + 1) ?? Number.MAX_SAFE_INTEGER
-      seq = wanted.next(subscription.next)
+      const stored = state.history.retained.next(first + 1)
+      subscription.next = stored ?? first + 1
+      seq = stored === null ? null : wanted.next(stored)
     }
   }
   if (seq !== null) return 'more'

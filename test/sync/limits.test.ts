@@ -31,3 +31,13 @@ test('of one author no more feeds are taken than the limit, the next is passed o
     [],
   )
 })
+
+test('who asks by number for all that could ever be has an end', () => {
+  const played = new Played()
+  played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
+  played.pass(500)
+  const alias = played.aliasOf('climate')
+  played.say({ type: 'want', entries: [[alias, 1, 0, [1, Number.MAX_SAFE_INTEGER]]] })
+  const sent = played.pass(500).flatMap((message) => (message.type === 'data' ? message.batches : []))
+  assert.equal(sent.length, 1)
+})
