@@ -125,11 +125,16 @@ export class FeedHistory {
     this.preJump = preJump
     this.keptBytes = keptBytes
     this.compactedSeq = compactedSeq
-    for (const seq of pending) {
+    // A damaged record may hold thousands of them: they are put in order once.
+    const found: SignedCheckpoint[] = []
+    const gone: number[] = []
+    for (const seq of new Set(pending)) {
       const checkpoint = read(seq)
-      if (checkpoint !== null) this.add(checkpoint)
-      else this.damaged = [...this.damaged, seq]
+      if (checkpoint === null) gone.push(seq)
+      else if (checkpoint.seq > appliedSeq) found.push(checkpoint)
     }
+    this.pending = found.sort((a, b) => a.seq - b.seq)
+    this.damaged = gone
   }
 }
 
