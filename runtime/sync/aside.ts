@@ -6,7 +6,7 @@ import type { Core } from './core.ts'
 import { letStraysGo } from './cutting.ts'
 import { storedBatch } from './damage.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
-import { chainFrom, isChain, partsOf, signedCheckpoint, straysUnder } from './filling.ts'
+import { isChain, partsOf, signedCheckpoint, straysUnder } from './filling.ts'
 import { futureFrom } from './future.ts'
 
 /**
@@ -87,11 +87,10 @@ function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly B
     const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
     if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1 || !isNamed(state, batch)) continue
     if (signed.hlc > futureFrom(core)) continue
-    const { floor, live, root, before } = signed.checkpoint
+    const { live, root } = signed.checkpoint
     const hashes = Array.from(live.values(), (seq) => aside.get(seq)?.hash ?? hashAt(core, state, seq))
     if (hashes.includes(null) || !equal(rootOf(hashes as Uint8Array[]), root)) continue
-    const chain = chainFrom(floor, signed.seq, (seq) => aside.get(seq) ?? storedBatch(core, state, seq))
-    if (chain.length < signed.seq - floor || !isChain(before, [...chain, batch])) continue
+    if (isChain(signed, batch, (seq) => aside.get(seq) ?? storedBatch(core, state, seq)) !== true) continue
     const strays = straysUnder(state, signed)
     if (!strays.isEmpty) {
       letStraysGo(core, state, strays)

@@ -154,12 +154,21 @@ export function partsOf({ seq, checkpoint: { floor, live } }: SignedCheckpoint):
   return parts
 }
 
-/** Whether a chain, each batch continuing the one before, leads from there to its end. */
-export function isChain(before: ChainPosition, chain: readonly Batch[]): boolean {
+/**
+ * Whether batches, each continuing the one before, lead from the one below the floor to the checkpoint; null when one is not here. Read
+ * one by one: an author may say that there are millions.
+ */
+export function isChain(
+  { seq, checkpoint: { floor, before } }: SignedCheckpoint,
+  checkpoint: Batch,
+  batchAt: (seq: number) => Batch | null,
+): boolean | null {
   let last: Pick<ChainPosition, 'hash' | 'hlc'> = before
-  for (const { header, hash } of chain) {
-    if (!equal(header.prev, last.hash) || header.hlc <= last.hlc) return false
-    last = { hash, hlc: header.hlc }
+  for (let at = floor; at <= seq; at++) {
+    const batch = at === seq ? checkpoint : batchAt(at)
+    if (batch === null) return null
+    if (!equal(batch.header.prev, last.hash) || batch.header.hlc <= last.hlc) return false
+    last = { hash: batch.hash, hlc: batch.header.hlc }
   }
   return true
 }
@@ -169,14 +178,14 @@ export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill):
   // The disk may refuse what is on its way there and take what follows: `committed` comes back to this.
   if (state.isCommitting || core.verified.some((arrival) => arrival.state === state)) return 'goes on'
   const { signed, batch, link } = fill
-  const { floor, live, root, before } = signed.checkpoint
+  const { live, root } = signed.checkpoint
   const hashes = liveHashes(core, state, live)
-  const chain = chainFrom(floor, signed.seq, (seq) => storedBatch(core, state, seq))
-  if (hashes.length < live.size || chain.length < signed.seq - floor) {
+  const isWhole = isChain(signed, batch, (seq) => storedBatch(core, state, seq))
+  if (hashes.length < live.size || isWhole === null) {
     askForGone(core, state, fill)
     return 'goes on'
   }
-  if (!equal(rootOf(hashes), root) || !isChain(before, [...chain, batch])) {
+  if (!equal(rootOf(hashes), root) || !isWhole) {
     state.fill = null
     return 'differs'
   }
@@ -201,17 +210,6 @@ export function endFill<Token>(core: Core<Token>, state: FeedState, fill: Fill):
 function goOn<Token>(core: Core<Token>, link: LinkState, state: FeedState): void {
   state.attempts = 0
   ask(core, link, state)
-}
-
-/** Those before `end`, as far as none is lacking. */
-export function chainFrom(from: number, end: number, batchAt: (seq: number) => Batch | null): Batch[] {
-  const chain: Batch[] = []
-  for (let seq = from; seq < end; seq++) {
-    const batch = batchAt(seq)
-    if (batch === null) break
-    chain.push(batch)
-  }
-  return chain
 }
 
 /** What lies beside the chain before it and is no part of what it says that there is. */
