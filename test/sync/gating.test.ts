@@ -97,7 +97,8 @@ test('a delete does not leave while a checkpoint is damaged by which what it kee
   for (const author of [writer, deleter]) author.introduce()
   deleter.checkpoint([], [writer.held()], true)
   deleter.push()
-  const shown = (): unknown => gateway.disk.document({ collection: 'climate', partition: '' }, 'hall')?.paths.length ?? 0
+  const shown = (): unknown =>
+    gateway.disk.document({ collection: 'climate', partition: '' }, 'hall')?.paths.length ?? 0
   played.pass(60_000)
   assert.deepEqual([shown(), gateway.disk.head(deleter.feed.key)?.retained.next(1)], [0, 1])
   played.say({ type: 'data', batches: [(writer.batches.at(-1) as Batch).bytes] })
