@@ -4,6 +4,7 @@ import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import { isFuture } from './future.ts'
 import type { LinkState } from './link.ts'
+import { isVoid } from './sealing.ts'
 
 /**
  * Checkpoints that are offered before their time (protocol D15, D16). Others may have what comes before them, so only that neighbour is
@@ -35,7 +36,9 @@ export function isEarlyThere<Token>(core: Core<Token>, link: LinkState, state: F
 
 function waitingOf(link: LinkState, state: FeedState): Batch | null {
   const waiting = link.early.get(state)
-  if (waiting === undefined || waiting.header.seq > state.tip.seq) return waiting ?? null
+  if (waiting === undefined) return null
+  // It is passed by now, or void: its author has set its clock back.
+  if (waiting.header.seq > state.tip.seq && !isVoid(state, waiting)) return waiting
   link.early.delete(state)
   return null
 }

@@ -56,6 +56,8 @@ SEEDS.push(1002676)
 SEEDS.push(2000552)
 /** Once shown for ever on one gateway: what a batch had counted that was found damaged, and was of the branch that was void then. */
 SEEDS.push(4000148)
+/** Once never asked for: a feed whose checkpoint had been offered before its time and was void by then. */
+SEEDS.push(15100905)
 /** Once blamed: a gateway whose card had changed what it showed of an encrypted place, for its only neighbour had no keys to tell it by. */
 SEEDS.push(5000559)
 /** Once shown again: what was deleted, by who had jumped to the floor without the delete, which its author had told again above it. */

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { hex } from '../../runtime/base/bytes.ts'
+import type { Batch } from '../../runtime/model/batch.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
+import { AHEAD_PREFIX } from '../../runtime/sync/overrun.ts'
+import { encodeAheadSeal } from '../../runtime/wire/ahead-seal.ts'
 import { Mesh } from '../simulation/mesh.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
@@ -74,6 +79,23 @@ test('a feed whose author’s clock stays ahead goes on by the checkpoint that w
   goOnAhead(author)
   author.offer(7)
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 5)
+})
+
+test('a checkpoint that was offered before its time and is void by then keeps nobody from asking that neighbour', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
+  goOnAhead(author)
+  author.offer(5)
+  self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed: encodeAheadSeal(author.feed, author.batches[3] as Batch, 1) })
+  self.push()
+  const wants = [...author.tell(3), ...played.pass(MINUTE_MS)].flatMap((one) =>
+    one.type === 'want' ? one.entries : [],
+  )
+  assert.ok(
+    wants.some(([, from, mode]) => from === 1 && mode === 1),
+    'the feed is asked for from its beginning',
+  )
 })
 
 test('a feed whose author’s clock stays ahead goes on though the link is lost again and again before a checkpoint’s time has come', () => {
