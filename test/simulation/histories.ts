@@ -1,4 +1,4 @@
-import { equal } from '../../runtime/base/bytes.ts'
+import { equal, latin1 } from '../../runtime/base/bytes.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
 import type { Checkpoint, SignedCheckpoint } from '../../runtime/model/checkpoint.ts'
 import { isSystemName, placeOf } from '../../runtime/model/names.ts'
@@ -80,9 +80,9 @@ export class Progress {
   #lsn = 0
   readonly #feeds = new Map<string, Seen>()
 
-  /** A feed was cut, by no seal. */
-  forget({ key }: Feed): void {
-    this.#feeds.delete(key)
+  /** A feed was cut; `id` in hexadecimal. */
+  forget(id: string): void {
+    this.#feeds.delete(latin1(Buffer.from(id, 'hex')))
   }
 
   /** What went back since it was looked at last. What a liar says of its own feeds it may say otherwise. */

@@ -573,11 +573,10 @@ export class Simulation implements World {
       const { feed, cut } = fields as { readonly feed: string; readonly cut: number }
       this.#cuts.set(`${this.#gateway(from).boots} ${from} ${feed}`, cut)
     }
-    if (name === 'branch-cut' && 'feed' in fields) {
-      this.note('own branch cut')
-      const cut = [...this.issued.values()].find(({ feed }) => hex(feed.id) === fields.feed)
-      if (cut !== undefined) this.#progress.get(this.#gateway(from))?.forget(cut.feed)
-    }
+    if (name === 'branch-cut') this.note('own branch cut')
+    // A seal may be gone again when that is looked at next: its author has taken it back, or is void there itself.
+    if ((name === 'sealed' || name === 'branch-cut') && 'feed' in fields)
+      this.#progress.get(this.#gateway(from))?.forget(String(fields.feed))
     if (name === 'batch-refused' && 'peerId' in fields && 'why' in fields && fields.why === 'shape')
       this.note('damaged batch refused')
     if (name === 'diverged') this.note('divergence found')
