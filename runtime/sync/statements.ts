@@ -109,9 +109,10 @@ export function chainOf(value: Value): Chain {
  * being checked.
  */
 function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number): Chain[] | null {
-  // What its author itself has voided is nobody's to confirm.
+  // What its author itself has voided is nobody's to confirm; but what was acknowledged of a branch may be known by no other name.
   const ahead = core.surroundings.authority.aheadOf(state.feed)
-  const to = Math.min(state.head.seq, ahead - 1)
+  const end = ahead > seal ? Number.POSITIVE_INFINITY : ahead
+  const to = Math.min(state.head.seq, end - 1)
   if (to === 0) return []
   const stored: Batch[] = []
   for (const batch of batchesFrom(core, state, Math.min(seal, to))) {
@@ -120,7 +121,7 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
   }
   const chains = [chainFrom(core, state, stored, state.head)]
   for (const branch of voidedOf(core, state)) {
-    const voided = branch.filter(({ header }) => header.seq < ahead)
+    const voided = branch.filter(({ header }) => header.seq < end)
     if (voided.length === 0) continue
     const first = (voided[0] as Batch).header
     const trunk = stored.filter(({ header }) => header.seq < first.seq && header.seq >= seal)

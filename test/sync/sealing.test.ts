@@ -4,7 +4,9 @@ import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { hex } from '../../runtime/base/bytes.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
+import { AHEAD_PREFIX } from '../../runtime/sync/overrun.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
+import { encodeAheadSeal } from '../../runtime/wire/ahead-seal.ts'
 import { cellsOf } from '../simulation/disk.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
@@ -155,6 +157,26 @@ test('what has come beside the chain, for a fill that is not whole, may be of an
     [1, 2, 3, 4],
     [1, 2],
   ])
+})
+
+test('of a feed that forked what its author has voided is named too: others may have confirmed the branch by that alone', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  for (let n = 0; n < 4; n++) author.put('hall', { n })
+  const first = author.put('hall', { n: 4 }, MINUTE_MS)
+  author.put('hall', { n: 5 }, MINUTE_MS)
+  author.push()
+  self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed: encodeAheadSeal(author.feed, first, 5) })
+  self.push()
+  played.pass(MINUTE_MS)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 4)
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
+  played.pass(MINUTE_MS)
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values
+  const chains = said?.map((chain) => (chain as [number][]).map(([seq]) => seq))
+  assert.deepEqual(chains?.at(-1), [2, 3, 4, 5, 6])
 })
 
 test('what is said to be held of a sealed feed is what was taken, though the header of the last batch has turned on the card', () => {
