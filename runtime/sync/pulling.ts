@@ -101,7 +101,7 @@ export function patienceMs(asked: LinkState | null): number {
  */
 function askBest<Token>(core: Core<Token>, state: FeedState): boolean {
   const moreOf = (link: LinkState): number =>
-    Math.max(link.peerHead(state) - Math.max(state.tip.seq, link.peerLow(state) - 1), 0)
+    Math.max(headThere(link, state) - Math.max(state.tip.seq, link.peerLow(state) - 1), 0)
   const able = [...core.links.values()].filter(
     (link) => link.isGreeted && link.theirAliases.has(state) && mayAsk(core, link, state),
   )
@@ -190,7 +190,7 @@ export function chooseOne<Token>(core: Core<Token>, parent: LinkState, state: Fe
 /** How many batches are lacking of what neighbours have. */
 export function leftOf<Token>(core: Core<Token>, state: FeedState): number {
   let head = 0
-  for (const link of core.links.values()) head = Math.max(head, link.peerHead(state))
+  for (const link of core.links.values()) head = Math.max(head, headThere(link, state))
   return Math.max(0, head - state.tip.seq)
 }
 
@@ -221,8 +221,13 @@ export function takeOver<Token>(core: Core<Token>, link: LinkState, state: FeedS
 }
 
 function isAheadElsewhere<Token>(core: Core<Token>, state: FeedState): boolean {
-  for (const link of core.links.values()) if (link.peerHead(state) > state.tip.seq) return true
+  for (const link of core.links.values()) if (headThere(link, state) > state.tip.seq) return true
   return false
+}
+
+/** What is void of a sealed feed is not lacking, however long a neighbour that hasn't heard of the seal goes on telling of it. */
+function headThere(link: LinkState, state: FeedState): number {
+  return Math.min(link.peerHead(state), state.cut - 1)
 }
 
 function isDeferred<Token>(core: Core<Token>, state: FeedState): boolean {

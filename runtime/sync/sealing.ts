@@ -85,6 +85,8 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   state.cut = Math.max(seal, state.settled + 1)
   if (cutBefore < state.cut) {
     core.emit('settled', { feed: hex(state.feed.id), origin: state.feed.origin, cut: state.cut })
+    // More of what neighbours have told of counts now.
+    core.behind.add(state)
   }
   if (state.isRefused) {
     state.isRefused = false

@@ -126,6 +126,13 @@ test('of what was written before its admission no member is asked below a seal e
   assert.deepEqual([...(played.gateway.disk.head(author.feed.key)?.retained.values() ?? [])], [3, 4])
 })
 
+test('what is void is not asked for, though a neighbour that has not heard of the seal goes on telling of it', () => {
+  const { played, author } = confirmed(0)
+  const said = [...author.tell(6), ...played.pass(5 * MINUTE_MS)]
+  const wants = said.flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.deepEqual(wants, [])
+})
+
 test('what is void is not taken again', () => {
   const { played, author } = confirmed(0)
   played.say({ type: 'data', batches: author.batches.slice(SEAL - 1).map(({ bytes }) => bytes) })
