@@ -87,7 +87,7 @@ test('a checkpoint that was offered before its time and is void by then keeps no
   for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
   goOnAhead(author)
   author.offer(5)
-  self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed: encodeAheadSeal(author.feed, author.batches[3] as Batch, 1) })
+  self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed: encodeAheadSeal(author.feed, author.batches[3] as Batch, 4) })
   self.push()
   const wants = [...author.tell(3), ...played.pass(MINUTE_MS)].flatMap((one) =>
     one.type === 'want' ? one.entries : [],
