@@ -108,9 +108,15 @@ export class FeedState {
     if (!isCommitted) this.isRewinding = true
     if (!this.isRewinding || this.#commits > 0) return
     this.isRewinding = false
-    this.verified = this.head
-    this.tip = this.head
+    this.standAt(this.head)
+  }
+
+  /** It goes back: what is next then is another batch than the one that waits for its time. */
+  standAt(position: ChainPosition): void {
+    this.verified = position
+    this.tip = position
     this.fill = null
+    this.deferredUntilMs = 0
   }
 
   /** Some of its batches are on their way to the disk. */

@@ -93,7 +93,7 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
     core.behind.add(state)
   }
   // What waited for its time may be void now.
-  if (cutBefore === Number.POSITIVE_INFINITY) state.deferredUntilMs = 0
+  if (state.cut < cutBefore) state.deferredUntilMs = 0
   // Parts of a fill may lie beyond the head.
   const last = Math.max(state.tip.seq, state.history.retained.last)
   const doubted = state.isDoubted ? state.tip.seq + 1 : null

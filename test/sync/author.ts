@@ -21,14 +21,19 @@ export class Author {
   readonly #alias: number
   #told = 0
 
-  /** `index` of its key in `played.keys`. */
-  constructor(played: Played, index: number, collection: string = 'climate') {
+  /** `index` of its key in `played.keys`; `alias`: another one, where it has more than one feed of users'. */
+  constructor(
+    played: Played,
+    index: number,
+    collection: string = 'climate',
+    alias: number = index + (collection === SELF_COLLECTION ? 100 : 200),
+  ) {
     const publicKey = played.keys[index] as Uint8Array
     const partition = collection === SELF_COLLECTION ? played.peerIdOf(index) : ''
     const incarnation = new Uint8Array(8).fill(index)
     this.feed = feedOf(played.meshId, { publicKey, incarnation, collection, partition, kind: 0, encrypted: false })
     this.#played = played
-    this.#alias = index + (collection === SELF_COLLECTION ? 100 : 200)
+    this.#alias = alias
     this.introduce()
   }
 

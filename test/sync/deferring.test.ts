@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hex } from '../../runtime/base/bytes.ts'
+import { GATEWAY_LIMITS } from '../../runtime/base/limits.ts'
 import type { Batch } from '../../runtime/model/batch.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
@@ -87,11 +88,55 @@ test('a checkpoint that was offered before its time and is void by then keeps no
   for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
   goOnAhead(author)
   author.offer(5)
-  self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed: encodeAheadSeal(author.feed, author.batches[3] as Batch, 1) })
+  self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed: encodeAheadSeal(author.feed, author.batches[3] as Batch, 4) })
   self.push()
   const wants = [...author.tell(3), ...played.pass(MINUTE_MS)].flatMap((one) =>
     one.type === 'want' ? one.entries : [],
   )
+  assert.ok(
+    wants.some(([, from, mode]) => from === 1 && mode === 1),
+    'the feed is asked for from its beginning',
+  )
+})
+
+test('a feed that waits as a whole, for many are offered before their time, waits no longer when a second seal is lower', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
+  goOnAhead(author)
+  author.put('hall', { temperature: 6 }, 10 * MINUTE_MS)
+  for (let n = 0; n < GATEWAY_LIMITS.earlyPerLinkMax; n++) {
+    const other = new Author(played, 2, `other-${n}`, 300 + n)
+    goOnAhead(other)
+    other.offer(2)
+  }
+  const sealAt = (seq: number): void => {
+    const sealed = encodeAheadSeal(author.feed, author.batches[seq - 1] as Batch, seq)
+    self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed })
+    self.push()
+  }
+  sealAt(6)
+  author.offer(5)
+  played.pass(MINUTE_MS)
+  sealAt(4)
+  const wants = [...author.tell(3), ...played.pass(MINUTE_MS)].flatMap((one) =>
+    one.type === 'want' ? one.entries : [],
+  )
+  assert.ok(
+    wants.some(([alias, from, mode]) => alias === 201 && from === 1 && mode === 1),
+    'the feed is asked for from its beginning',
+  )
+})
+
+test('what comes before a batch that waits for its time is asked for again when the disk had no room for it', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
+  author.put('hall', { temperature: 4 }, 10 * MINUTE_MS)
+  played.gateway.isDiskFull = true
+  author.push()
+  played.gateway.isDiskFull = false
+  const wants = played.pass(MINUTE_MS).flatMap((one) => (one.type === 'want' ? one.entries : []))
   assert.ok(
     wants.some(([, from, mode]) => from === 1 && mode === 1),
     'the feed is asked for from its beginning',
