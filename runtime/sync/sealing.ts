@@ -80,9 +80,11 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   const ahead = core.surroundings.authority.aheadOf(state.feed)
   state.branch = settlement.branch
   state.settled = Math.min(settlement.seq, ahead - 1)
-  state.isSealFinal = isFinal
   const cutBefore = state.cut
   state.cut = Math.max(seal, state.settled + 1)
+  // What checkpoints of other feeds wait for may be void now, for good.
+  if (state.cut !== cutBefore || isFinal !== state.isSealFinal) core.gatedVersion = -1
+  state.isSealFinal = isFinal
   if (cutBefore < state.cut) {
     core.emit('settled', { feed: hex(state.feed.id), origin: state.feed.origin, cut: state.cut })
     // More of what neighbours have told of counts now.

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { hex } from '../../runtime/base/bytes.ts'
 import type { Batch } from '../../runtime/model/batch.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import type { Held } from '../../runtime/model/checkpoint.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
+import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
@@ -27,6 +30,25 @@ test('G1: a checkpoint is applied once its author’s knowledge is here', () => 
   assert.equal(appliedSeq(played, a), 0)
   b.push()
   assert.equal(appliedSeq(played, a), 2)
+})
+
+test('of a sealed feed a checkpoint waits for what is void until everyone asked has said what it holds: all may have confirmed it', () => {
+  const { played, a, b } = authors()
+  for (let n = 2; n < 4; n++) a.put('later', { n })
+  a.push(1)
+  const seals = new Map([[a.feed.key, 2]])
+  played.gateway.learnRemoval({ origin: a.feed.origin, reason: 'revoke', seals, bound: new Set() })
+  b.checkpoint([], [a.held()])
+  b.push()
+  played.pass(120_000)
+  for (const index of [2, 3]) {
+    assert.equal(appliedSeq(played, b), 0)
+    const self = new Author(played, index, SELF_COLLECTION)
+    self.put(HELD_PREFIX + hex(a.feed.id), { none: [] })
+    self.push()
+    played.pass(1_000)
+  }
+  assert.equal(appliedSeq(played, b), 2, 'nothing else need happen')
 })
 
 test('G2: a feed that jumped counts as far as before, until what it jumped by is applied too', () => {
