@@ -31,8 +31,10 @@ function lostOf(simulation: Simulation, { feed, batches }: IssuedFeed): string[]
   const author = simulation.healed.find(({ peerId, disk }) => peerId === feed.origin && disk.feeds.has(feed.key))
   if (isSystemName(feed.descriptor.collection) || author === undefined || simulation.copied.has(feed.origin)) return []
   const sealedAt = sealOn(author, feed.id)
-  // An author that has left the place sees just its own writes there, and others have overtaken those.
-  const reader = [author, ...simulation.healed].find((gateway) => gateway.keepsAt(feed.descriptor))
+  // An author that has left the place sees just its own writes there, and others have overtaken those; some never get the keys.
+  const reader = [author, ...simulation.healed].find((gateway) => {
+    return gateway.keepsAt(feed.descriptor) && gateway.readsAt(feed.descriptor)
+  })
   const found: string[] = []
   for (const { batch, ops, atMs } of batches.values()) {
     if (ops === null || isSane(batch.header.hlc)) continue
