@@ -45,6 +45,9 @@ export class FeedState {
   isRestoreDue: boolean = false
   /** Everyone asked has said what it holds of the sealed feed. */
   isSealFinal: boolean = true
+  /** When the cut was last another; monotonic milliseconds. Whether it is likely to stay: that was long ago, or all has been said. */
+  cutAt = 0
+  isCutSure: boolean = true
   /** What we say ourselves to hold of it, and for which seal that was found. */
   held: readonly Chain[] = []
   heldFor: number = Number.POSITIVE_INFINITY

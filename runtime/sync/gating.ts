@@ -105,8 +105,8 @@ function isMet<Token>(core: Core<Token>, choice: Choice, dep: Held): boolean {
   const other = core.feeds.get(key)
   // Of a feed that is void from its beginning nothing may ever come here.
   if (other === undefined) return core.surroundings.authority.sealOf({ key, origin: '' }) === 1
-  // Of a sealed feed nobody can hold what is void; until all have said what they hold more of it may turn out not to be.
-  return countedHead(choice, other) >= (other.isSealFinal ? Math.min(dep.seq, other.cut - 1) : dep.seq)
+  // Of a sealed feed nobody can hold what is void; what others say to hold may come soon, and show that less of it is.
+  return countedHead(choice, other) >= (other.isCutSure ? Math.min(dep.seq, other.cut - 1) : dep.seq)
 }
 
 function countedHead(choice: Choice, state: FeedState): number {

@@ -46,6 +46,7 @@ function unseal<Token>(core: Core<Token>, state: FeedState): void {
   state.branch = null
   state.cut = Number.POSITIVE_INFINITY
   state.isSealFinal = true
+  state.isCutSure = true
   state.isRefused = false
   restoreVoided(core, state)
   core.behind.add(state)
@@ -82,9 +83,12 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   state.settled = Math.min(settlement.seq, ahead - 1)
   const cutBefore = state.cut
   state.cut = Math.max(seal, state.settled + 1)
-  // What checkpoints of other feeds wait for may be void now, for good.
-  if (state.cut !== cutBefore || isFinal !== state.isSealFinal) core.gatedVersion = -1
   state.isSealFinal = isFinal
+  if (state.cut !== cutBefore) state.cutAt = core.now.monotonicMs
+  const isSure = isFinal || core.now.monotonicMs >= state.cutAt + core.history.beaconMs
+  // What checkpoints of other feeds wait for may be void now, for good.
+  if (state.cut !== cutBefore || isSure !== state.isCutSure) core.gatedVersion = -1
+  state.isCutSure = isSure
   if (cutBefore < state.cut) {
     core.emit('settled', { feed: hex(state.feed.id), origin: state.feed.origin, cut: state.cut })
     // More of what neighbours have told of counts now.
