@@ -48,9 +48,7 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
     records.push({ key: `${voidPrefix(state)}${hex((top as Batch).hash.subarray(0, 8))}/${header.seq}`, value: bytes })
   if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
   core.verified = core.verified.filter((arrival) => arrival.state !== state)
-  state.verified = head
-  state.tip = head
-  state.fill = null
+  state.goBack(head)
   commitCut(core, { state, from: cut, head, stays: state.history.retained.within(1, cut - 1) }, records)
 }
 

@@ -94,6 +94,17 @@ export class FeedState {
     this.fill = null
   }
 
+  /**
+   * It goes on from there. What was deferred is not the next batch any more, and those that are lacking before it have their time: they are
+   * asked for now.
+   */
+  goBack(to: ChainPosition): void {
+    this.verified = to
+    this.tip = to
+    this.fill = null
+    this.deferredUntilMs = 0
+  }
+
   /** Batches are on their way to the disk with one more commit. */
   committing(): void {
     this.#commits += 1
@@ -108,9 +119,7 @@ export class FeedState {
     if (!isCommitted) this.isRewinding = true
     if (!this.isRewinding || this.#commits > 0) return
     this.isRewinding = false
-    this.verified = this.head
-    this.tip = this.head
-    this.fill = null
+    this.goBack(this.head)
   }
 
   /** Some of its batches are on their way to the disk. */

@@ -234,6 +234,13 @@ test('a mesh whose clocks had run ahead when a member came converges too (seed 3
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once for ever behind: the disk refused what came before a batch stamped ahead, and the feed waited all the same until that one's time. */
+test('a feed that waits for its time doesn’t lack what comes before (seed 16300037)', () => {
+  const simulation = new Simulation(scenarioOf(16300037, { gateways: 3, forks: true, removals: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once wrong: a checkpoint was taken for the head of who offered it. */
 for (const seed of [5, 8]) {
   test(`a mesh that soon forgets what was overtaken converges too, and keeps no delete for ever (seed ${seed})`, () => {
