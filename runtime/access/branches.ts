@@ -33,7 +33,7 @@ export function settlementOf(
   const parents = parentsOf([...statements.values()].flat())
   let best: Settlement = { seq: Math.min(fork - 1, commonTo(fork, statements, asked)), branch: new Map() }
   for (const name of leavesOf(parents)) {
-    const branch = ancestorsOf(parents, name)
+    const branch = unambiguous(ancestorsOf(parents, name))
     const seq = Math.min(...asked.map((one) => coverage(fork, parents, branch, statements.get(one.origin) ?? [], one)))
     if (seq < fork || !Number.isFinite(seq)) continue
     const found = { seq, branch: hashesUpTo(branch, seq) }
@@ -130,11 +130,19 @@ function lastSaid(chains: readonly Chain[]): number {
   return Math.max(0, ...chains.map((chain) => chain.at(-1)?.seq ?? 0))
 }
 
-/** Of one sequence there is but one batch that leads to the last: where two are named somebody errs or lies, and neither counts. */
+/**
+ * Of one sequence there is but one batch that leads to the last: where two are named somebody errs or lies, and neither counts. Nor has anybody
+ * confirmed one of them: what is settled must be the same batch for all.
+ */
+function unambiguous(branch: Names): Names {
+  const times = new Map<number, number>()
+  for (const { seq } of branch.values()) times.set(seq, (times.get(seq) ?? 0) + 1)
+  return new Map([...branch].filter(([, { seq }]) => times.get(seq) === 1))
+}
+
 function hashesUpTo(branch: Names, to: number): Map<number, string> {
   const named = [...branch.values()].filter(({ seq }) => seq <= to).sort((a, b) => a.seq - b.seq)
-  const isOne = ({ seq }: Named, i: number): boolean => named[i - 1]?.seq !== seq && named[i + 1]?.seq !== seq
-  return new Map(named.filter(isOne).map(({ seq, hash8 }) => [seq, hash8]))
+  return new Map(named.map(({ seq, hash8 }) => [seq, hash8]))
 }
 
 function lastOf(branch: ReadonlyMap<number, string>): string {

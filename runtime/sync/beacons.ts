@@ -56,8 +56,7 @@ function withTold(shown: Beacon | null, told: readonly Said[]): Beacon | null {
   const acks = new Map(shown?.acks)
   for (const [feedKey, held] of told.flatMap((said) => [...said.acks])) {
     const known = acks.get(feedKey) ?? []
-    const news = held.filter((one) => !known.some(({ seq, hash8 }) => seq === one.seq && equal(hash8, one.hash8)))
-    acks.set(feedKey, [...news, ...known])
+    acks.set(feedKey, [...held.filter((one) => !isAmong(known, one)), ...known])
   }
   return { at: shown?.at ?? 0, heads: shown?.heads ?? [], acks }
 }
@@ -176,13 +175,18 @@ export function decodeBeacon(document: Document): Beacon | null {
   return { at, heads, acks: acksIn(fields) }
 }
 
-/** By feed key, what fields of a beacon say to hold. */
+function isAmong(held: readonly Held[], { seq, hash8 }: Held): boolean {
+  return held.some((one) => one.seq === seq && equal(one.hash8, hash8))
+}
+
+/** By feed key, what fields of a beacon say to hold, once each: copies of a card say again what they read of each other. */
 export function acksIn(fields: ReadonlyMap<string, Value>): Map<string, readonly Held[]> {
   const acks = new Map<string, readonly Held[]>()
   for (const [feedId, seq, hash8] of entriesOf(fields, 'acks')) {
     if (!(feedId instanceof Uint8Array) || typeof seq !== 'number' || !(hash8 instanceof Uint8Array)) continue
     const held = acks.get(latin1(feedId)) ?? []
-    acks.set(latin1(feedId), [...held, { feedId, seq, hash8 }])
+    const one = { feedId, seq, hash8 }
+    if (!isAmong(held, one)) acks.set(latin1(feedId), [...held, one])
   }
   return acks
 }

@@ -43,12 +43,14 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
   const voided = [...batchesFrom(core, state, cut)].filter((batch) => {
     return batch.header.seq <= state.head.seq && isCalledSo(names, batch)
   })
-  const top = voided.at(-1)
-  for (const { header, bytes } of voided.slice(0, VOID_KEPT))
-    records.push({ key: `${voidPrefix(state)}${hex((top as Batch).hash.subarray(0, 8))}/${header.seq}`, value: bytes })
+  for (const branch of branchesIn(state, voided)) {
+    const top = hex((branch.at(-1) as Batch).hash.subarray(0, 8))
+    for (const { header, bytes } of branch.slice(0, VOID_KEPT))
+      records.push({ key: `${voidPrefix(state)}${top}/${header.seq}`, value: bytes })
+  }
   if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
   core.verified = core.verified.filter((arrival) => arrival.state !== state)
-  state.standAt(head)
+  state.goBack(head)
   commitCut(core, { state, from: cut, head, stays: state.history.retained.within(1, cut - 1) }, records)
 }
 
@@ -190,6 +192,22 @@ function positionAt<Token>(
   const [next] = batchesFrom(core, state, seq + 1)
   const named = names.get(seq) ?? (next?.header.seq === seq + 1 ? next.header.prev : null)
   return { seq, hash: named ?? new Uint8Array(32), hlc: 0 }
+}
+
+/**
+ * Of batches of the log in order, those that are known to be of one branch. Over what the feed had when it jumped, and what it jumped by
+ * doesn't call live, nothing leads on: it may be of another branch, all of which is dead in this one.
+ */
+export function branchesIn({ history }: FeedState, batches: readonly Batch[]): (readonly Batch[])[] {
+  const { base, baseSeq, preJump } = history
+  const last = batches.find(({ header }) => header.seq === preJump)
+  const next = batches.find(({ header }) => header.seq === preJump + 1)
+  const isLedOn = last !== undefined && next !== undefined && equal(next.header.prev, last.hash)
+  const live = base?.checkpoint.live
+  if (preJump >= baseSeq || isLedOn || live?.has(preJump) === true) return batches.length > 0 ? [batches] : []
+  const before = batches.filter(({ header }) => header.seq <= preJump)
+  const after = batches.filter(({ header }) => header.seq > preJump || live?.has(header.seq) === true)
+  return [after, before].filter((branch) => branch.length > 0)
 }
 
 export function* batchesFrom<Token>(core: Core<Token>, state: FeedState, from: number): Generator<Batch> {

@@ -315,7 +315,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   if (commit.cut) {
     const { state } = commit.cut
     core.cutting.delete(state)
-    state.standAt(state.head)
+    state.goBack(state.head)
   }
   for (const { link, state, batch, isMissing } of commit.arrivals) {
     if (isMissing === true) {

@@ -97,6 +97,17 @@ export class FeedState {
     this.fill = null
   }
 
+  /**
+   * It goes on from there. What was deferred is not the next batch any more, and those that are lacking before it have their time: they are
+   * asked for now.
+   */
+  goBack(to: ChainPosition): void {
+    this.verified = to
+    this.tip = to
+    this.fill = null
+    this.deferredUntilMs = 0
+  }
+
   /** Batches are on their way to the disk with one more commit. */
   committing(): void {
     this.#commits += 1
@@ -111,15 +122,7 @@ export class FeedState {
     if (!isCommitted) this.isRewinding = true
     if (!this.isRewinding || this.#commits > 0) return
     this.isRewinding = false
-    this.standAt(this.head)
-  }
-
-  /** It goes back: what is next then is another batch than the one that waits for its time. */
-  standAt(position: ChainPosition): void {
-    this.verified = position
-    this.tip = position
-    this.fill = null
-    this.deferredUntilMs = 0
+    this.goBack(this.head)
   }
 
   /** Some of its batches are on their way to the disk. */

@@ -9,7 +9,7 @@ import type { Core } from './core.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
 import { askedOf } from './interest.ts'
 import { signatureOf, voidedOf } from './aside.ts'
-import { batchesFrom } from './cutting.ts'
+import { batchesFrom, branchesIn } from './cutting.ts'
 import { addInternalWrite } from './writing.ts'
 
 /**
@@ -119,12 +119,13 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
     if (batch.header.seq > to) break
     stored.push(batch)
   }
-  const chains = [chainFrom(core, state, stored, state.head)]
+  const branches = branchesIn(state, stored)
+  const chains = branches.map((branch) => chainFrom(core, state, branch, state.head))
   for (const branch of voidedOf(core, state)) {
     const voided = branch.filter(({ header }) => header.seq < end)
     if (voided.length === 0) continue
     const first = (voided[0] as Batch).header
-    const trunk = stored.filter(({ header }) => header.seq < first.seq && header.seq >= seal)
+    const trunk = (branches[0] ?? []).filter(({ header }) => header.seq < first.seq && header.seq >= seal)
     const last = trunk.at(-1)
     // What is stored now may be another branch than that which was taken out.
     const isOne = last?.header.seq === first.seq - 1 && equal(last.hash, first.prev)

@@ -20,3 +20,16 @@ test('of two names that are said of one batch of a branch neither counts, and wh
   assert.equal(seq, 5)
   assert.deepEqual([...branch.values()], ['1', '2', '4', '5'])
 })
+
+test('what just one who took two branches for one has confirmed of both is settled on that of which it is', () => {
+  const asked = ['one', 'other'].map((origin) => ({ origin, since: 0, below: 0 }))
+  const statements = new Map([
+    ['one', [chain('1', '2-b', '3-b', '4-b')]],
+    // Of these the second would come first, if it were told apart by what neither leads to nor counts.
+    ['other', [chain('1', '2-b', '3-b', '5-a', '6-a')]],
+    ['author', [chain('1', '2-a', '3-a', '4-a', '5-a', '6-a')]],
+  ])
+  const { seq, branch } = settlementOf(FORK, statements, asked)
+  assert.equal(seq, 3)
+  assert.deepEqual([...branch.values()], ['1', '2-b', '3-b'])
+})

@@ -134,12 +134,14 @@ test('a mesh whose clocks had run ahead keeps what the checkpoints of that time 
  * Once for ever at odds: the branches of a copied card were looked for batch by batch, and those that had gone as dead waited for, longer than
  * any link with the copy lasted; then the one that all have was refused for good, for where the two had parted was gone (71054). Parts of a
  * fill stayed, and were shown, whose author's store had been put back (71001). Or they stayed when the feed jumped by a checkpoint of the other
- * branch, and were said to be of that, so that both seemed to lead to one end and to be confirmed by all (8524007).
+ * branch, and were said to be of that, so that both seemed to lead to one end and to be confirmed by all (8524007). So was what had been in
+ * the feed before it jumped, and was dead in both (16200041).
  */
 for (const [seed, gateways] of [
   [71054, 4],
   [71001, 5],
   [8524007, 4],
+  [16200041, 3],
 ] as const) {
   test(`a mesh that soon forgets gets over copied cards and stores put back of whose pasts little is left (seed ${seed})`, () => {
     const simulation = new Simulation(scenarioOf(seed, { gateways, minutes: 1, history: 'short', forks: true }))
@@ -230,6 +232,13 @@ test('what is written under a clock that was set back too far is shown where the
 /** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */
 test('a mesh whose clocks had run ahead when a member came converges too (seed 32008)', () => {
   const simulation = new Simulation(scenarioOf(32008, { overruns: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
+/** Once for ever behind: the disk refused what came before a batch stamped ahead, and the feed waited all the same until that one's time. */
+test('a feed that waits for its time doesn’t lack what comes before (seed 16300037)', () => {
+  const simulation = new Simulation(scenarioOf(16300037, { gateways: 3, forks: true, removals: true }))
   simulation.run()
   assert.deepEqual(violations(simulation), [])
 })

@@ -162,3 +162,21 @@ test('a feed whose author’s clock stays ahead goes on though the link is lost 
   // Five minutes are let pass, and the other five it lags behind.
   assert.ok(shown >= written - 6 * 6, `of ${written} writes ${shown} are here`)
 })
+
+test('when the disk refuses what comes before a batch whose time has not come, it is asked for again at once', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
+  author.put('hall', { temperature: 4 }, 600 * MINUTE_MS)
+  played.gateway.isDiskFull = true
+  author.push()
+  played.gateway.isDiskFull = false
+  const wants = played.pass(2_000).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.ok(
+    wants.some(([, from, mode]) => from === 1 && mode === 1),
+    'it is asked for from its beginning',
+  )
+  played.say({ type: 'data', batches: author.batches.map(({ bytes }) => bytes) })
+  played.pass(200)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 3)
+})

@@ -166,6 +166,30 @@ test('what has come beside the chain, for a fill that is not whole, may be of an
   ])
 })
 
+test('what was here before a feed jumped may be of another branch, but for what it calls live: the two are not said to be one', () => {
+  const played = new Played(3)
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  for (let n = 0; n < 2; n++) copy.batches.push(author.put('hall', { n }))
+  for (let n = 2; n < 5; n++) author.put('hall', { n })
+  author.push()
+  for (let n = 2; n < 8; n++) copy.put('hall', { n: -n })
+  copy.checkpoint([2, 8])
+  copy.offer(9)
+  const head = played.gateway.disk.head(author.feed.key)
+  assert.deepEqual([head?.seq, ...(head?.retained.runs ?? [])], [9, 1, 5, 8, 9])
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  const said = (seal: number): string[] => {
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, seal]]) })
+    played.pass(MINUTE_MS)
+    const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+    const chains = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values ?? []
+    return chains.map((chain) => (chain as [number][]).map(([seq]) => seq).join(' ')).sort()
+  }
+  // What was taken out for the first is kept aside, and told of with the second.
+  assert.deepEqual(said(3), ['2 3 4 5', '7 8 9'])
+  assert.deepEqual(said(2), ['1 2', '1 2 3 4 5', '7 8 9'])
+})
+
 test('of a feed that forked what its author has voided is named too: others may have confirmed the branch by that alone', () => {
   const played = new Played(3)
   const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]

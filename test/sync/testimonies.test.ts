@@ -2,13 +2,15 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { hex } from '../../runtime/base/bytes.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { hlcFromMs } from '../../runtime/model/stamp.ts'
+import type { Value } from '../../runtime/model/value.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
 import { Testimonies, TOLD_PREFIX } from '../../runtime/sync/testimonies.ts'
 import { encodeProof } from '../../runtime/wire/proof.ts'
 import { encodeTestimony } from '../../runtime/wire/testimony.ts'
 import { Author } from './author.ts'
-import { Played } from './played.ts'
+import { Played, START_MS } from './played.ts'
 
 const MINUTE_MS = 60_000
 /** From here on the feed is sealed, which has six batches. */
@@ -138,6 +140,29 @@ test('what an incarnation of ours had confirmed is confirmed still, though a lat
   assert.deepEqual(
     acks?.map(({ seq }) => seq),
     [5, 4],
+  )
+})
+
+test('what copies of a card say again of what each other had confirmed takes the place of nothing', () => {
+  const played = new Played(3)
+  const [author, copy] = [new Author(played, 1), new Author(played, 0, SELF_COLLECTION)]
+  for (let n = 0; n < 3; n++) author.put(`hall-${n}`, { n })
+  author.checkpoint([1, 2, 3])
+  for (let n = 3; n < 7; n++) author.put('hall', { n })
+  const entries = (...seqs: readonly number[]): Value =>
+    seqs.map((seq): Value => [author.feed.id, seq, author.held(seq).hash8])
+  const again = Array.from({ length: 16 }, (_, i) => 6 + (i % 2))
+  copy.put(BEACON_KEY, { at: hlcFromMs(START_MS), 'heads/0': [], 'acks/0': entries(8), 'acks/1': entries(...again) })
+  author.push(5)
+  played.pass(MINUTE_MS)
+  copy.push()
+  played.pass(MINUTE_MS)
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const document = played.gateway.disk.document(place, BEACON_KEY)
+  const acks = document && decodeBeacon(document)?.acks.get(author.feed.key)
+  assert.deepEqual(
+    acks?.map(({ seq }) => seq),
+    [8, 6, 7, 5],
   )
 })
 
