@@ -120,7 +120,7 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
   }
   const chains = [chainFrom(core, state, stored, state.head)]
   for (const branch of voidedOf(core, state)) {
-    const voided = branch.filter(({ header }) => header.seq < ahead)
+    const voided = branch.filter(({ header }) => header.seq >= seal && header.seq < ahead)
     if (voided.length === 0) continue
     const first = (voided[0] as Batch).header
     const trunk = stored.filter(({ header }) => header.seq < first.seq && header.seq >= seal)
