@@ -11,6 +11,7 @@ import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { holesOf } from './mending.ts'
+import { letAllGo } from './trash.ts'
 import type { Examined } from './types.ts'
 
 /**
@@ -153,7 +154,11 @@ function diverged<Token>(
     core.diverged.set(name, { peerId, ...where, isLasting: false })
     for (const [oldest] of core.diverged)
       if (core.diverged.size > GATEWAY_LIMITS.divergedMax) core.diverged.delete(oldest)
-  } else if (!core.examining.has(place)) known.isLasting = true
+  } else if (!core.examining.has(place)) {
+    known.isLasting = true
+    // With the same live batches it is what is dead that shows: that of a branch, perhaps, of which nothing was left to prove it by.
+    if (!isOfLog) letAllGo(core, place)
+  }
   if (isOfLog) for (const state of core.feeds.in(place)) lookForHoles(core, state)
   examineAgain(core, where)
 }

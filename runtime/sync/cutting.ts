@@ -39,8 +39,9 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
   const names = namesFrom(core, state, Math.max(1, Math.min(to, state.head.seq)))
   const head = to < state.head.seq ? positionAt(core, state, history, names, to) : state.head
   const records: KeyValue[] = [{ key: historyKey(state.feed), value: history.encode() }]
-  // Parts of a fill beyond the head are of a branch that nobody has proven here: they are fetched again. So is what isn't what it was.
-  const voided = [...batchesFrom(core, state, cut)].filter((batch) => {
+  // What came with the void checkpoint by which the feed had jumped goes with it, as others may not have it, and comes back with it. Parts of
+  // a fill beyond the head are of a branch that nobody has proven here: they are fetched again. So is what isn't what it was.
+  const voided = [...batchesFrom(core, state, to + 1)].filter((batch) => {
     return batch.header.seq <= state.head.seq && isCalledSo(names, batch)
   })
   for (const branch of branchesIn(state, voided)) {
@@ -51,7 +52,7 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
   if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
   core.verified = core.verified.filter((arrival) => arrival.state !== state)
   state.goBack(head)
-  commitCut(core, { state, from: cut, head, stays: state.history.retained.within(1, cut - 1) }, records)
+  commitCut(core, { state, from: cut, head, stays: state.history.retained.within(1, to) }, records)
 }
 
 /**

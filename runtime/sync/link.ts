@@ -15,6 +15,8 @@ export interface Subscription {
   isEager: boolean
   /** Only these, which a checkpoint that we offered says are live; null for all from `next` on. */
   readonly wanted: SequenceSet | null
+  /** The batch that was asked for went out ahead of an offer. */
+  isLed?: boolean
 }
 
 /** A claim of the neighbour, "you were told everything up to my number `lsn`", and what of it we lack on our disk. */

@@ -37,6 +37,7 @@ export function applySeals<Token>(core: Core<Token>): void {
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
     tellProof(core, state)
     if (!state.isCommitting && !core.cutting.has(state)) applySeal(core, state, seal)
+    letOldPartsGo(core, state)
   }
 }
 

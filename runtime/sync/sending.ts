@@ -100,7 +100,9 @@ function sendFeed<Token>(
   // What came from there, or elsewhere meanwhile, is not sent back.
   subscription.next = Math.max(subscription.next, link.peerHead(state) + 1)
   if (subscription.next <= state.head.seq) {
-    if (isOfferDue(core, link, state, subscription.next)) return sendOffer(core, link, state, credit)
+    if (isOfferDue(core, link, state, subscription.next)) {
+      return sendLead(core, link, state, subscription, credit) ?? sendOffer(core, link, state, credit)
+    }
     const room = Math.min(FRAME_BYTES, credit)
     if (room <= 0) return 'no credit'
     skipToLow(core, link, state, subscription)
@@ -125,6 +127,28 @@ function sendFeed<Token>(
   if (subscription.next <= state.head.seq) return 'more'
   link.told.set(state, subscription.next - 1)
   if (!subscription.isEager) link.subscriptions.delete(state)
+  return 'done'
+}
+
+/**
+ * Ahead of an offer the batch that was asked for, if it is here: who stands on another branch sees by it that they part, for of what is dead an
+ * offer says nothing. Until it has come there the offer waits. Null when nothing has to.
+ */
+function sendLead<Token>(
+  core: Core<Token>,
+  link: LinkState,
+  state: FeedState,
+  subscription: Subscription,
+  credit: number,
+): Progress | null {
+  const { next } = subscription
+  if (subscription.isLed === true) return link.peerHead(state) < next - 1 ? 'done' : null
+  const [lead] = core.surroundings.batches(state.feed.key, next, 0)
+  if (next === 1 || lead === undefined || !isNamed(state, next, lead)) return null
+  if (lead.length > credit) return 'no credit'
+  subscription.isLed = true
+  subscription.next += 1
+  sayBatches(core, link, [lead], lead.length)
   return 'done'
 }
 

@@ -122,7 +122,7 @@ function branchesHere<Token>(core: Core<Token>, state: FeedState, seal: number):
   const branches = branchesIn(state, stored)
   const chains = branches.map((branch) => chainFrom(core, state, branch, state.head))
   for (const branch of voidedOf(core, state)) {
-    const voided = branch.filter(({ header }) => header.seq < end)
+    const voided = branch.filter(({ header }) => header.seq >= seal && header.seq < end)
     if (voided.length === 0) continue
     const first = (voided[0] as Batch).header
     const trunk = (branches[0] ?? []).filter(({ header }) => header.seq < first.seq && header.seq >= seal)

@@ -120,10 +120,21 @@ export function settleTrash<Token>(core: Core<Token>): void {
   for (const death of waiting) {
     if (bytes <= core.history.trashBytesMax) return
     bytes -= bytesOf(core, death)
-    const { history } = death.state
-    history.leftBy = Math.max(history.leftBy, death.by)
-    letGo(core, death)
+    letGoEarly(core, death)
   }
+}
+
+/** What is dead in a place leaves, whoever has confirmed it. */
+export function letAllGo<Token>(core: Core<Token>, place: string): void {
+  for (const { deaths } of core.trash.get(place) ?? [])
+    for (const death of deaths) if (!death.mayGo) letGoEarly(core, death)
+}
+
+/** Before all have confirmed that it is dead. */
+function letGoEarly<Token>(core: Core<Token>, death: Death): void {
+  const { history } = death.state
+  history.leftBy = Math.max(history.leftBy, death.by)
+  letGo(core, death)
 }
 
 function letGo<Token>(core: Core<Token>, death: Death): void {

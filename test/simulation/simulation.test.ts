@@ -187,6 +187,23 @@ test('what was asked for by number is not sent to who brought it meanwhile (seed
   assert.deepEqual(violations(simulation), [])
 })
 
+/**
+ * Once shown for ever on one gateway: what a copied card had written in a branch that nobody knew of, for its feed jumped over where the two
+ * parted, and what is dead stays while a member is lost.
+ */
+test('a feed of a copied card doesn’t jump over where the branches part (seed 16200089)', () => {
+  const simulation = new Simulation(scenarioOf(16200089, { gateways: 3, history: 'short', forks: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
+/** Once held and shown by some for ever: what had come with a checkpoint of a removed member that is void, and is live below the seal. */
+test('of a removed member nobody keeps what others cannot have (seed 550053)', () => {
+  const simulation = new Simulation(scenarioOf(550053, { gateways: 4, history: 'short', removals: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once for ever in a jump: a feed whose author was put back to an old store before anybody had what it had told again above the floor. */
 test('a feed whose author is put back to an old store stays in no jump (seed 880054)', () => {
   const simulation = new Simulation(scenarioOf(880054, { gateways: 3, forks: true, removals: true }))

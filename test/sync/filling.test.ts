@@ -161,6 +161,37 @@ test('who lacks some of what it is asked for by number sends the rest, and does 
   assert.deepEqual(sent, [4])
 })
 
+/** What a gateway sends to a neighbour that asks from `from` on for a feed of which all but the twelfth batch is dead. */
+function offered(from: number): { readonly sent: (ms: number) => number[]; readonly confirm: (seq: number) => void } {
+  // The third never confirms anything: what is dead stays.
+  const played = new Played(3)
+  const author = new Author(played, 2)
+  for (let n = 1; n <= 12; n++) author.put('hall', { n })
+  author.checkpoint([12])
+  author.push()
+  played.again()
+  const descriptor = encodeDescriptor(author.feed.descriptor)
+  const said = played.pass(1_000).find((message) => message.type === 'feed' && equal(message.descriptor, descriptor))
+  assert.ok(said?.type === 'feed')
+  const { alias } = said
+  played.say({ type: 'want', entries: [[alias, from, 1]] })
+  const sent = (ms: number): number[] => {
+    const batches = played.pass(ms).flatMap((message) => (message.type === 'data' ? message.batches : []))
+    return batches.map((bytes) => seqOfBatch(bytes))
+  }
+  const confirm = (seq: number): void =>
+    played.say({ type: 'ack', lsn: 0, credit: played.credit, entries: [[alias, seq]] })
+  return { sent, confirm }
+}
+
+test('ahead of a checkpoint goes what was asked for, by which another branch is seen, and nothing follows before that has come', () => {
+  const { sent, confirm } = offered(2)
+  assert.deepEqual(sent(5_000), [2])
+  confirm(2)
+  assert.deepEqual(sent(1_000), [13])
+  assert.deepEqual(offered(1).sent(1_000), [13], 'who has nothing of it stands on no branch')
+})
+
 test('who offers a checkpoint and brings nothing of what is asked for then is not the only one that is asked', () => {
   const played = new Played(3)
   const author = toldAgain(played)

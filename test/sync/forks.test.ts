@@ -232,3 +232,30 @@ test('where branches parted farther back than can be proven the one that all hav
   assert.equal(seq, 8)
   assert.deepEqual(retained?.within(4, 8).runs, [5, 5, 7, 8])
 })
+
+test('what is dead of a branch that nothing tells from the other leaves when a neighbour goes on showing something else', () => {
+  // The third never confirms anything.
+  const played = new Played(3)
+  played.version = 'simulated'
+  played.again()
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  for (let n = 1; n <= 3; n++) copy.put('attic', { n })
+  copy.push()
+  for (let n = 1; n <= 6; n++) author.put('hall', { n })
+  author.checkpoint([6])
+  author.offer(7)
+  const { disk } = played.gateway
+  const retained = (): readonly number[] => disk.head(author.feed.key)?.retained.runs ?? []
+  assert.deepEqual(retained(), [1, 3, 6, 7])
+  for (let round = 0; round < 6; round++) {
+    for (const message of played.pass(20_000)) {
+      if (message.type !== 'cells') continue
+      const entries = message.entries.map(([collection, partition, heads, live]) => {
+        return [collection, partition, heads, live, new Uint8Array(8)] as const
+      })
+      played.say({ type: 'cells', entries: entries.filter(([collection]) => collection === 'climate') })
+    }
+  }
+  assert.deepEqual(retained(), [6, 7])
+  assert.equal(disk.document({ collection: 'climate', partition: '' }, 'attic'), undefined)
+})

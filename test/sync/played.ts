@@ -31,6 +31,8 @@ export class Played implements World {
   readonly drops: { readonly before: ReadonlyMap<string, string>; readonly after: ReadonlyMap<string, string> }[] = []
   /** How many bytes of batches the neighbour takes, as it says when it greets. */
   credit = 1_048_576
+  /** The neighbour's; whose is another than the gateway's compares nothing. */
+  version = 'by hand'
   readonly #members: readonly Writer[]
   /** What the gateway has said on the link and the test hasn't looked at yet. */
   #said: Message[] = []
@@ -73,7 +75,7 @@ export class Played implements World {
       clock: { class: 2, hlc: hlcFromMs(START_MS) },
       credit: this.credit,
       name: 'played',
-      version: 'by hand',
+      version: this.version,
     }
     this.sayOn(link, hello)
   }

@@ -210,6 +210,52 @@ test('of a feed that forked what its author has voided is named too: others may 
   assert.deepEqual(chains?.at(-1), [2, 3, 4, 5, 6])
 })
 
+/** A feed has jumped by its eighth batch, of which the second, the fifth and the seventh live; then it is sealed there. */
+function jumpedAndSealed(): { readonly played: Played; readonly author: Author; readonly other: Author } {
+  const played = new Played(3)
+  const [author, other] = [new Author(played, 1), new Author(played, 2, SELF_COLLECTION)]
+  for (let n = 1; n <= 7; n++) author.put(`hall-${n}`, { n })
+  author.checkpoint([2, 5, 7])
+  author.push(2)
+  author.offer(8)
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 8]]) })
+  played.pass(1_000)
+  return { played, author, other }
+}
+
+test('what came with a checkpoint that a seal makes void leaves with it, for others may not have it', () => {
+  const { played, author } = jumpedAndSealed()
+  const { disk } = played.gateway
+  assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [1, 2])
+  assert.equal(disk.document({ collection: 'climate', partition: '' }, 'hall-5'), undefined)
+})
+
+test('what left with the checkpoint that it came with is back when all have confirmed that', () => {
+  const { played, author, other } = jumpedAndSealed()
+  other.beacon([author.held()])
+  other.push()
+  played.pass(MINUTE_MS)
+  const head = played.gateway.disk.head(author.feed.key)
+  assert.deepEqual([head?.seq, head?.retained.within(2, 8).runs], [8, [2, 2, 5, 5, 7, 8]])
+})
+
+test('parts of a fill of a sealed feed that nobody goes on with leave the log too', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 7; n++) author.put(`hall-${n}`, { n })
+  author.checkpoint([2, 5, 7])
+  author.push(2)
+  author.offer(8, [5])
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 8]]) })
+  played.again()
+  author.introduce()
+  author.tell(2)
+  played.pass(2 * MINUTE_MS)
+  assert.deepEqual(played.gateway.disk.head(author.feed.key)?.retained.runs, [1, 2])
+})
+
 test('what is said to be held of a sealed feed is what was taken, though the header of the last batch has turned on the card', () => {
   for (const isVoid of [false, true]) {
     const played = new Played(3)
