@@ -5,6 +5,8 @@ export interface Promises {
   readonly batches: Uint8Array[]
   /** How often it asks for something, and the greatest credit that it gives. */
   wants: number
+  /** First and last sequences of what it asks for by number, of whatever feeds. */
+  readonly named: number[]
   credit: number
   /** How many feeds it names. */
   feeds: number
@@ -36,7 +38,7 @@ export function promisesOf(frame: Uint8Array): Promises | null {
 
 class FrameReader {
   readonly #bytes: Uint8Array
-  readonly #promises: Promises = { heads: [], batches: [], wants: 0, credit: 0, feeds: 0 }
+  readonly #promises: Promises = { heads: [], batches: [], wants: 0, named: [], credit: 0, feeds: 0 }
   #at = 0
   #major = 0
 
@@ -50,9 +52,9 @@ class FrameReader {
       const type = this.#head()
       if (type === HAVE) this.#readHeads()
       else if (type === DATA) this.#readBatches()
-      else if (type === WANT) this.#promises.wants += 1
+      else if (type === WANT) this.#readWants()
       else if (type === FEED) this.#promises.feeds += 1
-      for (let i = type === HAVE || type === DATA ? 2 : 1; i < elements; i++) {
+      for (let i = type === HAVE || type === DATA || type === WANT ? 2 : 1; i < elements; i++) {
         if (i === CREDIT_AT[type]) this.#promises.credit = Math.max(this.#promises.credit, this.#head())
         else this.#skip()
       }
@@ -68,6 +70,15 @@ class FrameReader {
       const hash8 = this.#take(this.#head())
       for (let i = 3; i < elements; i++) this.#skip()
       this.#promises.heads.push({ seq, hash8 })
+    }
+  }
+
+  #readWants(): void {
+    this.#promises.wants += 1
+    for (let left = this.#open(); left > 0; left--) {
+      const elements = this.#open()
+      for (let i = 0; i < Math.min(elements, 3); i++) this.#head()
+      if (elements > 3) for (let runs = this.#open(); runs > 0; runs--) this.#promises.named.push(this.#head())
     }
   }
 

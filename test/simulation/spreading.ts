@@ -1,4 +1,5 @@
 import { latin1 } from '../../runtime/base/bytes.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { feedIdOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { isCheckpoint } from '../../runtime/wire/checkpoint.ts'
 import type { SimulatedGateway } from './gateway.ts'
@@ -10,6 +11,8 @@ interface End {
   readonly sent: Map<string, number>
   readonly received: Map<string, number>
   asked: number
+  /** What it has asked for by number, and has not been sent. */
+  readonly named: SequenceSet
   sentBytes: number
   credit: number
 }
@@ -45,9 +48,13 @@ export class Spreading {
     const found: string[] = []
     for (const bytes of batches) {
       const name = nameOf(bytes)
-      const which = `batch ${seqOfBatch(bytes)} of a feed over link ${link}`
+      const seq = seqOfBatch(bytes)
+      const which = `batch ${seq} of a feed over link ${link}`
       if (end.sent.get(name) === end.asked) found.push(`I21 gateway ${from.index} sent ${which} twice`)
-      if (end.received.get(name) === end.asked && !isOffer(from, bytes))
+      // Two that compare their branches ask each other for the same.
+      const isNamed = end.named.has(seq)
+      end.named.deleteRange(seq, seq)
+      if (end.received.get(name) === end.asked && !isNamed && !isOffer(from, bytes))
         found.push(`I21 gateway ${from.index} sent ${which} back`)
       end.sent.set(name, end.asked)
       end.sentBytes += bytes.length
@@ -59,9 +66,10 @@ export class Spreading {
   }
 
   /** A frame comes to the end `link`. */
-  arrived(at: SimulatedGateway, link: number, { batches, wants, credit }: Promises): void {
+  arrived(at: SimulatedGateway, link: number, { batches, wants, named, credit }: Promises): void {
     const end = this.#end(link)
     end.asked += wants
+    for (let i = 0; i + 1 < named.length; i += 2) end.named.addRange(named[i] as number, named[i + 1] as number)
     end.credit = Math.max(end.credit, credit)
     const count = this.#count?.at.has(at) === true ? this.#count : null
     if (count) count.asked += wants
@@ -100,7 +108,14 @@ export class Spreading {
   #end(link: number): End {
     const known = this.#ends.get(link)
     if (known) return known
-    const end: End = { sent: new Map(), received: new Map(), asked: 0, sentBytes: 0, credit: 0 }
+    const end: End = {
+      sent: new Map(),
+      received: new Map(),
+      asked: 0,
+      named: new SequenceSet(),
+      sentBytes: 0,
+      credit: 0,
+    }
     this.#ends.set(link, end)
     return end
   }
