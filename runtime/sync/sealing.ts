@@ -40,6 +40,12 @@ export function applySeals<Token>(core: Core<Token>): void {
   }
 }
 
+/** A feed that is heard of first may be sealed since long: what is void of it is not asked for, nor taken and then said to be held. */
+export function heedSeal<Token>(core: Core<Token>, state: FeedState): void {
+  const seal = core.surroundings.authority.sealOf(state.feed)
+  if (seal < Number.POSITIVE_INFINITY) applySeal(core, state, seal)
+}
+
 /** What sealed it counts no more, for it was itself voided: what was taken out comes back, or is fetched. */
 function unseal<Token>(core: Core<Token>, state: FeedState): void {
   state.settled = null

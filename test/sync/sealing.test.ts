@@ -389,3 +389,20 @@ test('what batches had changed that were found damaged is taken back where a fee
   // By then there is nothing left in the log that the second seal would make void.
   assert.deepEqual(shownBelow(played, author, 7, 3), ['hall-1'])
 })
+
+test('of a feed that is heard of first when it is sealed already nothing void is asked for, taken, or said to be held', () => {
+  const played = new Played(3)
+  const author = new Author(new Played(3), 1)
+  for (let n = 0; n < 6; n++) author.put(`hall-${n}`, { n })
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, SEAL]]) })
+  played.pass(MINUTE_MS)
+  const late = new Author(played, 1)
+  late.batches.push(...author.batches)
+  late.push()
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, SEAL - 1)
+  played.pass(MINUTE_MS)
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))
+  assert.deepEqual(said?.paths, ['none'])
+})
