@@ -102,6 +102,8 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   }
   // What waited for its time may be void now.
   if (state.cut < cutBefore) state.deferredUntilMs = 0
+  // And what is fetched beside the chain leads nowhere then.
+  if (state.fill !== null && isVoid(state, state.fill.batch)) state.fill = null
   // Parts of a fill may lie beyond the head.
   const last = Math.max(state.tip.seq, state.history.retained.last)
   const doubted = state.isDoubted ? state.tip.seq + 1 : null

@@ -408,6 +408,33 @@ test('of a feed that is heard of first when it is sealed already nothing void is
   assert.deepEqual(said?.paths, ['none'])
 })
 
+test('a feed does not jump by a checkpoint that a seal makes void while it is fetched, or while its signature is checked', () => {
+  for (const isChecked of [true, false]) {
+    const played = new Played(3)
+    const author = new Author(played, 1)
+    for (let n = 1; n <= 6; n++) author.put('hall', { n })
+    const checkpoint = author.checkpoint([5, 6])
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    const seal = (): void => played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 7]]) })
+    author.tell(7)
+    const { engine } = played.gateway
+    assert.ok(engine)
+    const handle = engine.handle.bind(engine)
+    engine.handle = (now, input) => {
+      engine.handle = handle
+      handle(now, input)
+      if (!isChecked) seal()
+    }
+    played.say({ type: 'data', batches: [checkpoint.bytes] })
+    played.pass(20)
+    if (isChecked) seal()
+    played.say({ type: 'data', batches: author.batches.slice(4, 6).map(({ bytes }) => bytes) })
+    // Long enough for the disk, too short for the next look at what is sealed.
+    played.pass(60)
+    assert.equal(played.gateway.disk.head(author.feed.key)?.seq ?? 0, 0)
+  }
+})
+
 /** A feed that its author seals and then doesn't, for its clock was right: it has jumped by the last of seven batches, or has them all. */
 class Lifted {
   readonly played: Played = new Played(3)
