@@ -138,7 +138,9 @@ function isPermitted<Token>(core: Core<Token>, { link, state, batch: { header } 
 /** A checkpoint to fill the feed by; what else is held of it others may have, whatever is before its time. */
 function takeOffer<Token>(core: Core<Token>, arrival: Arrival): void {
   const { link, state, batch } = arrival
-  if (state.isRewinding || !isPermitted(core, arrival)) return
+  // Meanwhile its link may be gone: nobody would bring the rest, and what came would stay for that. Or it was sealed.
+  const isGone = core.links.get(link.link) !== link || isVoid(state, batch)
+  if (isGone || state.isRewinding || core.cutting.has(state) || !isPermitted(core, arrival)) return
   const checkpoint = inTimeOf(core, link, state, batch)
   if (checkpoint !== null) {
     if (beginFill(core, link, state, checkpoint) === 'differs') differs(core, link, state, checkpoint)

@@ -27,12 +27,24 @@ export function restoreVoided<Token>(core: Core<Token>, state: FeedState): void 
   if (!next) for (const branch of branches) if (jumpBack(core, state, branch)) break
   for (let seq = state.tip.seq + 1; seq < state.cut; seq++) {
     const batch = voided.find(({ header }) => header.seq === seq && equal(header.prev, state.tip.hash))
+    if (batch === undefined) return
     // What its author had stamped ahead and takes back has not come yet.
-    if (batch === undefined || batch.header.hlc > futureFrom(core)) return
+    if (batch.header.hlc > futureFrom(core)) {
+      state.isRestoreDue = true
+      return
+    }
     state.tip = { seq, hash: batch.hash, hlc: batch.header.hlc }
     state.verified = state.tip
     core.verified.push({ link: null, state, batch })
   }
+}
+
+/**
+ * A seal may have counted no more, and what comes back not been on the disk, when the power went. What this gateway wrote itself it writes
+ * again, also what was cut without a seal.
+ */
+export function isRestoreLeft<Token>(core: Core<Token>, { feed }: FeedState): boolean {
+  return feed.origin !== core.options.peerId && voidedRecords(core, feed).length > 0
 }
 
 /** What is to come back has to be what its author signed. */
@@ -108,9 +120,9 @@ function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly B
   return false
 }
 
-/** Whether it is known to be of the branch that is settled. */
+/** Whether it is known to be of the branch that is settled; where no seal counts any more nothing needs to be. */
 function isNamed({ branch }: FeedState, { header, hash }: Batch): boolean {
-  return branch?.get(header.seq) === hex(hash.subarray(0, 8))
+  return branch === null || branch.get(header.seq) === hex(hash.subarray(0, 8))
 }
 
 /** Whether a batch of a sealed feed is of the branch that is settled, as far as that is known. */

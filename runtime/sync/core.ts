@@ -7,6 +7,7 @@ import type { SequenceSet } from '../model/sequences.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Message } from '../wire/message.ts'
+import { isRestoreLeft } from './aside.ts'
 import type { Draft, WriteQueue } from './author.ts'
 import type { Beacon } from './beacons.ts'
 import { Budget, BUDGET_KEY } from './budget.ts'
@@ -253,6 +254,7 @@ export class Core<Token> {
     for (const state of this.feeds.values()) {
       if (state.isOwn) this.clock.observe(state.head.hlc)
       this.#loadHistory(state)
+      state.isRestoreDue = isRestoreLeft(this, state)
       state.holes = holesOf(state)
       if (!state.holes.isEmpty) this.holed.add(state)
     }

@@ -325,7 +325,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
     if (link !== null) {
       link.consumedBytes += batch.bytes.length
       link.isAckDue = true
-    }
+    } else state.isRestoreDue = true
     state.answered(false)
     state.parent = null
     core.behind.add(state)

@@ -41,7 +41,7 @@ export class FeedState {
   isDoubted: boolean = false
   /** Of a sealed feed: what is known of the signatures of batches that may have turned on the card since they came, by hash and signature. */
   readonly signatures: Map<string, SignatureState> = new Map<string, SignatureState>()
-  /** What was taken out of it comes back when they are known, or nothing else is under way. */
+  /** What was taken out of it comes back when they are known, nothing else is under way, the disk has room, or its time has come. */
   isRestoreDue: boolean = false
   /** Everyone asked has said what it holds of the sealed feed. */
   isSealFinal: boolean = true

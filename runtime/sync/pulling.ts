@@ -49,6 +49,8 @@ export function replaceParent<Token>(core: Core<Token>, gone: LinkState): void {
   for (const state of core.feeds.values()) {
     if (state.second === gone) state.second = null
     if (state.broughtBy === gone) state.broughtBy = null
+    // Whoever is asked now offers it anew.
+    if (state.fill?.link === gone) state.fill = null
     if (state.parent !== gone) continue
     state.parent = null
     state.rewindTip()

@@ -14,6 +14,7 @@ import type { LinkState } from './link.ts'
 import { probeOwn, suspectFork } from './forks.ts'
 import { answerDig, answerPing } from './pinging.ts'
 import { considerFeed, considerRefused } from './pulling.ts'
+import { heedSeal } from './sealing.ts'
 
 type Of<T extends Message['type']> = Extract<Message, { type: T }>
 
@@ -139,7 +140,9 @@ function receiveFeed<Token>(core: Core<Token>, link: LinkState, message: Of<'fee
     })
   }
   link.strangeAliases.delete(message.alias)
+  const isNew = core.feeds.get(feed.key) === undefined
   const state = core.feeds.getOrAdd(feed)
+  if (isNew) heedSeal(core, state)
   link.theirAliases.set(state, message.alias)
   link.feedsByTheirAlias.set(message.alias, state)
   if (message.chain.length > 0 && core.surroundings.authority.learn(message.chain)) considerRefused(core)

@@ -41,6 +41,12 @@ export function applySeals<Token>(core: Core<Token>): void {
   }
 }
 
+/** A feed that is heard of first may be sealed since long: what is void of it is not asked for, nor taken and then said to be held. */
+export function heedSeal<Token>(core: Core<Token>, state: FeedState): void {
+  const seal = core.surroundings.authority.sealOf(state.feed)
+  if (seal < Number.POSITIVE_INFINITY) applySeal(core, state, seal)
+}
+
 /** What sealed it counts no more, for it was itself voided: what was taken out comes back, or is fetched. */
 function unseal<Token>(core: Core<Token>, state: FeedState): void {
   state.settled = null
@@ -101,6 +107,8 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   }
   // What waited for its time may be void now.
   if (state.cut < cutBefore) state.deferredUntilMs = 0
+  // And what is fetched beside the chain leads nowhere then.
+  if (state.fill !== null && isVoid(state, state.fill.batch)) state.fill = null
   // Parts of a fill may lie beyond the head.
   const last = Math.max(state.tip.seq, state.history.retained.last)
   const doubted = state.isDoubted ? state.tip.seq + 1 : null

@@ -306,6 +306,44 @@ test('parts of a fill that nobody goes on with leave the log, and what they had 
   assert.deepEqual(retained(), [1, 1, 5, 7])
 })
 
+test('parts of a fill leave also when its link went while nobody was asked for the feed any more, or before its offer was looked at', () => {
+  for (const isLate of [false, true]) {
+    const played = new Played()
+    const author = new Author(played, 1)
+    author.put('hall', { n: 1 })
+    author.push()
+    for (let n = 2; n <= 6; n++) author.put(n % 2 === 0 ? 'hall' : 'attic', { n })
+    const checkpoint = author.checkpoint([5, 6])
+    author.offer(7, [6])
+    if (isLate) {
+      // The signature is checked as long as the link takes to go.
+      const { engine } = played.gateway
+      assert.ok(engine)
+      const handle = engine.handle.bind(engine)
+      let again = (): void => {}
+      engine.handle = (now, input) => {
+        if (input.type !== 'verified') return handle(now, input)
+        again = () => handle(now, input)
+      }
+      played.pass(2_000)
+      played.say({ type: 'data', batches: [checkpoint.bytes] })
+      played.again()
+      engine.handle = handle
+      again()
+    } else {
+      const part = (author.batches[4] as Batch).bytes.slice()
+      part[part.length - 1] = (part.at(-1) as number) ^ 1
+      played.say({ type: 'data', batches: [part] })
+      played.again()
+    }
+    author.introduce()
+    author.tell(1)
+    assert.deepEqual(played.gateway.disk.head(author.feed.key)?.retained.runs, [1, 1, 6, 6])
+    played.pass(60_000)
+    assert.deepEqual(played.gateway.disk.head(author.feed.key)?.retained.runs, [1, 1])
+  }
+})
+
 test('what was written after a store was put back, and lies beside what had been written before, is written again when the feed jumps over it', () => {
   const played = new Played()
   const [before, after] = [new Author(played, 0), new Author(played, 0)]

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { hex } from '../../runtime/base/bytes.ts'
+import type { Batch } from '../../runtime/model/batch.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
 import { AHEAD_PREFIX } from '../../runtime/sync/overrun.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
@@ -458,4 +459,116 @@ test('what batches had changed that were found damaged is taken back where a fee
   takeOut(played, author, 5)
   // By then there is nothing left in the log that the second seal would make void.
   assert.deepEqual(shownBelow(played, author, 7, 3), ['hall-1'])
+})
+
+test('of a feed that is heard of first when it is sealed already nothing void is asked for, taken, or said to be held', () => {
+  const played = new Played(3)
+  const author = new Author(new Played(3), 1)
+  for (let n = 0; n < 6; n++) author.put(`hall-${n}`, { n })
+  const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+  played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, SEAL]]) })
+  played.pass(MINUTE_MS)
+  const late = new Author(played, 1)
+  late.batches.push(...author.batches)
+  late.push()
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, SEAL - 1)
+  played.pass(MINUTE_MS)
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))
+  assert.deepEqual(said?.paths, ['none'])
+})
+
+test('a feed does not jump by a checkpoint that a seal makes void while it is fetched, or while its signature is checked', () => {
+  for (const isChecked of [true, false]) {
+    const played = new Played(3)
+    const author = new Author(played, 1)
+    for (let n = 1; n <= 6; n++) author.put('hall', { n })
+    const checkpoint = author.checkpoint([5, 6])
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    const seal = (): void => played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 7]]) })
+    author.tell(7)
+    const { engine } = played.gateway
+    assert.ok(engine)
+    const handle = engine.handle.bind(engine)
+    engine.handle = (now, input) => {
+      engine.handle = handle
+      handle(now, input)
+      if (!isChecked) seal()
+    }
+    played.say({ type: 'data', batches: [checkpoint.bytes] })
+    played.pass(20)
+    if (isChecked) seal()
+    played.say({ type: 'data', batches: author.batches.slice(4, 6).map(({ bytes }) => bytes) })
+    // Long enough for the disk, too short for the next look at what is sealed.
+    played.pass(60)
+    assert.equal(played.gateway.disk.head(author.feed.key)?.seq ?? 0, 0)
+  }
+})
+
+/** A feed that its author seals and then doesn't, for its clock was right: it has jumped by the last of seven batches, or has them all. */
+class Lifted {
+  readonly played: Played = new Played(3)
+  readonly author: Author = new Author(this.played, 1)
+  readonly #self: Author = new Author(this.played, 1, SELF_COLLECTION)
+
+  constructor(isJumped: boolean) {
+    for (let n = 0; n < 6; n++) this.author.put(`hall-${n}`, { n }, MINUTE_MS)
+    this.author.checkpoint([4, 6])
+    if (isJumped) this.author.offer(7)
+    else this.author.push()
+    this.#say(encodeAheadSeal(this.author.feed, this.author.batches[4] as Batch, 5))
+    // Whoever is linked from now on has nothing of it.
+    this.played.again()
+    this.#self.introduce()
+  }
+
+  lift(): void {
+    this.#say(null)
+  }
+
+  get head(): number {
+    return this.played.gateway.disk.head(this.author.feed.key)?.seq ?? 0
+  }
+
+  #say(sealed: Uint8Array | null): void {
+    this.#self.put(AHEAD_PREFIX + hex(this.author.feed.id), { sealed })
+    this.#self.push()
+  }
+}
+
+test('what was taken out of a feed that had jumped comes back when the seal counts no more, though nobody else has it', () => {
+  const lifted = new Lifted(true)
+  assert.equal(lifted.head, 0)
+  lifted.lift()
+  lifted.played.pass(MINUTE_MS)
+  assert.equal(lifted.head, 7)
+  assert.deepEqual(lifted.played.gateway.disk.head(lifted.author.feed.key)?.retained.runs, [4, 4, 6, 7])
+})
+
+test('what was taken out comes back though the disk has no room for it when the seal counts no more', () => {
+  const lifted = new Lifted(false)
+  const { gateway } = lifted.played
+  assert.equal(lifted.head, 4)
+  const append = gateway.disk.append.bind(gateway.disk)
+  gateway.disk.append = (one) => one.batches.every(({ feed }) => feed.key !== lifted.author.feed.key) && append(one)
+  lifted.lift()
+  lifted.played.pass(1_000)
+  assert.equal(lifted.head, 4)
+  gateway.disk.append = append
+  lifted.played.pass(MINUTE_MS)
+  assert.equal(lifted.head, 7)
+})
+
+test('what was taken out comes back though the power is cut just when the seal counts no more', () => {
+  const lifted = new Lifted(false)
+  const { gateway } = lifted.played
+  const append = gateway.disk.append.bind(gateway.disk)
+  gateway.disk.append = (one) => one.batches.some(({ feed }) => feed.key === lifted.author.feed.key) || append(one)
+  lifted.lift()
+  gateway.crash()
+  gateway.disk.append = append
+  gateway.start()
+  assert.equal(lifted.head, 4)
+  lifted.played.pass(MINUTE_MS)
+  assert.equal(lifted.head, 7)
 })
