@@ -63,10 +63,13 @@ function withTold(shown: Beacon | null, told: readonly Said[]): Beacon | null {
 }
 
 /** The feed has changed on the disk: when it is where a member speaks of itself, its beacon may be another. */
-export function forgetBeacon<Token>(core: Core<Token>, { feed: { descriptor } }: FeedState): void {
-  if (descriptor.collection !== SELF_COLLECTION) return
-  core.beacons.delete(descriptor.partition)
-  core.interests.delete(descriptor.partition)
+export function forgetBeacon<Token>(core: Core<Token>, { feed, isOwn }: FeedState): void {
+  const { collection, partition } = feed.descriptor
+  if (collection !== SELF_COLLECTION) return
+  core.beacons.delete(partition)
+  core.interests.delete(partition)
+  // What an incarnation before has said to keep has come, or gone.
+  if (feed.origin === core.options.peerId && !isOwn) core.sayInterestAt = core.now.monotonicMs
 }
 
 /**
