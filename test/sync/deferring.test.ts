@@ -99,6 +99,35 @@ test('a checkpoint that was offered before its time and is void by then keeps no
   )
 })
 
+test('of checkpoints that were offered before their time those that are passed by now take no place from others', () => {
+  const played = new Played(3)
+  const others = Array.from({ length: GATEWAY_LIMITS.earlyPerLinkMax }, (_, n) => {
+    return new Author(played, 2, `other-${n}`, 300 + n)
+  })
+  for (const other of others) {
+    goOnAhead(other)
+    other.offer(2)
+  }
+  played.pass(11 * MINUTE_MS)
+  for (const other of others) {
+    other.push()
+    assert.equal(played.gateway.disk.head(other.feed.key)?.seq, 2)
+  }
+  const author = new Author(played, 1)
+  author.put('hall', { temperature: 1 })
+  goOnAhead(author)
+  author.offer(3)
+  const [link, alias] = [7, 77]
+  played.link(link, 2)
+  played.sayOn(link, { type: 'feed', alias, descriptor: encodeDescriptor(author.feed.descriptor), chain: [] })
+  played.sayOn(link, { type: 'have', entries: [[alias, 1, author.held(1).hash8]], marker: null })
+  const wants = played.pass(500).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.deepEqual(
+    wants.filter(([asked]) => asked === alias),
+    [[alias, 1, 1]],
+  )
+})
+
 test('a feed that waits as a whole, for many are offered before their time, waits no longer when a second seal is lower', () => {
   const played = new Played(3)
   const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
