@@ -63,6 +63,20 @@ test('what was confirmed once of a sealed feed stays confirmed beside what is sa
   assert.deepEqual(acksOf(played, author), [6, SEAL - 1])
 })
 
+test('what was confirmed once stays confirmed when the document that says so was damaged, and has been derived anew', () => {
+  const { played, author } = confirmed(0)
+  const { disk, engine } = played.gateway
+  const document = disk.document.bind(disk)
+  // What has changed on the card is not shown.
+  disk.document = (place, key) => (key === BEACON_KEY ? undefined : document(place, key))
+  engine?.handle(played.gateway.now(), { type: 'authority-changed' })
+  disk.document = document
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  engine?.handle(played.gateway.now(), { type: 'examined', ...place, documents: 1, damaged: [] })
+  played.pass(MINUTE_MS)
+  assert.deepEqual(acksOf(played, author), [6, SEAL - 1])
+})
+
 test('what was confirmed once stays confirmed while the only checkpoint of the feed is damaged', () => {
   const played = new Played(3)
   const [author, unknown] = [new Author(played, 1), new Author(played, 2)]
