@@ -249,7 +249,13 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
     core.verified.push(arrival)
     return
   }
-  if (isTaken && arrival.place === 'aside' && isWanted(state, header.seq) && isInTime(core, arrival)) {
+  const { fill } = state
+  const isPart = isTaken && arrival.place === 'aside' && fill?.wanted.has(header.seq) === true
+  if (isPart && isFuture(core, state.feed, header.hlc)) {
+    // The time has become known since: its checkpoint waits like one that is offered now, and others are asked for what comes before.
+    state.fill = null
+    takeOffer(core, { link: fill.link, state, batch: fill.batch })
+  } else if (isPart && isPermitted(core, arrival)) {
     core.verified.push(arrival)
     return fillOn(core, link, state, batch)
   }

@@ -1,6 +1,7 @@
 import { equal, hex, latin1 } from '../base/bytes.ts'
 import type { Held } from '../model/checkpoint.ts'
 import type { Document } from '../model/document.ts'
+import type { Place } from '../model/interest.ts'
 import { MESH_COLLECTION, placeOf, SELF_COLLECTION } from '../model/names.ts'
 import type { Hlc } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
@@ -61,11 +62,19 @@ function withTold(shown: Beacon | null, told: readonly Said[]): Beacon | null {
   return { at: shown?.at ?? 0, heads: shown?.heads ?? [], acks }
 }
 
-/** The feed has changed on the disk: when it is where a member speaks of itself, its beacon may be another. */
-export function forgetBeacon<Token>(core: Core<Token>, { feed: { descriptor } }: FeedState): void {
-  if (descriptor.collection !== SELF_COLLECTION) return
-  core.beacons.delete(descriptor.partition)
-  core.interests.delete(descriptor.partition)
+/** Documents have changed: when it is where a member speaks of itself, its beacon may be another. */
+export function forgetSaid<Token>(core: Core<Token>, { collection, partition }: Place): void {
+  if (collection !== SELF_COLLECTION) return
+  core.beacons.delete(partition)
+  core.interests.delete(partition)
+}
+
+/** The feed has changed on the disk. */
+export function forgetBeacon<Token>(core: Core<Token>, { feed, isOwn }: FeedState): void {
+  forgetSaid(core, feed.descriptor)
+  if (feed.descriptor.collection !== SELF_COLLECTION) return
+  // What an incarnation before has said to keep has come, or gone.
+  if (feed.origin === core.options.peerId && !isOwn) core.sayInterestAt = core.now.monotonicMs
 }
 
 /**

@@ -6,6 +6,7 @@ import { deadUnder } from '../model/checkpoint.ts'
 import type { Place } from '../model/interest.ts'
 import { placeOf } from '../model/names.ts'
 import type { CellsEntry } from '../wire/message.ts'
+import { forgetSaid } from './beacons.ts'
 import type { Core } from './core.ts'
 import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
@@ -183,6 +184,7 @@ function lookForHoles<Token>(core: Core<Token>, state: FeedState): void {
 export function noteExamined<Token>(core: Core<Token>, { collection, partition, documents, damaged }: Examined): void {
   const place = placeOf({ collection, partition })
   if (core.examining.delete(place)) core.examinedAt.set(place, core.now.monotonicMs)
+  forgetSaid(core, { collection, partition })
   for (const { feedKey, seq } of damaged) {
     const state = core.feeds.get(feedKey)
     if (state) suspect(core, state, seq)

@@ -23,6 +23,8 @@ export function inTimeOf<Token>(core: Core<Token>, link: LinkState, state: FeedS
 /** Lets it wait, unless another does; false when too many do on this link. */
 export function keepEarly(link: LinkState, state: FeedState, offered: Batch): boolean {
   if (waitingOf(link, state) !== null) return true
+  // Those that wait no longer were perhaps not looked at since.
+  for (const other of link.early.keys()) waitingOf(link, other)
   if (link.early.size >= GATEWAY_LIMITS.earlyPerLinkMax) return false
   link.early.set(state, offered)
   return true

@@ -157,6 +157,8 @@ export class Engine<Token> {
         // Others may tell what members had said.
         core.beacons.clear()
         applySeals(core)
+        // What checkpoints wait for may be void from its beginning.
+        core.gatedVersion = -1
         closeOtherRights(core)
         forgetDigests(core)
         // What it was encrypted with may be here now.

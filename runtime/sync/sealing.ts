@@ -54,6 +54,8 @@ function unseal<Token>(core: Core<Token>, state: FeedState): void {
   state.cut = Number.POSITIVE_INFINITY
   state.isSealFinal = true
   state.isCutSure = true
+  // When it is sealed again, be it at the same place, more may be here.
+  state.heldFor = Number.POSITIVE_INFINITY
   state.isRefused = false
   restoreVoided(core, state)
   core.behind.add(state)

@@ -99,6 +99,66 @@ test('a checkpoint that was offered before its time and is void by then keeps no
   )
 })
 
+test('where the time becomes known while a checkpoint is fetched that is before its time, what comes before is had from another', () => {
+  const played = new Played(3)
+  const { gateway } = played
+  gateway.crash()
+  gateway.trust = 0
+  gateway.start()
+  played.again()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
+  goOnAhead(author)
+  author.tell(5)
+  played.say({ type: 'data', batches: [(author.batches[4] as Batch).bytes] })
+  played.pass(20)
+  gateway.trust = 2
+  played.say({ type: 'data', batches: [(author.batches[3] as Batch).bytes] })
+  played.pass(1_000)
+  const [link, alias] = [7, 77]
+  played.link(link, 2)
+  played.sayOn(link, { type: 'feed', alias, descriptor: encodeDescriptor(author.feed.descriptor), chain: [] })
+  played.sayOn(link, { type: 'have', entries: [[alias, 3, author.held(3).hash8]], marker: null })
+  const wants = played.pass(MINUTE_MS).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.ok(
+    wants.some(([asked, from]) => asked === alias && from === 1),
+    'it is asked for from its beginning',
+  )
+  gateway.linkDown(link)
+  played.pass(10 * MINUTE_MS)
+  author.offer(5)
+  assert.equal(gateway.disk.head(author.feed.key)?.seq, 5)
+})
+
+test('of checkpoints that were offered before their time those that are passed by now take no place from others', () => {
+  const played = new Played(3)
+  const others = Array.from({ length: GATEWAY_LIMITS.earlyPerLinkMax }, (_, n) => {
+    return new Author(played, 2, `other-${n}`, 300 + n)
+  })
+  for (const other of others) {
+    goOnAhead(other)
+    other.offer(2)
+  }
+  played.pass(11 * MINUTE_MS)
+  for (const other of others) {
+    other.push()
+    assert.equal(played.gateway.disk.head(other.feed.key)?.seq, 2)
+  }
+  const author = new Author(played, 1)
+  author.put('hall', { temperature: 1 })
+  goOnAhead(author)
+  author.offer(3)
+  const [link, alias] = [7, 77]
+  played.link(link, 2)
+  played.sayOn(link, { type: 'feed', alias, descriptor: encodeDescriptor(author.feed.descriptor), chain: [] })
+  played.sayOn(link, { type: 'have', entries: [[alias, 1, author.held(1).hash8]], marker: null })
+  const wants = played.pass(500).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.deepEqual(
+    wants.filter(([asked]) => asked === alias),
+    [[alias, 1, 1]],
+  )
+})
+
 test('a feed that waits as a whole, for many are offered before their time, waits no longer when a second seal is lower', () => {
   const played = new Played(3)
   const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]

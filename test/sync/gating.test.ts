@@ -63,6 +63,25 @@ test('of a sealed feed a checkpoint does not wait for ever for what is void: som
   assert.equal(appliedSeq(played, b), 2)
 })
 
+test('a checkpoint that waits for a feed of which nothing ever came is applied as soon as that is known to be void from its beginning', () => {
+  const played = new Played(3)
+  Object.assign(played, { history: { beaconMs: 3_600_000 } })
+  played.gateway.crash()
+  played.gateway.start()
+  played.again()
+  const [author, unknown] = [new Author(played, 1), new Author(new Played(3), 2)]
+  author.put('hall', { n: 1 })
+  unknown.put('hall', { n: 1 })
+  author.checkpoint([1], [unknown.held()])
+  author.push()
+  played.pass(1_000)
+  assert.equal(appliedSeq(played, author), 0)
+  const seals = new Map([[unknown.feed.key, 1]])
+  played.gateway.learnRemoval({ origin: unknown.feed.origin, reason: 'revoke', seals, bound: new Set() })
+  played.pass(1_000)
+  assert.equal(appliedSeq(played, author), 2, 'nothing else need happen')
+})
+
 test('G2: a feed that jumped counts as far as before, until what it jumped by is applied too', () => {
   const { played, a, b, c } = authors()
   b.put('twice', { n: 1 })

@@ -3,8 +3,10 @@ import { test } from 'node:test'
 import { hex } from '../../runtime/base/bytes.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
 import { decodeDescriptor, encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import type { Message } from '../../runtime/wire/message.ts'
+import { encodeProof } from '../../runtime/wire/proof.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
 
@@ -128,4 +130,54 @@ test('since when a gateway keeps something it says when it has heard what there 
   const [[pattern, since] = []] = kept() as [string, number][]
   assert.equal(pattern, 'climate')
   assert.ok((since ?? 0) > header.hlc)
+})
+
+test('what a gateway keeps it says again when what an incarnation before had said comes to it later, for its store was put back', () => {
+  const played = new Played()
+  played.gateway.changeInterest(['climate'])
+  played.again()
+  played.pass(MINUTE_MS)
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const kept = (): unknown => {
+    const document = played.gateway.disk.document(place, 'interest')
+    return document && fieldsOf(document)['kept']
+  }
+  const before = new Author(played, 0, SELF_COLLECTION)
+  before.put('interest', { kept: [['plugs', 0]] })
+  before.push()
+  played.say({ type: 'have', entries: [], marker: { lsn: 1, frames: 0, numbered: 0 } })
+  played.pass(MINUTE_MS)
+  const said = kept() as readonly (readonly [string, number])[]
+  assert.deepEqual(
+    said.map(([pattern]) => pattern),
+    ['climate'],
+  )
+})
+
+test('what a gateway keeps it says again when what an incarnation before had said of it is void', () => {
+  const played = new Played(3)
+  const { gateway } = played
+  // Of which a copy has written too.
+  gateway.incarnation = new Uint8Array(8)
+  gateway.changeInterest(['climate'])
+  played.again()
+  played.pass(1_000)
+  const place = { collection: SELF_COLLECTION, partition: gateway.peerId }
+  const kept = (): unknown => {
+    const document = gateway.disk.document(place, 'interest')
+    return document && fieldsOf(document)['kept']
+  }
+  assert.deepEqual(kept(), [['climate', 0]])
+  const copy = new Author(played, 0, SELF_COLLECTION)
+  const ours = gateway.disk.batch(copy.feed.key, 1)
+  gateway.renew()
+  played.again()
+  played.pass(MINUTE_MS)
+  const other = new Author(played, 2, SELF_COLLECTION)
+  const proof = encodeProof(copy.feed, copy.put('interest', {}), ours ?? assert.fail('it has said nothing'))
+  other.put(FORK_PREFIX + hex(copy.feed.id), { proof })
+  other.push()
+  assert.equal(gateway.disk.head(copy.feed.key)?.seq, 0)
+  played.pass(MINUTE_MS)
+  assert.deepEqual(kept(), [['climate', 0]])
 })

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { hex } from '../../runtime/base/bytes.ts'
-import type { Batch } from '../../runtime/model/batch.ts'
+import type { Batch, Feed } from '../../runtime/model/batch.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
 import { AHEAD_PREFIX } from '../../runtime/sync/overrun.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
@@ -60,6 +60,20 @@ test('a seal undoes nothing that everyone had confirmed', () => {
 
 test('what was confirmed once of a sealed feed stays confirmed beside what is said later', () => {
   const { played, author } = confirmed(0)
+  assert.deepEqual(acksOf(played, author), [6, SEAL - 1])
+})
+
+test('what was confirmed once stays confirmed when the document that says so was damaged, and has been derived anew', () => {
+  const { played, author } = confirmed(0)
+  const { disk, engine } = played.gateway
+  const document = disk.document.bind(disk)
+  // What has changed on the card is not shown.
+  disk.document = (place, key) => (key === BEACON_KEY ? undefined : document(place, key))
+  engine?.handle(played.gateway.now(), { type: 'authority-changed' })
+  disk.document = document
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  engine?.handle(played.gateway.now(), { type: 'examined', ...place, documents: 1, damaged: [] })
+  played.pass(MINUTE_MS)
   assert.deepEqual(acksOf(played, author), [6, SEAL - 1])
 })
 
@@ -476,6 +490,31 @@ test('of a feed that is heard of first when it is sealed already nothing void is
   const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
   const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))
   assert.deepEqual(said?.paths, ['none'])
+})
+
+test('what came while a seal counted no more is said to be held when the feed is sealed at the same place again', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  for (let n = 0; n < 6; n++) author.put(`hall-${n}`, { n })
+  author.push(SEAL)
+  const { gateway } = played
+  const sealAt = (seal: number): void => {
+    Object.assign(gateway.authority, {
+      sealOf: ({ key }: Feed) => (key === author.feed.key ? seal : Number.POSITIVE_INFINITY),
+    })
+    gateway.engine?.handle(gateway.now(), { type: 'authority-changed' })
+    played.pass(MINUTE_MS)
+  }
+  sealAt(SEAL)
+  sealAt(Number.POSITIVE_INFINITY)
+  author.push(6)
+  assert.equal(gateway.disk.head(author.feed.key)?.seq, 6)
+  sealAt(SEAL)
+  assert.equal(gateway.disk.head(author.feed.key)?.seq, SEAL - 1)
+  const place = { collection: SELF_COLLECTION, partition: gateway.peerId }
+  const said = gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values
+  const chains = said?.map((chain) => (chain as [number][]).map(([seq]) => seq))
+  assert.deepEqual(chains?.at(-1), [3, 4, 5, 6])
 })
 
 test('a feed does not jump by a checkpoint that a seal makes void while it is fetched, or while its signature is checked', () => {
