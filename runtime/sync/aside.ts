@@ -97,7 +97,7 @@ function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly B
   const aside = new Map(settled.map((batch) => [batch.header.seq, batch]))
   for (const batch of settled.toReversed()) {
     const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
-    if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1 || !isNamed(state, batch)) continue
+    if (signed === null || signed.checkpoint.floor <= state.tip.seq + 1 || !isNamed(core, state, batch)) continue
     if (signed.hlc > futureFrom(core)) continue
     const { live, root } = signed.checkpoint
     const hashes = Array.from(live.values(), (seq) => aside.get(seq)?.hash ?? hashAt(core, state, seq))
@@ -120,9 +120,11 @@ function jumpBack<Token>(core: Core<Token>, state: FeedState, branch: readonly B
   return false
 }
 
-/** Whether it is known to be of the branch that is settled; where no seal counts any more nothing needs to be. */
-function isNamed({ branch }: FeedState, { header, hash }: Batch): boolean {
-  return branch === null || branch.get(header.seq) === hex(hash.subarray(0, 8))
+/** Whether it is known to be of the branch that is settled. Where no seal counts any more, or just its author's own, there is but one. */
+function isNamed<Token>({ surroundings }: Core<Token>, { feed, branch }: FeedState, { header, hash }: Batch): boolean {
+  const ahead = surroundings.authority.aheadOf(feed)
+  const isOnlyAhead = surroundings.authority.sealOf(feed) === ahead && header.seq < ahead
+  return branch === null || isOnlyAhead || branch.get(header.seq) === hex(hash.subarray(0, 8))
 }
 
 /** Whether a batch of a sealed feed is of the branch that is settled, as far as that is known. */

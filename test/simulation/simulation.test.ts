@@ -253,6 +253,13 @@ test('a mesh whose clocks had run ahead when a member came converges too (seed 3
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once lost: what an author's copy had sealed from its beginning, when the author's own seal, that lies farther, counted after all. */
+test('what a seal had taken out comes back with the checkpoint it had jumped by when a later one counts (seed 12207043)', () => {
+  const simulation = new Simulation(scenarioOf(12207043, { gateways: 4, forks: true, overruns: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once for ever behind: the disk refused what came before a batch stamped ahead, and the feed waited all the same until that one's time. */
 test('a feed that waits for its time doesn’t lack what comes before (seed 16300037)', () => {
   const simulation = new Simulation(scenarioOf(16300037, { gateways: 3, forks: true, removals: true }))
