@@ -247,7 +247,9 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   if (commit.damaged) tookOut(core, commit.damaged, true)
   if (commit.cut) cutCommitted(core, commit.cut)
   if (commit.left) left(core, commit.left)
-  for (const { link, state, batch, place } of commit.arrivals) {
+  for (const { link, state, batch, place, isMissing } of commit.arrivals) {
+    // What members have said of it is judged anew.
+    if (isMissing === true) state.acked.clear()
     const headBefore = state.head.seq
     noteAdvance(core, state, typeof place === 'object')
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))

@@ -11,6 +11,7 @@ import { besideFrom, cutFeed, letPartsGo } from './cutting.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
 import { askedIn } from './interest.ts'
+import { holesOf } from './mending.ts'
 import { tellProof } from './proofs.ts'
 import { settle } from './statements.ts'
 import { tellOn } from './testimonies.ts'
@@ -203,6 +204,7 @@ function ackedTo<Token>(core: Core<Token>, state: FeedState, origin: string): nu
 function isOfOurBranch<Token>(core: Core<Token>, state: FeedState, { seq, hash8 }: Held): boolean {
   if (seq > state.head.seq) return false
   const ours = hashAt(core, state, seq)
-  // What is gone was dead and confirmed by all.
-  return ours === null || equal(ours.subarray(0, 8), hash8)
+  if (ours !== null) return equal(ours.subarray(0, 8), hash8)
+  // What is gone was dead and confirmed by all, but for what is just lacking.
+  return !core.holed.has(state) || !holesOf(state).has(seq)
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Feed } from '../../runtime/model/batch.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { SequenceSet } from '../../runtime/model/sequences.ts'
 import type { DiskAppend } from '../simulation/disk.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
@@ -26,6 +27,39 @@ test('dead batches stay until everyone asked has confirmed the checkpoint that s
   other.push()
   played.pass(2 * MINUTE_MS)
   assert.deepEqual(retained(played, author), [4, 5])
+})
+
+test('what was found damaged is not taken for what a member has confirmed under its number, which may be of another branch', () => {
+  const played = new Played(3)
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  const other = new Author(played, 2, SELF_COLLECTION)
+  for (let n = 0; n < 4; n++) copy.batches.push(author.put('hall', { n }))
+  author.checkpoint([4])
+  const [lost] = [author.put('attic', { n: 4 }), author.put('attic', { n: 5 })]
+  for (let n = 4; n < 6; n++) copy.put('hall', { n: -n })
+  author.push()
+  const { disk } = played.gateway
+  disk.append({ batches: [], drops: [{ feed: author.feed, seqs: SequenceSet.of([6]), isDamaged: true }], records: [] })
+  while (disk.cached > 0) disk.flushOne()
+  played.gateway.crash()
+  played.gateway.start()
+  played.again()
+  other.introduce()
+  other.beacon([copy.held()])
+  other.push()
+  played.pass(2 * MINUTE_MS)
+  assert.deepEqual(retained(played, author), [1, 2, 3, 4, 5, 7])
+  // When it is back it is seen to be another, and that its own was confirmed as soon as somebody says so.
+  author.introduce()
+  author.tell(7)
+  played.pass(10_000)
+  played.say({ type: 'data', batches: [lost.bytes] })
+  played.pass(MINUTE_MS)
+  assert.deepEqual(retained(played, author), [1, 2, 3, 4, 5, 6, 7])
+  other.beacon([author.held(6)])
+  other.push()
+  played.pass(MINUTE_MS)
+  assert.deepEqual(retained(played, author), [4, 5, 6, 7])
 })
 
 test('of what died together a delete leaves after what it keeps dead, in whatever feeds they are', () => {
