@@ -112,14 +112,20 @@ function faultsOf(simulation: Simulation, from: SimulatedGateway, sent: Uint8Arr
     : [`I6 gateway ${from.index} changed batch ${seq}`]
 }
 
-/** Whether another gateway, of those that will be healed, has the batch for good, and whole. */
+/**
+ * Whether another gateway, of those that will be healed, has the batch for good, and whole. A part of a fill it hasn't for good: it leaves
+ * when the fill isn't gone on with for long, or by another checkpoint.
+ */
 export function isOnOthersDisks(
   simulation: Simulation,
   gateway: SimulatedGateway,
   feedKey: string,
   seq: number,
 ): boolean {
-  return simulation.healed.some((other) => other !== gateway && other.disk.isSound(feedKey, seq))
+  return simulation.healed.some((other) => {
+    const isOfChain = seq <= (other.disk.head(feedKey)?.seq ?? 0)
+    return other !== gateway && isOfChain && other.disk.isSound(feedKey, seq)
+  })
 }
 
 /**

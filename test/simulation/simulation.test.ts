@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isNeeded, violations } from './checks.ts'
+import type { Batch, FeedHead } from '../../runtime/model/batch.ts'
+import { isNeeded, isOnOthersDisks, violations } from './checks.ts'
 import { compileFor } from './compiling.ts'
 import { SimulatedDisk } from './disk.ts'
 import type { SimulatedGateway } from './gateway.ts'
@@ -209,6 +210,28 @@ test('a feed whose author is put back to an old store stays in no jump (seed 880
   const simulation = new Simulation(scenarioOf(880054, { gateways: 3, forks: true, removals: true }))
   simulation.run()
   assert.deepEqual(violations(simulation), [])
+})
+
+/**
+ * Once lost, by the simulator's own doing (seed 71112): a live batch that turned on its author's card, when another had it just as part of a
+ * fill, was cut off for so long that this went, and all that had it for good were lost.
+ */
+test('what others have just as part of a fill turns on no simulated card', () => {
+  const given = { gateways: 3, history: 'short', forks: true, liveness: true } as const
+  const simulation = new Simulation(scenarioOf(71112, given))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+  const [author, other] = simulation.healed as [SimulatedGateway, SimulatedGateway]
+  const { feed, seq } = author.disk.heads().find(({ feed: { origin } }) => origin === author.peerId) as FeedHead
+  const batch = author.disk.batch(feed.key, seq) as Batch
+  assert.equal(isOnOthersDisks(simulation, author, feed.key, seq), true)
+  other.disk = new SimulatedDisk(other.watch)
+  other.disk.append({ batches: [{ feed, batch, ops: null, place: 'aside' }], records: [] })
+  other.disk.flushOne()
+  assert.deepEqual(
+    [other.disk.isSound(feed.key, seq), isOnOthersDisks(simulation, author, feed.key, seq)],
+    [true, false],
+  )
 })
 
 /** Once put back one after the other: all that had the last batches of a lost member, which nothing could bring back (seed 1000944). */
