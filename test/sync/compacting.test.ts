@@ -225,3 +225,18 @@ test('what a card has changed behind the gateway’s back is no ground for decla
   const live = liveOf(played)
   assert.ok(live?.includes(2), `what lives is ${String(live)}`)
 })
+
+/** Its disk is slow, and something is on its way there all the time. */
+function writeAllTheTime(played: Played, ms: number): void {
+  played.gateway.flushMsMax = 2_000
+  for (let passed = 0; passed < ms; passed += 100) {
+    played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: passed } })
+    played.pass(100)
+  }
+}
+
+test('a feed in which something is always on its way to the disk is compacted all the same', () => {
+  const played = new Played(1)
+  writeAllTheTime(played, 2 * MINUTE_MS)
+  assert.ok(played.compacted > 0)
+})
