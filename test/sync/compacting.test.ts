@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { Batch } from '../../runtime/model/batch.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
 import { incomplete } from '../simulation/histories.ts'
@@ -239,4 +240,16 @@ test('a feed in which something is always on its way to the disk is compacted al
   const played = new Played(1)
   writeAllTheTime(played, 2 * MINUTE_MS)
   assert.ok(played.compacted > 0)
+})
+
+test('who writes all the time says of itself too how far its batches go, and nothing that is not on the disk', () => {
+  const played = new Played(2)
+  writeAllTheTime(played, MINUTE_MS)
+  const { disk } = played.gateway
+  const document = disk.document({ collection: SELF_COLLECTION, partition: played.peerIdOf(0) }, BEACON_KEY)
+  const beacon = document === undefined ? null : decodeBeacon(document)
+  assert.ok(beacon !== null, 'it says nothing')
+  const seq = beacon.heads[0]?.seq ?? 0
+  const next = disk.batch(played.ownFeed('climate').key, seq + 1)
+  assert.ok(next && next.header.hlc > beacon.at, 'what follows its heads is stamped earlier than it says')
 })
