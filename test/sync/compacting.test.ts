@@ -253,3 +253,34 @@ test('who writes all the time says of itself too how far its batches go, and not
   const next = disk.batch(played.ownFeed('climate').key, seq + 1)
   assert.ok(next && next.header.hlc > beacon.at, 'what follows its heads is stamped earlier than it says')
 })
+
+test('a beacon that the disk refused is written again', () => {
+  const played = new Played(2)
+  played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
+  played.pass(5_000)
+  const place = { collection: SELF_COLLECTION, partition: played.peerIdOf(0) }
+  played.gateway.isDiskFull = true
+  played.pass(15_000)
+  played.gateway.isDiskFull = false
+  assert.equal(played.gateway.disk.document(place, BEACON_KEY), undefined)
+  played.pass(15_000)
+  assert.notEqual(played.gateway.disk.document(place, BEACON_KEY), undefined)
+})
+
+test('SPEC I30: deletes go too when the disk refused the checkpoint by which they were to go', () => {
+  const played = new Played(1)
+  for (let i = 0; i < 12; i++) {
+    played.gateway.write('climate', { kind: 'delete', key: `hall-${i}` })
+    played.pass(100)
+  }
+  const { gateway } = played
+  let refused = 0
+  for (let passed = 0; passed < 3 * MINUTE_MS; passed += 1_000) {
+    gateway.isDiskFull = refused < 1 && passed > MINUTE_MS / 2
+    played.pass(1_000)
+    refused += Number(played.compacted > refused)
+  }
+  assert.ok(refused > 0)
+  played.pass(5 * MINUTE_MS)
+  assert.ok(bytesLeft(played) <= NOT_WORTH_BYTES, `${bytesLeft(played)} bytes are left of nothing`)
+})
