@@ -99,7 +99,7 @@ export function writeBeacon<Token>(core: Core<Token>): void {
   const { beaconMs } = core.history
   core.beaconAt = core.now.monotonicMs + beaconMs
   const own = [...core.feeds.values()].filter((state) => state.isOwn && state.head.seq > 0)
-  if (!core.surroundings.authority.isMember() || own.some((state) => state.isCommitting)) return
+  if (!core.surroundings.authority.isMember()) return
   const said = own.filter(({ feed }) => feed.descriptor.collection !== SELF_COLLECTION)
   const heads = said.map(({ feed, head }): Value => {
     const { collection, partition, incarnation } = feed.descriptor
@@ -113,7 +113,7 @@ export function writeBeacon<Token>(core: Core<Token>): void {
   if (content === core.beaconSaid && core.now.monotonicMs < core.beaconStaleAt) return
   core.beaconSaid = content
   core.beaconStaleAt = core.now.monotonicMs + core.history.beaconStaleMs
-  const fields: { [path: string]: Value } = { at: core.clock.next(core.now.wallMs) }
+  const fields: { [path: string]: Value } = { at: beforeUnderWay(core, core.clock.next(core.now.wallMs)) }
   const before = core.surroundings.document({ collection: SELF_COLLECTION, partition: core.options.peerId }, BEACON_KEY)
   before?.paths.forEach((path, i) => {
     if (path !== 'at' && before.values[i] !== null) fields[path] = null
@@ -121,6 +121,13 @@ export function writeBeacon<Token>(core: Core<Token>): void {
   spread(fields, 'heads', heads)
   spread(fields, `acks/${hex(core.options.incarnation)}`, acks)
   addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [{ kind: 'put', key: BEACON_KEY, fields }])
+}
+
+/** What is on its way to the disk is not among the heads, which are told when it is there: who writes all the time always has some. */
+function beforeUnderWay<Token>(core: Core<Token>, now: Hlc): Hlc {
+  let at = now
+  for (const { own } of core.committing.values()) if (own) at = Math.min(at, own.batch.header.hlc - 1)
+  return at
 }
 
 function spread(fields: { [path: string]: Value }, name: string, entries: readonly Value[]): void {

@@ -105,7 +105,9 @@ export function compactDeadline<Token>(core: Core<Token>): number {
 function nextCompaction<Token>(core: Core<Token>): Compaction | null {
   for (const state of core.feeds.values()) {
     // Rows never overtake each other: each gateway keeps as many of a series as it likes.
-    if (!state.isOwn || isSeries(state.feed) || state.isCommitting || !isDue(core, state)) continue
+    if (!state.isOwn || isSeries(state.feed) || !isDue(core, state)) continue
+    // What its last checkpoint declares dead is to stay dead.
+    if (isCheckpointUnderWay(core, state)) continue
     // Who knows only its own of a place can't say what counts there.
     if (!core.scope.covers(state.feed.descriptor)) continue
     const { collection, partition } = state.feed.descriptor
@@ -123,6 +125,10 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
     return new Compaction(state, hlcFromMs(nowMs - pruneGraceMs), stable)
   }
   return null
+}
+
+function isCheckpointUnderWay<Token>(core: Core<Token>, state: FeedState): boolean {
+  return [...core.committing.values()].some(({ own }) => own?.state === state && isCheckpoint(own.batch.header))
 }
 
 /** What all have confirmed of a forked feed may still come, with stamps of any age; and who has not confirmed what left here may show it. */

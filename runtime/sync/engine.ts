@@ -337,6 +337,9 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
   if (!commit.own) return
   const { state, written } = commit.own
   state.answered(false)
+  // It may have been the beacon, or a checkpoint by which deletes were to go.
+  if (state.feed.descriptor.collection === SELF_COLLECTION) core.beaconStaleAt = 0
+  state.history.hasTombstones = true
   if (written === null) {
     core.isReissueDue = true
     core.reissueAt = core.now.monotonicMs + TIMES.refusedMs

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { Batch } from '../../runtime/model/batch.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
 import { incomplete } from '../simulation/histories.ts'
@@ -224,4 +225,62 @@ test('what a card has changed behind the gateway’s back is no ground for decla
   assert.equal(documents.get('climate//hall')?.values[0], 2)
   const live = liveOf(played)
   assert.ok(live?.includes(2), `what lives is ${String(live)}`)
+})
+
+/** Its disk is slow, and something is on its way there all the time. */
+function writeAllTheTime(played: Played, ms: number): void {
+  played.gateway.flushMsMax = 2_000
+  for (let passed = 0; passed < ms; passed += 100) {
+    played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: passed } })
+    played.pass(100)
+  }
+}
+
+test('a feed in which something is always on its way to the disk is compacted all the same', () => {
+  const played = new Played(1)
+  writeAllTheTime(played, 2 * MINUTE_MS)
+  assert.ok(played.compacted > 0)
+})
+
+test('who writes all the time says of itself too how far its batches go, and nothing that is not on the disk', () => {
+  const played = new Played(2)
+  writeAllTheTime(played, MINUTE_MS)
+  const { disk } = played.gateway
+  const document = disk.document({ collection: SELF_COLLECTION, partition: played.peerIdOf(0) }, BEACON_KEY)
+  const beacon = document === undefined ? null : decodeBeacon(document)
+  assert.ok(beacon !== null, 'it says nothing')
+  const seq = beacon.heads[0]?.seq ?? 0
+  const next = disk.batch(played.ownFeed('climate').key, seq + 1)
+  assert.ok(next && next.header.hlc > beacon.at, 'what follows its heads is stamped earlier than it says')
+})
+
+test('a beacon that the disk refused is written again', () => {
+  const played = new Played(2)
+  played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
+  played.pass(5_000)
+  const place = { collection: SELF_COLLECTION, partition: played.peerIdOf(0) }
+  played.gateway.isDiskFull = true
+  played.pass(15_000)
+  played.gateway.isDiskFull = false
+  assert.equal(played.gateway.disk.document(place, BEACON_KEY), undefined)
+  played.pass(15_000)
+  assert.notEqual(played.gateway.disk.document(place, BEACON_KEY), undefined)
+})
+
+test('SPEC I30: deletes go too when the disk refused the checkpoint by which they were to go', () => {
+  const played = new Played(1)
+  for (let i = 0; i < 12; i++) {
+    played.gateway.write('climate', { kind: 'delete', key: `hall-${i}` })
+    played.pass(100)
+  }
+  const { gateway } = played
+  let refused = 0
+  for (let passed = 0; passed < 3 * MINUTE_MS; passed += 1_000) {
+    gateway.isDiskFull = refused < 1 && passed > MINUTE_MS / 2
+    played.pass(1_000)
+    refused += Number(played.compacted > refused)
+  }
+  assert.ok(refused > 0)
+  played.pass(5 * MINUTE_MS)
+  assert.ok(bytesLeft(played) <= NOT_WORTH_BYTES, `${bytesLeft(played)} bytes are left of nothing`)
 })

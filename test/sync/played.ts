@@ -33,6 +33,8 @@ export class Played implements World {
   credit = 1_048_576
   /** The neighbour's; whose is another than the gateway's compares nothing. */
   version = 'by hand'
+  /** How many checkpoints the gateway has signed. */
+  compacted = 0
   readonly #members: readonly Writer[]
   /** What the gateway has said on the link and the test hasn't looked at yet. */
   #said: Message[] = []
@@ -153,6 +155,8 @@ export class Played implements World {
 
   acknowledged(): void {}
   stopped(): void {}
-  event(): void {}
+  event(_from: number, name: string): void {
+    if (name === 'compacted') this.compacted += 1
+  }
   stored(): void {}
 }
