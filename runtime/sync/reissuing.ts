@@ -162,15 +162,14 @@ function begunAt<Token>(core: Core<Token>, feed: Feed): Hlc {
   return typeof begun === 'number' ? begun : core.clock.last
 }
 
-/** Own adds that own removals among them had seen under stamps that count no more: neither is made again. */
+/** Own adds that own removals among them had seen: under a fresh stamp they would come back. */
 function removedAgain<Token>(core: Core<Token>, all: readonly Voided[]): ReadonlySet<string> {
   const undone = new Set<string>()
-  for (const { ops, source, before } of all) {
+  for (const { ops, source } of all) {
     for (const { key, shape, from } of operationsOf(ops)) {
       if (shape.kind !== OP_REMOVE) continue
       for (const [cell, , stamp] of cellsOfOp(shape, ops.values, from, writeOf(source, null, 0))) {
-        const isOwn = stamp.origin === core.options.peerId && stamp.hlc > before
-        if (isOwn) undone.add(nameOf(key, cell, stamp))
+        if (stamp.origin === core.options.peerId) undone.add(nameOf(key, cell, stamp))
       }
     }
   }
