@@ -6,6 +6,7 @@ import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
 import { encodeProof } from '../../runtime/wire/proof.ts'
+import type { DiskAppend } from '../simulation/disk.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
 
@@ -27,6 +28,19 @@ function fork(played: Played, former: Author): void {
   member.push()
 }
 
+/** From now on the disk refuses what `isRefused` says. */
+function refuse({ gateway: { disk } }: Played, isRefused: (append: DiskAppend) => boolean): void {
+  const append = disk.append.bind(disk)
+  disk.append = (each) => !isRefused(each) && append(each)
+}
+
+/** A batch that the gateway writes itself in the collection. */
+function isOwn({ gateway }: Played, { batches }: DiskAppend, collection: string = 'climate'): boolean {
+  const [first] = batches
+  const descriptor = first?.feed.descriptor
+  return descriptor?.collection === collection && hex(descriptor.incarnation) === hex(gateway.incarnation)
+}
+
 test('what was added and removed again on a branch that is void does not come back', () => {
   const played = new Played()
   const former = new Author(played, 0)
@@ -44,4 +58,25 @@ test('what was added and removed again on a branch that is void does not come ba
   played.pass(60_000)
   assert.equal(played.gateway.disk.head(former.feed.key)?.seq, 1)
   assert.deepEqual(shown(played, 'hall'), { n: 1, tags: ['kept'] })
+})
+
+test('what users write while the disk refuses the rest of what is written again is not overwritten by that', () => {
+  const played = new Played()
+  const former = new Author(played, 0)
+  former.put('hall', { n: 1 })
+  former.put('hall', { n: 2 })
+  former.put('attic', { n: 3 })
+  former.put('attic', { n: 4 })
+  former.push()
+  let own = 0
+  refuse(played, (append) => isOwn(played, append) && ++own > 1 && own < 4)
+  fork(played, former)
+  while (own < 3) played.pass(10)
+  played.pass(100)
+  assert.deepEqual(shown(played, 'hall'), { n: 2 })
+  assert.equal(shown(played, 'attic'), undefined)
+  played.gateway.write('climate', { kind: 'put', key: 'attic', fields: { n: 5 } })
+  played.pass(60_000)
+  assert.deepEqual(shown(played, 'attic'), { n: 5 })
+  assert.deepEqual(played.gateway.disk.scanRecords('sync/reissue/'), [])
 })
