@@ -100,7 +100,7 @@ function mayWrite<Token>({ surroundings }: Core<Token>, { feed }: FeedState, hlc
 
 /** Whether a batch can be made in an own feed now, if it isn't too large. */
 export function isWritable<Token>(core: Core<Token>, state: FeedState): boolean {
-  return !core.isIncarnationLost && keyFor(core, state) !== null
+  return !core.isIncarnationLost && keyFor(core, state) !== null && mayWrite(core, state, core.clock.last)
 }
 
 /** This gateway's own feed there. */

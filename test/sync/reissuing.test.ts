@@ -80,3 +80,23 @@ test('what users write while the disk refuses the rest of what is written again 
   assert.deepEqual(shown(played, 'attic'), { n: 5 })
   assert.deepEqual(played.gateway.disk.scanRecords('sync/reissue/'), [])
 })
+
+test('what may not be written now is written again when it may be', () => {
+  const played = new Played()
+  const { authority } = played.gateway
+  const former = new Author(played, 0)
+  former.put('hall', { n: 1 })
+  former.put('hall', { n: 2 })
+  former.push()
+  const permits = authority.permits.bind(authority)
+  let mayWrite = false
+  authority.permits = (feed) =>
+    (mayWrite || hex(feed.descriptor.incarnation) !== hex(played.gateway.incarnation)) && permits(feed)
+  fork(played, former)
+  played.pass(60_000)
+  assert.deepEqual(shown(played, 'hall'), { n: 1 })
+  mayWrite = true
+  played.gateway.learnKeys()
+  played.pass(1_000)
+  assert.deepEqual(shown(played, 'hall'), { n: 2 })
+})
