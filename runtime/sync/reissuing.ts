@@ -16,6 +16,7 @@ import { isSeries } from '../model/rows.ts'
 import { spaceOf } from '../model/spaces.ts'
 import { compareStamps, type Hlc, type Stamp } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
+import type { KeyValue } from '../ports/store.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { decodeDeterministic, encodeDeterministic, type Item } from '../wire/deterministic.ts'
@@ -31,9 +32,10 @@ import { isWritable, ownFeed, writeInternal } from './writing.ts'
 /**
  * Healing (protocol D15, D20): what a seal has voided of this gateway's own writes is written again under its new incarnation,
  * with fresh stamps, where it would still win: nobody's later write is touched. In the order in which it was written, for the last
- * one wins; when that began is kept on the disk, so that a power cut in the middle of it changes nothing.
+ * one wins; under which stamps is kept on the disk, for users may write before all of it is there: the disk may refuse some, a key be
+ * lacking, or the power go.
  */
-const BEGUN_PREFIX = 'sync/reissuing/'
+const MADE_PREFIX = 'sync/reissuing/'
 /** Not written again: what members say of when they wrote last, and what was to be valid for an hour of a wrong clock. */
 const LEFT_OUT: ReadonlyMap<string, string> = new Map([
   [SELF_COLLECTION, BEACON_KEY],
@@ -59,29 +61,30 @@ export function reissueVoided<Token>(core: Core<Token>): void {
   const all = voidedWrites(core)
   const undone = removedAgain(core, all)
   const future = futureFrom(core)
-  // For all of a feed, of which some may be on the disk already.
-  const begun = new Map(all.map(({ feed }) => [feed.key, begunAt(core, feed)]))
+  // All that is stamped now is made again; of a feed some may be on the disk already.
+  const from = core.clock.last + 1
+  const made = new Map(all.map(({ feed }) => [feed.key, madeOf(core, feed)]))
   for (const voided of all) {
     const { key, descriptor } = voided.feed
     const state = ownFeed(core, descriptor.collection, descriptor.partition, descriptor.kind, descriptor.encrypted)
-    writeAgain(core, voided, { state, begun: begun.get(key) as Hlc, future, undone })
+    writeAgain(core, voided, { state, made: made.get(key) as readonly Hlc[], from, future, undone })
   }
 }
 
 /** All of it at once, or in parts: what had filled a batch may take more room now. */
 function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against): void {
-  const { state, begun } = against
+  const { state, made } = against
   const { key, feed, bytes, before } = voided
   let most = Number.POSITIVE_INFINITY
   let isUnderWay = false
   for (let from: number | null = voided.from; from !== null;) {
     const again: Again = isSeries(feed) ? rowsOf(voided, from, most) : winning(core, voided, from, most, against)
     const { ops, next } = again
-    const records = [
+    const recordsAt = (hlc: Hlc): KeyValue[] => [
       { key, value: next === null ? null : reissueRecord(feed, bytes, before, next) },
-      { key: beginKey(feed), value: encodeDeterministic([begun]) },
+      { key: madeKey(feed), value: encodeDeterministic([...made, against.from, hlc]) },
     ]
-    if (ops.size > 0 && writeInternal(core, state, ops, records)) {
+    if (ops.size > 0 && writeInternal(core, state, ops, recordsAt)) {
       core.emit('reissued', { feed: hex(state.feed.id), operations: ops.size })
       // When it is on the disk it is looked whether that was all.
       core.isReissueDue = true
@@ -125,10 +128,10 @@ function voidedWrites<Token>(core: Core<Token>): Voided[] {
       core.removeRecord(key)
       continue
     }
-    waiting.add(beginKey(voided.feed))
+    waiting.add(madeKey(voided.feed))
     if (voided.ops !== LOCKED) found.push({ ...voided, ops: voided.ops })
   }
-  for (const { key } of core.surroundings.scanRecords(BEGUN_PREFIX)) if (!waiting.has(key)) core.removeRecord(key)
+  for (const { key } of core.surroundings.scanRecords(MADE_PREFIX)) if (!waiting.has(key)) core.removeRecord(key)
   return found.sort((a, b) => a.source.hlc - b.source.hlc)
 }
 
@@ -150,27 +153,26 @@ function decode<Token>(
   return { key, feed, ops: ops.ok ? ops.value : LOCKED, source: { feed, seq, hlc, lsn: 0 }, before, bytes, from }
 }
 
-function beginKey(feed: Feed): string {
-  return BEGUN_PREFIX + hex(feed.id)
+function madeKey(feed: Feed): string {
+  return MADE_PREFIX + hex(feed.id)
 }
 
-/** Since which stamp writes of the voided feed are made again: what this gateway wrote since then are just those. */
-function begunAt<Token>(core: Core<Token>, feed: Feed): Hlc {
-  const record = core.surroundings.getRecord(beginKey(feed))
+/** Under which stamps writes of the voided feed were made again, as first and last of each run in which users wrote nothing. */
+function madeOf<Token>(core: Core<Token>, feed: Feed): readonly Hlc[] {
+  const record = core.surroundings.getRecord(madeKey(feed))
   const item = record === undefined ? null : decodeDeterministic(record)
-  const [begun] = item?.ok === true && Array.isArray(item.value) ? (item.value as Item[]) : []
-  return typeof begun === 'number' ? begun : core.clock.last
+  const made = item?.ok === true && Array.isArray(item.value) ? (item.value as Item[]) : []
+  return made.length % 2 === 0 && made.every((hlc) => typeof hlc === 'number') ? made : []
 }
 
-/** Own adds that own removals among them had seen under stamps that count no more: neither is made again. */
+/** Own adds that own removals among them had seen: under a fresh stamp they would come back. */
 function removedAgain<Token>(core: Core<Token>, all: readonly Voided[]): ReadonlySet<string> {
   const undone = new Set<string>()
-  for (const { ops, source, before } of all) {
+  for (const { ops, source } of all) {
     for (const { key, shape, from } of operationsOf(ops)) {
       if (shape.kind !== OP_REMOVE) continue
       for (const [cell, , stamp] of cellsOfOp(shape, ops.values, from, writeOf(source, null, 0))) {
-        const isOwn = stamp.origin === core.options.peerId && stamp.hlc > before
-        if (isOwn) undone.add(nameOf(key, cell, stamp))
+        if (stamp.origin === core.options.peerId) undone.add(nameOf(key, cell, stamp))
       }
     }
   }
@@ -218,9 +220,10 @@ function rowsOf({ ops, source, before }: Voided, first: number, most: number): A
 }
 
 interface Against {
-  /** This gateway's feed there, and since which stamp it makes voided writes again. */
+  /** This gateway's feed there, under which stamps voided writes were made again before, and from which on they are now. */
   readonly state: FeedState
-  readonly begun: Hlc
+  readonly made: readonly Hlc[]
+  readonly from: Hlc
   /** Later stamps are from the future. */
   readonly future: Hlc
   readonly undone: ReadonlySet<string>
@@ -285,12 +288,17 @@ function isWinning(
 }
 
 /** Whether the voided write is the later one. */
-function isAhead({ before }: Voided, { state, begun, future }: Against, write: Write, by: Write): boolean {
+function isAhead({ before }: Voided, { state, made, future }: Against, write: Write, by: Write): boolean {
   // What this incarnation has written was written later; but for what it has made again, and that in order.
-  if (by.feed.key === state.feed.key) return by.hlc > begun
+  if (by.feed.key === state.feed.key) return isWithin(made, by.hlc)
   // Of what others have stamped ahead too, and will void, just the later is made again by its author: if each gave way, all were lost.
   if (by.hlc > future) return compareStamps(write, by) > 0
   return compareStamps({ ...write, hlc: Math.min(write.hlc, before) }, by) > 0
+}
+
+function isWithin(runs: readonly Hlc[], hlc: Hlc): boolean {
+  for (let i = 0; i + 1 < runs.length; i += 2) if (hlc >= (runs[i] as Hlc) && hlc <= (runs[i + 1] as Hlc)) return true
+  return false
 }
 
 /** What the voided incarnation had counted goes on counting as its own. */

@@ -75,18 +75,21 @@ export function addInternalWrite<Token>(
   addWrite(core, { collection, partition, ops, token: null })
 }
 
-/** A batch that the engine makes by itself in an own feed, and records that go with it; false when it would be too large, or its key isn't here. */
+/**
+ * A batch that the engine makes by itself in an own feed, and records that go with it, by its stamp; false when it would be too large, may not
+ * be written, or its key isn't here.
+ */
 export function writeInternal<Token>(
   core: Core<Token>,
   state: FeedState,
   content: NewBatch['ops'],
-  records: readonly KeyValue[] = [],
+  recordsAt: (hlc: Hlc) => readonly KeyValue[] = () => [],
 ): boolean {
   if (core.isIncarnationLost) return false
   const key = 'body' in content ? undefined : keyFor(core, state)
   if (key === null) return false
   const hlc = core.clock.next(core.now.wallMs)
-  return mayWrite(core, state, hlc) && makeBatch(core, state, { hlc, content, key }, null, records)
+  return mayWrite(core, state, hlc) && makeBatch(core, state, { hlc, content, key }, null, recordsAt(hlc))
 }
 
 /** Nobody would take a batch that is written without the right to it, nor what comes after it. Before its admission nobody is asked. */
@@ -97,7 +100,7 @@ function mayWrite<Token>({ surroundings }: Core<Token>, { feed }: FeedState, hlc
 
 /** Whether a batch can be made in an own feed now, if it isn't too large. */
 export function isWritable<Token>(core: Core<Token>, state: FeedState): boolean {
-  return !core.isIncarnationLost && keyFor(core, state) !== null
+  return !core.isIncarnationLost && keyFor(core, state) !== null && mayWrite(core, state, core.clock.last)
 }
 
 /** This gateway's own feed there. */

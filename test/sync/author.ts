@@ -46,11 +46,11 @@ export class Author {
   /** `aheadMs`: its author's clock is so far ahead. */
   put(key: string, fields: { readonly [path: string]: Value }, aheadMs: number = 0): Batch {
     const paths = Object.keys(fields)
-    return this.#write({ docs: [key], shapes: [{ kind: OP_PUT, paths }], values: Object.values(fields) }, aheadMs)
+    return this.write({ docs: [key], shapes: [{ kind: OP_PUT, paths }], values: Object.values(fields) }, aheadMs)
   }
 
   delete(key: string): Batch {
-    return this.#write({ docs: [key], shapes: [{ kind: OP_DELETE, paths: [] }], values: [] })
+    return this.write({ docs: [key], shapes: [{ kind: OP_DELETE, paths: [] }], values: [] })
   }
 
   /** Says that of all so far, or of all before `floor`, just `live` lives; it had of others' feeds what `deps` says. */
@@ -113,7 +113,8 @@ export class Author {
     this.#played.pass(200)
   }
 
-  #write({ docs, shapes, values }: Pick<Ops, 'docs' | 'shapes' | 'values'>, aheadMs: number = 0): Batch {
+  /** Whatever one operation does to a document. */
+  write({ docs, shapes, values }: Pick<Ops, 'docs' | 'shapes' | 'values'>, aheadMs: number = 0): Batch {
     return this.#add({ docs, shapes, values, opDocs: [0], opShapes: [0] }, aheadMs)
   }
 

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { hex } from '../../runtime/base/bytes.ts'
+import { OP_ADD, OP_REMOVE, type Batch } from '../../runtime/model/batch.ts'
+import { fieldsOf } from '../../runtime/model/fields.ts'
+import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
+import { encodeProof } from '../../runtime/wire/proof.ts'
+import type { DiskAppend } from '../simulation/disk.ts'
+import { Author } from './author.ts'
+import { Played } from './played.ts'
+
+const PLACE = { collection: 'climate', partition: '' }
+
+function shown({ gateway }: Played, key: string): unknown {
+  const document = gateway.disk.document(PLACE, key)
+  return document && fieldsOf(document)
+}
+
+/** A former incarnation of the gateway has written this, and a copy of it something else from the second batch on. */
+function fork(played: Played, former: Author): void {
+  const copy = new Author(played, 0)
+  copy.batches.push(former.batches[0] as Batch)
+  const theirs = copy.put('elsewhere', { n: 0 })
+  const member = new Author(played, 1, SELF_COLLECTION)
+  const proof = encodeProof(former.feed, former.batches[1] as Batch, theirs)
+  member.put(FORK_PREFIX + hex(former.feed.id), { proof })
+  member.push()
+}
+
+/** From now on the disk refuses what `isRefused` says. */
+function refuse({ gateway: { disk } }: Played, isRefused: (append: DiskAppend) => boolean): void {
+  const append = disk.append.bind(disk)
+  disk.append = (each) => !isRefused(each) && append(each)
+}
+
+/** A batch that the gateway writes itself in the collection. */
+function isOwn({ gateway }: Played, { batches }: DiskAppend, collection: string = 'climate'): boolean {
+  const [first] = batches
+  const descriptor = first?.feed.descriptor
+  return descriptor?.collection === collection && hex(descriptor.incarnation) === hex(gateway.incarnation)
+}
+
+test('what was added and removed again on a branch that is void does not come back', () => {
+  const played = new Played()
+  const former = new Author(played, 0)
+  former.put('hall', { n: 1 })
+  const { header } = former.write({
+    docs: ['hall'],
+    shapes: [{ kind: OP_ADD, paths: ['tags'] }],
+    values: [['brief', 'kept']],
+  })
+  const seen = ['e"brief"', header.hlc, 0, former.feed.origin]
+  former.write({ docs: ['hall'], shapes: [{ kind: OP_REMOVE, paths: ['tags'] }], values: [[seen]] })
+  former.push()
+  assert.deepEqual(shown(played, 'hall'), { n: 1, tags: ['kept'] })
+  fork(played, former)
+  played.pass(60_000)
+  assert.equal(played.gateway.disk.head(former.feed.key)?.seq, 1)
+  assert.deepEqual(shown(played, 'hall'), { n: 1, tags: ['kept'] })
+})
+
+test('what users write while the disk refuses the rest of what is written again is not overwritten by that', () => {
+  const played = new Played()
+  const former = new Author(played, 0)
+  former.put('hall', { n: 1 })
+  former.put('hall', { n: 2 })
+  former.put('attic', { n: 3 })
+  former.put('attic', { n: 4 })
+  former.push()
+  let own = 0
+  refuse(played, (append) => isOwn(played, append) && ++own > 1 && own < 4)
+  fork(played, former)
+  while (own < 3) played.pass(10)
+  played.pass(100)
+  assert.deepEqual(shown(played, 'hall'), { n: 2 })
+  assert.equal(shown(played, 'attic'), undefined)
+  played.gateway.write('climate', { kind: 'put', key: 'attic', fields: { n: 5 } })
+  played.pass(60_000)
+  assert.deepEqual(shown(played, 'attic'), { n: 5 })
+  assert.deepEqual(played.gateway.disk.scanRecords('sync/reissue/'), [])
+})
+
+test('what may not be written now is written again when it may be', () => {
+  const played = new Played()
+  const { authority } = played.gateway
+  const former = new Author(played, 0)
+  former.put('hall', { n: 1 })
+  former.put('hall', { n: 2 })
+  former.push()
+  const permits = authority.permits.bind(authority)
+  let mayWrite = false
+  authority.permits = (feed) =>
+    (mayWrite || hex(feed.descriptor.incarnation) !== hex(played.gateway.incarnation)) && permits(feed)
+  fork(played, former)
+  played.pass(60_000)
+  assert.deepEqual(shown(played, 'hall'), { n: 1 })
+  mayWrite = true
+  played.gateway.learnKeys()
+  played.pass(1_000)
+  assert.deepEqual(shown(played, 'hall'), { n: 2 })
+})
