@@ -76,7 +76,6 @@ function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against):
   const { state, made } = against
   const { key, feed, bytes, before } = voided
   let most = Number.POSITIVE_INFINITY
-  let isUnderWay = false
   for (let from: number | null = voided.from; from !== null;) {
     const again: Again = isSeries(feed) ? rowsOf(voided, from, most) : winning(core, voided, from, most, against)
     const { ops, next } = again
@@ -88,11 +87,10 @@ function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against):
       core.emit('reissued', { feed: hex(state.feed.id), operations: ops.size })
       // When it is on the disk it is looked whether that was all.
       core.isReissueDue = true
-      isUnderWay = true
       from = next
     } else if (ops.size > 1) most = ops.size >> 1
-    // Of what is on its way to the disk nothing is given up: it may be refused there.
-    else if (isUnderWay || !isWritable(core, state)) return
+    // While some is on its way to the disk nothing is given up: it may be refused there, and a removal says what is not to come back.
+    else if (core.isReissueDue || !isWritable(core, state)) return
     else {
       if (ops.size === 1) tellRefused(core, voided, ops)
       if (next === null) core.removeRecord(key)

@@ -4,12 +4,16 @@ import { hex } from '../../runtime/base/bytes.ts'
 import { OP_ADD, OP_REMOVE, type Batch } from '../../runtime/model/batch.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import type { WriteOp } from '../../runtime/ports/writer.ts'
 import { FORK_PREFIX } from '../../runtime/sync/forks.ts'
 import { encodeProof } from '../../runtime/wire/proof.ts'
 import type { DiskAppend } from '../simulation/disk.ts'
+import type { SimulatedGateway } from '../simulation/gateway.ts'
+import { Mesh } from '../simulation/mesh.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
 
+const YEAR_MS = 31_536_000_000
 const PLACE = { collection: 'climate', partition: '' }
 
 function shown({ gateway }: Played, key: string): unknown {
@@ -29,16 +33,19 @@ function fork(played: Played, former: Author): void {
 }
 
 /** From now on the disk refuses what `isRefused` says. */
-function refuse({ gateway: { disk } }: Played, isRefused: (append: DiskAppend) => boolean): void {
+function refuse(
+  { gateway: { disk } }: { readonly gateway: SimulatedGateway },
+  isRefused: (append: DiskAppend) => boolean,
+): void {
   const append = disk.append.bind(disk)
   disk.append = (each) => !isRefused(each) && append(each)
 }
 
-/** A batch that the gateway writes itself in the collection. */
-function isOwn({ gateway }: Played, { batches }: DiskAppend, collection: string = 'climate'): boolean {
+/** A batch that the gateway writes itself in the place. */
+function isOwn({ gateway }: { readonly gateway: SimulatedGateway }, { batches }: DiskAppend): boolean {
   const [first] = batches
   const descriptor = first?.feed.descriptor
-  return descriptor?.collection === collection && hex(descriptor.incarnation) === hex(gateway.incarnation)
+  return descriptor?.collection === PLACE.collection && hex(descriptor.incarnation) === hex(gateway.incarnation)
 }
 
 test('what was added and removed again on a branch that is void does not come back', () => {
@@ -99,4 +106,33 @@ test('what may not be written now is written again when it may be', () => {
   played.gateway.learnKeys()
   played.pass(1_000)
   assert.deepEqual(shown(played, 'hall'), { n: 2 })
+})
+
+test('what took an own write away is not given up before what it took away is done with, for the disk may refuse that', () => {
+  const mesh = new Mesh({ gateways: 2, edges: [[0, 1]] })
+  const gateway = mesh.at(0)
+  gateway.write('climate', { kind: 'put', key: 'hall', fields: { n: 1 } })
+  mesh.pass(5_000)
+  gateway.clockBaseMs += YEAR_MS
+  const ops: WriteOp[] = [
+    { kind: 'put', key: 'hall', fields: { n: 2 } },
+    { kind: 'add', key: 'hall', path: 'tags', elements: ['brief', 'kept'] },
+    { kind: 'remove', key: 'hall', path: 'tags', subs: ['e"brief"'] },
+  ]
+  for (const op of ops) {
+    gateway.write('climate', op)
+    mesh.pass(100)
+  }
+  const before = hex(gateway.incarnation)
+  let refused = 0
+  refuse({ gateway }, (append) => {
+    return isOwn({ gateway }, append) && hex(gateway.incarnation) !== before && refused++ < 2
+  })
+  gateway.clockBaseMs = gateway.rightClockMs
+  mesh.pass(120_000)
+  assert.ok(refused > 2)
+  for (const { disk } of mesh.gateways) {
+    const document = disk.document(PLACE, 'hall')
+    assert.deepEqual(document && fieldsOf(document), { n: 2, tags: ['kept'] })
+  }
 })
