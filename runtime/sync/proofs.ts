@@ -7,7 +7,7 @@ import type { FeedState } from './feeds.ts'
 import { FORK_PREFIX } from './forks.ts'
 import { addInternalWrite } from './writing.ts'
 
-/** What was told and isn't on the disk after so many milliseconds is told again. */
+/** What was told and isn't on the disk after so many milliseconds is told again; who may not write looks again as seldom. */
 const TELL_MS = 10_000
 
 /** A proof that stands in a document. */
@@ -88,11 +88,12 @@ export function tellProof<Token>(core: Core<Token>, state: FeedState): void {
   const { monotonicMs } = core.now
   const share = (core.options.publicKey[0] as number) / 256
   state.tellProofAt ??= monotonicMs + (share * core.history.beaconMs) / 60
-  if (monotonicMs >= state.tellProofAt && !core.isIncarnationLost && core.surroundings.authority.isMember()) {
-    addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [
-      { kind: 'put', key: FORK_PREFIX + hex(state.feed.id), fields: { proof } },
-    ])
+  if (monotonicMs >= state.tellProofAt) {
     state.tellProofAt = monotonicMs + TELL_MS
+    if (!core.isIncarnationLost && core.surroundings.authority.isMember())
+      addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [
+        { kind: 'put', key: FORK_PREFIX + hex(state.feed.id), fields: { proof } },
+      ])
   }
-  core.sealsAt = Math.min(core.sealsAt, Math.max(state.tellProofAt, monotonicMs + 1))
+  core.sealsAt = Math.min(core.sealsAt, state.tellProofAt)
 }

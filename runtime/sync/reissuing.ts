@@ -76,9 +76,10 @@ function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against):
   const { state, made } = against
   const { key, feed, bytes, before } = voided
   let most = Number.POSITIVE_INFINITY
-  let isUnderWay = false
   for (let from: number | null = voided.from; from !== null;) {
-    const again: Again = isSeries(feed) ? rowsOf(voided, from, most) : winning(core, voided, from, most, against)
+    const again: Again = isSeries(feed)
+      ? rowsOf(voided, from, most, core.clock.last)
+      : winning(core, voided, from, most, against)
     const { ops, next } = again
     const recordsAt = (hlc: Hlc): KeyValue[] => [
       { key, value: next === null ? null : reissueRecord(feed, bytes, before, next) },
@@ -88,11 +89,10 @@ function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against):
       core.emit('reissued', { feed: hex(state.feed.id), operations: ops.size })
       // When it is on the disk it is looked whether that was all.
       core.isReissueDue = true
-      isUnderWay = true
       from = next
     } else if (ops.size > 1) most = ops.size >> 1
-    // Of what is on its way to the disk nothing is given up: it may be refused there.
-    else if (isUnderWay || !isWritable(core, state)) return
+    // While some is on its way to the disk nothing is given up: it may be refused there, and a removal says what is not to come back.
+    else if (core.isReissueDue || !isWritable(core, state)) return
     else {
       if (ops.size === 1) tellRefused(core, voided, ops)
       if (next === null) core.removeRecord(key)
@@ -206,15 +206,18 @@ interface Again {
   readonly next: number | null
 }
 
-/** Rows stay what and when they were, but for a time that has not come yet. At most so many, from an operation on. */
-function rowsOf({ ops, source, before }: Voided, first: number, most: number): Again {
+/**
+ * Rows stay what and when they were, but for a time that has not come yet, also by a clock that was set back since. At most so many, from an
+ * operation on.
+ */
+function rowsOf({ ops, source, before }: Voided, first: number, most: number, last: Hlc): Again {
   const copies = new OpsCopy(true)
   for (const { key, shape, index, from } of operationsOf(ops)) {
     if (index < first) continue
     if (copies.size >= most) return { ops: copies, next: index }
     const fields = shape.paths.map((path, i) => [path, ops.values[from + i] as Value] as const)
     const { hlc, index: place } = writeOf(source, ops.stamps?.[index] ?? null, index)
-    copies.add(key, shape.kind, fields, hlc <= before ? { hlc, index: place } : null)
+    copies.add(key, shape.kind, fields, hlc <= Math.min(before, last) ? { hlc, index: place } : null)
   }
   return { ops: copies, next: null }
 }

@@ -259,3 +259,27 @@ test('what is dead of a branch that nothing tells from the other leaves when a n
   assert.deepEqual(retained(), [6, 7])
   assert.equal(disk.document({ collection: 'climate', partition: '' }, 'attic'), undefined)
 })
+
+test('who knows a proof that nobody tells any more, and may not tell it, does not look at its seals all the time', () => {
+  const played = new Played(2)
+  const { gateway } = played
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  const member = new Author(played, 1, SELF_COLLECTION)
+  const [ours, theirs] = [author.put('hall', { n: 1 }), copy.put('hall', { n: -1 })]
+  author.push()
+  gateway.authority.isMember = () => false
+  const key = FORK_PREFIX + hex(author.feed.id)
+  member.put(key, { proof: encodeProof(author.feed, ours, theirs) })
+  member.put(key, { proof: null })
+  member.push()
+  played.pass(1_000)
+  assert.ok(gateway.authority.proofs.untold(author.feed.key) !== null)
+  let looks = 0
+  const sealOf = gateway.authority.sealOf.bind(gateway.authority)
+  gateway.authority.sealOf = (feed) => {
+    looks += 1
+    return sealOf(feed)
+  }
+  played.pass(5_000)
+  assert.ok(looks < 1_000, `it looked ${looks} times`)
+})
