@@ -194,10 +194,10 @@ function narrow<Token>(core: Core<Token>, state: FeedState, probe: Probe): void 
     state.isCompared = true
   }
   const isNarrow = probe.high - probe.low <= 1 || among !== null
-  const isTheirs = theirs !== null && (probe.low < probe.high || among !== null)
-  if (isTheirs && (isNarrow || isParting(core, state, theirs))) return prove(core, state, theirs)
+  // Also where whoever is asked now doesn't have it: who has it may be lost, and nobody else could prove the fork then.
+  if (theirs !== null && (isNarrow || isParting(core, state, theirs))) return prove(core, state, theirs)
   if (isNarrow) {
-    // Nothing of theirs that differs could be had, or whoever is asked now doesn't have it: when the feed is asked for again it will be seen.
+    // Nothing of theirs that differs could be had: when the feed is asked for again it will be seen.
     state.probe = null
     core.behind.add(state)
     return

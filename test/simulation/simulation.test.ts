@@ -213,6 +213,17 @@ test('a feed whose author is put back to an old store stays in no jump (seed 880
 })
 
 /**
+ * Once for ever in a jump: by a checkpoint of a lost gateway, which relied on the branch of a copied card that only lost ones had. Of that branch
+ * one that is left had a batch which proved the fork, and forgot it when whoever else is left didn't have that.
+ */
+test('a fork is proven by what is here though all who have the other branch are lost (seed 71053)', () => {
+  const given = { gateways: 3, history: 'short', forks: true, liveness: true } as const
+  const simulation = new Simulation(scenarioOf(71053, given))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
+/**
  * Once lost, by the simulator's own doing (seed 71112): a live batch that turned on its author's card, when another had it just as part of a
  * fill, was cut off for so long that this went, and all that had it for good were lost.
  */
