@@ -12,6 +12,7 @@ import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { holesOf } from './mending.ts'
+import { isWhole } from './sealing.ts'
 import { letAllGo } from './trash.ts'
 import type { Examined } from './types.ts'
 
@@ -73,11 +74,10 @@ function isLocked<Token>(core: Core<Token>, { feed }: FeedState): boolean {
 }
 
 function isAtRest<Token>(core: Core<Token>, state: FeedState): boolean {
-  const { feed, head, history, holes, fill, settled } = state
+  const { feed, head, history, holes, fill } = state
   if (feed.descriptor.kind !== FEED_KIND_STATE || !core.surroundings.authority.isShared(feed)) return false
   const isMoving = state.isCommitting || state.isRewinding || core.cutting.has(state) || fill !== null
-  // Of a sealed feed gateways may keep different parts of what is dead.
-  return !isMoving && !history.isJumped && holes.isEmpty && settled === null && history.retained.last <= head.seq
+  return !isMoving && !history.isJumped && holes.isEmpty && isWhole(core, state) && history.retained.last <= head.seq
 }
 
 function positionsOf(states: readonly FeedState[]): Uint8Array {
@@ -89,7 +89,9 @@ function positionBytes({ feed, head, history }: FeedState): Uint8Array {
   return concat(feed.id, numbers([head.seq, history.appliedSeq]), head.hash)
 }
 
-function liveBytes({ feed, history: { applied, retained } }: FeedState): Uint8Array {
+/** Of a sealed feed gateways may keep different parts of what is dead. */
+function liveBytes({ feed, history: { applied, retained }, settled }: FeedState): Uint8Array {
+  if (settled !== null) return feed.id
   const live = applied === null ? retained : retained.without(deadUnder(applied.checkpoint, retained))
   return concat(feed.id, numbers(live.runs))
 }

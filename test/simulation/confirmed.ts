@@ -69,6 +69,8 @@ export class Confirmed {
       if (seq >= gateway.authority.aheadOf({ key })) continue
       if (issued === undefined || !isAt(issued.feed, place) || chainOf(gateway, issued.feed, issued.batches).has(hash))
         continue
+      // Without a seal it isn't void, but gone: the others had left the place when the store of the last that had it was put back.
+      if (gateway.authority.sealOf(issued.feed) > seq && simulation.isOnceLeft(place)) continue
       found.add(`I18 batch ${seq} of ${hex(issued.feed.id)} is void although everyone had confirmed it`)
     }
     return [...found]
