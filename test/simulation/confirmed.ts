@@ -48,11 +48,12 @@ export class Confirmed {
       const { origin, descriptor } = issued.feed
       if (isSystemName(descriptor.collection)) continue
       const asked = writers.filter((writer) => writer.origin !== origin)
-      const found = commonOf(
-        issued,
-        asked.map((one) => mostOf(beacons.get(one.origin)?.acks.get(key))),
-      )
-      if (found && found.seq > (settled.get(key)?.seq ?? 0)) settled.set(key, found)
+      const said = asked.map((one) => mostOf(beacons.get(one.origin)?.acks.get(key)))
+      const found = commonOf(issued, said)
+      if (found === null || found.seq <= (settled.get(key)?.seq ?? 0)) continue
+      // Who hasn't what they name can't know of which branch it is.
+      const chain = [...chainOf(observer, issued.feed, issued.batches)]
+      if (said.every((one) => chain.some((hash) => hash.startsWith(latin1((one as Held).hash8))))) settled.set(key, found)
     }
   }
 
