@@ -16,7 +16,7 @@ import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { copyParts, isKilledBy, livesOf, mayKeepDead, OpsCopy, type OpLife, type Tombstone } from './liveness.ts'
 import { futureFrom } from './future.ts'
-import { isSettled, isWhole } from './sealing.ts'
+import { isSettled } from './sealing.ts'
 import { writeInternal } from './writing.ts'
 
 /**
@@ -134,6 +134,12 @@ function isCheckpointUnderWay<Token>(core: Core<Token>, state: FeedState): boole
 /** What all have confirmed of a forked feed may still come, with stamps of any age; and who has not confirmed what left here may show it. */
 function isPlaceSettled<Token>(core: Core<Token>, place: string): boolean {
   return core.feeds.in(place).every((feed) => isWhole(core, feed) && isRestSettled(core, feed))
+}
+
+/** What will ever be settled of a sealed feed is known and here. */
+function isWhole<Token>(core: Core<Token>, { feed, settled, isSealFinal, head, cut }: FeedState): boolean {
+  if (settled === null) return core.surroundings.authority.sealOf(feed) === Number.POSITIVE_INFINITY
+  return isSealFinal && head.seq >= cut - 1
 }
 
 /** What left the log as dead, or never came, is dead for good: whoever knew it knows what it was overtaken by. */

@@ -12,7 +12,6 @@ import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
 import { holesOf } from './mending.ts'
-import { isWhole } from './sealing.ts'
 import { letAllGo } from './trash.ts'
 import type { Examined } from './types.ts'
 
@@ -74,10 +73,11 @@ function isLocked<Token>(core: Core<Token>, { feed }: FeedState): boolean {
 }
 
 function isAtRest<Token>(core: Core<Token>, state: FeedState): boolean {
-  const { feed, head, history, holes, fill } = state
+  const { feed, head, history, holes, fill, settled, cut, isCutSure } = state
   if (feed.descriptor.kind !== FEED_KIND_STATE || !core.surroundings.authority.isShared(feed)) return false
   const isMoving = state.isCommitting || state.isRewinding || core.cutting.has(state) || fill !== null
-  return !isMoving && !history.isJumped && holes.isEmpty && isWhole(core, state) && history.retained.last <= head.seq
+  const isWhole = settled === null || (isCutSure && head.seq >= cut - 1)
+  return !isMoving && !history.isJumped && holes.isEmpty && isWhole && history.retained.last <= head.seq
 }
 
 function positionsOf(states: readonly FeedState[]): Uint8Array {

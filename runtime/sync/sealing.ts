@@ -155,12 +155,6 @@ export function isVoid(state: FeedState, batch: Batch): boolean {
   return batch.header.seq >= state.cut || !isOnBranch(state, batch)
 }
 
-/** What will ever be settled of a sealed feed is known and here. */
-export function isWhole<Token>(core: Core<Token>, { feed, settled, isSealFinal, head, cut }: FeedState): boolean {
-  if (settled === null) return core.surroundings.authority.sealOf(feed) === Number.POSITIVE_INFINITY
-  return isSealFinal && head.seq >= cut - 1
-}
-
 /** Whether everyone asked has confirmed the branch that is here up to `seq`. */
 export function isSettled<Token>(core: Core<Token>, state: FeedState, seq: number): boolean {
   if (seq <= 0) return true

@@ -202,11 +202,13 @@ test('a feed of a copied card doesn’t jump over where the branches part (seed 
  * Once shown by one for ever, where others had let it go: what is dead under a checkpoint by a delete that is void. In places with sealed feeds
  * nothing was compared.
  */
-test('what is dead by a delete that is void shows on all gateways or on none (seed 2000828)', () => {
-  const simulation = new Simulation(scenarioOf(2000828, { gateways: 5, forks: true, liveness: true }))
-  simulation.run()
-  assert.deepEqual(violations(simulation), [])
-})
+for (const seed of [2000828, 2003236]) {
+  test(`what is dead by a delete that is void shows on all gateways or on none (seed ${seed})`, () => {
+    const simulation = new Simulation(scenarioOf(seed, { gateways: 5, forks: true, liveness: true }))
+    simulation.run()
+    assert.deepEqual(violations(simulation), [])
+  })
+}
 
 /** Once held and shown by some for ever: what had come with a checkpoint of a removed member that is void, and is live below the seal. */
 test('of a removed member nobody keeps what others cannot have (seed 550053)', () => {
