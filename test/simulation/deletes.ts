@@ -1,7 +1,7 @@
 import { deadUnder } from '../../runtime/model/checkpoint.ts'
 import type { Write } from '../../runtime/model/document.ts'
 import { isSystemName, placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
-import { compareStamps, type Hlc, type Stamp } from '../../runtime/model/stamp.ts'
+import { compareStamps, hlcFromMs, type Hlc, type Stamp } from '../../runtime/model/stamp.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
 import { equal, hex } from '../../runtime/base/bytes.ts'
 import { BEACON_KEY } from '../../runtime/sync/beacons.ts'
@@ -31,6 +31,8 @@ export function lastingDeletes(simulation: Simulation): string[] {
 /** For less no checkpoint is signed: see compacting.ts. */
 const NOT_WORTH_BYTES = 512
 const DEPENDENCY_BYTES = 64
+/** So long after it was written no delete may be left that could go. */
+const LASTING_MS = 60_000
 
 function isOwn({ publicKey, incarnation }: SimulatedGateway, { descriptor }: Feed): boolean {
   if (isSystemName(descriptor.collection)) return false
@@ -48,15 +50,22 @@ function uselessBytes(gateway: SimulatedGateway, own: Feed): number {
   const mine = there.find(({ feed }) => feed.key === own.key)
   const applied = appliedCheckpoint(gateway, own)
   const dead = mine && applied ? deadUnder(applied.checkpoint, mine.retained) : null
+  const settled = settledBelow(gateway)
   let bytes = 0
   for (const [seq, { batch, ops }] of mine?.batches ?? []) {
-    if (ops === null || dead?.has(seq)) continue
+    if (ops === null || dead?.has(seq) || batch.header.hlc >= settled) continue
     const isUseless = writesOf(own, batch, ops).every((write) => {
       return write.value === null && !writes.some((other) => isKilledBy(write, other))
     })
     if (isUseless) bytes += batch.bytes.length
   }
   return bytes
+}
+
+/** What a gateway had stamped ahead, less than it sets its clock back for, it lets stand until that time has come. */
+function settledBelow(gateway: SimulatedGateway): Hlc {
+  const { wallMs, trust } = gateway.engine?.time(gateway.now()) ?? { wallMs: 0, trust: 0 }
+  return trust === 0 ? Number.POSITIVE_INFINITY : hlcFromMs(wallMs - LASTING_MS)
 }
 
 function isKilledBy(by: CellWrite, other: CellWrite): boolean {
