@@ -10,13 +10,11 @@ import type { Value } from '../../runtime/model/value.ts'
 import { decodeBatch, feedIdOfBatch, seqOfBatch } from '../../runtime/wire/batch.ts'
 import { decodeDescriptor, feedOf } from '../../runtime/wire/descriptor.ts'
 import { decodeMessages } from '../../runtime/wire/message.ts'
-import { signedCheckpoint } from '../../runtime/sync/filling.ts'
-import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { raisedCuts } from './confirmed.ts'
 import { mayHaveGone } from './deletes.ts'
 import { cellsOf, type SimulatedDisk } from './disk.ts'
 import type { Acknowledged, SimulatedGateway } from './gateway.ts'
-import { incomplete } from './histories.ts'
+import { historyOf, incomplete, waitsForLost } from './histories.ts'
 import { unknownHoldings } from './holdings.ts'
 import { leftAhead } from './overruns.ts'
 import { promisesOf } from './promises.ts'
@@ -32,7 +30,7 @@ export function violations(simulation: Simulation): string[] {
   for (const place of simulation.places) {
     const keepers = simulation.healed.filter((gateway) => gateway.keepsAt(place))
     const first = keepers.find((gateway) => gateway.readsAt(place))
-    if (!first) continue
+    if (!first || waitsForLost(keepers, place)) continue
     const [heads, cells, live] = [headsOf(first, place), cellsAt(first, place), liveSets(first, place)]
     for (const gateway of keepers.filter((other) => other !== first)) {
       found.push(...differences('I1 heads', heads, headsOf(gateway, place), gateway.index))
@@ -191,12 +189,7 @@ function liveSets(gateway: SimulatedGateway, place: Place): Map<string, string> 
 }
 
 export function appliedCheckpoint({ disk }: SimulatedGateway, feed: Feed): SignedCheckpoint | null {
-  const history = new FeedHistory()
-  history.decode(disk.getRecord(historyKey(feed)) ?? new Uint8Array(), (seq) => {
-    const batch = disk.batch(feed.key, seq)
-    return batch ? signedCheckpoint(batch) : null
-  })
-  return history.applied
+  return historyOf(disk, feed).applied
 }
 
 export function isAt({ descriptor }: Feed, { collection, partition }: Place): boolean {

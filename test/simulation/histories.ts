@@ -1,10 +1,12 @@
 import { equal, latin1 } from '../../runtime/base/bytes.ts'
 import type { Feed } from '../../runtime/model/batch.ts'
 import type { Checkpoint, SignedCheckpoint } from '../../runtime/model/checkpoint.ts'
+import type { Place } from '../../runtime/model/interest.ts'
 import { isSystemName, placeOf } from '../../runtime/model/names.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import type { EngineView } from '../../runtime/sync/engine.ts'
 import { signedCheckpoint } from '../../runtime/sync/filling.ts'
+import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { rootOf } from '../../runtime/wire/checkpoint.ts'
 import type { DiskFeed, SimulatedDisk } from './disk.ts'
 import type { SimulatedGateway } from './gateway.ts'
@@ -65,6 +67,38 @@ function baseOf(disk: SimulatedDisk, { feed, historyKey }: DiskFeed): Base | und
   const seq = new DataView(record.buffer, record.byteOffset).getFloat64(8)
   const batch = disk.batch(feed.key, seq)
   return seq === 0 ? undefined : { seq, signed: batch === undefined ? null : signedCheckpoint(batch) }
+}
+
+/** What the disk says of a feed's past. */
+export function historyOf(disk: SimulatedDisk, feed: Feed): FeedHistory {
+  const history = new FeedHistory()
+  history.decode(disk.getRecord(historyKey(feed)) ?? new Uint8Array(), (seq) => {
+    const batch = disk.batch(feed.key, seq)
+    return batch ? signedCheckpoint(batch) : null
+  })
+  return history
+}
+
+/**
+ * Whether a gateway is in a jump there by a checkpoint that relies on what only lost ones have: until these are back neither that can be applied
+ * nor what relies on its feed, and each keeps and shows what it had before.
+ */
+export function waitsForLost(gateways: readonly SimulatedGateway[], place: Place): boolean {
+  return gateways.some(({ disk, authority }) => {
+    const feeds = [...disk.feeds.values()].map(({ feed }) => feed)
+    return feeds.some((feed) => {
+      const { isJumped, base } = placeOf(feed.descriptor) === placeOf(place) ? historyOf(disk, feed) : new FeedHistory()
+      return (
+        isJumped &&
+        base?.checkpoint.deps.some((dep) => {
+          const key = latin1(dep.feedId)
+          const known = feeds.find((other) => other.key === key)
+          const isSealed = known !== undefined && authority.sealOf(known) < Number.POSITIVE_INFINITY
+          return !isSealed && gateways.every((one) => (one.disk.head(key)?.seq ?? 0) < dep.seq)
+        })
+      )
+    })
+  })
 }
 
 interface Seen {
