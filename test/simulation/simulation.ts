@@ -553,7 +553,11 @@ export class Simulation implements World {
 
   event(from: number, name: string, fields: object): void {
     this.#trace.text(`${this.schedule.now} ${from} ${name} ${JSON.stringify(fields)}`)
-    if (name === 'batch-deferred') this.note('batch deferred')
+    if (name === 'batch-deferred') {
+      this.note('batch deferred')
+      const { feed } = fields as { readonly feed: string }
+      this.#spreading.deferred(this.#gateway(from), latin1(Buffer.from(feed, 'hex')))
+    }
     if (name === 'resync') this.note('resync')
     if (name === 'compacted') this.note('checkpoint signed')
     if (name === 'compacted' && 'dropsTombstones' in fields && fields.dropsTombstones) this.note('tombstones collected')
