@@ -72,6 +72,9 @@ export class Confirmed {
         continue
       // Without a seal it isn't void, but gone: the others had left the place when the store of the last that had it was put back.
       if (gateway.authority.sealOf(issued.feed) > seq && simulation.isOnceLeft(place)) continue
+      // Below the cut it isn't either, but with those who have the branch that counts, and are lost.
+      const cut = simulation.cutOf(gateway, issued.feed)
+      if (seq < cut && cut < Number.POSITIVE_INFINITY && (gateway.disk.head(key)?.seq ?? 0) < seq) continue
       found.add(`I18 batch ${seq} of ${hex(issued.feed.id)} is void although everyone had confirmed it`)
     }
     return [...found]

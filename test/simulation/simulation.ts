@@ -449,6 +449,11 @@ export class Simulation implements World {
     for (const place of before) if (!gateway.keepsAt(place)) gateway.onceLeft.add(placeOf(place))
   }
 
+  /** From where on the gateway knows the feed to be void, as far as it has said so since it was started. */
+  cutOf({ boots, index }: SimulatedGateway, { id }: Feed): number {
+    return this.#cuts.get(`${boots} ${index} ${hex(id)}`) ?? Number.POSITIVE_INFINITY
+  }
+
   /** Some gateway has kept it and then not, for a while or still. */
   isOnceLeft(place: Place): boolean {
     return this.gateways.some((gateway) => gateway.onceLeft.has(placeOf(place)))
@@ -592,7 +597,7 @@ export class Simulation implements World {
   }
 
   stored(gateway: SimulatedGateway, feed: Feed, batch: Batch, ops: Ops | null): void {
-    const cut = this.#cuts.get(`${gateway.boots} ${gateway.index} ${hex(feed.id)}`) ?? Number.POSITIVE_INFINITY
+    const cut = this.cutOf(gateway, feed)
     // Who lies goes on with its own feed as it likes.
     if (batch.header.seq >= cut && gateway !== this.byzantine?.gateway)
       this.report(`I14 gateway ${gateway.index} took batch ${batch.header.seq}, which is void`)
