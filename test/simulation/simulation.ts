@@ -235,7 +235,8 @@ const SEEN_MAX = 10
 /** Rounds of writes when all is at rest; in the first trees may still grow. */
 const SPREAD_ROUNDS = 4
 const SPREAD_MS = 5_000
-const CREDIT_BYTES_SMALL = 8_192
+/** Little, but more than any batch has in these runs: one that had more would never go. */
+const CREDIT_BYTES_SMALL = 16_384
 const EVERYTHING: readonly string[] = ['*']
 const HOLDINGS_MS = 3_000
 
