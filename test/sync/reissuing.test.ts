@@ -275,3 +275,26 @@ test('of three branches of a former incarnation what was written on each is ther
     [{ n: 4 }, { n: 3 }, { n: 4 }],
   )
 })
+
+test('when the cut falls while some is not made again yet, what comes before it is not written over what was made again', () => {
+  const played = new Played()
+  const { gateway } = played
+  const former = new Author(played, 0)
+  const member = new Author(played, 1, SELF_COLLECTION)
+  former.put('cellar', { n: 1 })
+  former.put('hall', { n: 2 })
+  former.put('hall', { n: 3 })
+  former.put('attic', { n: 4 })
+  former.push()
+  let own = 0
+  refuse(played, (append) => isOwn(played, append) && own++ > 0 && own < 8)
+  tellFork(played, member, former.feed, former.batches[2] as Batch)
+  while (own < 2) played.pass(10)
+  assert.deepEqual(shown(played, 'hall'), { n: 3 })
+  tellFork(played, member, former.feed, former.batches[1] as Batch)
+  played.pass(60_000)
+  assert.equal(gateway.disk.head(former.feed.key)?.seq, 1)
+  assert.deepEqual(shown(played, 'hall'), { n: 3 })
+  assert.deepEqual(shown(played, 'attic'), { n: 4 })
+  assert.deepEqual(gateway.disk.scanRecords('sync/reissu'), [])
+})
