@@ -207,6 +207,8 @@ export class Core<Token> {
   isIncarnationLost = false
   /** Voided writes of ours wait to be made again. */
   isReissueDue = true
+  /** Some of it waits until what users write in the same feed is on the disk. */
+  isReissueHeld = false
   reissueAt = 0
   /** Our beacon: when it may be written again, when it must, and what it said. */
   beaconAt: number

@@ -279,6 +279,7 @@ function ownCommitted<Token>(core: Core<Token>, own: NonNullable<Committed<Token
   state.answered(true)
   if (written !== null) {
     written.queue.settled()
+    core.isReissueDue ||= core.isReissueHeld
     const all = writtenOf(written.draft, state.feed, batch)
     core.outputs.push({ type: 'written', tokens: tokensOf(written.draft), written: all })
   }
@@ -346,6 +347,7 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
     return
   }
   written.queue.settled()
+  core.isReissueDue ||= core.isReissueHeld
   const tokens = [...tokensOf(written.draft), ...written.queue.drain().flatMap((write) => write.token ?? [])]
   core.outputs.push({ type: 'write-failed', tokens, code: input.code })
 }

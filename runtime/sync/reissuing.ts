@@ -56,6 +56,9 @@ interface Voided<T = Ops> extends Age {
 export function reissueVoided<Token>(core: Core<Token>): void {
   if (core.now.monotonicMs < reissueDeadline(core)) return
   core.isReissueDue = false
+  core.isReissueHeld = false
+  // What users write there doesn't show yet.
+  const busy = new Set([...core.committing.values()].map(({ own }) => own?.state))
   const made = new Remade(core.surroundings.getRecord(REMADE_KEY))
   const all = voidedWrites(core, made)
   let isLeft = false
@@ -64,7 +67,9 @@ export function reissueVoided<Token>(core: Core<Token>): void {
   for (const voided of all) {
     const { descriptor } = voided.feed
     const state = ownFeed(core, descriptor.collection, descriptor.partition, descriptor.kind, descriptor.encrypted)
-    const isDone = isReadable(voided) && writeAgain(core, voided, { state, made, future, undone })
+    const isBusy = busy.has(state)
+    core.isReissueHeld ||= isBusy
+    const isDone = !isBusy && isReadable(voided) && writeAgain(core, voided, { state, made, future, undone })
     if (isDone) continue
     made.leaveOut()
     isLeft = true

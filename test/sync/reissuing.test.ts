@@ -298,3 +298,25 @@ test('when the cut falls while some is not made again yet, what comes before it 
   assert.deepEqual(shown(played, 'attic'), { n: 4 })
   assert.deepEqual(gateway.disk.scanRecords('sync/reissu'), [])
 })
+
+test('what users write while the cut is on its way to the disk is not overwritten by what is made again', () => {
+  const played = new Played()
+  const { gateway } = played
+  const former = new Author(played, 0)
+  former.put('hall', { n: 1 })
+  former.put('hall', { n: 2 })
+  former.push()
+  let isWritten = false
+  refuse(played, ({ drops = [] }) => {
+    if (drops.length > 0 && !isWritten) {
+      isWritten = true
+      played.schedule.after(0, () => gateway.write('climate', { kind: 'put', key: 'hall', fields: { n: 3 } }))
+    }
+    return false
+  })
+  fork(played, former)
+  played.pass(60_000)
+  assert.ok(isWritten)
+  assert.deepEqual(shown(played, 'hall'), { n: 3 })
+  assert.deepEqual(gateway.disk.scanRecords('sync/reissu'), [])
+})
