@@ -79,6 +79,8 @@ export class FeedState {
   isRefused = false
   /** Physical time before which the next batch is from the future; 0 when it isn't. */
   deferredUntilMs = 0
+  /** The links over which that batch came. */
+  readonly deferredBy: Set<LinkState> = new Set<LinkState>()
   /** How often that was so since all that was told of was here. */
   deferrals = 0
 

@@ -30,7 +30,7 @@ export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
     core.behind.delete(state)
     state.deferrals = 0
   }
-  if (isDeferred(core, state)) return
+  if (isWaiting(core, state)) return
   if (state.parent === null) askBest(core, state)
   else if (state.second === null && isPressing(core, state)) askSecond(core, state)
 }
@@ -51,6 +51,7 @@ export function replaceParent<Token>(core: Core<Token>, gone: LinkState): void {
     if (state.broughtBy === gone) state.broughtBy = null
     // Whoever is asked now offers it anew.
     if (state.fill?.link === gone) state.fill = null
+    state.deferredBy.delete(gone)
     if (state.parent !== gone) continue
     state.parent = null
     state.rewindTip()
@@ -68,7 +69,7 @@ export function retryBehind<Token>(core: Core<Token>): void {
       state.isRefused = false
       continue
     }
-    if (isDeferred(core, state) || core.now.monotonicMs < retryAt(core, state)) continue
+    if (isWaiting(core, state) || core.now.monotonicMs < retryAt(core, state)) continue
     const old = state.parent
     if (!askBest(core, state)) postpone(core, state)
     else if (old && old !== state.parent) prune(core, old, state)
@@ -146,7 +147,8 @@ export function spoil<Token>(core: Core<Token>, link: LinkState, state: FeedStat
 function mayAsk<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
   const { probe } = state
   const isProbed = probe?.link === link && core.now.monotonicMs < probe.askedAt + TIMES.askMs
-  return !isProbed && !isSpoiled(core, link, state) && !isEarlyThere(core, link, state)
+  const isLate = isDeferred(core, state) && state.deferredBy.has(link)
+  return !isProbed && !isLate && !isSpoiled(core, link, state) && !isEarlyThere(core, link, state)
 }
 
 function isSpoiled<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
@@ -230,6 +232,18 @@ function isAheadElsewhere<Token>(core: Core<Token>, state: FeedState): boolean {
 /** What is void of a sealed feed is not lacking, however long a neighbour that hasn't heard of the seal goes on telling of it. */
 function headThere(link: LinkState, state: FeedState): number {
   return Math.min(link.peerHead(state), state.cut - 1)
+}
+
+/**
+ * What comes next waits for its time. When that is far, and a neighbour that hasn't sent it is ahead, that one may have another batch in its
+ * place: its author had set its clock back, and nobody knows any more what it wrote before.
+ */
+function isWaiting<Token>(core: Core<Token>, state: FeedState): boolean {
+  if (!isDeferred(core, state)) return false
+  if (state.deferredUntilMs < core.now.wallMs + TIMES.stuckMs) return true
+  for (const link of core.links.values())
+    if (!state.deferredBy.has(link) && headThere(link, state) > state.tip.seq) return false
+  return true
 }
 
 function isDeferred<Token>(core: Core<Token>, state: FeedState): boolean {
