@@ -292,7 +292,6 @@ test('what is written under a clock that was set back too far is shown where the
   assert.deepEqual(violations(simulation), [])
 })
 
-/** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */
 /** Once behind for ever: who waited for 2099, as a copied card had stamped it that went back and wrote something else. */
 test('a mesh with copied cards whose clocks had run ahead waits for nothing that nobody has any more (seed 2201069)', () => {
   const simulation = new Simulation(scenarioOf(2201069, { gateways: 4, overruns: true, forks: true }))
@@ -300,6 +299,7 @@ test('a mesh with copied cards whose clocks had run ahead waits for nothing that
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once admitted too early: a late member, when all others were down or ahead, wrote behind deletes that nobody kept any more. */
 test('a mesh whose clocks had run ahead when a member came converges too (seed 32008)', () => {
   const simulation = new Simulation(scenarioOf(32008, { overruns: true }))
   simulation.run()
