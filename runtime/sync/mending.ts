@@ -86,7 +86,7 @@ function askFor<Token>(core: Core<Token>, state: FeedState): void {
     return link.isGreeted && link.theirAliases.has(state) && link.peerHead(state) >= (state.holes.next(1) ?? 0)
   })
   const link: LinkState | undefined = links[state.mendAttempts++ % Math.max(1, links.length)]
-  if (link === undefined) return
+  if (link === undefined || (state.refusals > 0 && core.now.monotonicMs < state.touchedAt + TIMES.askMsMax)) return
   const runs = state.holes.runs.slice(0, RUNS_PER_WANT * 2)
   core.say(link, { type: 'want', entries: [[link.theirAliases.get(state) as number, runs[0] as number, 0, runs]] })
 }

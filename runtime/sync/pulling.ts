@@ -30,7 +30,8 @@ export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
     core.behind.delete(state)
     state.deferrals = 0
   }
-  if (isDeferred(core, state)) return
+  // While the disk refuses what comes it is asked for when that is due, whatever is told.
+  if (isDeferred(core, state) || state.refusals > 0) return
   if (state.parent === null) askBest(core, state)
   else if (state.second === null && isPressing(core, state)) askSecond(core, state)
 }
@@ -86,8 +87,8 @@ export function retryDeadline<Token>(core: Core<Token>): number {
 
 /** Where the parent has much to bring a feed waits for its turn as long as others come, unless it goes before them. */
 function retryAt<Token>(core: Core<Token>, state: FeedState): number {
-  const { touchedAt, attempts, parent } = state
-  const waitMs = Math.min(patienceMs(parent) * 2 ** attempts, TIMES.askMsMax)
+  const { touchedAt, attempts, refusals, parent } = state
+  const waitMs = Math.min(patienceMs(parent) * 2 ** Math.max(attempts, refusals - 1), TIMES.askMsMax)
   if (parent?.isBusy !== true || isPressing(core, state) || isPrivileged(core, state)) return touchedAt + waitMs
   return Math.min(Math.max(touchedAt, parent.broughtAt) + Math.max(waitMs, SILENT_MS), touchedAt + TIMES.askMsMax)
 }
