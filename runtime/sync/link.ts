@@ -80,10 +80,11 @@ export class LinkState {
   readonly feedsByOurAlias: FeedState[] = []
   readonly theirAliases: Map<FeedState, number> = new Map<FeedState, number>()
   readonly feedsByTheirAlias: Map<number, FeedState> = new Map<number, FeedState>()
-  /** Numbers of feeds that are not kept here. */
+  /** Numbers of feeds that are not kept here; and those of which the neighbour has told all the same, as it may not know that. */
   readonly strangeAliases: Set<number> = new Set<number>()
 
   // Sending.
+  readonly strangeTold: Set<number> = new Set<number>()
   readonly subscriptions: Map<FeedState, Subscription> = new Map<FeedState, Subscription>()
   /** Highest sequence the neighbour was told of or sent, per feed. */
   readonly told: Map<FeedState, number> = new Map<FeedState, number>()

@@ -140,6 +140,7 @@ function receiveFeed<Token>(core: Core<Token>, link: LinkState, message: Of<'fee
     })
   }
   link.strangeAliases.delete(message.alias)
+  link.strangeTold.delete(message.alias)
   const isNew = core.feeds.get(feed.key) === undefined
   const state = core.feeds.getOrAdd(feed)
   if (isNew) heedSeal(core, state)
@@ -159,7 +160,10 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
   for (const [alias, seq, hash8, low = 1] of message.entries) {
     const state = link.feedsByTheirAlias.get(alias)
     if (!state) {
-      if (link.strangeAliases.has(alias)) continue
+      if (link.strangeAliases.has(alias)) {
+        link.strangeTold.add(alias)
+        continue
+      }
       core.say(link, { type: 'nack', alias, seq: 0, code: 'alias', retryAfterMs: 0 })
       continue
     }

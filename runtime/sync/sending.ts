@@ -354,7 +354,7 @@ function confirm<Token>(core: Core<Token>, link: LinkState): void {
 
 /** Of what the cursor has passed, what isn't here: said each time, for what was said before may be lost. */
 function lackingAliases(link: LinkState): number[] {
-  const aliases: number[] = []
+  const aliases = [...link.strangeTold].slice(0, GATEWAY_LIMITS.lackingMax)
   for (const [state, seq] of link.lacking) {
     const alias = link.theirAliases.get(state)
     if (state.head.seq >= seq || alias === undefined) link.lacking.delete(state)
@@ -365,12 +365,13 @@ function lackingAliases(link: LinkState): number[] {
 
 /**
  * The cursor passes a marker when all that was lacking at the marker's arrival is on our disk. What is refused, or doesn't come
- * for long, holds it up no longer: it is named beside the cursor, and the neighbour tells it again on the next link.
+ * for long, holds it up no longer: it is named beside the cursor, and the neighbour tells it again on the next link. So are feeds that are
+ * not kept here though the neighbour tells of them, else it would take us to have them.
  */
 function moveCursor<Token>(core: Core<Token>, link: LinkState): void {
   for (;;) {
     if (!link.marker) {
-      if (link.nextMarkerLsn <= link.cursorLsn) return
+      if (link.nextMarkerLsn <= link.cursorLsn || link.strangeTold.size > GATEWAY_LIMITS.lackingMax) return
       link.marker = { lsn: link.nextMarkerLsn, waiting: promisedOf(link), cameAt: core.now.monotonicMs }
     }
     const { waiting, cameAt } = link.marker
