@@ -170,10 +170,10 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
     link.notePeerHead(state, seq)
     // Who tells does not push.
     if (state.second === link) state.second = null
-    noteHeld(core, link, state, seq)
+    const isOther = seq === state.head.seq && seq > 0 && !equal(hash8, state.head.hash.subarray(0, 8))
+    noteHeld(core, link, state, isOther ? 0 : seq)
     link.notePromise(state, seq)
     link.peerLows.set(state, low)
-    const isOther = seq === state.head.seq && seq > 0 && !equal(hash8, state.head.hash.subarray(0, 8))
     if (state.isOwn && (isOther || seq > state.tip.seq)) noteOwnHead(core, link, state, seq)
     else if (isOther) suspectFork(core, link, state, seq)
     link.owed.add(state)

@@ -340,7 +340,8 @@ function confirm<Token>(core: Core<Token>, link: LinkState): void {
   const entries: [number, number][] = []
   for (const state of link.owed) {
     const alias = link.theirAliases.get(state)
-    if (alias !== undefined) entries.push([alias, state.head.seq])
+    // What it has is another branch, perhaps: then ours is none of its batches.
+    if (alias !== undefined && state.probe?.link !== link) entries.push([alias, state.head.seq])
   }
   link.owed.clear()
   link.grantedBytes = Math.max(link.grantedBytes, link.consumedBytes + core.flow.creditBytes)
