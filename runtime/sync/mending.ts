@@ -2,7 +2,7 @@ import { concat, equal, hex, utf8 } from '../base/bytes.ts'
 import { sha256 } from '../crypto/hash.ts'
 import { FEED_KIND_STATE, type Batch } from '../model/batch.ts'
 import { SequenceSet } from '../model/sequences.ts'
-import type { Core } from './core.ts'
+import { TIMES, type Core } from './core.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
@@ -89,6 +89,8 @@ function askFor<Token>(core: Core<Token>, state: FeedState): void {
   if (link === undefined || (state.refusals > 0 && core.now.monotonicMs < state.touchedAt + TIMES.askMsMax)) return
   const runs = state.holes.runs.slice(0, RUNS_PER_WANT * 2)
   core.say(link, { type: 'want', entries: [[link.theirAliases.get(state) as number, runs[0] as number, 0, runs]] })
+  // What comes late may wait for credit that was given, and lost on its way.
+  link.isAckDue = true
 }
 
 /** A batch for a hole, its signature checked: true when it belongs there. */

@@ -167,6 +167,8 @@ export function ask<Token>(core: Core<Token>, link: LinkState, state: FeedState)
   if (state.second === link) state.second = null
   state.touchedAt = core.now.monotonicMs
   state.attempts += 1
+  // What didn't come may wait for credit that was given, and lost on its way.
+  if (state.attempts > 1) link.isAckDue = true
   core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 1]] })
 }
 

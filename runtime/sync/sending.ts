@@ -194,13 +194,17 @@ function sendParts<Token>(
     } else if (isStored(core, state, first)) return 'no credit'
     else {
       suspect(core, state, first)
-      if (isDead(state, first)) return sendOffer(core, link, state, credit)
+      subscription.isOfferDue ||= isDead(state, first)
+      // Whoever is as far asks for what it has lost: the checkpoint tells it nothing, and the rest may be nowhere else.
+      if (subscription.isOfferDue && link.peerHead(state) < state.history.baseSeq)
+        return sendOffer(core, link, state, credit)
       const stored = state.history.retained.next(first + 1)
       subscription.next = stored ?? first + 1
       seq = stored === null ? null : wanted.next(stored)
     }
   }
   if (seq !== null) return 'more'
+  if (subscription.isOfferDue === true) return sendOffer(core, link, state, credit)
   link.subscriptions.delete(state)
   return 'done'
 }
