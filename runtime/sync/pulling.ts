@@ -93,9 +93,12 @@ function retryAt<Token>(core: Core<Token>, state: FeedState): number {
   return Math.min(Math.max(touchedAt, parent.broughtAt) + Math.max(waitMs, SILENT_MS), touchedAt + TIMES.askMsMax)
 }
 
-/** What was asked for can't be there before a round trip is over: on a slow line it would come as often as it was asked for. */
+/**
+ * What was asked for can't be there before a round trip is over: on a slow line it would come as often as it was asked for. Nothing waits
+ * for longer than the longest pause.
+ */
 export function patienceMs(asked: LinkState | null): number {
-  return Math.max(TIMES.askMs, asked?.latencyMs ?? 0)
+  return Math.min(Math.max(TIMES.askMs, asked?.latencyMs ?? 0), TIMES.askMsMax)
 }
 
 /**
