@@ -118,8 +118,9 @@ function sendFeed<Token>(
     }
     if (batches.length === 0) {
       if (isStored(core, state, subscription.next)) return 'no credit'
-      // What is lacking here stops this feed only.
+      // What is lacking here stops this feed only: it is asked for again by who lacks it, or had elsewhere.
       suspect(core, state, subscription.next)
+      link.subscriptions.delete(state)
       return 'done'
     }
     sayBatches(core, link, batches, bytes)

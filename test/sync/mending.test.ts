@@ -132,3 +132,27 @@ test('who asks for what is lacking says again how much it may be sent, for that 
     ['want', 'ack', 'want', 'ack'],
   )
 })
+
+test('what has been damaged here and is nowhere else holds up no word that all else was told', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { n })
+  author.push()
+  const asker = 3
+  played.link(LINK, asker)
+  const descriptor = encodeDescriptor(author.feed.descriptor)
+  const feed = played.pass(1_000).find((one) => one.type === 'feed' && equal(one.descriptor, descriptor))
+  assert.ok(feed?.type === 'feed')
+  played.gateway.disk.append({
+    batches: [],
+    drops: [{ feed: author.feed, seqs: SequenceSet.of([2]), isDamaged: true }],
+    records: [],
+  })
+  while (played.gateway.disk.cached > 0) played.gateway.disk.flushOne()
+  played.sayOn(LINK, { type: 'want', entries: [[feed.alias, 1, 1]] })
+  played.pass(60_000)
+  played.gateway.write('plugs', { kind: 'put', key: 'lamp', fields: { isOn: true } })
+  const markers = played.pass(10_000).flatMap((one) => (one.type === 'have' && one.marker !== null ? [one.marker] : []))
+  assert.equal(markers.at(-1)?.lsn, played.gateway.engine?.view.lsn)
+  assert.equal(markers.length, 2, 'one on each link')
+})
