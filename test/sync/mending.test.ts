@@ -156,3 +156,39 @@ test('what has been damaged here and is nowhere else holds up no word that all e
   assert.equal(markers.at(-1)?.lsn, played.gateway.engine?.view.lsn)
   assert.equal(markers.length, 2, 'one on each link')
 })
+
+/** Our copy of a feed of so many batches has lost some; a neighbour speaks of it, and so far says nothing of what it has. */
+function withHoles(count: number, lost: readonly number[]): { readonly played: Played; readonly author: Author } {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= count; n++) author.put('hall', { n })
+  for (let to = 100; to < count + 100; to += 100) author.push(Math.min(to, count))
+  const { feed } = author
+  played.gateway.disk.append({
+    batches: [],
+    drops: [{ feed, seqs: SequenceSet.of(lost), isDamaged: true }],
+    records: [],
+  })
+  while (played.gateway.disk.cached > 0) played.gateway.disk.flushOne()
+  played.gateway.crash()
+  played.gateway.start()
+  played.link(LINK, 1)
+  played.sayOn(LINK, { type: 'feed', alias: ALIAS, descriptor: encodeDescriptor(feed.descriptor), chain: [] })
+  return { played, author }
+}
+
+test('a neighbour whose word of a holed feed was lost is asked for its heads', () => {
+  const { played } = withHoles(2, [1])
+  assert.ok(played.pass(10_000).some(({ type }) => type === 'dig'))
+})
+
+test('of very many holes each is asked for, though nobody has the first', () => {
+  const lost = Array.from({ length: 300 }, (_, i) => 2 * i + 1)
+  const { played, author } = withHoles(601, lost)
+  played.sayOn(LINK, { type: 'have', entries: [[ALIAS, 601, author.held().hash8]], marker: null })
+  const asked = new SequenceSet()
+  for (const message of played.pass(15_000)) {
+    if (message.type === 'want') for (const [, , , runs = []] of message.entries) asked.addAll(new SequenceSet(runs))
+  }
+  assert.equal(asked.size, lost.length)
+})
