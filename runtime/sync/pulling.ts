@@ -30,7 +30,8 @@ export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
     core.behind.delete(state)
     state.deferrals = 0
   }
-  if (isWaiting(core, state)) return
+  // While the disk refuses what comes it is asked for when that is due, whatever is told.
+  if (isWaiting(core, state) || state.refusals > 0) return
   if (state.parent === null) askBest(core, state)
   else if (state.second === null && isPressing(core, state)) askSecond(core, state)
 }
@@ -87,15 +88,18 @@ export function retryDeadline<Token>(core: Core<Token>): number {
 
 /** Where the parent has much to bring a feed waits for its turn as long as others come, unless it goes before them. */
 function retryAt<Token>(core: Core<Token>, state: FeedState): number {
-  const { touchedAt, attempts, parent } = state
-  const waitMs = Math.min(patienceMs(parent) * 2 ** attempts, TIMES.askMsMax)
+  const { touchedAt, attempts, refusals, parent } = state
+  const waitMs = Math.min(patienceMs(parent) * 2 ** Math.max(attempts, refusals - 1), TIMES.askMsMax)
   if (parent?.isBusy !== true || isPressing(core, state) || isPrivileged(core, state)) return touchedAt + waitMs
   return Math.min(Math.max(touchedAt, parent.broughtAt) + Math.max(waitMs, SILENT_MS), touchedAt + TIMES.askMsMax)
 }
 
-/** What was asked for can't be there before a round trip is over: on a slow line it would come as often as it was asked for. */
+/**
+ * What was asked for can't be there before a round trip is over: on a slow line it would come as often as it was asked for. Nothing waits
+ * for longer than the longest pause.
+ */
 export function patienceMs(asked: LinkState | null): number {
-  return Math.max(TIMES.askMs, asked?.latencyMs ?? 0)
+  return Math.min(Math.max(TIMES.askMs, asked?.latencyMs ?? 0), TIMES.askMsMax)
 }
 
 /**
@@ -168,6 +172,8 @@ export function ask<Token>(core: Core<Token>, link: LinkState, state: FeedState)
   if (state.second === link) state.second = null
   state.touchedAt = core.now.monotonicMs
   state.attempts += 1
+  // What didn't come may wait for credit that was given, and lost on its way.
+  if (state.attempts > 1) link.isAckDue = true
   core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 1]] })
 }
 
