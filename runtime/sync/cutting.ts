@@ -237,7 +237,8 @@ function voidedBatches<Token>(core: Core<Token>, state: FeedState, cut: number):
   if (from === Number.POSITIVE_INFINITY) return records
   for (const batch of batchesFrom(core, state, from)) {
     if (isCheckpoint(batch.header)) continue
-    const key = `${REISSUE_PREFIX}${hex(state.feed.id)}/${batch.header.seq}`
+    // Other branches may wait there too, which have the same sequences.
+    const key = `${REISSUE_PREFIX}${hex(state.feed.id)}/${batch.header.seq}/${hex(batch.hash.subarray(0, 8))}`
     // It was written before now, whatever its stamp says.
     records.push({ key, value: reissueRecord(state.feed, batch.bytes, core.clock.last) })
   }

@@ -331,8 +331,11 @@ function decodeHolding<Token>(core: Core<Token>, peerId: string, bytes: Uint8Arr
   const scope = scopeOf(core, peerId, interest as string[])
   const known = { instance: instance.slice(), peerLsn, heardAt, name, version, scope }
   const holding = Object.assign(new Holding(peerId), known)
-  // A number above ours was said of a store that is gone.
-  if (lsn > core.feeds.lsn) return holding
+  // A number above ours was said of a store that is gone; the one that is here may come as far.
+  if (lsn > core.feeds.lsn) {
+    holding.isSaveDue = true
+    return holding
+  }
   holding.lsn = lsn
   // Saved with the latest first.
   for (let i = seqs.length - 1; i >= 0; i--) {

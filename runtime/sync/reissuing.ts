@@ -19,7 +19,7 @@ import type { Value } from '../model/value.ts'
 import type { KeyValue } from '../ports/store.ts'
 import { decodeBatch } from '../wire/batch.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
-import { decodeDeterministic, encodeDeterministic, type Item } from '../wire/deterministic.ts'
+import { decodeDeterministic, type Item } from '../wire/deterministic.ts'
 import { readBody } from '../wire/encryption.ts'
 import { BEACON_KEY } from './beacons.ts'
 import type { Core } from './core.ts'
@@ -28,14 +28,14 @@ import { OpsCopy } from './liveness.ts'
 import { futureFrom } from './future.ts'
 import { REISSUE_PREFIX, reissueRecord } from './cutting.ts'
 import { isWritable, ownFeed, writeInternal } from './writing.ts'
+import { isAsLate, Remade, REMADE_KEY, writtenBefore, type Age } from './remade.ts'
 
 /**
  * Healing (protocol D15, D20): what a seal has voided of this gateway's own writes is written again under its new incarnation,
  * with fresh stamps, where it would still win: nobody's later write is touched. In the order in which it was written, for the last
- * one wins; under which stamps is kept on the disk, for users may write before all of it is there: the disk may refuse some, a key be
- * lacking, or the power go.
+ * one wins; under which stamps is kept on the disk (remade.ts), for users may write before all of it is there, or it may become void too: the
+ * disk may refuse some, a key be lacking, or the power go.
  */
-const MADE_PREFIX = 'sync/reissuing/'
 /** Not written again: what members say of when they wrote last, and what was to be valid for an hour of a wrong clock. */
 const LEFT_OUT: ReadonlyMap<string, string> = new Map([
   [SELF_COLLECTION, BEACON_KEY],
@@ -43,13 +43,11 @@ const LEFT_OUT: ReadonlyMap<string, string> = new Map([
 ])
 
 /** A batch that was voided. */
-interface Voided {
+interface Voided<T = Ops> extends Age {
   readonly key: string
   readonly feed: Feed
-  readonly ops: Ops
+  readonly ops: T
   readonly source: Source
-  /** It was written before, whatever its stamp says. */
-  readonly before: Hlc
   readonly bytes: Uint8Array
   /** The first operation that has not been made again. */
   readonly from: number
@@ -58,21 +56,28 @@ interface Voided {
 export function reissueVoided<Token>(core: Core<Token>): void {
   if (core.now.monotonicMs < reissueDeadline(core)) return
   core.isReissueDue = false
-  const all = voidedWrites(core)
-  const undone = removedAgain(core, all)
+  const made = new Remade(core.surroundings.getRecord(REMADE_KEY))
+  const all = voidedWrites(core, made)
+  let isLeft = false
+  const undone = removedAgain(core, all.filter(isReadable))
   const future = futureFrom(core)
-  // All that is stamped now is made again; of a feed some may be on the disk already.
-  const from = core.clock.last + 1
-  const made = new Map(all.map(({ feed }) => [feed.key, madeOf(core, feed)]))
   for (const voided of all) {
-    const { key, descriptor } = voided.feed
+    const { descriptor } = voided.feed
     const state = ownFeed(core, descriptor.collection, descriptor.partition, descriptor.kind, descriptor.encrypted)
-    writeAgain(core, voided, { state, made: made.get(key) as readonly Hlc[], from, future, undone })
+    const isDone = isReadable(voided) && writeAgain(core, voided, { state, made, future, undone })
+    if (isDone) continue
+    made.leaveOut()
+    isLeft = true
   }
+  if (!isLeft && !core.isReissueDue && !made.isEmpty) core.removeRecord(REMADE_KEY)
 }
 
-/** All of it at once, or in parts: what had filled a batch may take more room now. */
-function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against): void {
+function isReadable(voided: Voided<Ops | typeof LOCKED>): voided is Voided {
+  return voided.ops !== LOCKED
+}
+
+/** All of it at once, or in parts: what had filled a batch may take more room now. False when some of it has to wait. */
+function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against): boolean {
   const { state, made } = against
   const { key, feed, bytes, before } = voided
   let most = Number.POSITIVE_INFINITY
@@ -83,22 +88,24 @@ function writeAgain<Token>(core: Core<Token>, voided: Voided, against: Against):
     const { ops, next } = again
     const recordsAt = (hlc: Hlc): KeyValue[] => [
       { key, value: next === null ? null : reissueRecord(feed, bytes, before, next) },
-      { key: madeKey(feed), value: encodeDeterministic([...made, against.from, hlc]) },
+      { key: REMADE_KEY, value: made.with(hlc, voided) },
     ]
     if (ops.size > 0 && writeInternal(core, state, ops, recordsAt)) {
+      made.add(state.tip.hlc, voided)
       core.emit('reissued', { feed: hex(state.feed.id), operations: ops.size })
       // When it is on the disk it is looked whether that was all.
       core.isReissueDue = true
       from = next
     } else if (ops.size > 1) most = ops.size >> 1
     // While some is on its way to the disk nothing is given up: it may be refused there, and a removal says what is not to come back.
-    else if (core.isReissueDue || !isWritable(core, state)) return
+    else if (core.isReissueDue || !isWritable(core, state)) return false
     else {
       if (ops.size === 1) tellRefused(core, voided, ops)
       if (next === null) core.removeRecord(key)
       from = next
     }
   }
+  return true
 }
 
 /** One operation that fits in no batch any more: the others pass. */
@@ -118,28 +125,23 @@ function isWriting<Token>(core: Core<Token>): boolean {
   return false
 }
 
-/** All that waits and can be read, in the order in which it was written. Of what can never be, nothing is kept. */
-function voidedWrites<Token>(core: Core<Token>): Voided[] {
-  const found: Voided[] = []
-  const waiting = new Set<string>()
+/** All that waits, in the order in which it was written. Of what can never be read nothing is kept. */
+function voidedWrites<Token>(core: Core<Token>, made: Remade): Voided<Ops | typeof LOCKED>[] {
+  const found: Voided<Ops | typeof LOCKED>[] = []
   for (const { key, value } of core.surroundings.scanRecords(REISSUE_PREFIX)) {
-    const voided = value === null ? null : decode(core, key, value)
-    if (voided === null) {
-      core.removeRecord(key)
-      continue
-    }
-    waiting.add(madeKey(voided.feed))
-    if (voided.ops !== LOCKED) found.push({ ...voided, ops: voided.ops })
+    const voided = value === null ? null : decode(core, made, key, value)
+    if (voided === null) core.removeRecord(key)
+    else found.push(voided)
   }
-  for (const { key } of core.surroundings.scanRecords(MADE_PREFIX)) if (!waiting.has(key)) core.removeRecord(key)
-  return found.sort((a, b) => a.source.hlc - b.source.hlc)
+  return found.sort((a, b) => a.order - b.order || a.source.hlc - b.source.hlc)
 }
 
 function decode<Token>(
   core: Core<Token>,
+  made: Remade,
   key: string,
   value: Uint8Array,
-): (Omit<Voided, 'ops'> & { readonly ops: Ops | typeof LOCKED }) | null {
+): Voided<Ops | typeof LOCKED> | null {
   const item = decodeDeterministic(value)
   const [descriptorBytes, bytes, before, from = 0] = item.ok && Array.isArray(item.value) ? (item.value as Item[]) : []
   if (!(descriptorBytes instanceof Uint8Array) || !(bytes instanceof Uint8Array)) return null
@@ -150,19 +152,11 @@ function decode<Token>(
   const ops = readBody(feed, batch.value.header, batch.value.body, core.surroundings.keys)
   if (!ops.ok && ops.error.code !== 'no-key') return null
   const { seq, hlc } = batch.value.header
-  return { key, feed, ops: ops.ok ? ops.value : LOCKED, source: { feed, seq, hlc, lsn: 0 }, before, bytes, from }
-}
-
-function madeKey(feed: Feed): string {
-  return MADE_PREFIX + hex(feed.id)
-}
-
-/** Under which stamps writes of the voided feed were made again, as first and last of each run in which users wrote nothing. */
-function madeOf<Token>(core: Core<Token>, feed: Feed): readonly Hlc[] {
-  const record = core.surroundings.getRecord(madeKey(feed))
-  const item = record === undefined ? null : decodeDeterministic(record)
-  const made = item?.ok === true && Array.isArray(item.value) ? (item.value as Item[]) : []
-  return made.length % 2 === 0 && made.every((hlc) => typeof hlc === 'number') ? made : []
+  const source = { feed, seq, hlc, lsn: 0 }
+  // What was made again and became void itself was written when it was written first.
+  const first = made.ageAt(hlc)
+  const order = first === null ? hlc : writtenBefore(first)
+  return { key, feed, ops: ops.ok ? ops.value : LOCKED, source, before, order, bytes, from }
 }
 
 /** Own adds that own removals among them had seen: under a fresh stamp they would come back. */
@@ -223,10 +217,9 @@ function rowsOf({ ops, source, before }: Voided, first: number, most: number, la
 }
 
 interface Against {
-  /** This gateway's feed there, under which stamps voided writes were made again before, and from which on they are now. */
+  /** This gateway's feed there, and what was made again before. */
   readonly state: FeedState
-  readonly made: readonly Hlc[]
-  readonly from: Hlc
+  readonly made: Remade
   /** Later stamps are from the future. */
   readonly future: Hlc
   readonly undone: ReadonlySet<string>
@@ -291,17 +284,16 @@ function isWinning(
 }
 
 /** Whether the voided write is the later one. */
-function isAhead({ before }: Voided, { state, made, future }: Against, write: Write, by: Write): boolean {
-  // What this incarnation has written was written later; but for what it has made again, and that in order.
-  if (by.feed.key === state.feed.key) return isWithin(made, by.hlc)
+function isAhead(voided: Voided, { state, made, future }: Against, write: Write, by: Write): boolean {
+  if (by.feed.origin === state.feed.origin) {
+    const first = made.ageAt(by.hlc)
+    if (first !== null) return isAsLate(voided, first)
+    // What else this incarnation has written was written later.
+    if (by.feed.key === state.feed.key) return false
+  }
   // Of what others have stamped ahead too, and will void, just the later is made again by its author: if each gave way, all were lost.
   if (by.hlc > future) return compareStamps(write, by) > 0
-  return compareStamps({ ...write, hlc: Math.min(write.hlc, before) }, by) > 0
-}
-
-function isWithin(runs: readonly Hlc[], hlc: Hlc): boolean {
-  for (let i = 0; i + 1 < runs.length; i += 2) if (hlc >= (runs[i] as Hlc) && hlc <= (runs[i + 1] as Hlc)) return true
-  return false
+  return compareStamps({ ...write, hlc: Math.min(write.hlc, voided.before) }, by) > 0
 }
 
 /** What the voided incarnation had counted goes on counting as its own. */

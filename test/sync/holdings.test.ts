@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { encodeValue } from '../../runtime/wire/cbor.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { encodeMessages, type Message } from '../../runtime/wire/message.ts'
 import { Author } from './author.ts'
@@ -223,4 +224,31 @@ test('SPEC I31: to who has another branch of a feed nothing of it is confirmed w
     acked.filter(([alias]) => alias === 5),
     [],
   )
+})
+
+test('what a neighbour had said to hold of a store that is gone never counts again, however far the one that is here comes', () => {
+  const played = new Played()
+  const { gateway } = played
+  const write = (collection: string, count: number): void => {
+    for (let n = 0; n < count; n++) {
+      gateway.write(collection, { kind: 'put', key: 'hall', fields: { n } })
+      played.pass(1_000)
+    }
+  }
+  write('climate', 1)
+  const lsn = (gateway.engine?.view.lsn ?? 0) + 3
+  gateway.linkDown(FIRST_LINK)
+  played.pass(1_000)
+  const peerId = played.peerIdOf(NEIGHBOUR)
+  const key = `sync/held/${peerId}`
+  const said = encodeValue([new Uint8Array(8).fill(NEIGHBOUR), 0, lsn, 0, '', '', new Uint8Array(0), [], ['*']])
+  gateway.crash()
+  gateway.disk.append({ batches: [], records: [{ key, value: said }] })
+  gateway.disk.flushOne()
+  gateway.start()
+  write('energy', 1)
+  write('climate', 8)
+  gateway.crash()
+  gateway.start()
+  assert.equal(held(played, 'energy'), 0)
 })
