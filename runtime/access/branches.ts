@@ -31,15 +31,41 @@ export function settlementOf(
   asked: readonly Asked[],
 ): Settlement {
   const parents = parentsOf([...statements.values()].flat())
-  let best: Settlement = { seq: Math.min(fork - 1, commonTo(fork, statements, asked)), branch: new Map() }
-  for (const name of leavesOf(parents)) {
-    const branch = unambiguous(ancestorsOf(parents, name))
+  const candidates = leavesOf(parents).map((leaf): Candidate => {
+    const names = ancestorsOf(parents, leaf)
+    const branch = unambiguous(names)
     const seq = Math.min(...asked.map((one) => coverage(fork, parents, branch, statements.get(one.origin) ?? [], one)))
-    if (seq < fork || !Number.isFinite(seq)) continue
-    const found = { seq, branch: hashesUpTo(branch, seq) }
-    if (seq > best.seq || (seq === best.seq && lastOf(found.branch) < lastOf(best.branch))) best = found
+    return { seq, from: Math.min(...[...names.values()].map((named) => named.seq)), branch, last: lastTo(branch, seq) }
+  })
+  const [best, ...others] = candidates.sort((a, b) => b.seq - a.seq || (a.last < b.last ? -1 : 1))
+  if (best === undefined || best.seq < fork || !Number.isFinite(best.seq))
+    return { seq: Math.min(fork - 1, commonTo(fork, statements, asked)), branch: new Map() }
+  return { seq: best.seq, branch: hashesUpTo(ledTo(best, others), best.seq) }
+}
+
+/** A branch that somebody names, from where on, up to where everyone asked has confirmed it, and the hash there. */
+interface Candidate {
+  readonly seq: number
+  readonly from: number
+  readonly branch: Names
+  readonly last: string
+}
+
+/**
+ * Who acknowledges a batch may say nothing of what leads to it, and nobody else need have it, for it may not even be: then the next best branch
+ * that doesn't contradict it does. Else each would keep the one that it holds.
+ */
+function ledTo(best: Candidate, others: readonly Candidate[]): Names {
+  const names = new Map(best.branch)
+  let { from } = best
+  for (const other of others) {
+    const ofOther = [...other.branch]
+    const isOther = ofOther.some(([name, { seq }]) => seq >= from && seq <= best.seq && !names.has(name))
+    if (other.from >= from || isOther) continue
+    for (const [name, named] of ofOther) if (named.seq < from) names.set(name, named)
+    from = other.from
   }
-  return best
+  return names
 }
 
 type Names = ReadonlyMap<string, Named>
@@ -145,6 +171,6 @@ function hashesUpTo(branch: Names, to: number): Map<number, string> {
   return new Map(named.map(({ seq, hash8 }) => [seq, hash8]))
 }
 
-function lastOf(branch: ReadonlyMap<number, string>): string {
-  return [...branch.values()].at(-1) ?? ''
+function lastTo(branch: Names, to: number): string {
+  return [...hashesUpTo(branch, to).values()].at(-1) ?? ''
 }

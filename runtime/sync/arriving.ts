@@ -124,9 +124,13 @@ function refusal<Token>(core: Core<Token>, link: LinkState, state: FeedState, ba
 function isInTime<Token>(core: Core<Token>, arrival: Arrival): boolean {
   const { link, state, batch } = arrival
   if (!isPermitted(core, arrival)) return false
-  if (!isFuture(core, state.feed, batch.header.hlc)) return true
-  defer(core, link, state, batch)
-  return false
+  if (isFuture(core, state.feed, batch.header.hlc)) {
+    defer(core, link, state, batch)
+    return false
+  }
+  // Whatever waits is of another branch.
+  state.deferredUntilMs = 0
+  return true
 }
 
 function isPermitted<Token>(core: Core<Token>, { link, state, batch: { header } }: Arrival): boolean {
@@ -188,6 +192,8 @@ function refuse<Token>(
  * after another each would be asked for with all behind it: the more there are, the longer it waits beyond that, so that several are due.
  */
 function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batch: Batch): void {
+  if (state.deferredUntilMs === 0) state.deferredBy.clear()
+  state.deferredBy.add(link)
   const pauseMs = state.deferrals === 0 ? 0 : Math.min(TIMES.askMs * 2 ** (state.deferrals - 1), TIMES.askMsMax)
   state.deferredUntilMs = Math.max(dueMsOf(batch), core.now.wallMs + pauseMs)
   state.deferrals += 1

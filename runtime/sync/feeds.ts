@@ -79,11 +79,15 @@ export class FeedState {
   isRefused = false
   /** Physical time before which the next batch is from the future; 0 when it isn't. */
   deferredUntilMs = 0
+  /** The links over which that batch came. */
+  readonly deferredBy: Set<LinkState> = new Set<LinkState>()
   /** How often that was so since all that was told of was here. */
   deferrals = 0
 
   /** The disk refused a batch and others are still on their way: no batch is taken or made until they are answered. */
   isRewinding = false
+  /** How often the disk has refused what came of it, since it took some last. */
+  refusals = 0
   #commits = 0
 
   constructor(feed: Feed, isOwn: boolean) {
@@ -119,6 +123,9 @@ export class FeedState {
    */
   answered(isCommitted: boolean): void {
     this.#commits -= 1
+    if (isCommitted) this.refusals = 0
+    // Of several on their way the others follow the first.
+    else if (!this.isRewinding) this.refusals += 1
     if (!isCommitted) this.isRewinding = true
     if (!this.isRewinding || this.#commits > 0) return
     this.isRewinding = false

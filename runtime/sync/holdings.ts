@@ -192,9 +192,9 @@ export function greetHolding<Token>(
   noteConfirmed(core, null)
 }
 
-/** A neighbour has said that it holds the feed up to `seq`. */
+/** A neighbour has said that it holds the feed up to `seq`: of an own feed not ours where it has more than we wrote. */
 export function noteHeld<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
-  link.holding.say(state, seq)
+  link.holding.say(state, state.isOwn && seq > state.head.seq ? 0 : seq)
   noteConfirmed(core, state)
 }
 

@@ -17,6 +17,8 @@ export interface Subscription {
   readonly wanted: SequenceSet | null
   /** The batch that was asked for went out ahead of an offer. */
   isLed?: boolean
+  /** Some of it has left as dead: when the rest has been sent the checkpoint is offered by which it did. */
+  isOfferDue?: boolean
 }
 
 /** A claim of the neighbour, "you were told everything up to my number `lsn`", and what of it we lack on our disk. */
@@ -80,8 +82,9 @@ export class LinkState {
   readonly feedsByOurAlias: FeedState[] = []
   readonly theirAliases: Map<FeedState, number> = new Map<FeedState, number>()
   readonly feedsByTheirAlias: Map<number, FeedState> = new Map<number, FeedState>()
-  /** Numbers of feeds that are not kept here. */
+  /** Numbers of feeds that are not kept here; and those of which the neighbour has told all the same, as it may not know that. */
   readonly strangeAliases: Set<number> = new Set<number>()
+  readonly strangeTold: Set<number> = new Set<number>()
 
   // Sending.
   readonly subscriptions: Map<FeedState, Subscription> = new Map<FeedState, Subscription>()

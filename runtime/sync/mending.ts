@@ -2,7 +2,7 @@ import { concat, equal, hex, utf8 } from '../base/bytes.ts'
 import { sha256 } from '../crypto/hash.ts'
 import { FEED_KIND_STATE, type Batch } from '../model/batch.ts'
 import { SequenceSet } from '../model/sequences.ts'
-import type { Core } from './core.ts'
+import { TIMES, type Core } from './core.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import type { LinkState } from './link.ts'
@@ -72,10 +72,10 @@ export function mendDeadline<Token>(core: Core<Token>): number {
   return core.holed.size === 0 ? Number.POSITIVE_INFINITY : core.mendAt
 }
 
-/** A neighbour that was level with us has had no reason to tell us of the feed. */
+/** A neighbour that was level with us has had no reason to tell us of the feed; or its word was lost, or forgotten as the feed was cut. */
 function askForNames<Token>(core: Core<Token>, link: LinkState): void {
   if (!link.isGreeted || core.now.monotonicMs < link.namesAt) return
-  const untold = [...core.holed].filter((state) => !link.theirAliases.has(state))
+  const untold = [...core.holed].filter((state) => !link.theirAliases.has(state) || link.peerHead(state) === 0)
   if (untold.length === 0) return
   link.namesAt = core.now.monotonicMs + NAMES_MS
   askHeadsOf(core, link, untold)
@@ -85,10 +85,17 @@ function askFor<Token>(core: Core<Token>, state: FeedState): void {
   const links = [...core.links.values()].filter((link) => {
     return link.isGreeted && link.theirAliases.has(state) && link.peerHead(state) >= (state.holes.next(1) ?? 0)
   })
-  const link: LinkState | undefined = links[state.mendAttempts++ % Math.max(1, links.length)]
-  if (link === undefined) return
-  const runs = state.holes.runs.slice(0, RUNS_PER_WANT * 2)
+  const attempts = state.mendAttempts++
+  const link: LinkState | undefined = links[attempts % links.length]
+  if (link === undefined || (state.refusals > 0 && core.now.monotonicMs < state.touchedAt + TIMES.askMsMax)) return
+  // When all were asked for the first, the next: those that nobody has hold up no others.
+  const all = state.holes.runs
+  const part = RUNS_PER_WANT * 2
+  const from = (Math.floor(attempts / links.length) % Math.ceil(all.length / part)) * part
+  const runs = all.slice(from, from + part)
   core.say(link, { type: 'want', entries: [[link.theirAliases.get(state) as number, runs[0] as number, 0, runs]] })
+  // What comes late may wait for credit that was given, and lost on its way.
+  link.isAckDue = true
 }
 
 /** A batch for a hole, its signature checked: true when it belongs there. */

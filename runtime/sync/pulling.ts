@@ -30,7 +30,8 @@ export function considerFeed<Token>(core: Core<Token>, state: FeedState): void {
     core.behind.delete(state)
     state.deferrals = 0
   }
-  if (isDeferred(core, state)) return
+  // While the disk refuses what comes it is asked for when that is due, whatever is told.
+  if (isWaiting(core, state) || state.refusals > 0) return
   if (state.parent === null) askBest(core, state)
   else if (state.second === null && isPressing(core, state)) askSecond(core, state)
 }
@@ -51,6 +52,7 @@ export function replaceParent<Token>(core: Core<Token>, gone: LinkState): void {
     if (state.broughtBy === gone) state.broughtBy = null
     // Whoever is asked now offers it anew.
     if (state.fill?.link === gone) state.fill = null
+    state.deferredBy.delete(gone)
     if (state.parent !== gone) continue
     state.parent = null
     state.rewindTip()
@@ -68,7 +70,7 @@ export function retryBehind<Token>(core: Core<Token>): void {
       state.isRefused = false
       continue
     }
-    if (isDeferred(core, state) || core.now.monotonicMs < retryAt(core, state)) continue
+    if (isWaiting(core, state) || core.now.monotonicMs < retryAt(core, state)) continue
     const old = state.parent
     if (!askBest(core, state)) postpone(core, state)
     else if (old && old !== state.parent) prune(core, old, state)
@@ -86,15 +88,18 @@ export function retryDeadline<Token>(core: Core<Token>): number {
 
 /** Where the parent has much to bring a feed waits for its turn as long as others come, unless it goes before them. */
 function retryAt<Token>(core: Core<Token>, state: FeedState): number {
-  const { touchedAt, attempts, parent } = state
-  const waitMs = Math.min(patienceMs(parent) * 2 ** attempts, TIMES.askMsMax)
+  const { touchedAt, attempts, refusals, parent } = state
+  const waitMs = Math.min(patienceMs(parent) * 2 ** Math.max(attempts, refusals - 1), TIMES.askMsMax)
   if (parent?.isBusy !== true || isPressing(core, state) || isPrivileged(core, state)) return touchedAt + waitMs
   return Math.min(Math.max(touchedAt, parent.broughtAt) + Math.max(waitMs, SILENT_MS), touchedAt + TIMES.askMsMax)
 }
 
-/** What was asked for can't be there before a round trip is over: on a slow line it would come as often as it was asked for. */
+/**
+ * What was asked for can't be there before a round trip is over: on a slow line it would come as often as it was asked for. Nothing waits
+ * for longer than the longest pause.
+ */
 export function patienceMs(asked: LinkState | null): number {
-  return Math.max(TIMES.askMs, asked?.latencyMs ?? 0)
+  return Math.min(Math.max(TIMES.askMs, asked?.latencyMs ?? 0), TIMES.askMsMax)
 }
 
 /**
@@ -146,7 +151,8 @@ export function spoil<Token>(core: Core<Token>, link: LinkState, state: FeedStat
 function mayAsk<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
   const { probe } = state
   const isProbed = probe?.link === link && core.now.monotonicMs < probe.askedAt + TIMES.askMs
-  return !isProbed && !isSpoiled(core, link, state) && !isEarlyThere(core, link, state)
+  const isLate = isDeferred(core, state) && state.deferredBy.has(link)
+  return !isProbed && !isLate && !isSpoiled(core, link, state) && !isEarlyThere(core, link, state)
 }
 
 function isSpoiled<Token>(core: Core<Token>, link: LinkState, state: FeedState): boolean {
@@ -166,6 +172,8 @@ export function ask<Token>(core: Core<Token>, link: LinkState, state: FeedState)
   if (state.second === link) state.second = null
   state.touchedAt = core.now.monotonicMs
   state.attempts += 1
+  // What didn't come may wait for credit that was given, and lost on its way.
+  if (state.attempts > 1) link.isAckDue = true
   core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 1]] })
 }
 
@@ -230,6 +238,18 @@ function isAheadElsewhere<Token>(core: Core<Token>, state: FeedState): boolean {
 /** What is void of a sealed feed is not lacking, however long a neighbour that hasn't heard of the seal goes on telling of it. */
 function headThere(link: LinkState, state: FeedState): number {
   return Math.min(link.peerHead(state), state.cut - 1)
+}
+
+/**
+ * What comes next waits for its time. When that is far, and a neighbour that hasn't sent it is ahead, that one may have another batch in its
+ * place: its author had set its clock back, and nobody knows any more what it wrote before.
+ */
+function isWaiting<Token>(core: Core<Token>, state: FeedState): boolean {
+  if (!isDeferred(core, state)) return false
+  if (state.deferredUntilMs < core.now.wallMs + TIMES.stuckMs) return true
+  for (const link of core.links.values())
+    if (!state.deferredBy.has(link) && headThere(link, state) > state.tip.seq) return false
+  return true
 }
 
 function isDeferred<Token>(core: Core<Token>, state: FeedState): boolean {

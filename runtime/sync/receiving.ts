@@ -140,6 +140,7 @@ function receiveFeed<Token>(core: Core<Token>, link: LinkState, message: Of<'fee
     })
   }
   link.strangeAliases.delete(message.alias)
+  link.strangeTold.delete(message.alias)
   const isNew = core.feeds.get(feed.key) === undefined
   const state = core.feeds.getOrAdd(feed)
   if (isNew) heedSeal(core, state)
@@ -159,17 +160,20 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
   for (const [alias, seq, hash8, low = 1] of message.entries) {
     const state = link.feedsByTheirAlias.get(alias)
     if (!state) {
-      if (link.strangeAliases.has(alias)) continue
+      if (link.strangeAliases.has(alias)) {
+        link.strangeTold.add(alias)
+        continue
+      }
       core.say(link, { type: 'nack', alias, seq: 0, code: 'alias', retryAfterMs: 0 })
       continue
     }
     link.notePeerHead(state, seq)
     // Who tells does not push.
     if (state.second === link) state.second = null
-    noteHeld(core, link, state, seq)
+    const isOther = seq === state.head.seq && seq > 0 && !equal(hash8, state.head.hash.subarray(0, 8))
+    noteHeld(core, link, state, isOther ? 0 : seq)
     link.notePromise(state, seq)
     link.peerLows.set(state, low)
-    const isOther = seq === state.head.seq && seq > 0 && !equal(hash8, state.head.hash.subarray(0, 8))
     if (state.isOwn && (isOther || seq > state.tip.seq)) noteOwnHead(core, link, state, seq)
     else if (isOther) suspectFork(core, link, state, seq)
     link.owed.add(state)

@@ -118,8 +118,9 @@ function sendFeed<Token>(
     }
     if (batches.length === 0) {
       if (isStored(core, state, subscription.next)) return 'no credit'
-      // What is lacking here stops this feed only.
+      // What is lacking here stops this feed only: it is asked for again by who lacks it, or had elsewhere.
       suspect(core, state, subscription.next)
+      link.subscriptions.delete(state)
       return 'done'
     }
     sayBatches(core, link, batches, bytes)
@@ -194,13 +195,17 @@ function sendParts<Token>(
     } else if (isStored(core, state, first)) return 'no credit'
     else {
       suspect(core, state, first)
-      if (isDead(state, first)) return sendOffer(core, link, state, credit)
+      subscription.isOfferDue ||= isDead(state, first)
+      // Whoever is as far asks for what it has lost: the checkpoint tells it nothing, and the rest may be nowhere else.
+      if (subscription.isOfferDue && link.peerHead(state) < state.history.baseSeq)
+        return sendOffer(core, link, state, credit)
       const stored = state.history.retained.next(first + 1)
       subscription.next = stored ?? first + 1
       seq = stored === null ? null : wanted.next(stored)
     }
   }
   if (seq !== null) return 'more'
+  if (subscription.isOfferDue === true) return sendOffer(core, link, state, credit)
   link.subscriptions.delete(state)
   return 'done'
 }
@@ -340,7 +345,8 @@ function confirm<Token>(core: Core<Token>, link: LinkState): void {
   const entries: [number, number][] = []
   for (const state of link.owed) {
     const alias = link.theirAliases.get(state)
-    if (alias !== undefined) entries.push([alias, state.head.seq])
+    // What it has is another branch, perhaps: then ours is none of its batches.
+    if (alias !== undefined && state.probe?.link !== link) entries.push([alias, state.head.seq])
   }
   link.owed.clear()
   link.grantedBytes = Math.max(link.grantedBytes, link.consumedBytes + core.flow.creditBytes)
@@ -354,7 +360,7 @@ function confirm<Token>(core: Core<Token>, link: LinkState): void {
 
 /** Of what the cursor has passed, what isn't here: said each time, for what was said before may be lost. */
 function lackingAliases(link: LinkState): number[] {
-  const aliases: number[] = []
+  const aliases = [...link.strangeTold].slice(0, GATEWAY_LIMITS.lackingMax)
   for (const [state, seq] of link.lacking) {
     const alias = link.theirAliases.get(state)
     if (state.head.seq >= seq || alias === undefined) link.lacking.delete(state)
@@ -365,12 +371,13 @@ function lackingAliases(link: LinkState): number[] {
 
 /**
  * The cursor passes a marker when all that was lacking at the marker's arrival is on our disk. What is refused, or doesn't come
- * for long, holds it up no longer: it is named beside the cursor, and the neighbour tells it again on the next link.
+ * for long, holds it up no longer: it is named beside the cursor, and the neighbour tells it again on the next link. So are feeds that are
+ * not kept here though the neighbour tells of them, else it would take us to have them.
  */
 function moveCursor<Token>(core: Core<Token>, link: LinkState): void {
   for (;;) {
     if (!link.marker) {
-      if (link.nextMarkerLsn <= link.cursorLsn) return
+      if (link.nextMarkerLsn <= link.cursorLsn || link.strangeTold.size > GATEWAY_LIMITS.lackingMax) return
       link.marker = { lsn: link.nextMarkerLsn, waiting: promisedOf(link), cameAt: core.now.monotonicMs }
     }
     const { waiting, cameAt } = link.marker

@@ -33,3 +33,25 @@ test('what just one who took two branches for one has confirmed of both is settl
   assert.equal(seq, 3)
   assert.deepEqual([...branch.values()], ['1', '2-b', '3-b'])
 })
+
+test('where nobody says what leads to what all have confirmed, all keep the branch that is confirmed farthest beside it', () => {
+  const asked = [{ origin: 'liar', since: 0, below: 0 }]
+  const statements = new Map([
+    ['liar', [chain('9'), chain('1', '2-b', '3-b')]],
+    ['author', [chain('1', '2-a', '3-a', '4-a'), chain('1', '2-b', '3-b', '4-b')]],
+  ])
+  const { seq, branch } = settlementOf(FORK, statements, asked)
+  assert.equal(seq, 9)
+  assert.deepEqual([...branch.values()], ['1', '2-b', '3-b', '4-b', '9'])
+})
+
+test('nobody else says what lies between two batches of a branch, nor which of two counts where a liar names another', () => {
+  const asked = ['one', 'other'].map((origin) => ({ origin, since: 0, below: 0 }))
+  const statements = new Map([
+    ['one', [chain('2', '4', '5')]],
+    ['other', [chain('2', '4', '5'), chain('2-false', '4', '5'), chain('2-false'), chain('3-false')]],
+  ])
+  const { seq, branch } = settlementOf(FORK, statements, asked)
+  assert.equal(seq, 5)
+  assert.deepEqual([...branch.values()], ['4', '5'])
+})

@@ -53,7 +53,8 @@ export class Confirmed {
       if (found === null || found.seq <= (settled.get(key)?.seq ?? 0)) continue
       // Who hasn't what they name can't know of which branch it is.
       const chain = [...chainOf(observer, issued.feed, issued.batches)]
-      if (said.every((one) => chain.some((hash) => hash.startsWith(latin1((one as Held).hash8))))) settled.set(key, found)
+      if (said.every((one) => chain.some((hash) => hash.startsWith(latin1((one as Held).hash8)))))
+        settled.set(key, found)
     }
   }
 

@@ -159,6 +159,13 @@ test('what lost gateways send each other is not counted against those that are l
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once blamed: two that awaited the time of what a third had stamped minutes ahead, a batch every ten seconds, each of which came with what follows it. */
+test('what waits for its time is not counted as coming too often (seed 2001606)', () => {
+  const simulation = new Simulation(scenarioOf(2001606, { gateways: 4, removals: true, interests: true }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once blamed: a gateway without a clock, which believed an hour too little on the word of one that was then removed, and linked with none that knew. */
 test('who has no clock is told the time when whom it had asked for it is removed (seed 201407)', () => {
   const given = { gateways: 3, minutes: 3, writesMax: 60, liveness: false, removals: true, interests: false }
@@ -288,6 +295,13 @@ test('of what stores had that were put back, or are lost, no simulated gateway g
  */
 test('what is written under a clock that was set back too far is shown where the deletes before it have gone (seed 2001852)', () => {
   const simulation = new Simulation(scenarioOf(2001852))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
+/** Once behind for ever: who waited for 2099, as a copied card had stamped it that went back and wrote something else. */
+test('a mesh with copied cards whose clocks had run ahead waits for nothing that nobody has any more (seed 2201069)', () => {
+  const simulation = new Simulation(scenarioOf(2201069, { gateways: 4, overruns: true, forks: true }))
   simulation.run()
   assert.deepEqual(violations(simulation), [])
 })

@@ -576,7 +576,13 @@ export class Simulation implements World {
     if (name === 'fork' && 'isProven' in fields) this.note('fork proven')
     if (name === 'sealed') {
       this.note('feed cut')
-      const { feed, from: first } = fields as { readonly feed: string; readonly from: number }
+      const {
+        feed,
+        from: cut,
+        head,
+      } = fields as { readonly feed: string; readonly from: number; readonly head: number }
+      // What goes with a void checkpoint it had jumped by comes again, if it isn't void, and isn't there until then.
+      const first = Math.min(cut, head + 1)
       this.cutFrom.set(feed, Math.min(this.cutFrom.get(feed) ?? first, first))
     }
     if (name === 'sealed' || name === 'settled') {

@@ -61,3 +61,39 @@ test('a batch from the future does not lift the clock', () => {
   const aheadMs = msOfHlc(played.gateway.engine?.view.clock ?? 0) - START_MS - played.schedule.now
   assert.ok(aheadMs <= 0, `its clock is ${aheadMs} ms ahead`)
 })
+
+test('while the disk refuses what comes it is asked for more and more seldom, and soon when there is room', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { n })
+  played.gateway.isDiskFull = true
+  let said = author.tell(3)
+  let asked = 0
+  const answerFor = (ms: number): void => {
+    for (const until = played.schedule.now + ms; played.schedule.now < until; said = played.pass(100)) {
+      for (const [, from, mode] of said.flatMap((message) => (message.type === 'want' ? message.entries : []))) {
+        if (mode !== 1) continue
+        asked += 1
+        played.say({ type: 'data', batches: author.batches.slice(from - 1).map(({ bytes }) => bytes) })
+        author.tell(3)
+      }
+    }
+  }
+  answerFor(300_000)
+  assert.ok(asked < 20, `it was asked ${asked} times`)
+  played.gateway.isDiskFull = false
+  answerFor(60_000)
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 3)
+})
+
+test('who asks again says again how much it may be sent, for that may be lost and then nothing comes', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  author.put('hall', { n: 1 })
+  author.tell(1)
+  const said = played.pass(10_000).filter(({ type }) => type === 'want' || type === 'ack')
+  assert.deepEqual(
+    said.map(({ type }) => type),
+    ['want', 'ack', 'want', 'ack'],
+  )
+})

@@ -240,3 +240,28 @@ test('when the disk refuses what comes before a batch whose time has not come, i
   played.pass(200)
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 3)
 })
+
+/** Once behind for ever: who had been sent what an author stamped in 2099, before its store was put back and it wrote something else. */
+test('of what waits for a time that is far another neighbour that is ahead may have another branch: it is asked too', () => {
+  const played = new Played(3)
+  const { gateway } = played
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { temperature: n })
+  author.push()
+  author.put('hall', { temperature: 4 }, 600 * MINUTE_MS)
+  author.push()
+  author.batches.pop()
+  const [link, alias] = [7, 77]
+  const batch = author.put('hall', { temperature: 5 })
+  played.link(link, 2)
+  played.sayOn(link, { type: 'feed', alias, descriptor: encodeDescriptor(author.feed.descriptor), chain: [] })
+  played.sayOn(link, { type: 'have', entries: [[alias, 4, author.held(4).hash8]], marker: null })
+  const wants = played.pass(1_000).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.deepEqual(
+    wants.filter(([asked]) => asked === alias),
+    [[alias, 4, 1]],
+  )
+  played.sayOn(link, { type: 'data', batches: [batch.bytes] })
+  played.pass(1_000)
+  assert.equal(gateway.disk.head(author.feed.key)?.seq, 4)
+})

@@ -193,6 +193,39 @@ test('SPEC I31: parts beside the chain of a feed, beyond its head, are thought t
   assert.equal(holding.heldAbout(filling), 4)
 })
 
+test('SPEC I31: who has another branch of an own feed, or more than was written here, is not taken to have what is ours', () => {
+  const played = new Played()
+  for (const value of [1, 2]) {
+    played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: value } })
+    played.pass(1_000)
+  }
+  const alias = played.aliasOf('climate')
+  const { descriptor } = played.ownFeed('climate')
+  played.say({ type: 'ack', lsn: 0, credit: CREDIT, entries: [[alias, 3]] })
+  assert.equal(held(played), 0)
+  played.say({ type: 'ack', lsn: 0, credit: CREDIT, entries: [[alias, 2]] })
+  assert.equal(held(played), 2)
+  played.say({ type: 'feed', alias: 7, descriptor: encodeDescriptor(descriptor), chain: [] })
+  played.say({ type: 'have', entries: [[7, 2, new Uint8Array(8)]], marker: null })
+  assert.equal(held(played), 0)
+})
+
+test('SPEC I31: to who has another branch of a feed nothing of it is confirmed while that is looked into', () => {
+  const played = new Played()
+  const author = new Author(played, NEIGHBOUR)
+  for (const temperature of [1, 2]) author.put('hall', { temperature })
+  author.push()
+  played.link(OTHER_LINK, OTHER)
+  played.pass(1_000)
+  played.sayOn(OTHER_LINK, { type: 'feed', alias: 5, descriptor: encodeDescriptor(author.feed.descriptor), chain: [] })
+  played.sayOn(OTHER_LINK, { type: 'have', entries: [[5, 2, new Uint8Array(8)]], marker: null })
+  const acked = played.pass(1_000).flatMap((message) => (message.type === 'ack' ? message.entries : []))
+  assert.deepEqual(
+    acked.filter(([alias]) => alias === 5),
+    [],
+  )
+})
+
 test('what a neighbour had said to hold of a store that is gone never counts again, however far the one that is here comes', () => {
   const played = new Played()
   const { gateway } = played

@@ -41,3 +41,25 @@ test('who asks by number for all that could ever be has an end', () => {
   const sent = played.pass(500).flatMap((message) => (message.type === 'data' ? message.batches : []))
   assert.equal(sent.length, 1)
 })
+
+test('SPEC I31: what is told of feeds beyond the limit is named with the cursor as lacking, so that nobody takes them to be here', () => {
+  const played = new Played()
+  const { descriptor } = played.neighboursFeed('climate')
+  const { feedsPerOriginMax } = GATEWAY_LIMITS
+  for (let from = 0; from <= feedsPerOriginMax; from += FEEDS_A_FRAME) {
+    const count = Math.min(FEEDS_A_FRAME, feedsPerOriginMax + 1 - from)
+    const feeds = Array.from({ length: count }, (_, i): Message => {
+      const partition = `room-${from + i}`
+      return { type: 'feed', alias: from + i, descriptor: encodeDescriptor({ ...descriptor, partition }), chain: [] }
+    })
+    played.say(...feeds)
+  }
+  const marker = { lsn: 5, frames: 0, numbered: 1 }
+  const told: Message = { type: 'have', entries: [[feedsPerOriginMax, 1, new Uint8Array(8)]], marker }
+  played.say({ type: 'number', number: 1 }, told)
+  const acks = played.pass(1_000).filter((message) => message.type === 'ack')
+  assert.deepEqual(
+    acks.map(({ lsn, lacking }) => [lsn, lacking]),
+    [[5, [feedsPerOriginMax]]],
+  )
+})

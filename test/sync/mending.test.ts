@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { equal } from '../../runtime/base/bytes.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import { seqOfBatch } from '../../runtime/wire/batch.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
 import { SimulatedDisk, type DiskFeed } from '../simulation/disk.ts'
@@ -82,4 +84,111 @@ test('a feed whose checkpoint is damaged goes by it all the same, and asks for n
   played.pass(10_000)
   assert.equal(appliedCheckpoint(gateway, feed)?.seq, seq)
   assert.deepEqual(incomplete(gateway), [])
+})
+
+test('who has come as far and asks by number gets what is here, though some of it has left as dead', () => {
+  const played = new Played()
+  const author = new Author(played, 2)
+  for (let i = 1; i <= 6; i++) author.put('hall', { temperature: i })
+  const checkpoint = author.checkpoint([2, 4, 6])
+  author.offer(checkpoint.header.seq)
+  played.pass(1_000)
+  const asker = 3
+  played.link(LINK, asker)
+  const descriptor = encodeDescriptor(author.feed.descriptor)
+  const feed = played.pass(1_000).find((one) => one.type === 'feed' && equal(one.descriptor, descriptor))
+  assert.ok(feed?.type === 'feed')
+  played.sayOn(LINK, { type: 'feed', alias: ALIAS, descriptor, chain: [] })
+  played.sayOn(LINK, { type: 'have', entries: [[ALIAS, checkpoint.header.seq, author.held().hash8]], marker: null })
+  played.sayOn(LINK, { type: 'want', entries: [[feed.alias, 3, 0, [3, 5]]] })
+  const sent = played.pass(1_000).flatMap((message) => (message.type === 'data' ? message.batches : []))
+  assert.deepEqual(
+    sent.map((bytes) => seqOfBatch(bytes)),
+    [4, checkpoint.header.seq],
+  )
+})
+
+test('who asks for what is lacking says again how much it may be sent, for that may be lost and then nothing comes', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (const temperature of [1, 2]) author.put('hall', { temperature })
+  author.push()
+  const { feed } = author
+  played.gateway.disk.append({
+    batches: [],
+    drops: [{ feed, seqs: SequenceSet.of([1]), isDamaged: true }],
+    records: [],
+  })
+  while (played.gateway.disk.cached > 0) played.gateway.disk.flushOne()
+  played.gateway.crash()
+  played.gateway.start()
+  played.link(LINK, 1)
+  played.sayOn(LINK, { type: 'feed', alias: ALIAS, descriptor: encodeDescriptor(feed.descriptor), chain: [] })
+  played.sayOn(LINK, { type: 'have', entries: [[ALIAS, 2, author.held().hash8]], marker: null })
+  played.pass(1_000)
+  const said = played.pass(10_000).filter(({ type }) => type === 'want' || type === 'ack')
+  assert.deepEqual(
+    said.map(({ type }) => type),
+    ['want', 'ack', 'want', 'ack'],
+  )
+})
+
+test('what has been damaged here and is nowhere else holds up no word that all else was told', () => {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { n })
+  author.push()
+  const asker = 3
+  played.link(LINK, asker)
+  const descriptor = encodeDescriptor(author.feed.descriptor)
+  const feed = played.pass(1_000).find((one) => one.type === 'feed' && equal(one.descriptor, descriptor))
+  assert.ok(feed?.type === 'feed')
+  played.gateway.disk.append({
+    batches: [],
+    drops: [{ feed: author.feed, seqs: SequenceSet.of([2]), isDamaged: true }],
+    records: [],
+  })
+  while (played.gateway.disk.cached > 0) played.gateway.disk.flushOne()
+  played.sayOn(LINK, { type: 'want', entries: [[feed.alias, 1, 1]] })
+  played.pass(60_000)
+  played.gateway.write('plugs', { kind: 'put', key: 'lamp', fields: { isOn: true } })
+  const markers = played.pass(10_000).flatMap((one) => (one.type === 'have' && one.marker !== null ? [one.marker] : []))
+  assert.equal(markers.at(-1)?.lsn, played.gateway.engine?.view.lsn)
+  assert.equal(markers.length, 2, 'one on each link')
+})
+
+/** Our copy of a feed of so many batches has lost some; a neighbour speaks of it, and so far says nothing of what it has. */
+function withHoles(count: number, lost: readonly number[]): { readonly played: Played; readonly author: Author } {
+  const played = new Played()
+  const author = new Author(played, 1)
+  for (let n = 1; n <= count; n++) author.put('hall', { n })
+  for (let to = 100; to < count + 100; to += 100) author.push(Math.min(to, count))
+  const { feed } = author
+  played.gateway.disk.append({
+    batches: [],
+    drops: [{ feed, seqs: SequenceSet.of(lost), isDamaged: true }],
+    records: [],
+  })
+  while (played.gateway.disk.cached > 0) played.gateway.disk.flushOne()
+  played.gateway.crash()
+  played.gateway.start()
+  played.link(LINK, 1)
+  played.sayOn(LINK, { type: 'feed', alias: ALIAS, descriptor: encodeDescriptor(feed.descriptor), chain: [] })
+  return { played, author }
+}
+
+test('a neighbour whose word of a holed feed was lost is asked for its heads', () => {
+  const { played } = withHoles(2, [1])
+  assert.ok(played.pass(10_000).some(({ type }) => type === 'dig'))
+})
+
+test('of very many holes each is asked for, though nobody has the first', () => {
+  const lost = Array.from({ length: 300 }, (_, i) => 2 * i + 1)
+  const { played, author } = withHoles(601, lost)
+  played.sayOn(LINK, { type: 'have', entries: [[ALIAS, 601, author.held().hash8]], marker: null })
+  const asked = new SequenceSet()
+  for (const message of played.pass(15_000)) {
+    if (message.type === 'want') for (const [, , , runs = []] of message.entries) asked.addAll(new SequenceSet(runs))
+  }
+  assert.equal(asked.size, lost.length)
 })

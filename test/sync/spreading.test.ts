@@ -90,6 +90,16 @@ test('over a line with a round trip of four seconds each batch comes once too: n
   assert.equal(requests, 1)
 })
 
+test('over a line with a round trip of more than half a minute nobody is woken before there is something to do', () => {
+  const mesh = new Mesh({ gateways: 2, edges: [[0, 1]], delayMs: 17_000 })
+  mesh.pass(120_000)
+  mesh.at(0).write('climate', { kind: 'put', key: 'hall', fields: { on: true } })
+  for (let i = 0; i < 200; i++) {
+    mesh.pass(500)
+    for (const { engine } of mesh.gateways) assert.ok((engine?.deadline ?? 0) > mesh.schedule.now)
+  }
+})
+
 test('a batch comes to each gateway once, of an urgent collection about twice (SPEC I22)', () => {
   for (const [collection, least, most] of [
     ['climate', 1, 1.1],
