@@ -101,9 +101,10 @@ export class SequenceSet {
     for (let i = 0; i < seqs.#runs.length; i += 2) this.deleteRange(seqs.#at(i), seqs.#at(i + 1))
   }
 
-  /** Those of `from` to `to`. */
+  /** Those of `from` to `to`; none when `to` is less. */
   within(from: number, to: number): SequenceSet {
     const set = new SequenceSet()
+    if (to < from) return set
     for (let i = this.#find(from); i < this.#runs.length && this.#at(i) <= to; i += 2) {
       set.#runs.push(Math.max(from, this.#at(i)), Math.min(to, this.#at(i + 1)))
     }
