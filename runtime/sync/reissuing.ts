@@ -36,6 +36,8 @@ import { isWritable, ownFeed, writeInternal } from './writing.ts'
  * lacking, or the power go.
  */
 const MADE_PREFIX = 'sync/reissuing/'
+/** What may not be written now is tried again after so many milliseconds: a right may begin, and nothing else tell of that. */
+const WAIT_MS = 60_000
 /** Not written again: what members say of when they wrote last, and what was to be valid for an hour of a wrong clock. */
 const LEFT_OUT: ReadonlyMap<string, string> = new Map([
   [SELF_COLLECTION, BEACON_KEY],
@@ -64,11 +66,14 @@ export function reissueVoided<Token>(core: Core<Token>): void {
   // All that is stamped now is made again; of a feed some may be on the disk already.
   const from = core.clock.last + 1
   const made = new Map(all.map(({ feed }) => [feed.key, madeOf(core, feed)]))
+  let isWaiting = false
   for (const voided of all) {
     const { key, descriptor } = voided.feed
     const state = ownFeed(core, descriptor.collection, descriptor.partition, descriptor.kind, descriptor.encrypted)
     writeAgain(core, voided, { state, made: made.get(key) as readonly Hlc[], from, future, undone })
+    isWaiting ||= !isWritable(core, state)
   }
+  core.reissueAgainAt = isWaiting ? core.now.monotonicMs + WAIT_MS : Number.POSITIVE_INFINITY
 }
 
 /** All of it at once, or in parts: what had filled a batch may take more room now. */
@@ -110,7 +115,8 @@ function tellRefused<Token>(core: Core<Token>, { feed, source }: Voided, { docs 
 
 /** What is on its way to the disk would be made twice: only when that is answered. */
 export function reissueDeadline<Token>(core: Core<Token>): number {
-  return core.isReissueDue && !core.isIncarnationLost && !isWriting(core) ? core.reissueAt : Number.POSITIVE_INFINITY
+  if (core.isIncarnationLost || isWriting(core)) return Number.POSITIVE_INFINITY
+  return Math.min(core.isReissueDue ? core.reissueAt : Number.POSITIVE_INFINITY, core.reissueAgainAt)
 }
 
 function isWriting<Token>(core: Core<Token>): boolean {
