@@ -14,7 +14,7 @@ import { addInternalWrite } from './writing.ts'
  * What every member says of itself to all, in a document of its own (protocol D18, D20):
  *
  *     at                    every batch of mine stamped up to here is within `heads`
- *     heads/i               [[collection, partition, incarnation, seq, hash8], …]
+ *     heads/i               [[collection, partition, incarnation, seq, hash8], …], of former incarnations too
  *     acks/incarnation/i    [[feed id, seq, hash8], …]: what I hold of others' feeds that have checkpoints
  *
  * So a delete older than what all writers have said, and all of which is here, can't be followed by anything it kills. Each incarnation
@@ -98,9 +98,11 @@ export function writeBeacon<Token>(core: Core<Token>): void {
   if (core.now.monotonicMs < core.beaconAt) return
   const { beaconMs } = core.history
   core.beaconAt = core.now.monotonicMs + beaconMs
-  const own = [...core.feeds.values()].filter((state) => state.isOwn && state.head.seq > 0)
   if (!core.surroundings.authority.isMember()) return
-  const said = own.filter(({ feed }) => feed.descriptor.collection !== SELF_COLLECTION)
+  const said = [...core.feeds.values()].filter(({ feed, head }) => {
+    const isTold = feed.origin === core.options.peerId && feed.descriptor.collection !== SELF_COLLECTION
+    return isTold && head.seq > 0 && core.surroundings.authority.isShared(feed)
+  })
   const heads = said.map(({ feed, head }): Value => {
     const { collection, partition, incarnation } = feed.descriptor
     return [collection, partition, incarnation, head.seq, head.hash.slice(0, PEER_HASH_BYTES)]
@@ -170,7 +172,8 @@ function isHeld<Token>(core: Core<Token>, origin: string, place: string, beacon:
     const state = core.feeds.in(head.place).find(({ feed }) => {
       return feed.origin === origin && latin1(feed.descriptor.incarnation) === head.incarnation
     })
-    if (state === undefined || state.head.seq < head.seq) return false
+    // Of what is void since nobody has more.
+    if (state === undefined || state.head.seq < Math.min(head.seq, state.cut - 1)) return false
   }
   return true
 }

@@ -114,6 +114,7 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
     const place = placeOf(state.feed.descriptor)
     // A feed that jumped may hide what its unapplied base relied on (G4); what is lacking isn't dead.
     if (core.feeds.in(place).some(({ history, holes }) => history.isJumped || !holes.isEmpty)) continue
+    if (isVoidThere(core, place)) continue
     // What was stamped ahead, and taken when nobody knew the time, will be void.
     if (core.feeds.in(place).some(({ head }) => head.hlc > futureFrom(core))) continue
     const { pruneGraceMs, tombstoneGraceMs } = core.history
@@ -129,6 +130,15 @@ function nextCompaction<Token>(core: Core<Token>): Compaction | null {
 
 function isCheckpointUnderWay<Token>(core: Core<Token>, state: FeedState): boolean {
   return [...core.committing.values()].some(({ own }) => own?.state === state && isCheckpoint(own.batch.header))
+}
+
+/** Something void is still shown there, and would be taken for what has overtaken the rest. */
+function isVoidThere<Token>(core: Core<Token>, place: string): boolean {
+  return core.feeds.in(place).some((state) => {
+    const { feed, settled, cut, history } = state
+    const isUnapplied = settled === null && core.surroundings.authority.sealOf(feed) < Number.POSITIVE_INFINITY
+    return core.cutting.has(state) || isUnapplied || history.retained.last >= cut
+  })
 }
 
 /** What all have confirmed of a forked feed may still come, with stamps of any age; and who has not confirmed what left here may show it. */
@@ -328,7 +338,7 @@ function finish<Token>(core: Core<Token>, compaction: Compaction): void {
   core.keepHistory(state)
   const isJumped = core.feeds.in(placeOf(state.feed.descriptor)).some((other) => other.history.isJumped)
   const deps = depsOf(core, state)
-  if (isJumped || deadBytes < 512 + deps.length * 64) return
+  if (isJumped || isVoidThere(core, placeOf(state.feed.descriptor)) || deadBytes < 512 + deps.length * 64) return
   if (copies.size > 0 && !writeInternal(core, state, copies)) return
   const seqs = [...live.keys()].sort((a, b) => a - b)
   const checkpoint: Checkpoint = {

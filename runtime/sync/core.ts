@@ -210,6 +210,8 @@ export class Core<Token> {
   /** Some of it waits until what users write in the same feed is on the disk. */
   isReissueHeld = false
   reissueAt = 0
+  /** When they are looked at again though nothing has happened: some may not be written yet. */
+  reissueAgainAt: number = Number.POSITIVE_INFINITY
   /** Our beacon: when it may be written again, when it must, and what it said. */
   beaconAt: number
   beaconStaleAt = 0
@@ -273,6 +275,12 @@ export class Core<Token> {
   /** What a batch of the feed changes, as far as its key is here. */
   opsOf(feed: Feed, batch: Batch): Result<Ops> {
     return this.reading.ops(feed, batch, this.surroundings.keys)
+  }
+
+  /** The compaction under way there may rest on what leaves the log: it comes to nothing. */
+  stopCompaction({ feed }: FeedState): void {
+    const at = this.compaction?.state.feed.descriptor
+    if (at !== undefined && placeOf(at) === placeOf(feed.descriptor)) this.compaction = null
   }
 
   nextTicket(): number {

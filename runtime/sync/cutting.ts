@@ -87,6 +87,8 @@ export function besideFrom({ head, history }: FeedState): number {
 function commitCut<Token>(core: Core<Token>, cut: Cut, records: readonly KeyValue[]): void {
   const { state, head, stays } = cut
   core.cutting.add(state)
+  // What overtook the rest there may be void.
+  core.stopCompaction(state)
   const seqs = SequenceSet.range(head.seq + 1, Number.MAX_SAFE_INTEGER).without(stays)
   const ticket = core.nextTicket()
   core.committing.set(ticket, { arrivals: [], own: null, cut })

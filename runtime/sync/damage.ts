@@ -1,7 +1,6 @@
 import { equal, hex } from '../base/bytes.ts'
 import { GATEWAY_LIMITS } from '../base/limits.ts'
 import type { Batch } from '../model/batch.ts'
-import { placeOf } from '../model/names.ts'
 import { SequenceSet } from '../model/sequences.ts'
 import { feedIdOfBatch, seqOfBatch } from '../wire/batch.ts'
 import type { Core } from './core.ts'
@@ -98,8 +97,7 @@ export function receiveCheck<Token>(core: Core<Token>, ticket: number, isValid: 
 function takeOut<Token>(core: Core<Token>, state: FeedState, seq: number, why: string): void {
   const { feed } = state
   const seqs = SequenceSet.of([seq])
-  // It may rest on what was read here.
-  if (core.compaction !== null && isAtOnePlace(core.compaction.state, state)) core.compaction = null
+  core.stopCompaction(state)
   const ticket = core.nextTicket()
   core.committing.set(ticket, { arrivals: [], own: null, damaged: { state, seqs } })
   core.outputs.push({ type: 'commit', ticket, batches: [], drops: [{ feed, seqs, isDamaged: true }], records: [] })
@@ -110,10 +108,6 @@ function takeOut<Token>(core: Core<Token>, state: FeedState, seq: number, why: s
     seq,
     why,
   })
-}
-
-function isAtOnePlace(one: FeedState, other: FeedState): boolean {
-  return placeOf(one.feed.descriptor) === placeOf(other.feed.descriptor)
 }
 
 /** A damaged batch is out of the log, or the disk refused that, and it will be found again. */

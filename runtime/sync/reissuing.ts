@@ -36,6 +36,8 @@ import { isAsLate, Remade, REMADE_KEY, writtenBefore, type Age } from './remade.
  * one wins; under which stamps is kept on the disk (remade.ts), for users may write before all of it is there, or it may become void too: the
  * disk may refuse some, a key be lacking, or the power go.
  */
+/** What may not be written now is tried again after so many milliseconds: a right may begin, and nothing else tell of that. */
+const WAIT_MS = 60_000
 /** Not written again: what members say of when they wrote last, and what was to be valid for an hour of a wrong clock. */
 const LEFT_OUT: ReadonlyMap<string, string> = new Map([
   [SELF_COLLECTION, BEACON_KEY],
@@ -64,6 +66,7 @@ export function reissueVoided<Token>(core: Core<Token>): void {
   let isLeft = false
   const undone = removedAgain(core, all.filter(isReadable))
   const future = futureFrom(core)
+  let isWaiting = false
   for (const voided of all) {
     const { descriptor } = voided.feed
     const state = ownFeed(core, descriptor.collection, descriptor.partition, descriptor.kind, descriptor.encrypted)
@@ -73,7 +76,9 @@ export function reissueVoided<Token>(core: Core<Token>): void {
     if (isDone) continue
     made.leaveOut()
     isLeft = true
+    isWaiting ||= !isWritable(core, state)
   }
+  core.reissueAgainAt = isWaiting ? core.now.monotonicMs + WAIT_MS : Number.POSITIVE_INFINITY
   if (!isLeft && !core.isReissueDue && !made.isEmpty) core.removeRecord(REMADE_KEY)
 }
 
@@ -122,7 +127,8 @@ function tellRefused<Token>(core: Core<Token>, { feed, source }: Voided, { docs 
 
 /** What is on its way to the disk would be made twice: only when that is answered. */
 export function reissueDeadline<Token>(core: Core<Token>): number {
-  return core.isReissueDue && !core.isIncarnationLost && !isWriting(core) ? core.reissueAt : Number.POSITIVE_INFINITY
+  if (core.isIncarnationLost || isWriting(core)) return Number.POSITIVE_INFINITY
+  return Math.min(core.isReissueDue ? core.reissueAt : Number.POSITIVE_INFINITY, core.reissueAgainAt)
 }
 
 function isWriting<Token>(core: Core<Token>): boolean {

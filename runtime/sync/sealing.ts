@@ -6,7 +6,7 @@ import type { Hlc } from '../model/stamp.ts'
 import { positionOfBatch } from '../wire/batch.ts'
 import { hashAt, isOnBranch, restoreVoided, signatureOf } from './aside.ts'
 import { beaconOf } from './beacons.ts'
-import type { Core } from './core.ts'
+import { TIMES, type Core } from './core.ts'
 import { besideFrom, cutFeed, letPartsGo } from './cutting.ts'
 import { storedBatch, suspect } from './damage.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
@@ -32,12 +32,17 @@ export function applySeals<Token>(core: Core<Token>): void {
     if (seal === Number.POSITIVE_INFINITY) {
       if (state.settled !== null) unseal(core, state)
       else if (state.isRestoreDue && !core.cutting.has(state)) restoreVoided(core, state)
-      else letOldPartsGo(core, state)
+      else {
+        // What this gateway wrote beside what it had written is cut without a seal.
+        tellOn(core, state)
+        letOldPartsGo(core, state)
+      }
       continue
     }
     if (state.isOwn) core.loseIncarnation('its feed was sealed')
     tellProof(core, state)
     if (!state.isCommitting && !core.cutting.has(state)) applySeal(core, state, seal)
+    else core.sealsAt = Math.min(core.sealsAt, core.now.monotonicMs + TIMES.refusedMs)
     letOldPartsGo(core, state)
   }
 }

@@ -63,7 +63,7 @@ export class SimulatedAuthority implements Authority {
     return !this.strangers.has(origin)
   }
 
-  permits(_feed: Feed): boolean {
+  permits(_feed: Feed, _hlc?: number): boolean {
     return true
   }
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { latin1 } from '../../runtime/base/bytes.ts'
 import type { Batch } from '../../runtime/model/batch.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
-import { SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
@@ -195,6 +196,34 @@ for (const [what, isContinued] of [
   })
 }
 
+test('what just void writes have overtaken is not declared dead by a compaction that began before they were cut', () => {
+  const played = new Played(3)
+  const { gateway } = played
+  const other = new Author(played, 1)
+  gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
+  played.pass(1_000)
+  other.put('hall', { temperature: 2 })
+  other.push()
+  const document = gateway.disk.document.bind(gateway.disk)
+  let isUnderWay = false
+  gateway.disk.document = (place, key) => {
+    isUnderWay ||= key === 'hall'
+    return document(place, key)
+  }
+  for (let ms = 0; !isUnderWay && ms < MINUTE_MS; ms++) {
+    if (ms % 100 === 0) gateway.write('climate', { kind: 'put', key: 'often', fields: { temperature: ms } })
+    played.pass(1)
+  }
+  assert.deepEqual([isUnderWay, played.compacted], [true, 0])
+  const seals = new Map([[other.feed.key, 1]])
+  gateway.learnRemoval({ origin: other.feed.origin, reason: 'revoke', seals, bound: new Set() })
+  played.pass(MINUTE_MS)
+  doubleTwice(played)
+  assert.ok(played.compacted > 0)
+  const hall = document({ collection: 'climate', partition: '' }, 'hall')
+  assert.deepEqual([hall && fieldsOf(hall), liveOf(played)?.[0]], [{ temperature: 1 }, 1])
+})
+
 /** What is written before a compaction has become old enough for the next. */
 function doubleTwice(played: Played): void {
   for (let i = 0; i < 4; i++) {
@@ -252,6 +281,21 @@ test('who writes all the time says of itself too how far its batches go, and not
   const seq = beacon.heads[0]?.seq ?? 0
   const next = disk.batch(played.ownFeed('climate').key, seq + 1)
   assert.ok(next && next.header.hlc > beacon.at, 'what follows its heads is stamped earlier than it says')
+})
+
+test('who goes on under a new incarnation says too how far what it wrote before goes', () => {
+  const played = new Played(2)
+  const former = new Author(played, 0)
+  for (let n = 0; n < 3; n++) former.put('hall', { n })
+  former.push()
+  played.pass(MINUTE_MS)
+  const document = played.gateway.disk.document(
+    { collection: SELF_COLLECTION, partition: played.peerIdOf(0) },
+    BEACON_KEY,
+  )
+  const heads = document && decodeBeacon(document)?.heads
+  const incarnation = latin1(former.feed.descriptor.incarnation)
+  assert.deepEqual(heads, [{ place: placeOf(former.feed.descriptor), incarnation, seq: 3 }])
 })
 
 test('a beacon that the disk refused is written again', () => {

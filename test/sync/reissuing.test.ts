@@ -132,6 +132,23 @@ test('what may not be written now is written again when it may be', () => {
   assert.deepEqual(shown(played, 'hall'), { n: 2 })
 })
 
+test('what is written again under a right that begins later waits for no more than its time', () => {
+  const played = new Played()
+  const { authority } = played.gateway
+  const former = new Author(played, 0)
+  former.put('hall', { n: 1 })
+  former.put('hall', { n: 2 })
+  former.push()
+  const from = hlcFromMs(START_MS + played.schedule.now + 30_000)
+  authority.permits = ({ descriptor }, hlc = 0) =>
+    hlc > from || hex(descriptor.incarnation) !== hex(played.gateway.incarnation)
+  fork(played, former)
+  played.pass(20_000)
+  assert.deepEqual(shown(played, 'hall'), { n: 1 })
+  played.pass(120_000)
+  assert.deepEqual(shown(played, 'hall'), { n: 2 })
+})
+
 test('what took an own write away is not given up before what it took away is done with, for the disk may refuse that', () => {
   const mesh = new Mesh({ gateways: 2, edges: [[0, 1]] })
   const gateway = mesh.at(0)

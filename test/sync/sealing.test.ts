@@ -611,3 +611,23 @@ test('what was taken out comes back though the power is cut just when the seal c
   lifted.played.pass(MINUTE_MS)
   assert.equal(lifted.head, 7)
 })
+
+test('a feed is cut as soon as the disk has answered, when its seal is learned while batches of it are on their way there', () => {
+  const played = new Played(3)
+  const { gateway } = played
+  Object.assign(played, { history: { beaconMs: 60 * MINUTE_MS } })
+  gateway.crash()
+  gateway.start()
+  played.again()
+  gateway.flushMsMax = 2_000
+  const author = new Author(played, 1)
+  for (let n = 0; n < 3; n++) author.put('hall', { n })
+  played.pass(10_000)
+  author.tell(3)
+  played.say({ type: 'data', batches: author.batches.map(({ bytes }) => bytes) })
+  assert.equal(gateway.disk.head(author.feed.key), undefined)
+  const seals = new Map([[author.feed.key, 2]])
+  gateway.learnRemoval({ origin: author.feed.origin, reason: 'revoke', seals, bound: new Set() })
+  played.pass(20_000)
+  assert.equal(gateway.disk.head(author.feed.key)?.seq, 1)
+})

@@ -235,3 +235,22 @@ test('a proof of a fork that its finder takes back is told on, and counts the sa
   played.gateway.start()
   assert.equal(played.gateway.authority.sealOf(author.feed), SEAL)
 })
+
+test('what this gateway has said on a branch that is cut without a seal, for its store was put back, is told on', () => {
+  const played = new Played(3)
+  const author = new Author(played, 1)
+  author.put('hall', { n: 1 })
+  const [before, after] = [new Author(played, 0, SELF_COLLECTION), new Author(played, 0, SELF_COLLECTION)]
+  for (let n = 1; n <= 2; n++) after.batches.push(before.beacon([]))
+  for (let n = 3; n <= 5; n++) before.beacon([])
+  before.checkpoint([5])
+  played.pass(1_000)
+  const said = after.beacon([author.held()])
+  after.push()
+  assert.equal(played.gateway.disk.head(before.feed.key)?.seq, 3)
+  before.offer(6)
+  assert.equal(played.gateway.disk.head(before.feed.key)?.seq, 2)
+  played.pass(MINUTE_MS)
+  const told = ownFields(played, TOLD_PREFIX + hex(before.feed.id))
+  assert.deepEqual(told, [`${hex(said.hash.subarray(0, 8))}/0`])
+})
