@@ -8,6 +8,7 @@ import type { Held } from '../../runtime/model/checkpoint.ts'
 import { FeedHistory, historyKey } from '../../runtime/sync/history.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
+import { waitsForLost } from '../simulation/histories.ts'
 import { Author } from './author.ts'
 import { Played } from './played.ts'
 
@@ -95,6 +96,28 @@ test('G2: a feed that jumped counts as far as before, until what it jumped by is
   c.push()
   b.push()
   assert.deepEqual([appliedSeq(played, a), appliedSeq(played, b)], [2, 3])
+})
+
+/** Once blamed: who came to two lost members' feeds by jumps, of which one relied on what only these had, and the other on that feed. */
+test('a jump by what only a lost member knew holds up what relies on its feed, until that member is retired', () => {
+  const { played, a, b, c } = authors()
+  c.push()
+  c.put('lost', { n: 2 })
+  b.put('twice', { n: 1 })
+  a.checkpoint([], [b.held()])
+  b.checkpoint([2], [c.held()])
+  b.offer(3)
+  a.push()
+  played.pass(60_000)
+  const place = b.feed.descriptor
+  assert.equal(played.gateway.disk.head(b.feed.key)?.seq, 3, 'it did not jump')
+  assert.deepEqual([appliedSeq(played, a), appliedSeq(played, b)], [0, 0])
+  assert.ok(waitsForLost([played.gateway], place), 'the simulator blames somebody')
+  const seals = new Map([[c.feed.key, 2]])
+  played.gateway.learnRemoval({ origin: c.feed.origin, reason: 'retire', seals, bound: new Set() })
+  played.pass(60_000)
+  assert.deepEqual([appliedSeq(played, a), appliedSeq(played, b)], [2, 3])
+  assert.ok(!waitsForLost([played.gateway], place), 'the simulator blames nobody for ever')
 })
 
 test('G3: no checkpoint is applied that is older than the one by which its feed jumped', () => {
