@@ -60,13 +60,13 @@ export class Timekeeper {
   }
 
   /**
-   * What time it is now by each that knows it: the system's clock, and neighbours of class 2, as far as they have said so within a
-   * day. A link that is down for a while, or a neighbour that starts again, takes nothing of that back.
+   * What time it is now by each that knows it: the system's clock, which has no name, and neighbours of class 2, by peer id, as far as they
+   * have said so within a day. A link that is down for a while, or a neighbour that starts again, takes nothing of that back.
    */
-  known({ wallMs, trust, monotonicMs }: Told): number[] {
-    const times = trust === 2 ? [wallMs] : []
+  known({ wallMs, trust, monotonicMs }: Told): Map<string, number> {
+    const times = new Map<string, number>(trust === 2 ? [['', wallMs]] : [])
     for (const [peerId, { offsetMs, atMs }] of this.#said) {
-      if (monotonicMs - atMs < KEPT_MS) times.push(monotonicMs + offsetMs)
+      if (monotonicMs - atMs < KEPT_MS) times.set(peerId, monotonicMs + offsetMs)
       else this.#said.delete(peerId)
     }
     return times

@@ -1,3 +1,5 @@
+import { equal } from '../base/bytes.ts'
+import { decodeDeterministic, encodeDeterministic, type Item } from '../wire/deterministic.ts'
 import { TIMES, type Core } from './core.ts'
 
 /**
@@ -16,20 +18,27 @@ const STEADY_GROWTH = 8
 /** None of all that waits for longer. */
 const STEADY_MAX_MS = 86_400_000
 const HOUR_MS = 3_600_000
+/** Of more that contradict the others are not kept. */
+const NAMES_MAX = 64
 /** How often this clock was set back on the word of one neighbour alone, in a byte, until others have said the same. */
 const SET_BACK_KEY = 'sync/set-back'
 /**
- * How many hours it has waited, in a byte, since anybody said that it is not ahead: a restart costs one at most, and whoever said so
- * counts though he is out of reach after it, as when the power was off and a router takes its time.
+ * `[hours, peer ids]`: how long it has waited since anybody said that it is not ahead, and who did: a restart costs an hour at most, and
+ * whoever said so counts though he is out of reach after it, as when the power was off and a router takes its time.
  */
 const TIED_KEY = 'sync/tied'
 
 interface Votes {
-  /** Of those that know the time, by how many own stamps are ahead, and by how many they are not. */
-  readonly ahead: number
-  readonly against: number
+  /** Of those that know the time, by whom own stamps are ahead, and by whom they are not. */
+  readonly ahead: readonly string[]
+  readonly against: readonly string[]
   /** How many say what is believed. */
   readonly alike: number
+}
+
+interface Tie {
+  readonly hours: number
+  readonly by: readonly string[]
 }
 
 /** Whether own stamps are far ahead of that time. */
@@ -58,27 +67,31 @@ export function weigh<Token>(core: Core<Token>): ClockDoubt | null {
 
 function doubtOf<Token>(core: Core<Token>): ClockDoubt | null {
   const { ahead, against, alike } = votesOf(core)
-  if (against > ahead) {
+  if (against.length > ahead.length) {
     core.aheadSince = null
     core.tiedUntil = null
-    keepHoursTied(core, 0)
+    keepTie(core, { hours: 0, by: against })
     return 'outvoted'
   }
   core.aheadSince ??= core.now.monotonicMs
-  const isTied = against > 0 && against === ahead
+  const isTied = against.length > 0 && against.length === ahead.length
   if (!isTied && alike > 1) {
     if (timesSetBack(core) > 0) core.removeRecord(SET_BACK_KEY)
     return null
   }
-  if (isTied || hoursTied(core) !== null) return isTieOver(core) ? null : 'tied'
+  // Who had said that it is not ahead, and says now that it is, is out of reach no more.
+  const by = [...new Set([...against, ...(tieOf(core)?.by ?? [])])].filter((name) => !ahead.includes(name))
+  if (by.length > 0) return isTieOver(core, by) ? null : 'tied'
+  forgetTie(core)
   return core.now.monotonicMs - core.aheadSince < loneMs(core) ? 'alone' : null
 }
 
 function votesOf<Token>(core: Core<Token>): Votes {
   const times = core.time.known(core.now)
-  const ahead = times.filter((ms) => isAheadOf(core, ms)).length
-  const alike = times.filter((ms) => Math.abs(ms - core.now.wallMs) <= ALIKE_MS).length
-  return { ahead, against: times.length - ahead, alike }
+  const names = [...times.keys()]
+  const isAhead = (name: string): boolean => isAheadOf(core, times.get(name) as number)
+  const alike = [...times.values()].filter((ms) => Math.abs(ms - core.now.wallMs) <= ALIKE_MS).length
+  return { ahead: names.filter(isAhead), against: names.filter((name) => !isAhead(name)), alike }
 }
 
 /** Longer each time for a neighbour: one that lies could else do that hour after hour. */
@@ -100,25 +113,30 @@ export function noteSetBack<Token>(core: Core<Token>): void {
 }
 
 /** A neighbour that says something wrong can hold it up for a day, not for ever. */
-function isTieOver<Token>(core: Core<Token>): boolean {
+function isTieOver<Token>(core: Core<Token>, by: readonly string[]): boolean {
   const { monotonicMs } = core.now
-  core.tiedUntil ??= monotonicMs + STEADY_MAX_MS - (hoursTied(core) ?? 0) * HOUR_MS
+  core.tiedUntil ??= monotonicMs + STEADY_MAX_MS - (tieOf(core)?.hours ?? 0) * HOUR_MS
   const leftMs = core.tiedUntil - monotonicMs
-  keepHoursTied(core, Math.floor((STEADY_MAX_MS - leftMs) / HOUR_MS))
+  keepTie(core, { hours: Math.floor((STEADY_MAX_MS - leftMs) / HOUR_MS), by })
   return leftMs <= 0
 }
 
 /** Null when nobody has contradicted. */
-function hoursTied<Token>(core: Core<Token>): number | null {
-  return core.surroundings.getRecord(TIED_KEY)?.[0] ?? null
+function tieOf<Token>(core: Core<Token>): Tie | null {
+  const record = core.surroundings.getRecord(TIED_KEY)
+  const item = record === undefined ? null : decodeDeterministic(record)
+  const [hours, by] = item?.ok === true && Array.isArray(item.value) ? (item.value as Item[]) : []
+  if (typeof hours !== 'number' || !Array.isArray(by)) return null
+  return { hours, by: by.filter((name) => typeof name === 'string') }
 }
 
-function keepHoursTied<Token>(core: Core<Token>, hours: number): void {
-  const kept = Math.min(255, hours)
-  if (kept !== hoursTied(core)) core.keepRecord(TIED_KEY, Uint8Array.of(kept))
+function keepTie<Token>(core: Core<Token>, { hours, by }: Tie): void {
+  const kept = encodeDeterministic([hours, by.toSorted().slice(0, NAMES_MAX)])
+  const before = core.surroundings.getRecord(TIED_KEY)
+  if (before === undefined || !equal(kept, before)) core.keepRecord(TIED_KEY, kept)
 }
 
 function forgetTie<Token>(core: Core<Token>): void {
   core.tiedUntil = null
-  if (hoursTied(core) !== null) core.removeRecord(TIED_KEY)
+  if (core.surroundings.getRecord(TIED_KEY) !== undefined) core.removeRecord(TIED_KEY)
 }

@@ -264,6 +264,13 @@ test('what others have just as part of a fill turns on no simulated card', () =>
   )
 })
 
+/** Once looked for round and round: a fork that there wasn't, for a fill had found a batch damaged, and one lay right behind the head. */
+test('what looked like a fork and was damage holds nothing up when it is mended (seed 5009171)', () => {
+  const simulation = new Simulation(scenarioOf(5009171))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once put back one after the other: all that had the last batches of a lost member, which nothing could bring back (seed 1000944). */
 test('of what stores had that were put back, or are lost, no simulated gateway gives up the last copy', () => {
   const quiet = { gateways: 3, minutes: 1, forks: false, removals: false, interests: false, liveness: false } as const

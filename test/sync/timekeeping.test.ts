@@ -62,9 +62,8 @@ describe('what time it is', () => {
     const time = new Timekeeper(BUILT, STORED)
     const said = (peerId: string, clockOffsetMs: number | null): LinkState => ({ peerId, clockOffsetMs }) as LinkState
     const known = (monotonicMs: number, trust: 0 | 2): number[] => {
-      return time
-        .known({ wallMs: STORED + monotonicMs, trust, monotonicMs, source: 'none' })
-        .map((ms) => ms - monotonicMs)
+      const times = time.known({ wallMs: STORED + monotonicMs, trust, monotonicMs, source: 'none' }).values()
+      return Array.from(times, (ms) => ms - monotonicMs)
     }
     time.noteNeighbours([said('a', NOW), said('a', NOW + 1), said('b', NOW + 2), said('c', null)], 0)
     assert.deepEqual(known(0, 2), [STORED, NOW + 1, NOW + 2])
