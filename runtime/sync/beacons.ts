@@ -4,7 +4,7 @@ import type { Document } from '../model/document.ts'
 import type { Place } from '../model/interest.ts'
 import { MESH_COLLECTION, placeOf, SELF_COLLECTION } from '../model/names.ts'
 import type { Hlc } from '../model/stamp.ts'
-import type { Value } from '../model/value.ts'
+import type { Fields, Value } from '../model/value.ts'
 import type { Core } from './core.ts'
 import type { FeedState } from './feeds.ts'
 import type { Said } from './testimonies.ts'
@@ -13,16 +13,21 @@ import { addInternalWrite } from './writing.ts'
 /**
  * What every member says of itself to all, in a document of its own (protocol D18, D20):
  *
- *     at                    every batch of mine stamped up to here is within `heads`
- *     heads/i               [[collection, partition, incarnation, seq, hash8], …], of former incarnations too
- *     acks/incarnation/i    [[feed id, seq, hash8], …]: what I hold of others' feeds that have checkpoints
+ *     at                      every batch of mine stamped up to here is within `heads`
+ *     heads/n/i               [[collection, partition, incarnation, seq, hash8], …], of former incarnations too
+ *     acks/incarnation/n/i    [[feed id, seq, hash8], …]: what I hold of others' feeds that have checkpoints
  *
+ * Of n fields, a power of two, a feed's is i, by its id. They may be more than one batch holds: what is new is written first, and `at` with
+ * what it takes the place of last, so that whoever has just some of it believes nothing that isn't so.
  * So a delete older than what all writers have said, and all of which is here, can't be followed by anything it kills. Each incarnation
  * says what it holds beside what those before it had said, for a store that was put back knows nothing of that at first.
  */
 export const BEACON_KEY = 'beacon'
 
-const ENTRIES_PER_FIELD = 256
+/** On average: twice as many, under the longest names, are within a value's limit. */
+const ENTRIES_PER_FIELD = 64
+/** A feed's is told by one byte. */
+const FIELDS_MAX = 256
 const PEER_HASH_BYTES = 8
 /** Of one feed, the last so many that we said, on whatever branch. */
 const ACKS_PER_FEED = 16
@@ -99,30 +104,38 @@ export function writeBeacon<Token>(core: Core<Token>): void {
   const { beaconMs } = core.history
   core.beaconAt = core.now.monotonicMs + beaconMs
   if (!core.surroundings.authority.isMember()) return
-  const said = [...core.feeds.values()].filter(({ feed, head }) => {
-    const isTold = feed.origin === core.options.peerId && feed.descriptor.collection !== SELF_COLLECTION
-    return isTold && head.seq > 0 && core.surroundings.authority.isShared(feed)
-  })
-  const heads = said.map(({ feed, head }): Value => {
-    const { collection, partition, incarnation } = feed.descriptor
-    return [collection, partition, incarnation, head.seq, head.hash.slice(0, PEER_HASH_BYTES)]
-  })
-  const saidBefore = beaconOf(core, core.options.peerId)?.acks ?? new Map<string, readonly Held[]>()
-  const feedKeys = new Set([...core.feeds.keys(), ...saidBefore.keys()])
-  const acks = [...feedKeys].flatMap((feedKey) => acknowledgementsOf(core, feedKey, saidBefore.get(feedKey) ?? []))
+  const acks = spread(`acks/${hex(core.options.incarnation)}`, allAcknowledgements(core))
   // What was written alone is no news until the last beacon is stale: deletes are collected after days.
   const content = JSON.stringify(acks, (_, item: unknown) => (item instanceof Uint8Array ? hex(item) : item))
   if (content === core.beaconSaid && core.now.monotonicMs < core.beaconStaleAt) return
   core.beaconSaid = content
   core.beaconStaleAt = core.now.monotonicMs + core.history.beaconStaleMs
-  const fields: { [path: string]: Value } = { at: beforeUnderWay(core, core.clock.next(core.now.wallMs)) }
+  const news: Fields = { ...spread('heads', ownHeads(core)), ...acks }
+  const last: { [path: string]: Value } = { at: beforeUnderWay(core, core.clock.next(core.now.wallMs)) }
   const before = core.surroundings.document({ collection: SELF_COLLECTION, partition: core.options.peerId }, BEACON_KEY)
   before?.paths.forEach((path, i) => {
-    if (path !== 'at' && before.values[i] !== null) fields[path] = null
+    if (path !== 'at' && before.values[i] !== null && !(path in news)) last[path] = null
   })
-  spread(fields, 'heads', heads)
-  spread(fields, `acks/${hex(core.options.incarnation)}`, acks)
-  addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [{ kind: 'put', key: BEACON_KEY, fields }])
+  // Each by itself: together they may be more than a batch holds.
+  for (const fields of [...Object.entries(news).map(([path, value]) => ({ [path]: value })), last])
+    addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [{ kind: 'put', key: BEACON_KEY, fields }])
+}
+
+function ownHeads<Token>(core: Core<Token>): Entry[] {
+  const said = [...core.feeds.values()].filter(({ feed, head }) => {
+    const isTold = feed.origin === core.options.peerId && feed.descriptor.collection !== SELF_COLLECTION
+    return isTold && head.seq > 0 && core.surroundings.authority.isShared(feed)
+  })
+  return said.map(({ feed, head }) => {
+    const { collection, partition, incarnation } = feed.descriptor
+    return [feed.id, [collection, partition, incarnation, head.seq, head.hash.slice(0, PEER_HASH_BYTES)]]
+  })
+}
+
+function allAcknowledgements<Token>(core: Core<Token>): Entry[] {
+  const saidBefore = beaconOf(core, core.options.peerId)?.acks ?? new Map<string, readonly Held[]>()
+  const feedKeys = new Set([...core.feeds.keys(), ...saidBefore.keys()])
+  return [...feedKeys].flatMap((feedKey) => acknowledgementsOf(core, feedKey, saidBefore.get(feedKey) ?? []))
 }
 
 /** What is on its way to the disk is not among the heads, which are told when it is there: who writes all the time always has some. */
@@ -132,19 +145,27 @@ function beforeUnderWay<Token>(core: Core<Token>, now: Hlc): Hlc {
   return at
 }
 
-function spread(fields: { [path: string]: Value }, name: string, entries: readonly Value[]): void {
-  for (let i = 0; i * ENTRIES_PER_FIELD < entries.length; i++) {
-    fields[`${name}/${i}`] = entries.slice(i * ENTRIES_PER_FIELD, (i + 1) * ENTRIES_PER_FIELD)
+/** What is said of a feed, by its id. */
+type Entry = readonly [feedId: Uint8Array, said: Value]
+
+function spread(name: string, entries: readonly Entry[]): Fields {
+  let count = 1
+  while (count * ENTRIES_PER_FIELD < entries.length && count < FIELDS_MAX) count *= 2
+  const fields: { [path: string]: Value[] } = {}
+  for (const [feedId, said] of entries) {
+    const path = `${name}/${count}/${(feedId[0] as number) % count}`
+    ;(fields[path] ??= []).push(said)
   }
+  return fields
 }
 
 /**
  * What we hold of a feed that has a checkpoint, for nothing is thrown away of it before all have said that they hold it, or
  * that is sealed. While its author is being removed it stays what it was. What we said once we say again, if we hold it or not.
  */
-function acknowledgementsOf<Token>(core: Core<Token>, feedKey: string, said: readonly Held[]): Value[] {
+function acknowledgementsOf<Token>(core: Core<Token>, feedKey: string, said: readonly Held[]): Entry[] {
   const state = core.feeds.get(feedKey)
-  if (state === undefined) return valuesOf(said)
+  if (state === undefined) return entriesFor(said)
   const { history, feed, head } = state
   const { authority } = core.surroundings
   const isSealed = authority.sealOf(feed) < Number.POSITIVE_INFINITY
@@ -157,11 +178,11 @@ function acknowledgementsOf<Token>(core: Core<Token>, feedKey: string, said: rea
   const isAsked = history.newestUpTo(Number.POSITIVE_INFINITY) > 0 || isSealed
   const isFrozen = authority.isClosed(feed.origin) && !isSealed
   const all = isFrozen ? said : isAsked && head.seq > 0 ? [...earlier, now] : earlier
-  return valuesOf(all.slice(-ACKS_PER_FEED))
+  return entriesFor(all.slice(-ACKS_PER_FEED))
 }
 
-function valuesOf(held: readonly Held[]): Value[] {
-  return held.map(({ feedId, seq, hash8 }) => [feedId, seq, hash8])
+function entriesFor(held: readonly Held[]): Entry[] {
+  return held.map(({ feedId, seq, hash8 }) => [feedId, [feedId, seq, hash8]])
 }
 
 /** Everything that the beacon lists of `place`, and of the members' collection, is here. */

@@ -298,6 +298,23 @@ test('who goes on under a new incarnation says too how far what it wrote before 
   assert.deepEqual(heads, [{ place: placeOf(former.feed.descriptor), incarnation, seq: 3 }])
 })
 
+test('who holds more feeds than one batch can name says of all of them what it holds', () => {
+  const played = new Played(4)
+  const authors = Array.from({ length: 2_400 }, (_, i) => new Author(played, 1 + (i % 3), `collection-${i}`, 1_000 + i))
+  for (const author of authors) {
+    author.put('hall', { temperature: 1 })
+    author.put('hall', { temperature: 2 })
+    author.checkpoint([2])
+  }
+  for (const author of authors) author.push()
+  played.pass(2 * MINUTE_MS)
+  const place = { collection: SELF_COLLECTION, partition: played.peerIdOf(0) }
+  const document = played.gateway.disk.document(place, BEACON_KEY)
+  const acks = document && decodeBeacon(document)?.acks
+  const named = authors.filter(({ feed }) => acks?.get(feed.key)?.some(({ seq }) => seq === 3))
+  assert.equal(named.length, authors.length)
+})
+
 test('a beacon that the disk refused is written again', () => {
   const played = new Played(2)
   played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: 1 } })
