@@ -6,6 +6,7 @@ import { createVerifier } from './crypto/signature.ts'
 import { loadIdentity } from './identity/identity.ts'
 import { loadKeyring } from './identity/keyring-file.ts'
 import { takeLock } from './identity/lock.ts'
+import { gatewayName } from './identity/name.ts'
 import { loadProfile } from './identity/profile-file.ts'
 import { loadStoreKey } from './identity/store-key.ts'
 import { DocumentService } from './operations/documents.ts'
@@ -74,7 +75,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           meshId: hex(mesh.meshId),
           meshIdBytes: mesh.meshId,
           mesh: mesh.name,
-          name: profile.node.name ?? '',
+          name: gatewayName(profile.node),
           version: VERSION,
           isEnrolled: mesh.chain !== null,
           enrolment: mesh.refusal,

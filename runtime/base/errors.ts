@@ -46,9 +46,22 @@ export function assert(condition: unknown, what: string): asserts condition {
   if (!condition) throw new Error(`Assertion failed: ${what}`)
 }
 
+/** What the system says of files, for those who don't read `errno.h`. */
+const FILE_FAULTS: { readonly [code: string]: string } = {
+  EACCES: 'this user has no right to it',
+  EEXIST: 'there is a file of that name',
+  EISDIR: 'it is a folder',
+  ENOENT: 'there is no such file or folder',
+  ENOSPC: 'the disk is full',
+  ENOTDIR: 'a part of its path is no folder',
+  EROFS: 'the disk is mounted read-only',
+}
+
 /** The error as a sentence, whatever was thrown. */
 export function sentenceOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  if (!(error instanceof Error)) return String(error)
+  const { code = '', syscall } = error as NodeJS.ErrnoException
+  return (syscall !== undefined && FILE_FAULTS[code]) || error.message
 }
 
 /** The stable code of any thrown value; what is not a MarramError counts as an I/O error of the store. */

@@ -211,8 +211,18 @@ class EmbeddedBroker implements Broker {
     const client = this.#aedes.handle(socket) as BrokerClient
     client.filters = new Set()
     client.lane = new Lane()
-    client.lengths = guardReads(socket, () => client.lane.isFull)
+    client.lengths = guardReads(
+      socket,
+      () => client.lane.isFull,
+      () => this.#sayTooLong(client),
+    )
     socket.once('close', () => this.#gone(client))
+  }
+
+  /** Of a device alone, which sends it again for ever; anybody else that sends so much is no business of an owner. */
+  #sayTooLong({ id, login }: BrokerClient): void {
+    if (login?.kind !== 'device') return
+    this.#refusals.say('mqtt-packet-too-long', { clientId: id, user: login.user, maxPacket: this.#options.maxPacket })
   }
 
   #prepare(client: BrokerClient, packet: Parameters<Logins['faultOf']>[0]): true {

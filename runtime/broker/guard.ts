@@ -8,12 +8,13 @@ import { isLoopback } from './clients.ts'
  * would otherwise collect a CONNECT of 268 MB from anybody. And while `isFull`, bytes stay where they are: aedes itself
  * reads on whenever more comes. It asks again after each packet that it is through with.
  */
-export function guardReads(socket: Socket, isFull: () => boolean): PacketLengthGuard {
+export function guardReads(socket: Socket, isFull: () => boolean, onTooLong: () => void): PacketLengthGuard {
   const lengths = new PacketLengthGuard(BROKER_LIMITS.connectBytesMax)
   const read = socket.read.bind(socket)
   socket.read = (size?: number): unknown => {
     const chunk: unknown = isFull() ? null : read(size)
     if (!(chunk instanceof Uint8Array) || lengths.accept(chunk)) return chunk
+    onTooLong()
     socket.destroy(new Error('the packet is too long'))
     return null
   }

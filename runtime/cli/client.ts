@@ -124,6 +124,7 @@ async function* eventsOf(lines: AsyncIterable<string>): AsyncGenerator<unknown> 
 function unreachable(dir: string, cause: unknown): MarramError {
   switch ((cause as NodeJS.ErrnoException).code) {
     case 'ENOENT':
+    case 'ENOTDIR':
     case 'ECONNREFUSED': {
       const sentence = `Cannot reach the gateway of "${dir}": none runs there, start it with "marram run --dir ${shellWord(dir)}"`
       return new MarramError('not-running', sentence, { cause })

@@ -1,4 +1,3 @@
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { hex } from '../base/bytes.ts'
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
@@ -13,6 +12,7 @@ import { createControlServer } from '../http/server.ts'
 import { credentialPath } from '../identity/credential.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Lock } from '../identity/lock.ts'
+import { gatewayName } from '../identity/name.ts'
 import { checkedProfile, keepProfile } from '../identity/profile-file.ts'
 import { loadStoreKey } from '../identity/store-key.ts'
 import { reachableAddresses } from '../mesh/reachable.ts'
@@ -716,7 +716,7 @@ export class Gateway {
   }
 
   get #name(): string {
-    return (this.#profile.node.name ?? hostname()).slice(0, 63)
+    return gatewayName(this.#profile.node)
   }
 
   #pathOf(credential: Credential): string {

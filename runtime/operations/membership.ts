@@ -118,8 +118,10 @@ export class Membership {
     const uses = options.uses ?? 1
     if (!Number.isInteger(uses) || uses < 1 || uses > 1_000)
       throw new MarramError('bad-request', `Cannot invite ${uses} times: it must be 1 to 1000`)
+    const { expiresMs = INVITE_MS } = options
+    if (expiresMs <= 0) throw new MarramError('bad-request', 'Cannot invite for no time: "expires" must be over 0')
     const nowMs = this.#with.wallMs()
-    const expiry = nowMs + (options.expiresMs ?? INVITE_MS)
+    const expiry = nowMs + expiresMs
     const until = untilOf('Cannot invite until', options.until, nowMs)
     const inviteId = randomBytes(INVITE_ID_BYTES)
     const secret = randomBytes(SECRET_BYTES)

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { BROKER_LIMITS, CLIENT_LIMITS } from '../../runtime/base/limits.ts'
 import { MarramError } from '../../runtime/base/errors.ts'
 import { Connections } from '../../runtime/broker/guard.ts'
-import { connect, openBroker, RecordingHandler, until } from './fixture.ts'
+import { connect, openBroker, RecordingHandler, recordingLog, until } from './fixture.ts'
 import { RawClient } from './raw-client.ts'
 
 class FakeSocket extends EventEmitter {
@@ -42,6 +42,20 @@ test('a packet over the limit ends the connection, whether logged in or not; one
   client.publish(2, 'a/b', 'x'.repeat(20_001), { qos: 1 })
   await client.closed()
   assert.equal(handler.messages.length, 1)
+})
+
+test('the log names a device whose packet is over the limit, and the limit', async (t) => {
+  const { lines, log } = recordingLog()
+  const { broker, port } = await openBroker({ log, maxPacket: 20_000 })
+  t.after(() => broker.close())
+  const client = await RawClient.open(port, 'camera')
+  client.publish(1, 'a/b', 'x'.repeat(20_001), { qos: 1 })
+  await client.closed()
+  const said = lines.filter(({ event }) => event === 'mqtt-packet-too-long')
+  assert.deepEqual(
+    said.map(({ fields }) => fields),
+    [{ clientId: 'camera', user: null, maxPacket: 20_000 }],
+  )
 })
 
 test('a length that never ends is no length', async (t) => {

@@ -305,7 +305,7 @@ test('import reads standard input, and refuses what it cannot read', async (t) =
   mkdirSync(join(dir, 'folder.csv'))
   const { code, stderr } = await run('import', 'climate', join(dir, 'folder.csv'))
   assert.equal(code, 74)
-  assert.match(stderr, /^marram: Cannot import ".*folder\.csv": EISDIR/)
+  assert.match(stderr, /^marram: Cannot import ".*folder\.csv": it is a folder$/m)
 })
 
 test('profile validate says where what is wrong and ends with 78; set hands a valid one to the gateway', async (t) => {

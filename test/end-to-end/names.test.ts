@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { MemberView, PeerView } from '../../runtime/ports/operations.ts'
+import type { MemberView, PeerView, StatusView } from '../../runtime/ports/operations.ts'
 import type { ReplicationView } from '../../runtime/ports/replication.ts'
-import { GatewayProcess, joined, temporaryFolder, until } from './harness.ts'
+import { found, GatewayProcess, joined, temporaryFolder, until } from './harness.ts'
 
 async function namesOf(gateway: GatewayProcess, command: 'members' | 'peers'): Promise<string[]> {
   const lines = (await gateway.run(command, '--json')).split('\n').filter((line) => line !== '')
@@ -34,4 +34,18 @@ test('a gateway has one name everywhere: the one of its profile, from the foundi
   await b.stop()
   await until('the link is down', () => a.lines.some(({ event }) => event === 'peer-down'))
   assert.deepEqual(await namesOf(a, 'peers'), ['attic'])
+})
+
+test('status of a gateway that does not run names it as when it does, and says nothing of what only a running one has', async (t) => {
+  const a = await found(t, temporaryFolder(), 'a')
+  const running = await a.run('status')
+  const { name } = await a.json<StatusView>('status')
+  await a.stop()
+  assert.equal((await a.json<StatusView>('status')).name, name)
+  const stopped = await a.run('status')
+  for (const line of [/^listens on /m, /^links /m, /^queue /m, /^clock /m, /^up /m]) {
+    assert.match(running, line)
+    assert.doesNotMatch(stopped, line)
+  }
+  assert.match(stopped, /: offline\n/)
 })

@@ -53,15 +53,32 @@ export function addStatusCommands(program: Command): void {
 }
 
 function statusText(status: StatusView): string {
-  const { queue, storage, clock } = status
+  const { storage } = status
   const collections = Object.entries(status.collections).map(
     ([name, { kind, count, digest }]) =>
       `  ${name}: ${amountText(count, kind === 'series' ? 'row' : 'document')}, digest ${digest.slice(0, 16)}…`,
   )
   const lines = [
     `${status.name || status.peerId} (${status.peerId}) in mesh ${status.mesh}: ${status.state}${status.enrolled ? '' : ', not enrolled'}`,
-    `profile ${status.profile.id} revision ${status.profile.revision}, version ${status.version}, up ${spanText(status.uptime)}`,
+    `profile ${status.profile.id} revision ${status.profile.revision}, version ${status.version}`,
     `keeps ${status.interest.join(', ') || 'nothing'}`,
+    ...(status.state === 'offline' ? [] : runningLines(status)),
+    ...status.replications.map((each) => `replicates ${whatOf(each)} to ${whoOf(each)}: ${standingText(each)}`),
+    `storage ${sizeText(storage.bytes)}${storage.freeBytes === null ? '' : `, ${sizeText(storage.freeBytes)} free`}`,
+    ...refusedLine(status.quarantine),
+    collections.length === 0 ? 'no documents yet' : 'collections:',
+    ...collections,
+    ...encryptionLines(status.encryption),
+    ...status.warnings.map((warning) => `warning: ${warning}`),
+  ]
+  return lines.join('\n')
+}
+
+/** What a gateway that doesn't run has none of. */
+function runningLines(status: StatusView): string[] {
+  const { queue, clock } = status
+  return [
+    `up ${spanText(status.uptime)}, memory ${sizeText(status.memory.rss)}`,
     `listens on ${status.listeners.join(', ') || 'nothing'}`,
     ...(status.certificate === null
       ? []
@@ -71,16 +88,8 @@ function statusText(status: StatusView): string {
     ...budgetLine(status.links.budget),
     discoveryText(status.discovery),
     `queue ${amountText(queue.writes, 'write')}, ${amountText(queue.messages, 'MQTT message')} for absent clients; on no other gateway's disk: ${lagText(queue.unconfirmed)}`,
-    ...status.replications.map((each) => `replicates ${whatOf(each)} to ${whoOf(each)}: ${standingText(each)}`),
     clockText(clock),
-    `storage ${sizeText(storage.bytes)}${storage.freeBytes === null ? '' : `, ${sizeText(storage.freeBytes)} free`}; memory ${sizeText(status.memory.rss)}`,
-    ...refusedLine(status.quarantine),
-    collections.length === 0 ? 'no documents yet' : 'collections:',
-    ...collections,
-    ...encryptionLines(status.encryption),
-    ...status.warnings.map((warning) => `warning: ${warning}`),
   ]
-  return lines.join('\n')
 }
 
 function encryptionLines(encryption: StatusView['encryption']): string[] {
