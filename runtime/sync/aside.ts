@@ -2,7 +2,7 @@ import { equal, hex, latin1 } from '../base/bytes.ts'
 import type { Batch, Feed } from '../model/batch.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
-import type { Core } from './core.ts'
+import { TIMES, type Core } from './core.ts'
 import { letStraysGo } from './cutting.ts'
 import { storedBatch } from './damage.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
@@ -17,10 +17,19 @@ import { futureFrom } from './future.ts'
 /** Voided batches, by feed, branch and sequence. */
 const VOID_PREFIX = 'sync/void/'
 
-/** What was taken out here may be of the branch that is settled: it goes back as far as it continues. */
+/**
+ * What was taken out here may be of the branch that is settled: it goes back as far as it continues. What was taken out in several parts
+ * comes back in as many, each when the one that it rests on is on the disk.
+ */
 export function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
-  state.isRestoreDue = state.tip.seq !== state.verified.seq || !isAsideChecked(core, state)
-  if (state.isRestoreDue) return
+  state.isRestoreDue = state.tip.seq !== state.head.seq || !isAsideChecked(core, state)
+  if (!state.isRestoreDue) bringBack(core, state)
+  if (state.tip.seq === state.head.seq) return
+  state.isRestoreDue = true
+  core.sealsAt = Math.min(core.sealsAt, core.now.monotonicMs + TIMES.refusedMs)
+}
+
+function bringBack<Token>(core: Core<Token>, state: FeedState): void {
   const branches = voidedOf(core, state)
   const voided = branches.flat().filter((batch) => isOnBranch(state, batch))
   const next = voided.some(({ header }) => header.seq === state.tip.seq + 1 && equal(header.prev, state.tip.hash))

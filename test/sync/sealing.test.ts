@@ -631,3 +631,32 @@ test('a feed is cut as soon as the disk has answered, when its seal is learned w
   played.pass(20_000)
   assert.equal(gateway.disk.head(author.feed.key)?.seq, 1)
 })
+
+test('what was taken out of a feed piece by piece comes back whole when its seal counts no more, though nobody else has it', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  for (let n = 0; n < 6; n++) author.put(`hall-${n}`, { n }, MINUTE_MS)
+  author.checkpoint([2, 6])
+  author.offer(7)
+  for (let n = 7; n < 9; n++) author.put(`hall-${n}`, { n }, MINUTE_MS)
+  author.checkpoint([2, 9])
+  author.offer(10)
+  const { disk } = played.gateway
+  const retained = (): readonly number[] => disk.head(author.feed.key)?.retained.runs ?? []
+  assert.deepEqual(retained(), [2, 2, 6, 7, 9, 10])
+  const say = (seq: number | null): void => {
+    const sealed = seq === null ? null : encodeAheadSeal(author.feed, author.batches[seq - 1] as Batch, seq)
+    self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed })
+    self.push()
+    played.pass(10_000)
+  }
+  say(10)
+  assert.deepEqual(retained(), [2, 2, 6, 7])
+  say(5)
+  assert.deepEqual(retained(), [])
+  played.again()
+  self.introduce()
+  say(null)
+  assert.equal(disk.head(author.feed.key)?.seq, 10)
+  assert.deepEqual(retained(), [2, 2, 6, 7, 9, 10])
+})
