@@ -660,3 +660,29 @@ test('what was taken out of a feed piece by piece comes back whole when its seal
   assert.equal(disk.head(author.feed.key)?.seq, 10)
   assert.deepEqual(retained(), [2, 2, 6, 7, 9, 10])
 })
+
+test('what was here before each of two jumps may be of a branch of its own: they are not said to be one', () => {
+  for (const isApplied of [true, false]) {
+    const played = new Played(3)
+    const [author, copy, unknown] = [new Author(played, 1), new Author(played, 1), new Author(new Played(3), 2)]
+    unknown.put('hall', { n: 0 })
+    for (let n = 0; n < 2; n++) copy.batches.push(author.put('hall', { n }))
+    for (let n = 2; n < 5; n++) author.put('hall', { n })
+    author.push()
+    for (let n = 2; n < 8; n++) copy.put('hall', { n: -n })
+    copy.checkpoint([2, 8], isApplied ? [] : [unknown.held()])
+    copy.offer(9)
+    for (let n = 9; n < 12; n++) copy.put('hall', { n: -n })
+    copy.checkpoint([2, 12])
+    copy.offer(13)
+    const head = played.gateway.disk.head(author.feed.key)
+    assert.deepEqual([head?.seq, ...(head?.retained.runs ?? [])], [13, 1, 5, 8, 9, 12, 13])
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
+    played.pass(MINUTE_MS)
+    const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+    const chains = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values ?? []
+    const said = chains.map((chain) => (chain as [number][]).map(([seq]) => seq).join(' ')).sort()
+    assert.deepEqual(said, ['11 12 13', '2 3 4 5', '7 8 9'], `applied: ${isApplied}`)
+  }
+})
