@@ -686,3 +686,30 @@ test('what was here before each of two jumps may be of a branch of its own: they
     assert.deepEqual(said, ['11 12 13', '2 3 4 5', '7 8 9'], `applied: ${isApplied}`)
   }
 })
+
+test('gateways that nobody asks keep the same branch as all others where the one that all have confirmed is known by its end alone', () => {
+  const heads = [false, true].map((isCopy) => {
+    const played = new Played(4)
+    const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+    const [other, reader] = [new Author(played, 2, SELF_COLLECTION), new Author(played, 3, SELF_COLLECTION)]
+    // This one and the last may just read.
+    const members = played.members().slice(1, 3)
+    Object.assign(played, { members: () => members })
+    for (let n = 0; n < 2; n++) copy.batches.push(author.put('hall', { n }))
+    for (let n = 2; n < 7; n++) author.put('hall', { n })
+    for (let n = 2; n < 7; n++) copy.put('hall', { n: -n })
+    const [here, there] = isCopy ? [copy, author] : [author, copy]
+    here.push()
+    const said = there.batches.slice(1).map(({ header, hash }) => [header.seq, hash.slice(0, 8), header.hlc])
+    for (let n = 7; n < 9; n++) author.put('hall', { n })
+    other.beacon([author.held()])
+    other.push()
+    reader.put(HELD_PREFIX + hex(author.feed.id), { all: said })
+    reader.push()
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
+    played.pass(2 * MINUTE_MS)
+    return played.gateway.disk.head(author.feed.key)?.seq
+  })
+  assert.deepEqual(heads.toSorted(), [2, 7])
+})
