@@ -711,5 +711,5 @@ test('gateways that nobody asks keep the same branch as all others where the one
     played.pass(2 * MINUTE_MS)
     return played.gateway.disk.head(author.feed.key)?.seq
   })
-  assert.deepEqual(heads.toSorted(), [2, 7])
+  assert.deepEqual(new Set(heads), new Set([2, 7]))
 })
