@@ -24,7 +24,7 @@ const VOID_PREFIX = 'sync/void/'
 export function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
   state.isRestoreDue = state.tip.seq !== state.head.seq || !isAsideChecked(core, state)
   if (!state.isRestoreDue) bringBack(core, state)
-  if (state.tip.seq === state.head.seq) return
+  if (state.tip.seq === state.head.seq) return forgetBack(core, state)
   state.isRestoreDue = true
   core.sealsAt = Math.min(core.sealsAt, core.now.monotonicMs + TIMES.refusedMs)
 }
@@ -46,6 +46,20 @@ function bringBack<Token>(core: Core<Token>, state: FeedState): void {
     state.verified = state.tip
     core.verified.push({ link: null, state, batch })
   }
+}
+
+/** What is in the log again is not kept aside any longer. The disk takes this before a cut by which it would be, and may refuse it. */
+function forgetBack<Token>(core: Core<Token>, state: FeedState): void {
+  const back = core.surroundings.scanRecords(voidPrefix(state)).filter(({ value }) => {
+    const batch = value === null ? 'it is gone' : core.reading.batch(value)
+    if (typeof batch === 'string' || batch.header.seq > state.head.seq) return false
+    const there = hashAt(core, state, batch.header.seq)
+    return there !== null && equal(there, batch.hash)
+  })
+  if (back.length === 0) return
+  const ticket = core.nextTicket()
+  core.committing.set(ticket, { arrivals: [], own: null })
+  core.outputs.push({ type: 'commit', ticket, batches: [], records: back.map(({ key }) => ({ key, value: null })) })
 }
 
 /**

@@ -584,6 +584,15 @@ test('what was taken out of a feed that had jumped comes back when the seal coun
   assert.deepEqual(lifted.played.gateway.disk.head(lifted.author.feed.key)?.retained.runs, [4, 4, 6, 7])
 })
 
+test('what has come back is not kept aside any longer: an author may seal and unseal its feed for ever', () => {
+  const lifted = new Lifted(false)
+  const kept = (): number => lifted.played.gateway.disk.scanRecords('sync/void/').length
+  assert.equal(kept(), 3)
+  lifted.lift()
+  lifted.played.pass(MINUTE_MS)
+  assert.deepEqual([lifted.head, kept()], [7, 0])
+})
+
 test('what was taken out comes back though the disk has no room for it when the seal counts no more', () => {
   const lifted = new Lifted(false)
   const { gateway } = lifted.played
