@@ -104,7 +104,7 @@ export function chainOf(value: Value): Chain {
   const chain: Named[] = []
   for (const entry of value as readonly Value[]) {
     const [seq, hash8, hlc] = Array.isArray(entry) ? (entry as readonly Value[]) : []
-    if (typeof seq !== 'number' || !(hash8 instanceof Uint8Array)) return []
+    if (typeof seq !== 'number' || !Number.isSafeInteger(seq) || !(hash8 instanceof Uint8Array)) return []
     if (typeof hlc !== 'number' && hlc !== null) return []
     if (seq <= (chain.at(-1)?.seq ?? 0)) return []
     chain.push({ seq, hash8: hex(hash8), hlc })

@@ -722,3 +722,26 @@ test('gateways that nobody asks keep the same branch as all others where the one
   })
   assert.deepEqual(new Set(heads), new Set([2, 7]))
 })
+
+test('what a member says to hold between two sequences is nothing said, in its beacon or of a branch', () => {
+  for (const isBeacon of [true, false]) {
+    const played = new Played(3)
+    const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+    const other = new Author(played, 2, SELF_COLLECTION)
+    const members = played.members().slice(1)
+    Object.assign(played, { members: () => members })
+    for (let n = 0; n < 2; n++) copy.batches.push(author.put('hall', { n }))
+    for (let n = 2; n < 7; n++) author.put('hall', { n })
+    for (let n = 2; n < 7; n++) copy.put('hall', { n: -n })
+    copy.push()
+    const said = author.batches.map(({ header, hash }) => [header.seq, hash.slice(0, 8), header.hlc])
+    const between = [2.5, new Uint8Array(8), said[1]?.[2] ?? 0]
+    if (isBeacon) other.beacon([{ ...copy.held(), seq: 3.5 }])
+    else other.put(HELD_PREFIX + hex(author.feed.id), { all: [said[1] ?? [], between, ...said.slice(3)] })
+    other.push()
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
+    played.pass(MINUTE_MS)
+    assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 2)
+  }
+})
