@@ -23,7 +23,7 @@ export interface Settlement {
 
 /**
  * The last batch that everyone asked has confirmed on one branch, and that branch. Below `fork` there is but one. Of two
- * branches confirmed as far, the one with the lesser hash counts.
+ * branches confirmed as far, the one with the lesser hash counts, there or else at its end.
  */
 export function settlementOf(
   fork: number,
@@ -35,20 +35,21 @@ export function settlementOf(
     const names = ancestorsOf(parents, leaf)
     const branch = unambiguous(names)
     const seq = Math.min(...asked.map((one) => coverage(fork, parents, branch, statements.get(one.origin) ?? [], one)))
-    return { seq, from: Math.min(...[...names.values()].map((named) => named.seq)), branch, last: lastTo(branch, seq) }
+    const from = Math.min(...[...names.values()].map((named) => named.seq))
+    return { seq, from, branch, name: `${lastTo(branch, seq)} ${leaf}` }
   })
-  const [best, ...others] = candidates.sort((a, b) => b.seq - a.seq || (a.last < b.last ? -1 : 1))
+  const [best, ...others] = candidates.sort((a, b) => b.seq - a.seq || (a.name < b.name ? -1 : 1))
   if (best === undefined || best.seq < fork || !Number.isFinite(best.seq))
     return { seq: Math.min(fork - 1, commonTo(fork, statements, asked)), branch: new Map() }
   return { seq: best.seq, branch: hashesUpTo(ledTo(best, others), best.seq) }
 }
 
-/** A branch that somebody names, from where on, up to where everyone asked has confirmed it, and the hash there. */
+/** A branch that somebody names, from where on, up to where everyone asked has confirmed it, and what it is called there and at its end. */
 interface Candidate {
   readonly seq: number
   readonly from: number
   readonly branch: Names
-  readonly last: string
+  readonly name: string
 }
 
 /**
@@ -88,7 +89,8 @@ function parentsOf(chains: readonly Chain[]): Parents {
     chain.forEach((named, i) => {
       const name = nameOf(named)
       const known = parents.get(name) ?? { named, before: new Set<Named>(), ancestors: null }
-      if (known.named.hlc === null && named.hlc !== null) known.named = named
+      // Who lies may say another stamp: the greatest counts, by which the fewest are spared from confirming it.
+      if (named.hlc !== null && named.hlc > (known.named.hlc ?? Number.NEGATIVE_INFINITY)) known.named = named
       parents.set(name, known)
       const before = chain[i - 1]
       if (before !== undefined) known.before.add(before)

@@ -2,7 +2,7 @@ import { equal, hex, latin1 } from '../base/bytes.ts'
 import type { Batch, Feed } from '../model/batch.ts'
 import { positionOfBatch, seqOfBatch } from '../wire/batch.ts'
 import { isCheckpoint, rootOf } from '../wire/checkpoint.ts'
-import type { Core } from './core.ts'
+import { TIMES, type Core } from './core.ts'
 import { letStraysGo } from './cutting.ts'
 import { storedBatch } from './damage.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
@@ -17,10 +17,19 @@ import { futureFrom } from './future.ts'
 /** Voided batches, by feed, branch and sequence. */
 const VOID_PREFIX = 'sync/void/'
 
-/** What was taken out here may be of the branch that is settled: it goes back as far as it continues. */
+/**
+ * What was taken out here may be of the branch that is settled: it goes back as far as it continues. What was taken out in several parts
+ * comes back in as many, each when the one that it rests on is on the disk.
+ */
 export function restoreVoided<Token>(core: Core<Token>, state: FeedState): void {
-  state.isRestoreDue = state.tip.seq !== state.verified.seq || !isAsideChecked(core, state)
-  if (state.isRestoreDue) return
+  state.isRestoreDue = state.tip.seq !== state.head.seq || !isAsideChecked(core, state)
+  if (!state.isRestoreDue) bringBack(core, state)
+  if (state.tip.seq === state.head.seq) return forgetBack(core, state)
+  state.isRestoreDue = true
+  core.sealsAt = Math.min(core.sealsAt, core.now.monotonicMs + TIMES.refusedMs)
+}
+
+function bringBack<Token>(core: Core<Token>, state: FeedState): void {
   const branches = voidedOf(core, state)
   const voided = branches.flat().filter((batch) => isOnBranch(state, batch))
   const next = voided.some(({ header }) => header.seq === state.tip.seq + 1 && equal(header.prev, state.tip.hash))
@@ -37,6 +46,20 @@ export function restoreVoided<Token>(core: Core<Token>, state: FeedState): void 
     state.verified = state.tip
     core.verified.push({ link: null, state, batch })
   }
+}
+
+/** What is in the log again is not kept aside any longer. The disk takes this before a cut by which it would be, and may refuse it. */
+function forgetBack<Token>(core: Core<Token>, state: FeedState): void {
+  const back = core.surroundings.scanRecords(voidPrefix(state)).filter(({ value }) => {
+    const batch = value === null ? 'it is gone' : core.reading.batch(value)
+    if (typeof batch === 'string' || batch.header.seq > state.head.seq) return false
+    const there = hashAt(core, state, batch.header.seq)
+    return there !== null && equal(there, batch.hash)
+  })
+  if (back.length === 0) return
+  const ticket = core.nextTicket()
+  core.committing.set(ticket, { arrivals: [], own: null })
+  core.outputs.push({ type: 'commit', ticket, batches: [], records: back.map(({ key }) => ({ key, value: null })) })
 }
 
 /**

@@ -223,7 +223,8 @@ function isAmong(held: readonly Held[], { seq, hash8 }: Held): boolean {
 export function acksIn(fields: ReadonlyMap<string, Value>): Map<string, readonly Held[]> {
   const acks = new Map<string, readonly Held[]>()
   for (const [feedId, seq, hash8] of entriesOf(fields, 'acks')) {
-    if (!(feedId instanceof Uint8Array) || typeof seq !== 'number' || !(hash8 instanceof Uint8Array)) continue
+    if (!(feedId instanceof Uint8Array) || !(hash8 instanceof Uint8Array)) continue
+    if (typeof seq !== 'number' || !Number.isSafeInteger(seq)) continue
     const held = acks.get(latin1(feedId)) ?? []
     const one = { feedId, seq, hash8 }
     if (!isAmong(held, one)) acks.set(latin1(feedId), [...held, one])

@@ -284,8 +284,8 @@ function consider(compaction: Compaction, tombstone: Tombstone): void {
 function search<Token>(core: Core<Token>, compaction: Compaction, state: FeedState, batch: Batch): void {
   const { header } = batch
   const ops = core.opsOf(state.feed, batch)
-  // Nobody can say here what it holds.
-  if (!ops.ok && ops.error.code === 'no-key') return keepAll(compaction)
+  // Nobody can say here what it holds, for want of its key or of a later version.
+  if (!ops.ok && (ops.error.code === 'no-key' || header.minReader > 1)) return keepAll(compaction)
   if (!ops.ok || !ops.value.docs.some((key) => compaction.tombstones.has(key))) return
   const source: Source = { feed: state.feed, seq: header.seq, hlc: header.hlc, lsn: 0 }
   let at = 0

@@ -202,15 +202,40 @@ function positionAt<Token>(
  * doesn't call live, nothing leads on: it may be of another branch, all of which is dead in this one.
  */
 export function branchesIn({ history }: FeedState, batches: readonly Batch[]): (readonly Batch[])[] {
-  const { base, baseSeq, preJump } = history
-  const last = batches.find(({ header }) => header.seq === preJump)
-  const next = batches.find(({ header }) => header.seq === preJump + 1)
-  const isLedOn = last !== undefined && next !== undefined && equal(next.header.prev, last.hash)
-  const live = base?.checkpoint.live
-  if (preJump >= baseSeq || isLedOn || live?.has(preJump) === true) return batches.length > 0 ? [batches] : []
-  const before = batches.filter(({ header }) => header.seq <= preJump)
-  const after = batches.filter(({ header }) => header.seq > preJump || live?.has(header.seq) === true)
-  return [after, before].filter((branch) => branch.length > 0)
+  const { base, baseSeq, preJump, isJumped } = history
+  if (preJump >= baseSeq) return batches.length > 0 ? [batches] : []
+  // What is dead behind that it had when it jumped before, by what is not applied either.
+  const dead = isJumped && base !== null ? lastDead(batches, base) : 0
+  return partedAt(batches, Math.max(preJump, dead), base)
+}
+
+/** What leads to the end, and what was there before the feed jumped over what follows `last`. */
+function partedAt(batches: readonly Batch[], last: number, by: SignedCheckpoint | null): (readonly Batch[])[] {
+  const live = by?.checkpoint.live
+  if (isLedOn(batches, last) || live?.has(last) === true) return [batches]
+  const before = batches.filter(({ header }) => header.seq <= last)
+  const after = batches.filter(({ header }) => header.seq > last || live?.has(header.seq) === true)
+  return [after, ...pastsIn(before)].filter((branch) => branch.length > 0)
+}
+
+/** Of what it had before a jump it may have jumped to some: by a checkpoint of which just this is known. */
+function pastsIn(batches: readonly Batch[]): (readonly Batch[])[] {
+  for (const batch of batches.toReversed()) {
+    const signed = isCheckpoint(batch.header) ? signedCheckpoint(batch) : null
+    const last = signed === null ? 0 : lastDead(batches, signed)
+    if (last > 0 && !isLedOn(batches, last)) return partedAt(batches, last, signed)
+  }
+  return [batches]
+}
+
+function lastDead(batches: readonly Batch[], { checkpoint: { floor, live } }: SignedCheckpoint): number {
+  return batches.findLast(({ header: { seq } }) => seq < floor && !live.has(seq))?.header.seq ?? 0
+}
+
+function isLedOn(batches: readonly Batch[], seq: number): boolean {
+  const last = batches.find(({ header }) => header.seq === seq)
+  const next = batches.find(({ header }) => header.seq === seq + 1)
+  return last !== undefined && next !== undefined && equal(next.header.prev, last.hash)
 }
 
 export function* batchesFrom<Token>(core: Core<Token>, state: FeedState, from: number): Generator<Batch> {

@@ -30,7 +30,7 @@ export function applyCheckpoints<Token>(core: Core<Token>): void {
     for (const [state, signed] of found) {
       const before = state.history.applied
       state.history.apply(signed)
-      // Its feed has jumped over a fork of which nothing was left.
+      // Who lies may revive what it had called dead.
       if (before !== null && revives(signed.checkpoint, before.checkpoint)) reviveTrash(core, state)
       // What is dead now isn't lacking any more.
       state.holes.delete(deadUnder(signed.checkpoint, state.holes))
@@ -153,6 +153,8 @@ export function noteHistory<Token>(
   const { history } = state
   const lost = history.lost
   addTo(history, signed, place, headBefore)
+  // It may have jumped over a fork of which nothing was left.
+  if (history.isJumped) reviveTrash(core, state)
   const name = placeOf(state.feed.descriptor)
   core.pendingPlaces.add(name)
   if (!lost.has(signed.seq)) return

@@ -1,6 +1,6 @@
 import { hex } from '../base/bytes.ts'
 import type { Feed } from '../model/batch.ts'
-import type { SignedCheckpoint } from '../model/checkpoint.ts'
+import { deadUnder, type SignedCheckpoint } from '../model/checkpoint.ts'
 import { SequenceSet } from '../model/sequences.ts'
 
 /**
@@ -68,11 +68,18 @@ export class FeedHistory {
   }
 
   apply(checkpoint: SignedCheckpoint): void {
+    this.preJump = Math.max(this.preJump, this.#lastLeftBehind(checkpoint.seq))
     this.applied = checkpoint
     this.appliedSeq = checkpoint.seq
     this.#rise(checkpoint)
     this.pending = this.pending.filter(({ seq }) => seq > checkpoint.seq)
     this.damaged = this.damaged.filter((seq) => seq > checkpoint.seq)
+  }
+
+  /** Of several jumps that end with this checkpoint, the last of what it had before. */
+  #lastLeftBehind(seq: number): number {
+    if (this.base === null || !this.isJumped || seq < this.baseSeq) return 0
+    return deadUnder(this.base.checkpoint, this.retained).last
   }
 
   #rise(checkpoint: SignedCheckpoint): void {

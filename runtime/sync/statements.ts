@@ -1,7 +1,7 @@
 import { settlementOf, type Chain, type Named, type Settlement } from '../access/branches.ts'
 import { equal, fromHex, hex } from '../base/bytes.ts'
 import type { Batch, ChainPosition } from '../model/batch.ts'
-import { SELF_COLLECTION } from '../model/names.ts'
+import { placeOf, SELF_COLLECTION } from '../model/names.ts'
 import type { Value } from '../model/value.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { beaconOf } from './beacons.ts'
@@ -44,7 +44,7 @@ export function settle<Token>(
   const asked = askedOf(core, feed)
   const statements = new Map<string, readonly Chain[]>()
   let isFinal = true
-  for (const origin of new Set([...asked.map((one) => one.origin), feed.origin, core.options.peerId])) {
+  for (const origin of new Set([...asked.map((one) => one.origin), feed.origin, ...whoMaySay(core)])) {
     const said = saidBy(core, origin, feed.id)
     if (said.length === 0 && asked.some((one) => one.origin === origin)) isFinal = false
     statements.set(origin, [
@@ -54,6 +54,14 @@ export function settle<Token>(
     ])
   }
   return { settlement: settlementOf(seal, statements, asked), isFinal }
+}
+
+/** All that belong: who is not asked may alone know what leads to what all have confirmed, and each counts its own word. */
+function whoMaySay<Token>({ feeds, options, surroundings }: Core<Token>): string[] {
+  const prefix = placeOf({ collection: SELF_COLLECTION, partition: '' })
+  const selves = [...feeds.places()].filter((place) => place.startsWith(prefix))
+  const origins = selves.map((place) => place.slice(prefix.length))
+  return [options.peerId, ...origins.filter((origin) => !surroundings.authority.isClosed(origin))]
 }
 
 /** Says what we hold, unless it is said already. */
@@ -96,7 +104,7 @@ export function chainOf(value: Value): Chain {
   const chain: Named[] = []
   for (const entry of value as readonly Value[]) {
     const [seq, hash8, hlc] = Array.isArray(entry) ? (entry as readonly Value[]) : []
-    if (typeof seq !== 'number' || !(hash8 instanceof Uint8Array)) return []
+    if (typeof seq !== 'number' || !Number.isSafeInteger(seq) || !(hash8 instanceof Uint8Array)) return []
     if (typeof hlc !== 'number' && hlc !== null) return []
     if (seq <= (chain.at(-1)?.seq ?? 0)) return []
     chain.push({ seq, hash8: hex(hash8), hlc })

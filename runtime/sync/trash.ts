@@ -81,7 +81,7 @@ function join({ deaths }: Look, death: Death): void {
   same.seqs.addAll(death.seqs)
 }
 
-/** The feed was cut, or goes by a checkpoint of another branch: what just a former one had declared dead is alive. */
+/** The feed was cut, or jumped, or goes by a checkpoint of another branch: what just a former one had declared dead is alive. */
 export function reviveTrash<Token>(core: Core<Token>, state: FeedState): void {
   const place = placeOf(state.feed.descriptor)
   const dead = trashOf(state)
@@ -94,9 +94,10 @@ export function reviveTrash<Token>(core: Core<Token>, state: FeedState): void {
   noteDeaths(core, place)
 }
 
-/** What is dead under the applied checkpoint and still stored. */
-function trashOf({ history: { applied, retained } }: FeedState): SequenceSet {
-  return applied === null ? new SequenceSet() : deadUnder(applied.checkpoint, retained)
+/** What is dead under the applied checkpoint and still stored, but for what lives by the one that the feed jumped by over an unproven fork. */
+function trashOf({ history: { applied, base, retained } }: FeedState): SequenceSet {
+  const dead = applied === null ? new SequenceSet() : deadUnder(applied.checkpoint, retained)
+  return base === null ? dead : dead.without(base.checkpoint.live)
 }
 
 function settleMs<Token>(core: Core<Token>): number {

@@ -55,3 +55,27 @@ test('nobody else says what lies between two batches of a branch, nor which of t
   assert.equal(seq, 5)
   assert.deepEqual([...branch.values()], ['4', '5'])
 })
+
+test('of branches that nobody has confirmed farther than others all take the same, in whatever order they hear of them', () => {
+  const asked = [{ origin: 'liar', since: 0, below: 0 }]
+  const said: [string, readonly Chain[]][] = [
+    ['liar', [chain('9')]],
+    ['author', [chain('1', '2-b', '3-b', '4-b')]],
+    ['reader', [chain('1', '2-a', '3-a')]],
+    ['other', [chain('1', '2-c', '3-c', '4-c', '5-c')]],
+  ]
+  const orders = [said, said.toReversed(), [...said.slice(2), ...said.slice(0, 2)]]
+  const found = orders.map((order) => [...settlementOf(FORK, new Map(order), asked).branch.values()].join(' '))
+  assert.deepEqual(new Set(found).size, 1, found.join(', '))
+})
+
+test('where somebody says another stamp of a batch than the rest, all take the same, in whatever order they hear of it', () => {
+  const asked = ['liar', 'late'].map((origin) => ({ origin, since: origin === 'late' ? 5 : 0, below: 0 }))
+  const named = (hlc: number): Chain => [1, 2, 3].map((seq) => ({ seq, hash8: `${seq}`, hlc }))
+  const said: [string, readonly Chain[]][] = [
+    ['author', [named(9)]],
+    ['liar', [named(1)]],
+  ]
+  const found = [said, said.toReversed()].map((order) => settlementOf(FORK, new Map(order), asked).seq)
+  assert.deepEqual(found, [0, 0])
+})

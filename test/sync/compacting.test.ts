@@ -4,12 +4,16 @@ import { latin1 } from '../../runtime/base/bytes.ts'
 import type { Batch } from '../../runtime/model/batch.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
+import { hlcFromMs } from '../../runtime/model/stamp.ts'
 import { BEACON_KEY, decodeBeacon } from '../../runtime/sync/beacons.ts'
+import { decodeBatch } from '../../runtime/wire/batch.ts'
 import { encodeDescriptor } from '../../runtime/wire/descriptor.ts'
+import { forgedBatch } from '../fuzz/forge.ts'
 import { appliedCheckpoint } from '../simulation/checks.ts'
+import { fakeSignature } from '../simulation/gateway.ts'
 import { incomplete } from '../simulation/histories.ts'
 import { Author } from './author.ts'
-import { Played } from './played.ts'
+import { Played, START_MS } from './played.ts'
 
 const MINUTE_MS = 60_000
 /** Less dead than that isn't worth a checkpoint. */
@@ -344,4 +348,26 @@ test('SPEC I30: deletes go too when the disk refused the checkpoint by which the
   assert.ok(refused > 0)
   played.pass(5 * MINUTE_MS)
   assert.ok(bytesLeft(played) <= NOT_WORTH_BYTES, `${bytesLeft(played)} bytes are left of nothing`)
+})
+
+test('a delete stays while a batch that only a later version can read may hold what it keeps dead', () => {
+  const played = new Played(1)
+  const { feed } = new Author(played, 1)
+  const header = { feedId: feed.id, seq: 1, prev: new Uint8Array(32), hlc: hlcFromMs(START_MS), flags: 0, minReader: 2 }
+  const sign = (message: Uint8Array): Uint8Array => fakeSignature(feed.descriptor.publicKey, message)
+  const bytes = forgedBatch(played.meshId, header, new Uint8Array([1, 2, 3]), sign)
+  const batch = decodeBatch(played.meshId, bytes)
+  assert.ok(batch.ok)
+  played.say({ type: 'have', entries: [[201, 1, batch.value.hash.slice(0, 8)]], marker: null })
+  played.pass(20)
+  played.say({ type: 'data', batches: [bytes] })
+  played.pass(1_000)
+  assert.equal(played.gateway.disk.head(feed.key)?.seq, 1)
+  played.gateway.write('climate', { kind: 'delete', key: 'hall' })
+  played.pass(3 * MINUTE_MS)
+  for (let round = 0; round < 2; round++) {
+    writeOver(played)
+    played.pass(3 * MINUTE_MS)
+  }
+  assert.equal(liveOf(played)?.[0], 1)
 })

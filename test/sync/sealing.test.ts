@@ -584,6 +584,15 @@ test('what was taken out of a feed that had jumped comes back when the seal coun
   assert.deepEqual(lifted.played.gateway.disk.head(lifted.author.feed.key)?.retained.runs, [4, 4, 6, 7])
 })
 
+test('what has come back is not kept aside any longer: an author may seal and unseal its feed for ever', () => {
+  const lifted = new Lifted(false)
+  const kept = (): number => lifted.played.gateway.disk.scanRecords('sync/void/').length
+  assert.equal(kept(), 3)
+  lifted.lift()
+  lifted.played.pass(MINUTE_MS)
+  assert.deepEqual([lifted.head, kept()], [7, 0])
+})
+
 test('what was taken out comes back though the disk has no room for it when the seal counts no more', () => {
   const lifted = new Lifted(false)
   const { gateway } = lifted.played
@@ -630,4 +639,109 @@ test('a feed is cut as soon as the disk has answered, when its seal is learned w
   gateway.learnRemoval({ origin: author.feed.origin, reason: 'revoke', seals, bound: new Set() })
   played.pass(20_000)
   assert.equal(gateway.disk.head(author.feed.key)?.seq, 1)
+})
+
+test('what was taken out of a feed piece by piece comes back whole when its seal counts no more, though nobody else has it', () => {
+  const played = new Played(3)
+  const [author, self] = [new Author(played, 1), new Author(played, 1, SELF_COLLECTION)]
+  for (let n = 0; n < 6; n++) author.put(`hall-${n}`, { n }, MINUTE_MS)
+  author.checkpoint([2, 6])
+  author.offer(7)
+  for (let n = 7; n < 9; n++) author.put(`hall-${n}`, { n }, MINUTE_MS)
+  author.checkpoint([2, 9])
+  author.offer(10)
+  const { disk } = played.gateway
+  const retained = (): readonly number[] => disk.head(author.feed.key)?.retained.runs ?? []
+  assert.deepEqual(retained(), [2, 2, 6, 7, 9, 10])
+  const say = (seq: number | null): void => {
+    const sealed = seq === null ? null : encodeAheadSeal(author.feed, author.batches[seq - 1] as Batch, seq)
+    self.put(AHEAD_PREFIX + hex(author.feed.id), { sealed })
+    self.push()
+    played.pass(10_000)
+  }
+  say(10)
+  assert.deepEqual(retained(), [2, 2, 6, 7])
+  say(5)
+  assert.deepEqual(retained(), [])
+  played.again()
+  self.introduce()
+  say(null)
+  assert.equal(disk.head(author.feed.key)?.seq, 10)
+  assert.deepEqual(retained(), [2, 2, 6, 7, 9, 10])
+})
+
+test('what was here before each of two jumps may be of a branch of its own: they are not said to be one', () => {
+  for (const isApplied of [true, false]) {
+    const played = new Played(3)
+    const [author, copy, unknown] = [new Author(played, 1), new Author(played, 1), new Author(new Played(3), 2)]
+    unknown.put('hall', { n: 0 })
+    for (let n = 0; n < 2; n++) copy.batches.push(author.put('hall', { n }))
+    for (let n = 2; n < 5; n++) author.put('hall', { n })
+    author.push()
+    for (let n = 2; n < 8; n++) copy.put('hall', { n: -n })
+    copy.checkpoint([2, 8], isApplied ? [] : [unknown.held()])
+    copy.offer(9)
+    for (let n = 9; n < 12; n++) copy.put('hall', { n: -n })
+    copy.checkpoint([2, 12])
+    copy.offer(13)
+    const head = played.gateway.disk.head(author.feed.key)
+    assert.deepEqual([head?.seq, ...(head?.retained.runs ?? [])], [13, 1, 5, 8, 9, 12, 13])
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
+    played.pass(MINUTE_MS)
+    const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+    const chains = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values ?? []
+    const said = chains.map((chain) => (chain as [number][]).map(([seq]) => seq).join(' ')).sort()
+    assert.deepEqual(said, ['11 12 13', '2 3 4 5', '7 8 9'], `applied: ${isApplied}`)
+  }
+})
+
+test('gateways that nobody asks keep the same branch as all others where the one that all have confirmed is known by its end alone', () => {
+  const heads = [false, true].map((isCopy) => {
+    const played = new Played(4)
+    const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+    const [other, reader] = [new Author(played, 2, SELF_COLLECTION), new Author(played, 3, SELF_COLLECTION)]
+    // This one and the last may just read.
+    const members = played.members().slice(1, 3)
+    Object.assign(played, { members: () => members })
+    for (let n = 0; n < 2; n++) copy.batches.push(author.put('hall', { n }))
+    for (let n = 2; n < 7; n++) author.put('hall', { n })
+    for (let n = 2; n < 7; n++) copy.put('hall', { n: -n })
+    const [here, there] = isCopy ? [copy, author] : [author, copy]
+    here.push()
+    const said = there.batches.slice(1).map(({ header, hash }) => [header.seq, hash.slice(0, 8), header.hlc])
+    for (let n = 7; n < 9; n++) author.put('hall', { n })
+    other.beacon([author.held()])
+    other.push()
+    reader.put(HELD_PREFIX + hex(author.feed.id), { all: said })
+    reader.push()
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
+    played.pass(2 * MINUTE_MS)
+    return played.gateway.disk.head(author.feed.key)?.seq
+  })
+  assert.deepEqual(new Set(heads), new Set([2, 7]))
+})
+
+test('what a member says to hold between two sequences is nothing said, in its beacon or of a branch', () => {
+  for (const isBeacon of [true, false]) {
+    const played = new Played(3)
+    const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+    const other = new Author(played, 2, SELF_COLLECTION)
+    const members = played.members().slice(1)
+    Object.assign(played, { members: () => members })
+    for (let n = 0; n < 2; n++) copy.batches.push(author.put('hall', { n }))
+    for (let n = 2; n < 7; n++) author.put('hall', { n })
+    for (let n = 2; n < 7; n++) copy.put('hall', { n: -n })
+    copy.push()
+    const said = author.batches.map(({ header, hash }) => [header.seq, hash.slice(0, 8), header.hlc])
+    const between = [2.5, new Uint8Array(8), said[1]?.[2] ?? 0]
+    if (isBeacon) other.beacon([{ ...copy.held(), seq: 3.5 }])
+    else other.put(HELD_PREFIX + hex(author.feed.id), { all: [said[1] ?? [], between, ...said.slice(3)] })
+    other.push()
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
+    played.pass(MINUTE_MS)
+    assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 2)
+  }
 })

@@ -128,3 +128,34 @@ test('what is on its way out of the log when the checkpoint that lets it go is v
   const runs = said.flatMap((message) => (message.type === 'want' ? message.entries : []))
   assert.deepEqual([gateway.disk.head(author.feed.key)?.seq, retained(played, author), runs], [3, [1, 2, 3], []])
 })
+
+test('what was dead before a feed jumped, and lives by what it jumped by, does not leave while that waits to be applied', () => {
+  const played = new Played(3)
+  const [author, copy] = [new Author(played, 1), new Author(played, 1)]
+  const [other, unknown] = [new Author(played, 2, SELF_COLLECTION), new Author(new Played(3), 2)]
+  unknown.put('hall', { n: 0 })
+  copy.batches.push(author.put('attic', { n: 1 }), author.put('hall', { n: 2 }))
+  for (let n = 3; n <= 4; n++) author.put('hall', { n })
+  author.checkpoint([4])
+  author.push()
+  for (let n = 3; n <= 9; n++) copy.put('hall', { n: -n })
+  const checkpoint = copy.checkpoint([1, 9], [unknown.held()])
+  copy.offer(10, [])
+  // Nothing is left that shows where the branches part.
+  for (let round = 0; round < 100; round++) {
+    const wants = played.pass(200).flatMap((message) => (message.type === 'want' ? message.entries : []))
+    const asked = new SequenceSet(wants.flatMap(([, , , runs]) => runs ?? []))
+    const held = copy.batches.filter(({ header: { seq } }) => asked.has(seq) && (seq === 1 || seq === 9))
+    const batches = held.length > 0 ? held : [checkpoint]
+    if (wants.length > 0) played.say({ type: 'data', batches: batches.map(({ bytes }) => bytes) })
+  }
+  assert.equal(played.gateway.disk.head(author.feed.key)?.seq, 10, 'it did not jump')
+  other.beacon([author.held()])
+  other.push()
+  played.pass(2 * MINUTE_MS)
+  assert.deepEqual(
+    retained(played, author).filter((seq) => seq !== 5),
+    [1, 4, 9, 10],
+  )
+  assert.ok(played.gateway.disk.document({ collection: 'climate', partition: '' }, 'attic'))
+})
