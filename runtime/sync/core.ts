@@ -116,6 +116,13 @@ export interface Committed<Token> {
   readonly records?: readonly KeyValue[]
 }
 
+/** A stored batch whose signature is checked again; `isStray`: when it is sound it is of another branch. */
+export interface Suspicion {
+  readonly state: FeedState
+  readonly seq: number
+  readonly isStray: boolean
+}
+
 /** The state that all parts of the engine work on. */
 export class Core<Token> {
   readonly options: EngineOptions
@@ -156,10 +163,7 @@ export class Core<Token> {
   verified: Accepted[] = []
   /** Stored batches that somebody could not use, as feed and sequence; those of them whose signature was asked for, by ticket. */
   readonly suspected: Set<string> = new Set<string>()
-  readonly checking: Map<number, { readonly state: FeedState; readonly seq: number }> = new Map<
-    number,
-    { readonly state: FeedState; readonly seq: number }
-  >()
+  readonly checking: Map<number, Suspicion> = new Map<number, Suspicion>()
   /** Batches of sealed feeds whose signature was asked for again, by ticket: their names in `FeedState.signatures`. */
   readonly rechecking: Map<number, { readonly state: FeedState; readonly name: string }> = new Map<
     number,

@@ -11,7 +11,7 @@ import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
 import { applyCheckpoints, historiesOf, noteHistory } from './gating.ts'
 import { heldBy, holdingOf, noteAdvance, type Holding } from './holdings.ts'
-import { tookOut } from './damage.ts'
+import { lookBefore, tookOut } from './damage.ts'
 import { keptSince, leave, leaveDeadline, leaveFailed, left, saidScopeOf, sayInterest, scopeOf } from './interest.ts'
 import { LinkState } from './link.ts'
 import { mendDeadline, mendHoles, noteHoles } from './mending.ts'
@@ -267,6 +267,8 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     link.owed.add(state)
     link.isAckDue = true
   }
+  // All that came together is there now.
+  for (const { state, batch, isMissing } of commit.arrivals) if (isMissing === true) lookBefore(core, state, batch.header.seq)
   if (commit.own) ownCommitted(core, commit.own)
 }
 
