@@ -6,6 +6,7 @@ import { placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import type { KeyValue } from '../ports/store.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
 import type { Message } from '../wire/message.ts'
 import { isRestoreLeft } from './aside.ts'
 import type { Draft, WriteQueue } from './author.ts'
@@ -83,6 +84,15 @@ export interface Arrival {
 /** An arrival that may go to the disk; without a link it was stored here before. */
 export interface Accepted extends Omit<Arrival, 'link'> {
   readonly link: LinkState | null
+}
+
+/** They are on the disk, or don't come there. The end of a fill is the offer that began it, which was counted when it came. */
+export function giveCreditBack(arrivals: readonly Accepted[]): void {
+  for (const { link, batch, place } of arrivals) {
+    if (link === null || (typeof place === 'object' && isCheckpoint(batch.header))) continue
+    link.consumedBytes += batch.bytes.length
+    link.isAckDue = true
+  }
 }
 
 export interface OwnBatch<Token> {

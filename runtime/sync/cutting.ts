@@ -11,7 +11,7 @@ import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
 import { signedNameOf, voidPrefix } from './aside.ts'
 import { forgetBeacon } from './beacons.ts'
-import type { Core, Cut } from './core.ts'
+import { giveCreditBack, type Core, type Cut } from './core.ts'
 import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
@@ -50,6 +50,7 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
       records.push({ key: `${voidPrefix(state)}${top}/${header.seq}`, value: bytes })
   }
   if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
+  giveCreditBack(core.verified.filter((arrival) => arrival.state === state))
   core.verified = core.verified.filter((arrival) => arrival.state !== state)
   state.goBack(head)
   commitCut(core, { state, from: cut, head, stays: state.history.retained.within(1, to) }, records)

@@ -5,7 +5,7 @@ import { forgetBeacon, writeBeacon } from './beacons.ts'
 import type { BudgetView } from './budget.ts'
 import { noteExamined, type Divergence } from './comparing.ts'
 import { compact, compactDeadline } from './compacting.ts'
-import { Core, TIMES, type Accepted, type Arrival, type Committed, type Cut } from './core.ts'
+import { Core, giveCreditBack, TIMES, type Accepted, type Arrival, type Committed, type Cut } from './core.ts'
 import type { Place, Scope } from '../model/interest.ts'
 import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
@@ -247,6 +247,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   if (commit.damaged) tookOut(core, commit.damaged, true)
   if (commit.cut) cutCommitted(core, commit.cut)
   if (commit.left) left(core, commit.left)
+  giveCreditBack(commit.arrivals)
   for (const { link, state, batch, place, isMissing } of commit.arrivals) {
     // What members have said of it is judged anew.
     if (isMissing === true) state.acked.clear()
@@ -262,8 +263,6 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     spread(core, state)
     if (link === null) continue
     link.noteBrought(state, batch.header.seq)
-    // The end of a fill is the offer that began it, which was counted then.
-    if (typeof place !== 'object' || !isCheckpoint(batch.header)) link.consumedBytes += batch.bytes.length
     link.owed.add(state)
     link.isAckDue = true
   }
@@ -324,15 +323,13 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
     core.cutting.delete(state)
     state.goBack(state.head)
   }
+  giveCreditBack(commit.arrivals)
   for (const { link, state, batch, isMissing } of commit.arrivals) {
     if (isMissing === true) {
       state.holes.add(batch.header.seq)
       core.holed.add(state)
     }
-    if (link !== null) {
-      link.consumedBytes += batch.bytes.length
-      link.isAckDue = true
-    } else state.isRestoreDue = true
+    if (link === null) state.isRestoreDue = true
     state.answered(false)
     state.parent = null
     core.behind.add(state)
