@@ -18,6 +18,7 @@ import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { signedCheckpoint } from './filling.ts'
 import { noteHoles } from './mending.ts'
+import { askHeadsOf } from './pinging.ts'
 import { namesIn } from './statements.ts'
 import { tellOnSoon } from './testimonies.ts'
 import { reviveTrash } from './trash.ts'
@@ -117,7 +118,9 @@ export function feedCut<Token>(core: Core<Token>, { state, from, head, stays }: 
   core.feeds.moved(state)
   noteCut(core, state)
   for (const link of core.links.values()) {
-    link.forget(state)
+    if (isBack) link.forget(state)
+    // Of the branch that counts some may be lacking, and who has it told us of it before.
+    if (isBack && link.isGreeted && head.seq < state.cut - 1) askHeadsOf(core, link, [state])
     link.pending.add(state)
   }
   core.behind.add(state)
