@@ -252,6 +252,7 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     // What members have said of it is judged anew.
     if (isMissing === true) state.acked.clear()
     const headBefore = state.head.seq
+    state.movedAt = core.now.monotonicMs
     noteAdvance(core, state, typeof place === 'object')
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)

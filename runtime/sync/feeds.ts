@@ -72,7 +72,9 @@ export class FeedState {
   second: LinkState | null = null
   /** Over which link its last batch came. */
   broughtBy: LinkState | null = null
-  /** Monotonic time of the last request or progress, and requests since the last progress. */
+  /** Monotonic time when some of it came to the disk last. */
+  movedAt = 0
+  /** The same of the last request or progress, and requests since the last progress. */
   touchedAt = 0
   attempts = 0
   /** Set while its next batch may not be taken: no capability covers it yet, or it forked. */
