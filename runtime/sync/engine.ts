@@ -268,7 +268,8 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     link.isAckDue = true
   }
   // All that came together is there now.
-  for (const { state, batch, isMissing } of commit.arrivals) if (isMissing === true) lookBefore(core, state, batch.header.seq)
+  for (const { state, batch, isMissing } of commit.arrivals)
+    if (isMissing === true) lookBefore(core, state, batch.header.seq)
   if (commit.own) ownCommitted(core, commit.own)
 }
 

@@ -189,10 +189,10 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
  * There the next one must say so too, for a header may have turned on our disk.
  */
 function isOtherThere<Token>(core: Core<Token>, state: FeedState, seq: number, hash8: Uint8Array): boolean {
-  const differs = (hash: Uint8Array | undefined | null): boolean => hash != null && !equal(hash8, hash.subarray(0, 8))
+  const differs = (hash: Uint8Array | null): boolean => hash !== null && !equal(hash8, hash.subarray(0, 8))
   if (seq === state.head.seq) return seq > 0 && differs(state.head.hash)
   if (!state.isOwn || seq > state.head.seq || !differs(hashAt(core, state, seq))) return false
-  return differs(storedBatch(core, state, seq + 1)?.header.prev)
+  return differs(storedBatch(core, state, seq + 1)?.header.prev ?? null)
 }
 
 /** After a lost frame we can't know what we were told: the cursor stays, and the next link tells it again. */

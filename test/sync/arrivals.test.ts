@@ -117,7 +117,11 @@ test('what is cut before it goes to the disk is no longer counted as under way',
   author.tell(2)
   // Both are answered before anything else is decided.
   const { engine } = gateway
-  engine?.handle(gateway.now(), { type: 'frame', link: LINK, bytes: encodeMessages([{ type: 'data', batches: [second.bytes] }]) })
+  engine?.handle(gateway.now(), {
+    type: 'frame',
+    link: LINK,
+    bytes: encodeMessages([{ type: 'data', batches: [second.bytes] }]),
+  })
   const seals = new Map([[author.feed.key, 2]])
   for (let output = engine?.poll(); output; output = engine?.poll()) {
     if (output.type !== 'verify') continue
