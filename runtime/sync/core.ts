@@ -6,6 +6,7 @@ import { placeOf } from '../model/names.ts'
 import type { SequenceSet } from '../model/sequences.ts'
 import { msOfHlc } from '../model/stamp.ts'
 import type { KeyValue } from '../ports/store.ts'
+import { isCheckpoint } from '../wire/checkpoint.ts'
 import type { Message } from '../wire/message.ts'
 import { isRestoreLeft } from './aside.ts'
 import type { Draft, WriteQueue } from './author.ts'
@@ -85,6 +86,15 @@ export interface Accepted extends Omit<Arrival, 'link'> {
   readonly link: LinkState | null
 }
 
+/** They are on the disk, or don't come there. The end of a fill is the offer that began it, which was counted when it came. */
+export function giveCreditBack(arrivals: readonly Accepted[]): void {
+  for (const { link, batch, place } of arrivals) {
+    if (link === null || (typeof place === 'object' && isCheckpoint(batch.header))) continue
+    link.consumedBytes += batch.bytes.length
+    link.isAckDue = true
+  }
+}
+
 export interface OwnBatch<Token> {
   readonly state: FeedState
   readonly batch: Batch
@@ -114,6 +124,13 @@ export interface Committed<Token> {
   readonly left?: SequenceSet
   /** Kept records that go along: when the disk refuses them they are kept for the next. */
   readonly records?: readonly KeyValue[]
+}
+
+/** A stored batch whose signature is checked again; `isStray`: when it is sound it is of another branch. */
+export interface Suspicion {
+  readonly state: FeedState
+  readonly seq: number
+  readonly isStray: boolean
 }
 
 /** The state that all parts of the engine work on. */
@@ -156,10 +173,7 @@ export class Core<Token> {
   verified: Accepted[] = []
   /** Stored batches that somebody could not use, as feed and sequence; those of them whose signature was asked for, by ticket. */
   readonly suspected: Set<string> = new Set<string>()
-  readonly checking: Map<number, { readonly state: FeedState; readonly seq: number }> = new Map<
-    number,
-    { readonly state: FeedState; readonly seq: number }
-  >()
+  readonly checking: Map<number, Suspicion> = new Map<number, Suspicion>()
   /** Batches of sealed feeds whose signature was asked for again, by ticket: their names in `FeedState.signatures`. */
   readonly rechecking: Map<number, { readonly state: FeedState; readonly name: string }> = new Map<
     number,

@@ -11,13 +11,14 @@ import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
 import { signedNameOf, voidPrefix } from './aside.ts'
 import { forgetBeacon } from './beacons.ts'
-import type { Core, Cut } from './core.ts'
+import { giveCreditBack, type Core, type Cut } from './core.ts'
 import { suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { noteCut } from './holdings.ts'
 import { historyKey, type FeedHistory } from './history.ts'
 import { signedCheckpoint } from './filling.ts'
 import { noteHoles } from './mending.ts'
+import { askHeadsOf } from './pinging.ts'
 import { namesIn } from './statements.ts'
 import { tellOnSoon } from './testimonies.ts'
 import { reviveTrash } from './trash.ts'
@@ -50,6 +51,7 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
       records.push({ key: `${voidPrefix(state)}${top}/${header.seq}`, value: bytes })
   }
   if (state.feed.origin === core.options.peerId) records.push(...voidedBatches(core, state, cut))
+  giveCreditBack(core.verified.filter((arrival) => arrival.state === state))
   core.verified = core.verified.filter((arrival) => arrival.state !== state)
   state.goBack(head)
   commitCut(core, { state, from: cut, head, stays: state.history.retained.within(1, to) }, records)
@@ -116,7 +118,9 @@ export function feedCut<Token>(core: Core<Token>, { state, from, head, stays }: 
   core.feeds.moved(state)
   noteCut(core, state)
   for (const link of core.links.values()) {
-    link.forget(state)
+    if (isBack) link.forget(state)
+    // Of the branch that counts some may be lacking, and who has it told us of it before.
+    if (isBack && link.isGreeted && head.seq < state.cut - 1) askHeadsOf(core, link, [state])
     link.pending.add(state)
   }
   core.behind.add(state)

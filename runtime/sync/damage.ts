@@ -65,8 +65,11 @@ export function refuseDamaged<Token>(
   considerFeed(core, state)
 }
 
-/** Looks at a stored batch that somebody could not use, or that isn't what it should be: a damaged one leaves the log. */
-export function suspect<Token>(core: Core<Token>, state: FeedState, seq: number): void {
+/**
+ * Looks at a stored batch that somebody could not use, or that isn't what it should be: a damaged one leaves the log, and a sound one too
+ * when it `isStray`.
+ */
+export function suspect<Token>(core: Core<Token>, state: FeedState, seq: number, isStray: boolean = false): void {
   const name = `${state.feed.key} ${seq}`
   if (!state.history.retained.has(seq) || core.suspected.has(name) || core.cutting.has(state)) return
   const [bytes] = core.surroundings.batches(state.feed.key, seq, 0)
@@ -78,7 +81,7 @@ export function suspect<Token>(core: Core<Token>, state: FeedState, seq: number)
   // What follows it in the log was found in its place.
   if (header.seq !== seq) return takeOut(core, state, seq, 'it is missing')
   const ticket = core.nextTicket()
-  core.checking.set(ticket, { state, seq })
+  core.checking.set(ticket, { state, seq, isStray })
   core.outputs.push({ type: 'verify', ticket, feed: state.feed, batch })
 }
 
@@ -87,20 +90,36 @@ export function receiveCheck<Token>(core: Core<Token>, ticket: number, isValid: 
   const check = core.checking.get(ticket)
   if (check === undefined) return false
   core.checking.delete(ticket)
-  const { state, seq } = check
-  if (isValid) core.suspected.delete(`${state.feed.key} ${seq}`)
-  else takeOut(core, state, seq, 'its signature does not verify')
+  const { state, seq, isStray } = check
+  if (!isValid) takeOut(core, state, seq, 'its signature does not verify')
+  else if (isStray) takeOut(core, state, seq, 'it is of another branch', isStray)
+  else {
+    core.suspected.delete(`${state.feed.key} ${seq}`)
+    lookBefore(core, state, seq)
+  }
   return true
 }
 
-/** What it had changed stays as it is: it was merged when it was whole. */
-function takeOut<Token>(core: Core<Token>, state: FeedState, seq: number, why: string): void {
+/**
+ * A stored batch is sound. If the chain leads from it to the head, what lies before it is what it names, or damaged, or of another branch:
+ * of a gap of several a neighbour may have filled a part, and only the last shows by what comes after it that it belongs there.
+ */
+export function lookBefore<Token>(core: Core<Token>, state: FeedState, seq: number): void {
+  const { retained, base } = state.history
+  const isOfChain = retained.has(seq - 1) && seq > (base?.checkpoint.floor ?? 1)
+  if (!isOfChain || retained.runEnd(seq) < state.head.seq) return
+  const [batch, before] = [storedBatch(core, state, seq), storedBatch(core, state, seq - 1)]
+  if (batch !== null && before !== null && !equal(batch.header.prev, before.hash)) suspect(core, state, seq - 1, true)
+}
+
+/** What a damaged one had changed stays as it is, for it was merged when it was whole; what a stray had goes. */
+function takeOut<Token>(core: Core<Token>, state: FeedState, seq: number, why: string, isStray: boolean = false): void {
   const { feed } = state
   const seqs = SequenceSet.of([seq])
   core.stopCompaction(state)
   const ticket = core.nextTicket()
   core.committing.set(ticket, { arrivals: [], own: null, damaged: { state, seqs } })
-  core.outputs.push({ type: 'commit', ticket, batches: [], drops: [{ feed, seqs, isDamaged: true }], records: [] })
+  core.outputs.push({ type: 'commit', ticket, batches: [], drops: [{ feed, seqs, isDamaged: !isStray }], records: [] })
   core.emit('batch-damaged', {
     feed: hex(feed.id),
     origin: feed.origin,

@@ -5,13 +5,13 @@ import { forgetBeacon, writeBeacon } from './beacons.ts'
 import type { BudgetView } from './budget.ts'
 import { noteExamined, type Divergence } from './comparing.ts'
 import { compact, compactDeadline } from './compacting.ts'
-import { Core, TIMES, type Accepted, type Arrival, type Committed, type Cut } from './core.ts'
+import { Core, giveCreditBack, TIMES, type Accepted, type Arrival, type Committed, type Cut } from './core.ts'
 import type { Place, Scope } from '../model/interest.ts'
 import type { FeedState } from './feeds.ts'
 import { probeDeadline, retryProbes } from './forks.ts'
 import { applyCheckpoints, historiesOf, noteHistory } from './gating.ts'
 import { heldBy, holdingOf, noteAdvance, type Holding } from './holdings.ts'
-import { tookOut } from './damage.ts'
+import { lookBefore, tookOut } from './damage.ts'
 import { keptSince, leave, leaveDeadline, leaveFailed, left, saidScopeOf, sayInterest, scopeOf } from './interest.ts'
 import { LinkState } from './link.ts'
 import { mendDeadline, mendHoles, noteHoles } from './mending.ts'
@@ -247,10 +247,12 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
   if (commit.damaged) tookOut(core, commit.damaged, true)
   if (commit.cut) cutCommitted(core, commit.cut)
   if (commit.left) left(core, commit.left)
+  giveCreditBack(commit.arrivals)
   for (const { link, state, batch, place, isMissing } of commit.arrivals) {
     // What members have said of it is judged anew.
     if (isMissing === true) state.acked.clear()
     const headBefore = state.head.seq
+    state.movedAt = core.now.monotonicMs
     noteAdvance(core, state, typeof place === 'object')
     core.feeds.advance(state, batch.header.seq, headAfter(state, batch, place))
     noteHistory(core, state, batch, place, headBefore)
@@ -262,11 +264,12 @@ function committed<Token>(core: Core<Token>, ticket: number): void {
     spread(core, state)
     if (link === null) continue
     link.noteBrought(state, batch.header.seq)
-    // The end of a fill is the offer that began it, which was counted then.
-    if (typeof place !== 'object' || !isCheckpoint(batch.header)) link.consumedBytes += batch.bytes.length
     link.owed.add(state)
     link.isAckDue = true
   }
+  // All that came together is there now.
+  for (const { state, batch, isMissing } of commit.arrivals)
+    if (isMissing === true) lookBefore(core, state, batch.header.seq)
   if (commit.own) ownCommitted(core, commit.own)
 }
 
@@ -322,15 +325,13 @@ function commitFailed<Token>(core: Core<Token>, input: Extract<Input<Token>, { t
     core.cutting.delete(state)
     state.goBack(state.head)
   }
+  giveCreditBack(commit.arrivals)
   for (const { link, state, batch, isMissing } of commit.arrivals) {
     if (isMissing === true) {
       state.holes.add(batch.header.seq)
       core.holed.add(state)
     }
-    if (link !== null) {
-      link.consumedBytes += batch.bytes.length
-      link.isAckDue = true
-    } else state.isRestoreDue = true
+    if (link === null) state.isRestoreDue = true
     state.answered(false)
     state.parent = null
     core.behind.add(state)

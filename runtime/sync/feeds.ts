@@ -72,7 +72,9 @@ export class FeedState {
   second: LinkState | null = null
   /** Over which link its last batch came. */
   broughtBy: LinkState | null = null
-  /** Monotonic time of the last request or progress, and requests since the last progress. */
+  /** Monotonic time when some of it came to the disk last. */
+  movedAt = 0
+  /** The same of the last request or progress, and requests since the last progress. */
   touchedAt = 0
   attempts = 0
   /** Set while its next batch may not be taken: no capability covers it yet, or it forked. */
@@ -81,8 +83,11 @@ export class FeedState {
   deferredUntilMs = 0
   /** The links over which that batch came. */
   readonly deferredBy: Set<LinkState> = new Set<LinkState>()
-  /** How often that was so since all that was told of was here. */
+  /** How often that was so since all that was told of was here, and behind which batch it was so last. */
   deferrals = 0
+  deferredBehind = 0
+  /** The last one that was asked for, where not all was. */
+  askedTo = 0
 
   /** The disk refused a batch and others are still on their way: no batch is taken or made until they are answered. */
   isRewinding = false

@@ -4,9 +4,10 @@ import { SequenceSet } from '../model/sequences.ts'
 import { decodeDescriptor, feedOf } from '../wire/descriptor.ts'
 import { decodeMessages, type Marker, type Message } from '../wire/message.ts'
 import { receiveBatch } from './arriving.ts'
+import { hashAt } from './aside.ts'
 import { receiveCells } from './comparing.ts'
 import type { Core } from './core.ts'
-import { suspect } from './damage.ts'
+import { storedBatch, suspect } from './damage.ts'
 import type { FeedState } from './feeds.ts'
 import { scopeOf } from './interest.ts'
 import { greetHolding, noteHeld, noteHeldAll } from './holdings.ts'
@@ -170,7 +171,7 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
     link.notePeerHead(state, seq)
     // Who tells does not push.
     if (state.second === link) state.second = null
-    const isOther = seq === state.head.seq && seq > 0 && !equal(hash8, state.head.hash.subarray(0, 8))
+    const isOther = isOtherThere(core, state, seq, hash8)
     noteHeld(core, link, state, isOther ? 0 : seq)
     link.notePromise(state, seq)
     link.peerLows.set(state, low)
@@ -181,6 +182,17 @@ function receiveHave<Token>(core: Core<Token>, link: LinkState, message: Of<'hav
   }
   link.isAckDue = true
   if (message.marker !== null) receiveMarker(link, message.marker)
+}
+
+/**
+ * Whether its head is another batch than ours. Of a feed of our own also where we have written on: what was written here isn't what it has.
+ * There the next one must say so too, for a header may have turned on our disk.
+ */
+function isOtherThere<Token>(core: Core<Token>, state: FeedState, seq: number, hash8: Uint8Array): boolean {
+  const differs = (hash: Uint8Array | null): boolean => hash !== null && !equal(hash8, hash.subarray(0, 8))
+  if (seq === state.head.seq) return seq > 0 && differs(state.head.hash)
+  if (!state.isOwn || seq > state.head.seq || !differs(hashAt(core, state, seq))) return false
+  return differs(storedBatch(core, state, seq + 1)?.header.prev ?? null)
 }
 
 /** After a lost frame we can't know what we were told: the cursor stays, and the next link tells it again. */
@@ -231,7 +243,8 @@ function receiveAck<Token>(core: Core<Token>, link: LinkState, message: Of<'ack'
     const state = link.feedsByOurAlias[alias]
     if (!state) continue
     link.notePeerHead(state, Math.min(seq, state.head.seq))
-    noteHeld(core, link, state, seq)
+    // What it has is another branch, perhaps: then ours is none of its batches.
+    if (state.probe?.link !== link) noteHeld(core, link, state, seq)
   }
   link.lackedThere = new Set((message.lacking ?? []).flatMap((alias) => link.feedsByOurAlias[alias] ?? []))
   for (const state of link.lackedThere) link.holding.noteLacking(state)

@@ -393,8 +393,8 @@ function moveCursor<Token>(core: Core<Token>, link: LinkState): void {
   }
 }
 
-function isStuck<Token>(core: Core<Token>, { touchedAt }: FeedState, cameAt: number): boolean {
-  return core.now.monotonicMs >= Math.max(touchedAt, cameAt) + TIMES.stuckMs
+function isStuck<Token>(core: Core<Token>, { movedAt }: FeedState, cameAt: number): boolean {
+  return core.now.monotonicMs >= Math.max(movedAt, cameAt) + TIMES.stuckMs
 }
 
 /** False when the cursor has passed so much already that it must wait. */

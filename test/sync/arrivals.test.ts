@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Batch } from '../../runtime/model/batch.ts'
 import { msOfHlc } from '../../runtime/model/stamp.ts'
 import { encodeBatch } from '../../runtime/wire/batch.ts'
+import { encodeMessages, type Message } from '../../runtime/wire/message.ts'
 import { fakeSignature } from '../simulation/gateway.ts'
 import { Author } from './author.ts'
 import { Played, START_MS } from './played.ts'
 
 const HOUR_MS = 3_600_000
+const CREDIT = 1_048_576
+/** The neighbour's first. */
+const LINK = 100
 
 test('a batch whose signature is another’s is not taken', () => {
   const played = new Played()
@@ -96,4 +101,52 @@ test('who asks again says again how much it may be sent, for that may be lost an
     said.map(({ type }) => type),
     ['want', 'ack', 'want', 'ack'],
   )
+})
+
+/** The bytes of batches that the gateway let its neighbour send so far, beyond what it did at first. */
+function givenBack(said: readonly Message[]): number {
+  return Math.max(0, ...said.flatMap((message) => (message.type === 'ack' ? [message.credit - CREDIT] : [])))
+}
+
+test('what is cut before it goes to the disk is no longer counted as under way', () => {
+  const played = new Played(3)
+  const { gateway } = played
+  const author = new Author(played, 2)
+  const [first, second] = [author.put('hall', { n: 1 }), author.put('hall', { n: 2 })]
+  author.push(1)
+  author.tell(2)
+  // Both are answered before anything else is decided.
+  const { engine } = gateway
+  engine?.handle(gateway.now(), {
+    type: 'frame',
+    link: LINK,
+    bytes: encodeMessages([{ type: 'data', batches: [second.bytes] }]),
+  })
+  const seals = new Map([[author.feed.key, 2]])
+  for (let output = engine?.poll(); output; output = engine?.poll()) {
+    if (output.type !== 'verify') continue
+    engine?.handle(gateway.now(), { type: 'verified', ticket: output.ticket, isValid: true })
+    break
+  }
+  gateway.authority.addRemoval({ origin: author.feed.origin, reason: 'revoke', seals, bound: new Set() })
+  engine?.handle(gateway.now(), { type: 'authority-changed' })
+  played.say({ type: 'have', entries: [], marker: null })
+  assert.equal(givenBack(played.pass(1_000)), first.bytes.length + second.bytes.length)
+})
+
+test('the checkpoint that a fill ends with is given credit for once, however often the disk refuses it', () => {
+  const played = new Played()
+  const { gateway } = played
+  const author = new Author(played, 1)
+  for (let n = 1; n <= 3; n++) author.put('hall', { n })
+  const checkpoint = author.checkpoint([3])
+  const part = author.batches[2] as Batch
+  Object.assign(played, { event: (_: number, name: string) => (gateway.isDiskFull ||= name === 'jumped') })
+  const said = [...author.tell(4)]
+  for (const { bytes } of [checkpoint, part]) {
+    played.say({ type: 'data', batches: [bytes] })
+    said.push(...played.pass(200))
+  }
+  assert.ok(gateway.isDiskFull, 'it never jumped')
+  assert.equal(givenBack(said), checkpoint.bytes.length + part.bytes.length)
 })

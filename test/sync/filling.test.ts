@@ -378,7 +378,11 @@ test('parts of another branch that an earlier fill has left beside the chain go 
   played.again()
   author.introduce()
   author.offer(10)
-  played.pass(5_000)
+  const wants = played.pass(5_000).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.ok(
+    wants.some(([, from, mode]) => from === 1 && mode === 1),
+    'it is asked for again at once: what was told of it still holds',
+  )
   author.offer(10)
   assert.deepEqual(disk.head(author.feed.key)?.retained.runs, [6, 6, 9, 10])
   assert.equal(disk.document(place, 'attic'), undefined)

@@ -225,7 +225,8 @@ test('where branches parted farther back than can be proven the one that all hav
   member.put(HELD_PREFIX + hex(author.feed.id), { [hex(checkpoint.hash.subarray(0, 8))]: said })
   member.put(FORK_PREFIX + hex(author.feed.id), { proof: encodeProof(author.feed, ours, theirs) })
   member.push()
-  played.pass(60_000)
+  const asked = played.pass(60_000).filter(({ type }) => type === 'dig')
+  assert.equal(asked.length, 1, 'what the neighbour had told of it counts no more: it is asked for its heads')
   assert.equal(played.gateway.authority.sealOf(author.feed), 5)
   copy.offer(8)
   const { seq, retained } = played.gateway.disk.head(author.feed.key) ?? {}

@@ -252,3 +252,29 @@ test('what a neighbour had said to hold of a store that is gone never counts aga
   gateway.start()
   assert.equal(held(played, 'energy'), 0)
 })
+
+test('SPEC I31: who says a head of an own feed that another batch is here is not taken to have what was written here', () => {
+  const played = new Played()
+  for (const value of [1, 2, 3]) {
+    played.gateway.write('climate', { kind: 'put', key: 'hall', fields: { temperature: value } })
+    played.pass(1_000)
+  }
+  const { descriptor } = played.ownFeed('climate')
+  played.say({ type: 'feed', alias: 7, descriptor: encodeDescriptor(descriptor), chain: [] })
+  played.say({ type: 'have', entries: [[7, 2, new Uint8Array(8)]], marker: null })
+  played.say({ type: 'ack', lsn: 0, credit: CREDIT, entries: [[played.aliasOf('climate'), 2]] })
+  assert.equal(held(played), 0)
+  const wants = played.pass(1_000).flatMap((message) => (message.type === 'want' ? message.entries : []))
+  assert.deepEqual(wants.at(-1), [7, 2, 0, [2, 2]], 'what it has is looked into')
+})
+
+test('a feed that is told of and never comes, however often it is asked for, holds the cursor up for a minute and is named with it', () => {
+  const played = new Played()
+  const author = new Author(played, NEIGHBOUR)
+  author.put('hall', { temperature: 1 })
+  author.tell(1)
+  played.say({ type: 'have', entries: [], marker: { lsn: 5, frames: 0, numbered: 0 } })
+  const acks = played.pass(3 * MINUTE_MS).flatMap((message) => (message.type === 'ack' ? [message] : []))
+  const last = acks.at(-1)
+  assert.deepEqual([last?.lsn, last?.lacking?.length], [5, 1])
+})

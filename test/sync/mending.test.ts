@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { equal } from '../../runtime/base/bytes.ts'
+import type { Batch } from '../../runtime/model/batch.ts'
 import { fieldsOf } from '../../runtime/model/fields.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
 import { seqOfBatch } from '../../runtime/wire/batch.ts'
@@ -191,4 +192,29 @@ test('of very many holes each is asked for, though nobody has the first', () => 
     if (message.type === 'want') for (const [, , , runs = []] of message.entries) asked.addAll(new SequenceSet(runs))
   }
   assert.equal(asked.size, lost.length)
+})
+
+test('what a neighbour has filled of a gap from another branch leaves, and what it had changed, when the end of the gap shows that', () => {
+  const { played, author } = withHoles(6, [2, 3, 4])
+  const { disk } = played.gateway
+  const copy = new Author(played, 1)
+  copy.batches.push(author.batches[0] as Batch)
+  for (let n = 2; n <= 6; n++) copy.put('hall', { [`other-${n}`]: n })
+  const answerFrom = ({ batches }: Author): void => {
+    const wants = played.pass(6_000).flatMap((message) => (message.type === 'want' ? message.entries : []))
+    const asked = new SequenceSet(wants.at(-1)?.[3] ?? [])
+    const sent = batches.filter(({ header }) => asked.has(header.seq))
+    if (sent.length > 0) played.sayOn(LINK, { type: 'data', batches: sent.map(({ bytes }) => bytes) })
+    played.pass(500)
+  }
+  played.sayOn(LINK, { type: 'have', entries: [[ALIAS, 6, author.held().hash8]], marker: null })
+  answerFrom(copy)
+  for (let round = 0; round < 4; round++) answerFrom(author)
+  const held = author.batches.map(({ header }) => disk.batch(author.feed.key, header.seq)?.hash)
+  assert.deepEqual(
+    held,
+    author.batches.map(({ hash }) => hash),
+  )
+  const hall = disk.document({ collection: 'climate', partition: '' }, 'hall')
+  assert.deepEqual(fieldsOf(hall ?? assert.fail('nothing is here')), { n: 6 })
 })
