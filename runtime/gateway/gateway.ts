@@ -148,7 +148,7 @@ export class Gateway {
     this.#parsed = parsed
     this.#profile = inForce(parsed)
     this.#peerId = peerIdOf(identity.keys.publicKey)
-    this.#drafts = new Drafts(this.#peerId)
+    this.#drafts = new Drafts(this.#peerId, options.log)
     this.#incarnation = new Incarnation(options.dir, options.log)
     this.#clones = new Clones(options.log, (fields) => this.#devices?.door.publishEvent('alert', fields))
     this.#enrolment = new Enrolment({
