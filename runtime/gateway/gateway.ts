@@ -135,6 +135,7 @@ export class Gateway {
   #devices: Devices | null = null
   #rotation!: Rotation
   #control: { close(): Promise<void> } | null = null
+  #starting: Promise<void> = Promise.resolve()
   #closing: Promise<void> | null = null
   #ended!: (ended: Ended) => void
   #failure: Ended = { code: null, reason: null }
@@ -187,7 +188,12 @@ export class Gateway {
     return this.#operations
   }
 
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting = this.#start()
+    return this.#starting
+  }
+
+  async #start(): Promise<void> {
     await this.#clock.check()
     await this.#openStore()
     this.#members.load(this.#store)
@@ -236,24 +242,32 @@ export class Gateway {
     return this.#closing
   }
 
+  /** What fails of it keeps nothing else from being closed. */
   async #close(): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer)
-    this.#enrolment.stop()
-    this.#succession?.stop()
-    await this.#control?.close()
-    await this.#devices?.stop()
-    this.#running.endWrites()
-    await this.#rotation?.finish()
-    await this.#linking?.neighbours.leave()
-    this.#running.closeLinks()
-    await this.#running.close()
-    await this.#devices?.close()
-    if (this.#store) {
-      this.#incarnation.mark(this.#store, this.#running.isStarted ? this.#running.driver.view.clock : 0)
-      await this.#quarantine?.close()
-      await this.#store.close()
+    await this.#starting.catch(() => {})
+    const steps: readonly (() => unknown)[] = [
+      () => this.#timers.forEach((timer) => clearInterval(timer)),
+      () => this.#enrolment.stop(),
+      () => this.#succession?.stop(),
+      () => this.#control?.close(),
+      () => this.#devices?.stop(),
+      () => this.#running.endWrites(),
+      () => this.#rotation?.finish(),
+      () => this.#linking?.neighbours.leave(),
+      () => this.#running.close(),
+      () => this.#devices?.close(),
+      () => this.#mark(),
+      () => this.#quarantine?.close(),
+      () => this.#store?.close(),
+      () => this.#options.lock.release(),
+    ]
+    for (const step of steps) {
+      try {
+        await step()
+      } catch (error) {
+        this.#log.error('stop-incomplete', { message: sentenceOf(error) })
+      }
     }
-    this.#options.lock.release()
     this.#ended(this.#failure)
   }
 
@@ -268,7 +282,7 @@ export class Gateway {
     })
     this.#every(CHECK_MS, () => this.#clock.check())
     this.#every(HEALTH_MS, () => door.publishHealth())
-    this.#every(MARK_MS, () => this.#incarnation.mark(store, running.driver.view.clock))
+    this.#every(MARK_MS, () => this.#mark())
     this.#every(RETENTION_MS, () => this.#trimming.trim())
     void this.#trimming.trim()
     this.#every(LOOK_MS, () => this.#linking.neighbours.look())
@@ -281,6 +295,10 @@ export class Gateway {
     this.#every(REMOVALS_MS, () => this.#rotation.step())
     this.#every(REMOVALS_MS, () => members.passedJoins.step())
     this.#every(KEYS_MS, () => this.#privateData.step())
+  }
+
+  #mark(): void {
+    if (this.#running.isStarted) this.#incarnation.mark(this.#store, this.#running.driver.view.clock)
   }
 
   async #openStore(): Promise<void> {
