@@ -44,6 +44,7 @@ import { Enrolment } from './enrolment.ts'
 import { Incarnation } from './incarnation.ts'
 import { Linking } from './linking.ts'
 import { Members } from './members.ts'
+import { PeriodicTasks } from './periodic.ts'
 import { PrivateData } from './private-data.ts'
 import { Replication } from './replication.ts'
 import { Rights } from './rights.ts'
@@ -123,7 +124,7 @@ export class Gateway {
   readonly #members: Members
   readonly #rights: Rights
   readonly #privateData: PrivateData
-  readonly #timers: NodeJS.Timeout[] = []
+  readonly #tasks: PeriodicTasks
   #parsed: ParsedProfile
   #profile: ResolvedProfile
   #store!: DiskStore
@@ -152,6 +153,7 @@ export class Gateway {
     this.#drafts = new Drafts(this.#peerId, options.log)
     this.#incarnation = new Incarnation(options.dir, options.log)
     this.#clones = new Clones(options.log, (fields) => this.#devices?.door.publishEvent('alert', fields))
+    this.#tasks = new PeriodicTasks(options.log)
     this.#enrolment = new Enrolment({
       dir: options.dir,
       identity,
@@ -246,7 +248,7 @@ export class Gateway {
   async #close(): Promise<void> {
     await this.#starting.catch(() => {})
     const steps: readonly (() => unknown)[] = [
-      () => this.#timers.forEach((timer) => clearInterval(timer)),
+      () => this.#tasks.stop(),
       () => this.#enrolment.stop(),
       () => this.#succession?.stop(),
       () => this.#control?.close(),
@@ -273,28 +275,29 @@ export class Gateway {
 
   /** What is to be done now and then. */
   #keepUp(door: DeviceDoor): void {
-    const { members, store, running } = { members: this.#members, store: this.#store, running: this.#running }
+    const tasks = this.#tasks
+    const members = this.#members
     const soundness = new Soundness({
-      store,
+      store: this.#store,
       meshId: this.#identity.mesh.meshId,
-      examined: (examined) => running.driver.examined(examined),
+      examined: (examined) => this.#running.driver.examined(examined),
       log: this.#log,
     })
-    this.#every(CHECK_MS, () => this.#clock.check())
-    this.#every(HEALTH_MS, () => door.publishHealth())
-    this.#every(MARK_MS, () => this.#mark())
-    this.#every(RETENTION_MS, () => this.#trimming.trim())
+    tasks.every(CHECK_MS, () => this.#clock.check())
+    tasks.every(HEALTH_MS, () => door.publishHealth())
+    tasks.every(MARK_MS, () => this.#mark())
+    tasks.every(RETENTION_MS, () => this.#trimming.trim())
     void this.#trimming.trim()
-    this.#every(LOOK_MS, () => this.#linking.neighbours.look())
-    this.#every(LOOK_MS, () => this.#clockRecovery.step())
-    this.#every(LOOK_MS, () => this.#grantAnew())
-    this.#every(LOOK_MS, () => members.lookAtEnds())
-    this.#every(LOOK_MS, () => this.#replication.look())
-    this.#every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
-    this.#every(REMOVALS_MS, async () => void (await members.removals.step()))
-    this.#every(REMOVALS_MS, () => this.#rotation.step())
-    this.#every(REMOVALS_MS, () => members.passedJoins.step())
-    this.#every(KEYS_MS, () => this.#privateData.step())
+    tasks.every(LOOK_MS, () => this.#linking.neighbours.look())
+    tasks.every(LOOK_MS, () => this.#clockRecovery.step())
+    tasks.every(LOOK_MS, () => this.#grantAnew())
+    tasks.every(LOOK_MS, () => members.lookAtEnds())
+    tasks.every(LOOK_MS, () => this.#replication.look())
+    tasks.every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
+    tasks.every(REMOVALS_MS, async () => void (await members.removals.step()))
+    tasks.every(REMOVALS_MS, () => this.#rotation.step())
+    tasks.every(REMOVALS_MS, () => members.passedJoins.step())
+    tasks.every(KEYS_MS, () => this.#privateData.step())
   }
 
   #mark(): void {
@@ -739,22 +742,6 @@ export class Gateway {
 
   #pathOf(credential: Credential): string {
     return credentialPath(this.#options.dir, credential)
-  }
-
-  /** One run at a time: what takes longer than its turn misses the next. */
-  #every(ms: number, act: () => void | Promise<void>): void {
-    let isRunning = false
-    const run = async (): Promise<void> => {
-      if (isRunning) return
-      isRunning = true
-      try {
-        await act()
-      } catch (error) {
-        this.#log.warn('periodic-task-failed', { message: sentenceOf(error) })
-      }
-      isRunning = false
-    }
-    this.#timers.push(setInterval(() => void run(), ms).unref())
   }
 }
 
