@@ -1,4 +1,3 @@
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { hex } from '../base/bytes.ts'
 import { codeOf, MarramError, sentenceOf, type ErrorCode } from '../base/errors.ts'
@@ -10,13 +9,11 @@ import type { DeviceDoor } from '../devices/door.ts'
 import { MeshAuthority } from '../driver/authority.ts'
 import { Driver } from '../driver/driver.ts'
 import { createControlServer } from '../http/server.ts'
-import { credentialPath } from '../identity/credential.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Lock } from '../identity/lock.ts'
-import { checkedProfile, keepProfile } from '../identity/profile-file.ts'
 import { loadStoreKey } from '../identity/store-key.ts'
 import { reachableAddresses } from '../mesh/reachable.ts'
-import { BRIDGE_COLLECTION, isSystemName } from '../model/names.ts'
+import { isSystemName } from '../model/names.ts'
 import { hlcFromMs, type Hlc } from '../model/stamp.ts'
 import { Drafts } from '../operations/drafts.ts'
 import { isBatchValid } from '../operations/evidence.ts'
@@ -27,9 +24,7 @@ import type { HeldWrite, Operations } from '../ports/operations.ts'
 import type { Change } from '../ports/store.ts'
 import { fillDefaults } from '../profile/defaults.ts'
 import type { ParsedProfile } from '../profile/parse.ts'
-import { describeReload } from '../profile/reload.ts'
-import { resolveProfile } from '../profile/resolve.ts'
-import type { Credential, ResolvedProfile } from '../profile/resolved.ts'
+import type { ResolvedProfile } from '../profile/resolved.ts'
 import { encodeBackup } from '../store/backup-format.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import { openStore } from '../store/open.ts'
@@ -50,6 +45,7 @@ import { Replication } from './replication.ts'
 import { Rights } from './rights.ts'
 import { Rotation } from './rotation.ts'
 import { Running } from './running.ts'
+import { Settings } from './settings.ts'
 import { Soundness } from './soundness.ts'
 import { Succession } from './succession.ts'
 import { Trimming } from './trimming.ts'
@@ -111,6 +107,7 @@ export class Gateway {
   readonly #identity: Identity
   readonly #peerId: string
   readonly #clock: SystemClock
+  readonly #settings: Settings
   readonly #verifier = createVerifier()
   readonly #authority: MeshAuthority
   readonly #drafts: Drafts
@@ -125,8 +122,6 @@ export class Gateway {
   readonly #rights: Rights
   readonly #privateData: PrivateData
   readonly #tasks: PeriodicTasks
-  #parsed: ParsedProfile
-  #profile: ResolvedProfile
   #store!: DiskStore
   #replication!: Replication
   #trimming!: Trimming
@@ -142,13 +137,12 @@ export class Gateway {
   #failure: Ended = { code: null, reason: null }
 
   constructor(options: GatewayOptions) {
-    const { identity, parsed } = options
+    const { identity } = options
     this.#options = options
     this.#log = options.log
     this.#clock = options.clock ?? new SystemClock({ buildMs: BUILT_MS, probes: systemProbes(isClockTrusted()) })
     this.#identity = identity
-    this.#parsed = parsed
-    this.#profile = inForce(parsed)
+    this.#settings = new Settings({ ...options, onApplied: (before) => this.#profileApplied(before) })
     this.#peerId = peerIdOf(identity.keys.publicKey)
     this.#drafts = new Drafts(this.#peerId, options.log)
     this.#incarnation = new Incarnation(options.dir, options.log)
@@ -157,7 +151,7 @@ export class Gateway {
     this.#enrolment = new Enrolment({
       dir: options.dir,
       identity,
-      name: () => this.#name,
+      name: () => this.#settings.name,
       places: () => this.#linking.places,
       relays: () => this.#linking.relays,
       log: options.log,
@@ -213,7 +207,7 @@ export class Gateway {
     const devices = this.#makeServices()
     await devices.open()
     this.#control = await createControlServer({ operations: this.#operations, dir: this.#options.dir, log: this.#log })
-    await this.#members.membership.publishOwn(this.#name)
+    await this.#members.membership.publishOwn(this.#settings.name)
     await this.#privateData.step()
     await devices.start()
     const { listeners, certificate } = devices
@@ -232,7 +226,7 @@ export class Gateway {
   async reload(): Promise<void> {
     if (this.#closing) return
     try {
-      await this.#apply(this.#options.readAgain())
+      await this.#settings.reload()
     } catch (error) {
       this.#log.error('profile-refused', { message: sentenceOf(error) })
     }
@@ -305,7 +299,7 @@ export class Gateway {
   }
 
   async #openStore(): Promise<void> {
-    const { storage } = this.#profile
+    const { storage } = this.#settings.profile
     this.#store = await openStore({
       dir: join(this.#options.dir, 'data'),
       meshId: this.#identity.mesh.meshId,
@@ -340,7 +334,7 @@ export class Gateway {
     return new Rights({
       authority: this.#authority,
       publicKey: this.#identity.keys.publicKey,
-      profile: () => this.#profile,
+      profile: () => this.#settings.profile,
       encryption: {
         isEncrypted: (name) => this.#privateData.isEncrypted(name),
         hasKey: (name) => this.#privateData.hasKey(name),
@@ -421,7 +415,7 @@ export class Gateway {
       peerId: this.#peerId,
       authority: this.#authority,
       writer: this.#running,
-      profile: () => this.#profile,
+      profile: () => this.#settings.profile,
       isAdministrator: () => this.#members.isAdministrator,
       nowMs: () => this.#trustedNow?.wallMs ?? null,
       passed: () => ({ passed: this.#passedHlc, isNow: this.#trustedNow !== null }),
@@ -462,7 +456,7 @@ export class Gateway {
     this.#members.engineBegins()
     const { keys, mesh } = this.#identity
     const signer = createSigner(keys.secretKey)
-    const { batch, history, priority, budget } = this.#profile.sync
+    const { batch, history, priority, budget } = this.#settings.profile.sync
     return new Driver({
       engine: {
         meshId: mesh.meshId,
@@ -471,11 +465,11 @@ export class Gateway {
         incarnation: this.#incarnation.bytes,
         clockFloor: this.#incarnation.clockFloor,
         notBeforeMs: BUILT_MS,
-        name: this.#name,
+        name: this.#settings.name,
         version: VERSION,
         batchDelayMs: batch.maxDelayMs,
         batchOpsMax: batch.maxOps,
-        interest: this.#profile.interest,
+        interest: this.#settings.profile.interest,
         history,
         flow: { priority, budget },
       },
@@ -499,10 +493,10 @@ export class Gateway {
       members: this.#members,
       running: this.#running,
       store: this.#store,
-      profile: () => this.#profile,
+      profile: () => this.#settings.profile,
       listeners: () => this.#devices?.listeners ?? [],
       isSought: (peerId) => this.#replication.isSought(peerId),
-      relayLoginsFile: () => this.#pathOf(this.#profile.mesh.relayLogins),
+      relayLoginsFile: () => this.#settings.relayLoginsFile,
       tell: (name, fields) => this.#devices?.door.publishEvent(name, fields),
       log: this.#log,
     })
@@ -518,7 +512,7 @@ export class Gateway {
       members: this.#members,
       rights: this.#rights,
       clones: this.#clones,
-      interest: () => this.#profile.interest,
+      interest: () => this.#settings.profile.interest,
       onReplaced: () => this.#linking.meet(),
       log: this.#log,
     })
@@ -550,7 +544,7 @@ export class Gateway {
   #makeTrimming(): Trimming {
     return new Trimming({
       store: this.#store,
-      profile: () => this.#profile,
+      profile: () => this.#settings.profile,
       bridgedMs: () => this.#devices?.keepMs ?? null,
       wallMs: () => this.#trustedNow?.wallMs ?? null,
       hold: () => this.#replication.hold(),
@@ -562,7 +556,7 @@ export class Gateway {
   /** What the store may take on its disk in all. */
   get #roomBytes(): number {
     const { bytes, freeBytes } = this.#store.status()
-    const { maxBytes, reserveFreeBytes } = this.#profile.storage
+    const { maxBytes, reserveFreeBytes } = this.#settings.profile.storage
     return Math.min(maxBytes, bytes + (freeBytes ?? 0) - reserveFreeBytes)
   }
 
@@ -605,17 +599,16 @@ export class Gateway {
         invite: (options) => membership.invite(options),
         revokeInvite: (id) => membership.withdraw(id),
         rotate: () => this.#rotation.ask(),
-        profile: () => fillDefaults(this.#parsed.profile),
-        setProfile: (profile) => this.#setProfile(profile),
+        profile: () => fillDefaults(this.#settings.parsed.profile),
+        setProfile: (profile) => this.#settings.keep(profile),
       },
     )
-    this.#views = this.#makeViews(quarantine)
     this.#devices = new Devices({
       dir: this.#options.dir,
       peerId: this.#peerId,
       meshId,
-      profile: this.#profile,
-      usersFile: this.#pathOf(this.#profile.broker.users),
+      profile: this.#settings.profile,
+      usersFile: this.#settings.usersFile,
       store: this.#store,
       operations: this.#operations,
       writer: this.#running,
@@ -629,12 +622,14 @@ export class Gateway {
       },
       log: this.#log,
     })
+    this.#views = this.#makeViews(this.#devices, quarantine)
     return this.#devices
   }
 
-  #makeViews(quarantine: Quarantine): Views {
-    const rooms = {
+  #makeViews(devices: Devices, quarantine: Quarantine): Views {
+    return new Views({
       clock: this.#clock,
+      settings: this.#settings,
       store: this.#store,
       authority: this.#authority,
       members: this.#members,
@@ -647,14 +642,9 @@ export class Gateway {
       clones: this.#clones,
       clockRecovery: this.#clockRecovery,
       operations: this.#operations,
+      devices,
       quarantine,
-    }
-    return new Views(rooms, () => ({
-      name: this.#name,
-      parsed: this.#parsed,
-      profile: this.#profile,
-      devices: this.#devices as Devices,
-    }))
+    })
   }
 
   async *#backup(): AsyncGenerator<Uint8Array> {
@@ -664,27 +654,14 @@ export class Gateway {
     yield* encodeBackup({ meshId, hlc, identity: {} }, snapshot.rows())
   }
 
-  async #setProfile(profile: unknown): Promise<{ revision: number; restart: readonly string[] }> {
-    const parsed = checkedProfile(profile, 'profile')
-    // What was set for this run alone is not kept, but goes on while it lasts.
-    const forRun = checkedProfile(parsed.profile, 'profile', this.#options.set)
-    keepProfile(this.#options.dir, parsed.profile)
-    return { revision: resolveProfile(parsed.profile).revision, restart: await this.#apply(forRun) }
-  }
-
-  /** Applies what can be applied while running; returns the keys that need a restart. */
-  async #apply(parsed: ParsedProfile): Promise<readonly string[]> {
-    const before = this.#profile.interest
-    const plan = describeReload(this.#parsed.profile, parsed.profile)
-    this.#parsed = parsed
-    this.#profile = inForce(parsed)
-    this.#devices?.door.reload(this.#profile)
+  /** What follows the profile while the gateway runs. */
+  async #profileApplied(before: ResolvedProfile): Promise<void> {
+    const { profile } = this.#settings
+    this.#devices?.door.reload(profile)
     this.#privateData.plan()
     void this.#trimming.trim()
     this.#linking.profileChanged()
-    this.#log.info('profile-applied', { id: this.#profile.id, revision: this.#profile.revision, ...plan })
-    await this.#succession.interestChanged(before, this.#profile.interest)
-    return plan.restart
+    await this.#succession.interestChanged(before.interest, profile.interest)
   }
 
   #authorityChanged(): void {
@@ -735,19 +712,4 @@ export class Gateway {
     if (now === null || this.#running.driver.view.isClockAhead) return
     await this.#members.membership.grantAnew(Math.max(now.hlc, hlcFromMs(now.wallMs + LET_PASS_MS)))
   }
-
-  get #name(): string {
-    return (this.#profile.node.name ?? hostname()).slice(0, 63)
-  }
-
-  #pathOf(credential: Credential): string {
-    return credentialPath(this.#options.dir, credential)
-  }
-}
-
-/** Whoever has rules for plain topics keeps what they carry, whatever else it keeps. */
-function inForce({ profile }: ParsedProfile): ResolvedProfile {
-  const resolved = resolveProfile(profile)
-  if (resolved.bridge.length === 0 || resolved.interest.includes('*')) return resolved
-  return { ...resolved, interest: [...resolved.interest, BRIDGE_COLLECTION] }
 }
