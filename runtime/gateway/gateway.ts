@@ -14,7 +14,6 @@ import type { Lock } from '../identity/lock.ts'
 import { loadStoreKey } from '../identity/store-key.ts'
 import { reachableAddresses } from '../mesh/reachable.ts'
 import { isSystemName } from '../model/names.ts'
-import { hlcFromMs, type Hlc } from '../model/stamp.ts'
 import { Drafts } from '../operations/drafts.ts'
 import { isBatchValid } from '../operations/evidence.ts'
 import { Quarantine } from '../operations/quarantine.ts'
@@ -29,7 +28,6 @@ import { encodeBackup } from '../store/backup-format.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import { openStore } from '../store/open.ts'
 import { examinePlace } from '../store/verify.ts'
-import { LET_PASS_MS } from '../sync/overrun.ts'
 import type { EngineEvent } from '../sync/types.ts'
 import { BUILT_MS, VERSION } from '../version.ts'
 import { ClockRecovery } from './clock-recovery.ts'
@@ -48,6 +46,7 @@ import { Running } from './running.ts'
 import { Settings } from './settings.ts'
 import { Soundness } from './soundness.ts'
 import { Succession } from './succession.ts'
+import { Time } from './time.ts'
 import { Trimming } from './trimming.ts'
 import { Views } from './views.ts'
 
@@ -115,6 +114,7 @@ export class Gateway {
   readonly #enrolment: Enrolment
   readonly #clones: Clones
   readonly #running: Running
+  readonly #time: Time
   #linking!: Linking
   #succession!: Succession
   #clockRecovery!: ClockRecovery
@@ -167,6 +167,7 @@ export class Gateway {
       others: () => this.#rights.others(),
       onFailed: (error) => this.#fail(new MarramError(codeOf(error), sentenceOf(error), { cause: error })),
     })
+    this.#time = new Time(this.#running)
     this.#rights = this.#makeRights()
     this.#members = this.#makeMembers()
     this.#privateData = this.#makePrivateData()
@@ -284,7 +285,7 @@ export class Gateway {
     void this.#trimming.trim()
     tasks.every(LOOK_MS, () => this.#linking.neighbours.look())
     tasks.every(LOOK_MS, () => this.#clockRecovery.step())
-    tasks.every(LOOK_MS, () => this.#grantAnew())
+    tasks.every(LOOK_MS, () => members.grantAnew())
     tasks.every(LOOK_MS, () => members.lookAtEnds())
     tasks.every(LOOK_MS, () => this.#replication.look())
     tasks.every(GATEWAY_LIMITS.scrubMs, () => soundness.scrub())
@@ -295,7 +296,7 @@ export class Gateway {
   }
 
   #mark(): void {
-    if (this.#running.isStarted) this.#incarnation.mark(this.#store, this.#running.driver.view.clock)
+    if (this.#running.isStarted) this.#incarnation.mark(this.#store, this.#time.hlc)
   }
 
   async #openStore(): Promise<void> {
@@ -341,7 +342,7 @@ export class Gateway {
       },
       isEnrolled: () => this.#enrolment.chain !== null,
       belongs: () => this.#members.belongs,
-      wallMs: () => this.#running.driver.time.wallMs,
+      time: this.#time,
     })
   }
 
@@ -354,9 +355,7 @@ export class Gateway {
       enrolment: this.#enrolment,
       rights: this.#rights,
       writer: this.#running,
-      wallMs: () => this.#running.driver.time.wallMs,
-      hlc: () => this.#running.driver.view.clock,
-      trustedHlc: () => this.#believedHlc,
+      time: this.#time,
       addresses: () => reachableAddresses(this.#devices?.listeners ?? []),
       administrators: () => this.#linking.neighbours.addressesOf((peerId) => this.#authority.isAdministrator(peerId)),
       onChanged: () => this.#authorityChanged(),
@@ -385,7 +384,7 @@ export class Gateway {
       rotations,
       membership,
       belongs: () => this.#members.belongs,
-      isClockRight: () => !this.#running.driver.view.isClockAhead,
+      isClockRight: () => !this.#time.isAhead,
       isHandedOver: () => this.#isHandedOver(),
       isClosed: (peerId) => this.#authority.isClosed(peerId),
       onAdmitted: () => {
@@ -417,8 +416,7 @@ export class Gateway {
       writer: this.#running,
       profile: () => this.#settings.profile,
       isAdministrator: () => this.#members.isAdministrator,
-      nowMs: () => this.#trustedNow?.wallMs ?? null,
-      passed: () => ({ passed: this.#passedHlc, isNow: this.#trustedNow !== null }),
+      time: this.#time,
       checkRight: (name) => this.#rights.checkWrite(name, this.#rights.rules().partitionOf(name)),
       write: (write) => this.#writeHeld(write),
       quarantine: () => this.#quarantine,
@@ -432,23 +430,6 @@ export class Gateway {
   async #writeHeld({ collection, key, fields }: HeldWrite): Promise<void> {
     if (fields !== null) await this.#operations.put(collection, key, fields)
     else if (this.#operations.get(collection, key)) await this.#operations.delete(collection, key)
-  }
-
-  /** Null while the time is not to be believed. */
-  get #trustedNow(): { readonly wallMs: number; readonly hlc: Hlc } | null {
-    const { time } = this.#running.driver
-    return time.trust > 0 ? { wallMs: time.wallMs, hlc: this.#passedHlc } : null
-  }
-
-  /** It is later than this, as far as is known. */
-  get #passedHlc(): Hlc {
-    const { time, view } = this.#running.driver
-    return Math.max(hlcFromMs(time.wallMs), view.clock)
-  }
-
-  get #believedHlc(): Hlc | null {
-    const now = this.#running.isStarted ? this.#trustedNow : null
-    return now && hlcFromMs(now.wallMs)
   }
 
   #makeDriver(): Driver {
@@ -546,7 +527,7 @@ export class Gateway {
       store: this.#store,
       profile: () => this.#settings.profile,
       bridgedMs: () => this.#devices?.keepMs ?? null,
-      wallMs: () => this.#trustedNow?.wallMs ?? null,
+      time: this.#time,
       hold: () => this.#replication.hold(),
       onDropped: (drops) => this.#replication.dropped(drops),
       log: this.#log,
@@ -650,7 +631,7 @@ export class Gateway {
   async *#backup(): AsyncGenerator<Uint8Array> {
     const meshId = hex(this.#identity.mesh.meshId)
     const snapshot = await this.#store.snapshot()
-    const hlc = Math.max(this.#running.driver.view.clock, this.#incarnation.clockFloor)
+    const hlc = Math.max(this.#time.hlc, this.#incarnation.clockFloor)
     yield* encodeBackup({ meshId, hlc, identity: {} }, snapshot.rows())
   }
 
@@ -704,12 +685,5 @@ export class Gateway {
       },
       log: this.#log,
     })
-  }
-
-  /** Whom it admitted while its clock was ahead. */
-  async #grantAnew(): Promise<void> {
-    const now = this.#trustedNow
-    if (now === null || this.#running.driver.view.isClockAhead) return
-    await this.#members.membership.grantAnew(Math.max(now.hlc, hlcFromMs(now.wallMs + LET_PASS_MS)))
   }
 }

@@ -17,12 +17,14 @@ import type { RemovalOptions } from '../ports/operations.ts'
 import type { Change, Space } from '../ports/store.ts'
 import type { Writer } from '../ports/writer.ts'
 import type { DiskStore } from '../store/disk-store.ts'
+import { LET_PASS_MS } from '../sync/overrun.ts'
 import type { ForkProof } from '../wire/proof.ts'
 import { warrantBytes } from '../wire/warrant.ts'
 import { Departure } from './departure.ts'
 import type { Enrolment } from './enrolment.ts'
 import { Knowledge } from './knowledge.ts'
 import type { Rights } from './rights.ts'
+import type { Time } from './time.ts'
 
 export interface MembersOptions {
   readonly dir: string
@@ -32,11 +34,7 @@ export interface MembersOptions {
   readonly enrolment: Enrolment
   readonly rights: Rights
   readonly writer: Writer
-  /** What time it is for this gateway. */
-  readonly wallMs: () => number
-  readonly hlc: () => Hlc
-  /** The stamp of the time that is believed, whatever stamps are ahead of it; null while none is. */
-  readonly trustedHlc: () => Hlc | null
+  readonly time: Time
   /** Where others can reach this gateway, and those that may enrol. */
   readonly addresses: () => readonly string[]
   readonly administrators: () => readonly string[]
@@ -131,10 +129,10 @@ export class Members {
 
   /** Whether what it would write now as an administrator were taken: one batch that is not holds up all that come after it. */
   get isAdministrator(): boolean {
-    const { authority, identity, wallMs, hlc } = this.#options
+    const { authority, identity, time } = this.#options
     if (!this.belongs || !authority.isAdministrator(this.peerId)) return false
     const { publicKey } = identity.keys
-    const stamp = Math.max(hlcFromMs(wallMs()), hlc(), authority.members.beginningOf(publicKey) + 1)
+    const stamp = Math.max(time.passedHlc, authority.members.beginningOf(publicKey) + 1)
     return authority.members.permits(publicKey, RIGHT_WRITE | RIGHT_ADMIN, MEMBERS, stamp)
   }
 
@@ -153,7 +151,7 @@ export class Members {
 
   /** Whether all that the key was given has ended, as far as the time is known. */
   hasEnded(capability: Pick<Capability, 'subject'>): boolean {
-    const now = this.#options.trustedHlc()
+    const now = this.#options.time.trustedHlc
     return now !== null && this.#options.authority.hasEnded(capability, now)
   }
 
@@ -164,8 +162,8 @@ export class Members {
 
   /** What was given for a time ends with it; to be called every few seconds. */
   lookAtEnds(): void {
-    const { authority, trustedHlc, onChanged, onEnded, log } = this.#options
-    const now = trustedHlc()
+    const { authority, time, onChanged, onEnded, log } = this.#options
+    const now = time.trustedHlc
     // Whom we link with meanwhile is judged when the time is known again.
     if (now === null) this.#ended = NOTHING_ENDED
     if (now === null) return
@@ -183,6 +181,13 @@ export class Members {
     const isOther = count !== this.#ended.count
     this.#ended = { count, peers: new Set(ended.keys()) }
     if (isOther) onChanged()
+  }
+
+  /** Whom it admitted while its clock was ahead; to be called every few seconds. */
+  async grantAnew(): Promise<void> {
+    const { isAhead, trustedMs, passedHlc } = this.#options.time
+    if (trustedMs === null || isAhead) return
+    await this.#membership.grantAnew(Math.max(passedHlc, hlcFromMs(trustedMs + LET_PASS_MS)))
   }
 
   /** For `status.warnings`, or null. */
@@ -218,8 +223,8 @@ export class Members {
 
   /** The capability that a neighbour's chain proves, or null. */
   admit(chain: readonly Uint8Array[]): Capability | null {
-    const { authority, trustedHlc, onChanged } = this.#options
-    const now = trustedHlc()
+    const { authority, time, onChanged } = this.#options
+    const now = time.trustedHlc
     if (now !== null && authority.isGivenLate(chain, now)) return null
     const admitted = authority.admit(chain)
     if (admitted?.isNew) onChanged()
@@ -273,7 +278,7 @@ export class Members {
   }
 
   #makeMembership(store: DiskStore): Membership {
-    const { identity, authority, writer, rights, wallMs, hlc, addresses, administrators } = this.#options
+    const { identity, authority, writer, rights, time, addresses, administrators } = this.#options
     const signer = createSigner(identity.keys.secretKey)
     return new Membership({
       store,
@@ -285,8 +290,8 @@ export class Members {
       publicKey: identity.keys.publicKey,
       sign: (message) => signer.sign(message),
       root: () => this.#rootSigner(),
-      wallMs,
-      hlc,
+      wallMs: () => time.wallMs,
+      hlc: () => time.hlc,
       addresses,
       member: (peerId) => rights.memberOf(peerId),
       capabilities: () => authority.members.all(),

@@ -1,5 +1,5 @@
 import type { Keyring } from '../access/keyring.ts'
-import { readersOf, type Passed } from '../access/readers.ts'
+import { readersOf } from '../access/readers.ts'
 import { hex } from '../base/bytes.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
@@ -17,6 +17,7 @@ import type { Writer } from '../ports/writer.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import type { CollectionKeys } from '../sync/types.ts'
+import type { Time } from './time.ts'
 
 export interface PrivateDataOptions {
   readonly dir: string
@@ -26,9 +27,7 @@ export interface PrivateDataOptions {
   readonly writer: Writer
   readonly profile: () => ResolvedProfile
   readonly isAdministrator: () => boolean
-  /** Unix milliseconds; null while the time is not to be believed. */
-  readonly nowMs: () => number | null
-  readonly passed: () => Passed
+  readonly time: Time
   /** Throws `not-permitted` where this gateway may not write the collection. */
   readonly checkRight: (collection: string) => void
   /** Writes what waited for its key, as if it were said now. */
@@ -54,7 +53,7 @@ export class PrivateData implements Holder, EncryptionRules {
 
   /** With the store open; before the engine is made. */
   load(store: DiskStore): void {
-    const { dir, identity, peerId, writer, profile, isAdministrator, nowMs, write, log } = this.#options
+    const { dir, identity, peerId, writer, profile, isAdministrator, time, write, log } = this.#options
     this.#store = store
     this.#keys = new CollectionKeyService({
       store,
@@ -68,7 +67,7 @@ export class PrivateData implements Holder, EncryptionRules {
       isDeclared: (name) => profile().collections.get(name)?.encrypted ?? null,
       isAdministrator,
       readersOf: (name) => this.#readersOf(name),
-      nowMs,
+      nowMs: () => time.trustedMs,
       onKeys: () => this.#unlock(),
       log,
     })
@@ -129,9 +128,12 @@ export class PrivateData implements Holder, EncryptionRules {
   }
 
   #readersOf(collection: string): Reader[] {
-    const { authority, profile, passed } = this.#options
+    const { authority, profile, time } = this.#options
     const labels = profile().collections.get(collection)?.readers ?? []
-    return readersOf(authority.members.all(), collection, labels, passed())
+    return readersOf(authority.members.all(), collection, labels, {
+      passed: time.passedHlc,
+      isNow: time.trustedMs !== null,
+    })
       .map(({ subject, linkKey }) => ({ peerId: peerIdOf(subject), linkKey }))
       .filter(({ peerId }) => !authority.isClosed(peerId))
   }
