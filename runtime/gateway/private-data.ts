@@ -4,7 +4,7 @@ import { hex } from '../base/bytes.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
 import type { Identity } from '../identity/identity.ts'
-import { loadKeyring, saveKeyring } from '../identity/keyring-file.ts'
+import { saveKeyring } from '../identity/keyring-file.ts'
 import { CollectionKeyService, type Reader } from '../operations/collection-keys.ts'
 import { HeldWrites } from '../operations/held-writes.ts'
 import type { Quarantine } from '../operations/quarantine.ts'
@@ -21,6 +21,8 @@ import type { Time } from './time.ts'
 
 export interface PrivateDataOptions {
   readonly dir: string
+  readonly store: DiskStore
+  readonly keyring: Keyring
   readonly identity: Identity
   readonly peerId: string
   readonly authority: MeshAuthority
@@ -40,26 +42,18 @@ export interface PrivateDataOptions {
 
 /** Encrypted collections of this gateway: their keys, who else gets them, and what waits for one (protocol D28). */
 export class PrivateData implements Holder, EncryptionRules {
-  readonly keyring: Keyring
   readonly #options: PrivateDataOptions
-  #store!: DiskStore
-  #keys!: CollectionKeyService
-  #held!: HeldWrites
+  readonly #keys: CollectionKeyService
+  readonly #held: HeldWrites
 
   constructor(options: PrivateDataOptions) {
+    const { dir, store, keyring, identity, peerId, writer, profile, isAdministrator, time, write, log } = options
     this.#options = options
-    this.keyring = loadKeyring(options.dir)
-  }
-
-  /** With the store open; before the engine is made. */
-  load(store: DiskStore): void {
-    const { dir, identity, peerId, writer, profile, isAdministrator, time, write, log } = this.#options
-    this.#store = store
     this.#keys = new CollectionKeyService({
       store,
       writer,
-      keyring: this.keyring,
-      save: () => saveKeyring(dir, this.keyring),
+      keyring,
+      save: () => saveKeyring(dir, keyring),
       meshId: identity.mesh.meshId,
       peerId,
       linkSecretKey: identity.keys.linkSecretKey,
@@ -72,13 +66,17 @@ export class PrivateData implements Holder, EncryptionRules {
       log,
     })
     this.#held = new HeldWrites({ store, canWrite: (name) => this.#keys.canWrite(name), write, log })
+  }
+
+  /** What the store says of keys; before the engine is made. */
+  load(): void {
     this.#keys.load()
   }
 
   /** As the engine asks for them. */
   get keys(): CollectionKeys {
     return {
-      of: (feed, epoch) => this.keyring.of(feed, epoch),
+      of: (feed, epoch) => this.#options.keyring.of(feed, epoch),
       isEncrypted: (name) => this.#keys.isEncrypted(name),
       current: (feed) => this.#keys.current(feed),
     }
@@ -88,7 +86,7 @@ export class PrivateData implements Holder, EncryptionRules {
     return {
       collections: () => this.#keys.collections(),
       newest: (name) => this.#keys.newest(name),
-      hasKey: (name, epoch) => this.keyring.keyOf(name, epoch) !== null,
+      hasKey: (name, epoch) => this.#options.keyring.keyOf(name, epoch) !== null,
       held: (name) => this.#held.countOf(name),
     }
   }
@@ -98,7 +96,7 @@ export class PrivateData implements Holder, EncryptionRules {
   }
 
   hasKey(name: string): boolean {
-    return this.keyring.has(name)
+    return this.#options.keyring.has(name)
   }
 
   isHolding(name: string): boolean {
@@ -140,7 +138,7 @@ export class PrivateData implements Holder, EncryptionRules {
 
   /** What waited for a key is shown. */
   async #unlock(): Promise<void> {
-    for (const { feed, seq } of await this.#store.unlock()) {
+    for (const { feed, seq } of await this.#options.store.unlock()) {
       const { collection } = feed.descriptor
       const batch = { feed: hex(feed.id), origin: feed.origin, collection, seq }
       this.#options.quarantine()?.addBatch({ ...batch, why: 'unreadable' })

@@ -13,8 +13,8 @@ import { VERSION } from '../version.ts'
 import type { ClockRecovery } from './clock-recovery.ts'
 import type { Clones } from './clones.ts'
 import type { Devices } from './devices.ts'
+import type { Linking } from './linking.ts'
 import type { Members } from './members.ts'
-import type { Neighbours } from './neighbours.ts'
 import type { PrivateData } from './private-data.ts'
 import type { Replication } from './replication.ts'
 import type { Rights } from './rights.ts'
@@ -31,7 +31,7 @@ export interface ViewedRooms {
   readonly members: Members
   readonly rights: Rights
   readonly rotation: Rotation
-  readonly neighbours: Neighbours
+  readonly linking: Linking
   readonly privateData: PrivateData
   readonly running: Running
   readonly replication: Replication
@@ -90,7 +90,8 @@ export class Views {
   }
 
   warnings(): string[] {
-    const { store, running, neighbours, members, rotation, clones, clockRecovery, replication } = this.#rooms
+    const { store, running, linking, members, rotation, clones, clockRecovery, replication } = this.#rooms
+    const { neighbours } = linking
     const { parsed, profile } = this.#rooms.settings
     const feeds = [...store.heads()].map(({ feed }) => feed)
     const clock = running.driver.time.trust === 0 ? NO_CLOCK : null
@@ -113,9 +114,10 @@ export class Views {
   }
 
   #observe(): Observed {
-    const { members, store, neighbours, running, privateData, rights, operations, devices, quarantine, replication } =
+    const { members, store, linking, running, privateData, rights, operations, devices, quarantine, replication } =
       this.#rooms
     const { name, profile } = this.#rooms.settings
+    const { neighbours } = linking
     const { driver, mesh } = running
     const { time, view } = driver
     const figures = new Map(mesh.figures().map((figure) => [figure.link, figure]))
@@ -174,13 +176,13 @@ export class Views {
   }
 
   #own(): Observed['own'] {
-    const { choice, own } = this.#rooms.neighbours.topology
+    const { choice, own } = this.#rooms.linking.neighbours.topology
     const { cell, isSuperPeer: superPeer } = own
     return { cell, bridge: choice.isBridge, superPeer, wanted: choice.wanted.length }
   }
 
   #placeOf(peerId: string): PlaceView {
-    const { topology } = this.#rooms.neighbours
+    const { topology } = this.#rooms.linking.neighbours
     const record = topology.recordOf(peerId)
     return {
       cell: record?.cell || null,
