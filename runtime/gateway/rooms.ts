@@ -22,11 +22,11 @@ import type { ResolvedProfile } from '../profile/resolved.ts'
 import { encodeBackup } from '../store/backup-format.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import { examinePlace } from '../store/verify.ts'
-import type { EngineEvent } from '../sync/types.ts'
 import { BUILT_MS, VERSION } from '../version.ts'
 import { ClockRecovery } from './clock-recovery.ts'
 import { Clones } from './clones.ts'
 import { Devices } from './devices.ts'
+import { EngineEvents } from './engine-events.ts'
 import { Enrolment } from './enrolment.ts'
 import { Incarnation } from './incarnation.ts'
 import { Linking } from './linking.ts'
@@ -41,15 +41,6 @@ import { Succession } from './succession.ts'
 import { Time } from './time.ts'
 import { Trimming } from './trimming.ts'
 import { Views } from './views.ts'
-
-const QUIET_EVENTS: ReadonlySet<EngineEvent> = new Set<EngineEvent>([
-  'peer-up',
-  'peer-down',
-  'resync',
-  'compacted',
-  'jumped',
-  'left',
-])
 
 /** What the rooms rest on, and whom they tell that the gateway is to end. */
 export interface RoomsOptions {
@@ -342,6 +333,7 @@ export class Rooms {
     this.members.engineBegins()
     const { keys, mesh } = this.#identity
     const signer = createSigner(keys.secretKey)
+    const events = new EngineEvents(this)
     const { batch, history, priority, budget } = this.settings.profile.sync
     return new Driver({
       engine: {
@@ -367,28 +359,8 @@ export class Rooms {
       verify: (publicKey, message, signature) => this.#verifier.verify(publicKey, message, signature),
       examine: (place) => examinePlace(this.store, mesh.meshId, place),
       log: this.log,
-      onEvent: (name, fields) => this.#onEvent(name, fields),
+      onEvent: (name, fields) => events.handle(name, fields),
     })
-  }
-
-  #onEvent(name: EngineEvent, fields: { readonly [name: string]: unknown }): void {
-    if (name === 'farewell') return this.members.departure.heard(fields['evidence'] as readonly Uint8Array[])
-    const peerId = String(fields['peerId'])
-    if (name === 'exchange') return this.linking.neighbours.hear(peerId, fields['records'] as readonly Uint8Array[])
-    const isDialled = this.running.mesh.isDialled(peerId)
-    if (name === 'referral')
-      return this.linking.neighbours.referred(peerId, isDialled, fields['addresses'] as readonly string[])
-    if (name === 'peer-up') {
-      this.linking.neighbours.peerUp(peerId, isDialled)
-      this.replication.heard(peerId, String(fields['name']))
-    }
-    if (name === 'peer-down') this.linking.neighbours.peerDown(peerId)
-    this.log[QUIET_EVENTS.has(name) ? 'info' : 'warn'](name, fields)
-    if (name === 'batch-refused') this.quarantine.addBatch(fields)
-    if (name === 'batch-unreadable') this.quarantine.addBatch({ ...fields, why: 'unreadable', detail: fields['why'] })
-    if (name === 'reissue-refused') this.quarantine.addBatch(fields)
-    if (name === 'incarnation-lost') this.succession.lost(String(fields['why']))
-    if (name === 'peer-up' || name === 'peer-down') this.devices.door.publishEvent(name, fields)
   }
 
   #authorityChanged(): void {
