@@ -17,26 +17,25 @@ import type { RemovalOptions } from '../ports/operations.ts'
 import type { Change, Space } from '../ports/store.ts'
 import type { Writer } from '../ports/writer.ts'
 import type { DiskStore } from '../store/disk-store.ts'
+import { LET_PASS_MS } from '../sync/overrun.ts'
 import type { ForkProof } from '../wire/proof.ts'
 import { warrantBytes } from '../wire/warrant.ts'
 import { Departure } from './departure.ts'
 import type { Enrolment } from './enrolment.ts'
 import { Knowledge } from './knowledge.ts'
 import type { Rights } from './rights.ts'
+import type { Time } from './time.ts'
 
 export interface MembersOptions {
   readonly dir: string
+  readonly store: DiskStore
   readonly identity: Identity
   readonly authority: MeshAuthority
   readonly verifier: Verifier
   readonly enrolment: Enrolment
   readonly rights: Rights
   readonly writer: Writer
-  /** What time it is for this gateway. */
-  readonly wallMs: () => number
-  readonly hlc: () => Hlc
-  /** The stamp of the time that is believed, whatever stamps are ahead of it; null while none is. */
-  readonly trustedHlc: () => Hlc | null
+  readonly time: Time
   /** Where others can reach this gateway, and those that may enrol. */
   readonly addresses: () => readonly string[]
   readonly administrators: () => readonly string[]
@@ -67,12 +66,12 @@ export class Members {
   readonly mesh: Identity['mesh']
   readonly enrolment: Enrolment
   readonly #options: MembersOptions
-  #departure!: Departure
-  #removals!: Removals
-  #knowledge!: Knowledge
-  #membership!: Membership
-  #rotations!: Rotations
-  #passedJoins!: PassedJoins
+  readonly departure: Departure
+  readonly removals: Removals
+  readonly membership: Membership
+  readonly rotations: Rotations
+  readonly passedJoins: PassedJoins
+  readonly #knowledge: Knowledge
   /** How many capabilities had ended when that was looked at, and whose had all. */
   #ended = NOTHING_ENDED
 
@@ -81,60 +80,32 @@ export class Members {
     this.peerId = peerIdOf(options.identity.keys.publicKey)
     this.mesh = options.identity.mesh
     this.enrolment = options.enrolment
+    this.departure = this.#makeDeparture()
+    this.removals = this.#makeRemovals()
+    this.membership = this.#makeMembership()
+    this.rotations = this.#makeRotations()
+    this.passedJoins = this.#makePassedJoins()
+    this.#knowledge = this.#makeKnowledge()
   }
 
-  /** With the store open: what it says of members is known when this returns. */
-  load(store: DiskStore): void {
-    this.#departure = this.#makeDeparture(store)
-    this.#removals = this.#makeRemovals(store)
-    this.#membership = this.#makeMembership(store)
-    this.#rotations = this.#makeRotations(store)
-    this.#passedJoins = this.#makePassedJoins(store)
+  /** What the store says of members is known when this returns. */
+  load(): void {
     if (this.enrolment.chain !== null) this.#options.authority.admit(this.enrolment.chain)
-    const { authority, onChanged, onClosed, onForked } = this.#options
-    this.#knowledge = new Knowledge(store, authority, this.#removals, {
-      authorityChanged: onChanged,
-      closed: (closing) => {
-        if (closing.origin === this.peerId) this.#departure.leave(closing)
-        else onClosed(closing.origin)
-      },
-      forked: onForked,
-    })
     this.#knowledge.load()
-    this.#departure.load()
-  }
-
-  get departure(): Departure {
-    return this.#departure
-  }
-
-  get removals(): Removals {
-    return this.#removals
-  }
-
-  get membership(): Membership {
-    return this.#membership
-  }
-
-  get rotations(): Rotations {
-    return this.#rotations
-  }
-
-  get passedJoins(): PassedJoins {
-    return this.#passedJoins
+    this.departure.load()
   }
 
   /** The mesh has let this gateway in and not out again. */
   get belongs(): boolean {
-    return this.enrolment.chain !== null && !this.#departure.isRemoved
+    return this.enrolment.chain !== null && !this.departure.isRemoved
   }
 
   /** Whether what it would write now as an administrator were taken: one batch that is not holds up all that come after it. */
   get isAdministrator(): boolean {
-    const { authority, identity, wallMs, hlc } = this.#options
+    const { authority, identity, time } = this.#options
     if (!this.belongs || !authority.isAdministrator(this.peerId)) return false
     const { publicKey } = identity.keys
-    const stamp = Math.max(hlcFromMs(wallMs()), hlc(), authority.members.beginningOf(publicKey) + 1)
+    const stamp = Math.max(time.passedHlc, authority.members.beginningOf(publicKey) + 1)
     return authority.members.permits(publicKey, RIGHT_WRITE | RIGHT_ADMIN, MEMBERS, stamp)
   }
 
@@ -145,7 +116,7 @@ export class Members {
 
   /** The member that took the place of another by new keys. */
   heirOf(peerId: string): string | undefined {
-    return this.#membership
+    return this.membership
       .successors()
       .get(peerId)
       ?.find((heir) => this.isMember(heir))
@@ -153,7 +124,7 @@ export class Members {
 
   /** Whether all that the key was given has ended, as far as the time is known. */
   hasEnded(capability: Pick<Capability, 'subject'>): boolean {
-    const now = this.#options.trustedHlc()
+    const now = this.#options.time.trustedHlc
     return now !== null && this.#options.authority.hasEnded(capability, now)
   }
 
@@ -164,8 +135,8 @@ export class Members {
 
   /** What was given for a time ends with it; to be called every few seconds. */
   lookAtEnds(): void {
-    const { authority, trustedHlc, onChanged, onEnded, log } = this.#options
-    const now = trustedHlc()
+    const { authority, time, onChanged, onEnded, log } = this.#options
+    const now = time.trustedHlc
     // Whom we link with meanwhile is judged when the time is known again.
     if (now === null) this.#ended = NOTHING_ENDED
     if (now === null) return
@@ -185,6 +156,13 @@ export class Members {
     if (isOther) onChanged()
   }
 
+  /** Whom it admitted while its clock was ahead; to be called every few seconds. */
+  async grantAnew(): Promise<void> {
+    const { isAhead, trustedMs, passedHlc } = this.#options.time
+    if (trustedMs === null || isAhead) return
+    await this.membership.grantAnew(Math.max(passedHlc, hlcFromMs(trustedMs + LET_PASS_MS)))
+  }
+
   /** For `status.warnings`, or null. */
   get warning(): string | null {
     const { identity } = this.#options
@@ -195,8 +173,8 @@ export class Members {
   /** What has just changed in the store. */
   learn(change: Change): void {
     this.#knowledge.learn(change)
-    this.#rotations.learn(change)
-    this.#passedJoins.learn(change)
+    this.rotations.learn(change)
+    this.passedJoins.learn(change)
   }
 
   /**
@@ -218,8 +196,8 @@ export class Members {
 
   /** The capability that a neighbour's chain proves, or null. */
   admit(chain: readonly Uint8Array[]): Capability | null {
-    const { authority, trustedHlc, onChanged } = this.#options
-    const now = trustedHlc()
+    const { authority, time, onChanged } = this.#options
+    const now = time.trustedHlc
     if (now !== null && authority.isGivenLate(chain, now)) return null
     const admitted = authority.admit(chain)
     if (admitted?.isNew) onChanged()
@@ -233,16 +211,16 @@ export class Members {
         'bad-request',
         `Cannot retire "${origin}" since a time: nothing of a lost gateway is void, revoke it`,
       )
-    await this.#removals.remove(origin, {
+    await this.removals.remove(origin, {
       reason,
       since: sinceMs === null ? null : hlcFromMs(sinceMs),
       isHasty: now === true,
     })
-    await this.#removals.step()
+    await this.removals.step()
   }
 
-  #makeDeparture(store: DiskStore): Departure {
-    const { authority, verifier, onRemoved, log } = this.#options
+  #makeDeparture(): Departure {
+    const { store, authority, verifier, onRemoved, log } = this.#options
     return new Departure({
       store,
       authority,
@@ -254,8 +232,8 @@ export class Members {
     })
   }
 
-  #makeRemovals(store: DiskStore): Removals {
-    const { authority, writer, rights } = this.#options
+  #makeRemovals(): Removals {
+    const { store, authority, writer, rights } = this.#options
     return new Removals({
       store,
       writer,
@@ -272,8 +250,8 @@ export class Members {
     })
   }
 
-  #makeMembership(store: DiskStore): Membership {
-    const { identity, authority, writer, rights, wallMs, hlc, addresses, administrators } = this.#options
+  #makeMembership(): Membership {
+    const { store, identity, authority, writer, rights, time, addresses, administrators } = this.#options
     const signer = createSigner(identity.keys.secretKey)
     return new Membership({
       store,
@@ -285,18 +263,18 @@ export class Members {
       publicKey: identity.keys.publicKey,
       sign: (message) => signer.sign(message),
       root: () => this.#rootSigner(),
-      wallMs,
-      hlc,
+      wallMs: () => time.wallMs,
+      hlc: () => time.hlc,
       addresses,
       member: (peerId) => rights.memberOf(peerId),
       capabilities: () => authority.members.all(),
-      passOn: (request) => this.#passedJoins.pass(request),
+      passOn: (request) => this.passedJoins.pass(request),
       administrators,
     })
   }
 
-  #makeRotations(store: DiskStore): Rotations {
-    const { authority, identity, verifier, writer, log } = this.#options
+  #makeRotations(): Rotations {
+    const { store, authority, identity, verifier, writer, log } = this.#options
     return new Rotations({
       store,
       writer,
@@ -308,9 +286,9 @@ export class Members {
       isAdministrator: () => this.isAdministrator,
       members: () => authority.members.all(),
       isClosed: (peerId) => authority.isClosed(peerId),
-      successors: () => this.#membership.successors(),
-      predecessorOf: (peerId) => this.#membership.predecessorOf(peerId),
-      admit: (capabilities, successor) => this.#membership.succeed(capabilities, successor),
+      successors: () => this.membership.successors(),
+      predecessorOf: (peerId) => this.membership.predecessorOf(peerId),
+      admit: (capabilities, successor) => this.membership.succeed(capabilities, successor),
       mayRetire: (peerId) =>
         peerId !== this.peerId && (!authority.isAdministrator(peerId) || this.#rootSigner() !== null),
       retire: (peerId) => this.remove(peerId, { reason: 'retire' }),
@@ -318,8 +296,8 @@ export class Members {
     })
   }
 
-  #makePassedJoins(store: DiskStore): PassedJoins {
-    const { authority, identity, verifier, writer, log } = this.#options
+  #makePassedJoins(): PassedJoins {
+    const { store, authority, identity, verifier, writer, log } = this.#options
     return new PassedJoins({
       store,
       writer,
@@ -330,9 +308,21 @@ export class Members {
       isAdministrator: () => this.isAdministrator,
       administratorKeys: () => this.#administratorKeys(),
       members: () => new Set([...authority.members.all()].map(({ subject }) => peerIdOf(subject))),
-      admit: (request) => this.#membership.admit(request),
+      admit: (request) => this.membership.admit(request),
       log,
       monotonicMs: () => performance.now(),
+    })
+  }
+
+  #makeKnowledge(): Knowledge {
+    const { store, authority, onChanged, onClosed, onForked } = this.#options
+    return new Knowledge(store, authority, this.removals, {
+      authorityChanged: onChanged,
+      closed: (closing) => {
+        if (closing.origin === this.peerId) this.departure.leave(closing)
+        else onClosed(closing.origin)
+      },
+      forked: onForked,
     })
   }
 

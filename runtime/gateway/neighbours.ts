@@ -68,6 +68,7 @@ export class Neighbours implements Shape {
    * beside what the profile lists.
    */
   join(bootstrap: readonly string[], admitted: readonly string[]): void {
+    if (this.#isLeaving) return
     this.look()
     this.candidates.admitted(admitted, this.#options.monotonicMs())
     this.setBootstrap(bootstrap)

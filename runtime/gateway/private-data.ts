@@ -1,10 +1,10 @@
 import type { Keyring } from '../access/keyring.ts'
-import { readersOf, type Passed } from '../access/readers.ts'
+import { readersOf } from '../access/readers.ts'
 import { hex } from '../base/bytes.ts'
 import { peerIdOf } from '../crypto/identity.ts'
 import type { MeshAuthority } from '../driver/authority.ts'
 import type { Identity } from '../identity/identity.ts'
-import { loadKeyring, saveKeyring } from '../identity/keyring-file.ts'
+import { saveKeyring } from '../identity/keyring-file.ts'
 import { CollectionKeyService, type Reader } from '../operations/collection-keys.ts'
 import { HeldWrites } from '../operations/held-writes.ts'
 import type { Quarantine } from '../operations/quarantine.ts'
@@ -17,18 +17,19 @@ import type { Writer } from '../ports/writer.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import type { CollectionKeys } from '../sync/types.ts'
+import type { Time } from './time.ts'
 
 export interface PrivateDataOptions {
   readonly dir: string
+  readonly store: DiskStore
+  readonly keyring: Keyring
   readonly identity: Identity
   readonly peerId: string
   readonly authority: MeshAuthority
   readonly writer: Writer
   readonly profile: () => ResolvedProfile
   readonly isAdministrator: () => boolean
-  /** Unix milliseconds; null while the time is not to be believed. */
-  readonly nowMs: () => number | null
-  readonly passed: () => Passed
+  readonly time: Time
   /** Throws `not-permitted` where this gateway may not write the collection. */
   readonly checkRight: (collection: string) => void
   /** Writes what waited for its key, as if it were said now. */
@@ -41,26 +42,18 @@ export interface PrivateDataOptions {
 
 /** Encrypted collections of this gateway: their keys, who else gets them, and what waits for one (protocol D28). */
 export class PrivateData implements Holder, EncryptionRules {
-  readonly keyring: Keyring
   readonly #options: PrivateDataOptions
-  #store!: DiskStore
-  #keys!: CollectionKeyService
-  #held!: HeldWrites
+  readonly #keys: CollectionKeyService
+  readonly #held: HeldWrites
 
   constructor(options: PrivateDataOptions) {
+    const { dir, store, keyring, identity, peerId, writer, profile, isAdministrator, time, write, log } = options
     this.#options = options
-    this.keyring = loadKeyring(options.dir)
-  }
-
-  /** With the store open; before the engine is made. */
-  load(store: DiskStore): void {
-    const { dir, identity, peerId, writer, profile, isAdministrator, nowMs, write, log } = this.#options
-    this.#store = store
     this.#keys = new CollectionKeyService({
       store,
       writer,
-      keyring: this.keyring,
-      save: () => saveKeyring(dir, this.keyring),
+      keyring,
+      save: () => saveKeyring(dir, keyring),
       meshId: identity.mesh.meshId,
       peerId,
       linkSecretKey: identity.keys.linkSecretKey,
@@ -68,18 +61,22 @@ export class PrivateData implements Holder, EncryptionRules {
       isDeclared: (name) => profile().collections.get(name)?.encrypted ?? null,
       isAdministrator,
       readersOf: (name) => this.#readersOf(name),
-      nowMs,
+      nowMs: () => time.trustedMs,
       onKeys: () => this.#unlock(),
       log,
     })
     this.#held = new HeldWrites({ store, canWrite: (name) => this.#keys.canWrite(name), write, log })
+  }
+
+  /** What the store says of keys; before the engine is made. */
+  load(): void {
     this.#keys.load()
   }
 
   /** As the engine asks for them. */
   get keys(): CollectionKeys {
     return {
-      of: (feed, epoch) => this.keyring.of(feed, epoch),
+      of: (feed, epoch) => this.#options.keyring.of(feed, epoch),
       isEncrypted: (name) => this.#keys.isEncrypted(name),
       current: (feed) => this.#keys.current(feed),
     }
@@ -89,7 +86,7 @@ export class PrivateData implements Holder, EncryptionRules {
     return {
       collections: () => this.#keys.collections(),
       newest: (name) => this.#keys.newest(name),
-      hasKey: (name, epoch) => this.keyring.keyOf(name, epoch) !== null,
+      hasKey: (name, epoch) => this.#options.keyring.keyOf(name, epoch) !== null,
       held: (name) => this.#held.countOf(name),
     }
   }
@@ -99,7 +96,7 @@ export class PrivateData implements Holder, EncryptionRules {
   }
 
   hasKey(name: string): boolean {
-    return this.keyring.has(name)
+    return this.#options.keyring.has(name)
   }
 
   isHolding(name: string): boolean {
@@ -129,16 +126,19 @@ export class PrivateData implements Holder, EncryptionRules {
   }
 
   #readersOf(collection: string): Reader[] {
-    const { authority, profile, passed } = this.#options
+    const { authority, profile, time } = this.#options
     const labels = profile().collections.get(collection)?.readers ?? []
-    return readersOf(authority.members.all(), collection, labels, passed())
+    return readersOf(authority.members.all(), collection, labels, {
+      passed: time.passedHlc,
+      isNow: time.trustedMs !== null,
+    })
       .map(({ subject, linkKey }) => ({ peerId: peerIdOf(subject), linkKey }))
       .filter(({ peerId }) => !authority.isClosed(peerId))
   }
 
   /** What waited for a key is shown. */
   async #unlock(): Promise<void> {
-    for (const { feed, seq } of await this.#store.unlock()) {
+    for (const { feed, seq } of await this.#options.store.unlock()) {
       const { collection } = feed.descriptor
       const batch = { feed: hex(feed.id), origin: feed.origin, collection, seq }
       this.#options.quarantine()?.addBatch({ ...batch, why: 'unreadable' })

@@ -8,6 +8,7 @@ import type { CollectionRules } from '../operations/documents.ts'
 import { rulesOf, type EncryptionRules } from '../operations/rules.ts'
 import type { Space } from '../ports/store.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
+import type { Time } from './time.ts'
 
 export interface RightsOptions {
   readonly authority: MeshAuthority
@@ -17,7 +18,7 @@ export interface RightsOptions {
   /** The mesh has let this gateway in; and not out again. */
   readonly isEnrolled: () => boolean
   readonly belongs: () => boolean
-  readonly wallMs: () => number
+  readonly time: Time
 }
 
 const EVERYTHING: readonly string[] = ['*']
@@ -68,10 +69,10 @@ export class Rights {
    * same feed.
    */
   checkWrite(collection: string, partition: string): void {
-    const { authority, publicKey, belongs, wallMs } = this.#options
+    const { authority, publicKey, belongs, time } = this.#options
     if (!belongs()) return
     // Whatever the clock says, our stamps are behind our admission.
-    const hlc = Math.max(hlcFromMs(wallMs()), authority.members.beginningOf(publicKey) + 1)
+    const hlc = Math.max(hlcFromMs(time.wallMs), authority.members.beginningOf(publicKey) + 1)
     if (authority.members.permits(publicKey, RIGHT_WRITE, { collection, partition }, hlc)) return
     const where = partition === '' ? collection : `${collection}/${partition}`
     throw new MarramError(

@@ -119,9 +119,10 @@ export class Running implements Writer, Confirmer {
     this.#mesh?.closeAll()
   }
 
-  /** What was acknowledged is in the store. */
+  /** Links end first; what was acknowledged is in the store. */
   async close(): Promise<void> {
     this.#isClosed = true
+    this.closeLinks()
     await this.#replacing?.catch(() => {})
     await this.#driver?.close()
   }

@@ -6,14 +6,14 @@ import type { Drop } from '../ports/store.ts'
 import type { ResolvedProfile } from '../profile/resolved.ts'
 import { collectionOf } from '../profile/resolve.ts'
 import type { DiskStore } from '../store/disk-store.ts'
+import type { Time } from './time.ts'
 
 export interface TrimmingOptions {
   readonly store: DiskStore
   readonly profile: () => ResolvedProfile
   /** How long this gateway's own rules keep bridged messages, in milliseconds; null without a rule. */
   readonly bridgedMs: () => number | null
-  /** Unix milliseconds; null while the time is not to be believed. */
-  readonly wallMs: () => number | null
+  readonly time: Time
   readonly hold: () => Hold | null
   readonly onDropped: (drops: readonly Drop[]) => void
   readonly log: Log
@@ -36,9 +36,9 @@ export class Trimming {
   async trim(): Promise<void> {
     if (this.#isUnderWay) return
     this.#isUnderWay = true
-    const { store, wallMs, hold, onDropped, log } = this.#options
+    const { store, time, hold, onDropped, log } = this.#options
     try {
-      const drops = await trimSeries(store, (name) => this.#retentionOf(name), wallMs(), hold())
+      const drops = await trimSeries(store, (name) => this.#retentionOf(name), time.trustedMs, hold())
       if (drops.length === 0) return
       log.info('series-trimmed', { batches: drops.reduce((sum, { seqs }) => sum + seqs.size, 0) })
       onDropped(drops)

@@ -7,46 +7,39 @@ import { kindWarnings } from '../operations/rules.ts'
 import type { OperationService } from '../operations/service.ts'
 import { peersOf, statusOf, type Observed, type ObservedLink } from '../operations/status.ts'
 import type { ClockStatus, MemberView, PeerView, PlaceView, StatusView } from '../ports/operations.ts'
-import type { ParsedProfile } from '../profile/parse.ts'
-import type { ResolvedProfile } from '../profile/resolved.ts'
 import type { DiskStore } from '../store/disk-store.ts'
 import type { Told } from '../sync/timekeeping.ts'
 import { VERSION } from '../version.ts'
 import type { ClockRecovery } from './clock-recovery.ts'
 import type { Clones } from './clones.ts'
 import type { Devices } from './devices.ts'
+import type { Linking } from './linking.ts'
 import type { Members } from './members.ts'
-import type { Neighbours } from './neighbours.ts'
 import type { PrivateData } from './private-data.ts'
 import type { Replication } from './replication.ts'
 import type { Rights } from './rights.ts'
 import type { Rotation } from './rotation.ts'
 import type { Running } from './running.ts'
+import type { Settings } from './settings.ts'
 
 /** The rooms of a gateway that have something to show. */
 export interface ViewedRooms {
   readonly clock: SystemClock
+  readonly settings: Settings
   readonly store: DiskStore
   readonly authority: MeshAuthority
   readonly members: Members
   readonly rights: Rights
   readonly rotation: Rotation
-  readonly neighbours: Neighbours
+  readonly linking: Linking
   readonly privateData: PrivateData
   readonly running: Running
   readonly replication: Replication
   readonly clones: Clones
   readonly clockRecovery: ClockRecovery
+  readonly devices: Devices
   readonly quarantine: Quarantine
   readonly operations: OperationService
-}
-
-/** What changes while the gateway runs. */
-export interface Viewed {
-  readonly name: string
-  readonly parsed: ParsedProfile
-  readonly profile: ResolvedProfile
-  readonly devices: Devices
 }
 
 const DIVERGED =
@@ -58,12 +51,10 @@ const NO_CLOCK =
 /** What the gateway shows of itself and of the others. */
 export class Views {
   readonly #rooms: ViewedRooms
-  readonly #now: () => Viewed
   readonly #startedAt = Date.now()
 
-  constructor(rooms: ViewedRooms, now: () => Viewed) {
+  constructor(rooms: ViewedRooms) {
     this.#rooms = rooms
-    this.#now = now
   }
 
   status(): StatusView {
@@ -75,9 +66,9 @@ export class Views {
   }
 
   members(): MemberView[] {
-    const { running, members, authority, store } = this.#rooms
+    const { running, members, authority, settings, store } = this.#rooms
     const { trust, wallMs } = running.driver.time
-    const { silentAfterMs } = this.#now().profile.mesh
+    const { silentAfterMs } = settings.profile.mesh
     const self = { peerId: members.peerId, nowMs: wallMs }
     const heardMs = heardOf(store.heads(), running.driver.view.holdings, self)
     const hearing = { heardMs, nowMs: trust > 0 ? wallMs : null, silentAfterMs }
@@ -99,8 +90,9 @@ export class Views {
   }
 
   warnings(): string[] {
-    const { store, running, neighbours, members, rotation, clones, clockRecovery, replication } = this.#rooms
-    const { parsed, profile } = this.#now()
+    const { store, running, linking, members, rotation, clones, clockRecovery, replication } = this.#rooms
+    const { neighbours } = linking
+    const { parsed, profile } = this.#rooms.settings
     const feeds = [...store.heads()].map(({ feed }) => feed)
     const clock = running.driver.time.trust === 0 ? NO_CLOCK : null
     const { departure, enrolment } = members
@@ -122,9 +114,10 @@ export class Views {
   }
 
   #observe(): Observed {
-    const { members, store, neighbours, running, privateData, rights, operations, quarantine, replication } =
+    const { members, store, linking, running, privateData, rights, operations, devices, quarantine, replication } =
       this.#rooms
-    const { name, profile, devices } = this.#now()
+    const { name, profile } = this.#rooms.settings
+    const { neighbours } = linking
     const { driver, mesh } = running
     const { time, view } = driver
     const figures = new Map(mesh.figures().map((figure) => [figure.link, figure]))
@@ -177,19 +170,19 @@ export class Views {
 
   /** What gateways call themselves, by peer id: this one, and whoever it has been linked with. */
   #names(): ReadonlyMap<string, string> {
-    const { running, members } = this.#rooms
+    const { running, members, settings } = this.#rooms
     const heard = running.driver.view.holdings.filter(({ name }) => name !== '')
-    return new Map([...heard.map(({ peerId, name }) => [peerId, name] as const), [members.peerId, this.#now().name]])
+    return new Map([...heard.map(({ peerId, name }) => [peerId, name] as const), [members.peerId, settings.name]])
   }
 
   #own(): Observed['own'] {
-    const { choice, own } = this.#rooms.neighbours.topology
+    const { choice, own } = this.#rooms.linking.neighbours.topology
     const { cell, isSuperPeer: superPeer } = own
     return { cell, bridge: choice.isBridge, superPeer, wanted: choice.wanted.length }
   }
 
   #placeOf(peerId: string): PlaceView {
-    const { topology } = this.#rooms.neighbours
+    const { topology } = this.#rooms.linking.neighbours
     const record = topology.recordOf(peerId)
     return {
       cell: record?.cell || null,

@@ -1,5 +1,5 @@
 import { hex, utf8 } from '../base/bytes.ts'
-import { codeOf } from '../base/errors.ts'
+import { codeOf, sentenceOf, type ErrorCode } from '../base/errors.ts'
 import type { Feed } from '../model/batch.ts'
 import { incarnationOfCell, kindOfCell, pathOfCell, type Element, type Reference } from '../model/cells.ts'
 import type { Document, Write } from '../model/document.ts'
@@ -7,11 +7,16 @@ import { fieldsOf } from '../model/fields.ts'
 import { isSystemName } from '../model/names.ts'
 import { keyOfRow } from '../model/rows.ts'
 import type { Value } from '../model/value.ts'
-import type { Documents, KeyValue, Records } from '../ports/store.ts'
+import type { Log } from '../ports/log.ts'
+import type { Documents, KeyValue, Records, Space } from '../ports/store.ts'
 import type { WriteOp, Writer } from '../ports/writer.ts'
 import { entriesOf } from './reading.ts'
 
 const PREFIX = 'gateway/draft/'
+/** What may be in the way of one document, and of no other. */
+const WAITING: readonly ErrorCode[] = ['no-key', 'not-permitted', 'too-large', 'storage-damaged']
+
+type DraftStore = Documents & { append(append: { batches: []; records: KeyValue[] }): Promise<void> }
 
 /**
  * What a gateway writes before it is admitted to its mesh: nobody else would take it, for it is stamped before the
@@ -19,10 +24,12 @@ const PREFIX = 'gateway/draft/'
  */
 export class Drafts {
   readonly #peerId: string
+  readonly #log: Log
   readonly #incarnations = new Map<string, 'pending' | 'written'>()
 
-  constructor(peerId: string) {
+  constructor(peerId: string, log: Log) {
     this.#peerId = peerId
+    this.#log = log
   }
 
   load(store: Records): void {
@@ -43,38 +50,53 @@ export class Drafts {
   }
 
   /**
-   * To be called as a member. What was written again is no draft any more, so being cut short costs nothing; nor does a collection
-   * whose key is not here yet: the next start tries again.
+   * To be called as a member; never fails. What was written again is no draft any more, so being cut short costs nothing; nor does a
+   * document that can't be written now: the next start tries again.
    */
-  async writeAgain(
-    store: Documents & { append(append: { batches: []; records: KeyValue[] }): Promise<void> },
-    writer: Writer,
-  ): Promise<void> {
+  async writeAgain(store: DraftStore, writer: Writer): Promise<void> {
     const pending = [...this.#incarnations]
       .filter(([, state]) => state === 'pending')
       .map(([incarnation]) => incarnation)
     if (pending.length === 0) return
-    let isWhole = true
+    try {
+      const waiting = await this.#writeAll(store, writer)
+      if (waiting > 0) return this.#log.warn('drafts-not-written', { documents: waiting })
+      for (const incarnation of pending) this.#incarnations.set(incarnation, 'written')
+      await store.append({
+        batches: [],
+        records: pending.map((incarnation) => ({ key: PREFIX + incarnation, value: utf8('written') })),
+      })
+    } catch (error) {
+      this.#log.warn('drafts-not-written', { message: sentenceOf(error) })
+    }
+  }
+
+  /** How many documents still wait. */
+  async #writeAll(store: DraftStore, writer: Writer): Promise<number> {
+    let waiting = 0
     for (const space of store.spaces()) {
       if (isSystemName(space.collection)) continue
       for (const { key, document } of entriesOf(store, space)) {
-        const isDraft = (feed: Feed): boolean => this.isDraft(feed)
-        const ops = space.isSeries ? rowAgain(key, document, isDraft) : opsAgain(key, document, isDraft)
-        if (ops.length === 0) continue
-        try {
-          await writer.write(space.collection, space.partition, ops)
-        } catch (error) {
-          if (codeOf(error) !== 'no-key') throw error
-          isWhole = false
-        }
+        if (!document.writes.some(({ feed }) => this.isDraft(feed))) continue
+        if (!(await this.#write(store, writer, space, key))) waiting += 1
       }
     }
-    if (!isWhole) return
-    for (const incarnation of pending) this.#incarnations.set(incarnation, 'written')
-    await store.append({
-      batches: [],
-      records: pending.map((incarnation) => ({ key: PREFIX + incarnation, value: utf8('written') })),
-    })
+    return waiting
+  }
+
+  /** As the document is now: users may have written it while others were written again. False when it has to wait. */
+  async #write(store: DraftStore, writer: Writer, space: Space, key: string): Promise<boolean> {
+    const isDraft = (feed: Feed): boolean => this.isDraft(feed)
+    try {
+      const document = store.get(space, key)
+      if (!document) return true
+      const ops = space.isSeries ? rowAgain(key, document, isDraft) : opsAgain(key, document, isDraft)
+      if (ops.length > 0) await writer.write(space.collection, space.partition, ops)
+      return true
+    } catch (error) {
+      if (!WAITING.includes(codeOf(error))) throw error
+      return false
+    }
   }
 }
 

@@ -11,7 +11,7 @@ const MESH_ID = new Uint8Array(16).fill(4)
 const subject = new Uint8Array(32).fill(3)
 
 class Bench {
-  now: Hlc | null = null
+  readonly time: { trustedHlc: Hlc | null } = { trustedHlc: null }
   readonly closed: string[] = []
   changes = 0
   readonly members: Members
@@ -24,7 +24,7 @@ class Bench {
     this.members = new Members({
       identity: { keys, mesh: {} },
       authority,
-      trustedHlc: () => this.now,
+      time: this.time,
       onChanged: () => (this.changes += 1),
       onEnded: (peerId: string) => void this.closed.push(peerId),
       log: SILENT_LOG,
@@ -32,7 +32,7 @@ class Bench {
   }
 
   look(now: Hlc | null): void {
-    this.now = now
+    this.time.trustedHlc = now
     this.members.lookAtEnds()
   }
 }
