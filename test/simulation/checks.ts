@@ -18,7 +18,7 @@ import { historyOf, incomplete, waitsForLost } from './histories.ts'
 import { unknownHoldings } from './holdings.ts'
 import { leftAhead } from './overruns.ts'
 import { promisesOf } from './promises.ts'
-import type { Simulation } from './simulation.ts'
+import type { CellChange, Simulation } from './simulation.ts'
 import { COUNTED_KEY } from './writes.ts'
 
 /**
@@ -263,14 +263,31 @@ function naiveFold(writes: readonly CellWrite[]): Map<string, string> {
 function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway, place: Place): string[] {
   const valid: CellWrite[] = []
   const voided = voidedDocuments(simulation, gateway, place, valid)
-  const isAsked = ([cell]: [string, string]): boolean =>
-    cell.startsWith(`${placeOf(place)}/`) && !voided.has(cell.slice(0, cell.lastIndexOf(' ')))
+  const isAsked = ([cell]: [string, unknown]): boolean =>
+    cell.startsWith(`${placeOf(place)}/`) && !voided.has(documentOf(cell))
   const expected = new Map([...naiveFold(valid)].filter(isAsked))
   const found = new Map([...cellsAt(gateway, place)].filter(isAsked))
   for (const name of onceVoidDocuments(simulation)) voided.add(name)
-  const resurrected = [...simulation.changedByDrops].filter(isAsked).map(([cell, how]) => `I3 "${cell}" on ${how}`)
-  const wentBack = [...simulation.wentBack].filter(isAsked).map(([cell, how]) => `I4 "${cell}" on ${how}`)
-  return [...differences('I2 oracle', expected, found, gateway.index), ...resurrected, ...wentBack]
+  const deleted = new Set(valid.filter(({ value }) => value === null).map(({ name, cell }) => cellName(name, cell)))
+  const isFault = ([cell, { mayBeDeleted }]: [string, CellChange]): boolean =>
+    !mayBeDeleted || !(deleted.has(cell) || deleted.has(documentOf(cell)))
+  const faultsIn = (changes: ReadonlyMap<string, CellChange>, rule: string): string[] =>
+    [...changes]
+      .filter((change) => isAsked(change) && isFault(change))
+      .map(([cell, { how }]) => `${rule} "${cell}" on ${how}`)
+  return [
+    ...differences('I2 oracle', expected, found, gateway.index),
+    ...faultsIn(simulation.changedByDrops, 'I3'),
+    ...faultsIn(simulation.wentBack, 'I4'),
+  ]
+}
+
+function documentOf(cell: string): string {
+  return cell.slice(0, cell.lastIndexOf(' '))
+}
+
+function cellName(name: string, cell: string | null): string {
+  return cell === null ? name : `${name} ${cell}`
 }
 
 /**
@@ -289,7 +306,7 @@ function shownAgain(simulation: Simulation, gateway: SimulatedGateway, place: Pl
       for (const { name, cell, value, stamp } of writesOf(feed, batch, ops)) {
         if (isLate) behind.add(name)
         if (value !== null || !chain.has(hash)) continue
-        const what = cell === null ? name : `${name} ${cell}`
+        const what = cellName(name, cell)
         const known = killed.get(what)
         if (known === undefined || compareStamps(known, stamp) < 0) killed.set(what, stamp)
       }

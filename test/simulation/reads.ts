@@ -7,6 +7,12 @@ interface Read {
   readonly isGone: boolean
 }
 
+interface Change {
+  readonly cell: string
+  readonly how: string
+  readonly isGone: boolean
+}
+
 /**
  * SPEC I4 for one gateway: what it once showed in a cell gives way to what was written later, or to a delete or removal of it, and
  * to nothing else. Told of every document that may have changed.
@@ -15,8 +21,8 @@ export class Reads {
   readonly #cells = new Map<string, Map<string, Read>>()
 
   /** Cells that went back, and how; with `mayGoBack` they do by right. */
-  changed(disk: SimulatedDisk, name: string, mayGoBack: boolean): readonly (readonly [cell: string, how: string])[] {
-    const found: [string, string][] = []
+  changed(disk: SimulatedDisk, name: string, mayGoBack: boolean): readonly Change[] {
+    const found: Change[] = []
     const known = this.#cells.get(name) ?? new Map<string, Read>()
     if (mayGoBack) known.clear()
     this.#cells.set(name, known)
@@ -32,7 +38,7 @@ export class Reads {
       const before = known.get(path)
       const order = before === undefined ? 1 : compareStamps(stamp, before.stamp)
       if (order < 0 || (order === 0 && before?.isGone)) {
-        found.push([`${name} ${path}`, `${stamp.hlc} shows after ${before?.stamp.hlc}`])
+        found.push({ cell: `${name} ${path}`, how: `${stamp.hlc} shows after ${before?.stamp.hlc}`, isGone: false })
       }
       known.set(path, { stamp, isGone: false })
     }
@@ -40,7 +46,7 @@ export class Reads {
       const before = known.get(path)
       if (before === undefined || before.isGone) continue
       if (by === null || compareStamps(by, before.stamp) < 0) {
-        found.push([`${name} ${path}`, `${before.stamp.hlc} vanished`])
+        found.push({ cell: `${name} ${path}`, how: `${before.stamp.hlc} vanished`, isGone: true })
       }
       known.set(path, { stamp: before.stamp, isGone: true })
     }

@@ -308,6 +308,13 @@ test('what is written under a clock that was set back too far is shown where the
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once blamed: for what a store put back showed again, until it had caught up, whose delete had left everywhere in between. */
+test('what was deleted, and the delete collected, before an old store is put back goes from there again (seed 7011600)', () => {
+  const simulation = new Simulation(scenarioOf(7011600, { gateways: 4, minutes: 3, writesMax: 60 }))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once behind for ever: who waited for 2099, as a copied card had stamped it that went back and wrote something else. */
 test('a mesh with copied cards whose clocks had run ahead waits for nothing that nobody has any more (seed 2201069)', () => {
   const simulation = new Simulation(scenarioOf(2201069, { gateways: 4, overruns: true, forks: true }))

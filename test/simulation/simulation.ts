@@ -212,6 +212,13 @@ interface Issued {
   readonly atMs: number
 }
 
+/** How a cell changed that should not. */
+export interface CellChange {
+  readonly how: string
+  /** It is gone, where an old store was put back: what had deleted it may have left by right in between. */
+  readonly mayBeDeleted: boolean
+}
+
 /** A feed's batches by their hash: of a copied card there may be two with one sequence. */
 export interface IssuedFeed {
   readonly feed: Feed
@@ -257,9 +264,9 @@ export class Simulation implements World {
   /** Violations seen while it runs. */
   readonly seen: string[] = []
   /** Cells that showed something else when dead batches left: none may, but where a voided write is involved. */
-  readonly changedByDrops: Map<string, string> = new Map<string, string>()
+  readonly changedByDrops: Map<string, CellChange> = new Map<string, CellChange>()
   /** Cells that went back on a gateway: none may, but where a voided write is involved. */
-  readonly wentBack: Map<string, string> = new Map<string, string>()
+  readonly wentBack: Map<string, CellChange> = new Map<string, CellChange>()
   /** By feed of a lost member, up to where one that is healed held it when that one was removed. */
   readonly heldOfLost: Map<string, number> = new Map<string, number>()
   /** By feed, the least sequence from which it was ever taken for void, if only for a while. */
@@ -640,7 +647,7 @@ export class Simulation implements World {
     after: ReadonlyMap<string, string>,
     mayChange: boolean,
   ): void {
-    const { index } = gateway
+    const { index, peerId } = gateway
     this.note('dead batches dropped')
     // What overtook them may be among what rotted, or was altered.
     if (mayChange) return
@@ -648,19 +655,22 @@ export class Simulation implements World {
     for (const [cell, value] of before) {
       if (!isSeen(cell)) continue
       const now = after.get(cell)
-      if (now !== value) this.changedByDrops.set(cell, `gateway ${index}: it was ${value}, is ${now}`)
+      const mayBeDeleted = now === undefined && this.copied.has(peerId)
+      if (now !== value)
+        this.changedByDrops.set(cell, { how: `gateway ${index}: it was ${value}, is ${now}`, mayBeDeleted })
     }
     for (const [cell, value] of after) {
-      if (!before.has(cell) && isSeen(cell)) this.changedByDrops.set(cell, `gateway ${index}: it is back with ${value}`)
+      if (!before.has(cell) && isSeen(cell))
+        this.changedByDrops.set(cell, { how: `gateway ${index}: it is back with ${value}`, mayBeDeleted: false })
     }
   }
 
   shown(gateway: SimulatedGateway, name: string, mayGoBack: boolean): void {
-    const { index, disk } = gateway
+    const { index, disk, peerId } = gateway
     const reads = this.#reads.get(disk) ?? new Reads()
     this.#reads.set(disk, reads)
-    for (const [cell, how] of reads.changed(disk, name, mayGoBack || gateway.hasLeft(name)))
-      this.wentBack.set(cell, `gateway ${index}: ${how}`)
+    for (const { cell, how, isGone } of reads.changed(disk, name, mayGoBack || gateway.hasLeft(name)))
+      this.wentBack.set(cell, { how: `gateway ${index}: ${how}`, mayBeDeleted: isGone && this.copied.has(peerId) })
   }
 
   isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
