@@ -15,7 +15,7 @@ import type { LinkState } from './link.ts'
 import { differsFromOurs, isGoneThere, isProbed, suspectFork, takeEvidence } from './forks.ts'
 import { takeMissing } from './mending.ts'
 import { futureFrom, isFuture } from './future.ts'
-import { ask, askOn, chooseOne, considerFeed, prune } from './pulling.ts'
+import { ask, chooseOne, considerFeed, prune } from './pulling.ts'
 import { hashAt, receiveSignature } from './aside.ts'
 import { isVoid } from './sealing.ts'
 
@@ -197,7 +197,6 @@ function defer<Token>(core: Core<Token>, link: LinkState, state: FeedState, batc
   const pauseMs = state.deferrals === 0 ? 0 : Math.min(TIMES.askMs * 2 ** (state.deferrals - 1), TIMES.askMsMax)
   state.deferredUntilMs = Math.max(dueMsOf(batch), core.now.wallMs + pauseMs)
   state.deferrals += 1
-  state.deferredBehind = state.verified.seq
   state.parent = null
   core.behind.add(state)
   tellFuture(core, link, state, batch, state.deferredUntilMs)
@@ -274,7 +273,6 @@ export function receiveVerdict<Token>(core: Core<Token>, ticket: number, isValid
     state.verified = positionOf(batch)
     if (header.hlc <= futureFrom(core)) core.clock.observe(header.hlc)
     core.verified.push(arrival)
-    askOn(core, link, state, header.seq)
     return fillOn(core, link, state, batch)
   }
   link.consumedBytes += batch.bytes.length

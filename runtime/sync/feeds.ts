@@ -83,11 +83,8 @@ export class FeedState {
   deferredUntilMs = 0
   /** The links over which that batch came. */
   readonly deferredBy: Set<LinkState> = new Set<LinkState>()
-  /** How often that was so since all that was told of was here, and behind which batch it was so last. */
+  /** How often that was so since all that was told of was here. */
   deferrals = 0
-  deferredBehind = 0
-  /** The last one that was asked for, where not all was. */
-  askedTo = 0
 
   /** The disk refused a batch and others are still on their way: no batch is taken or made until they are answered. */
   isRewinding = false

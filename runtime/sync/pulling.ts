@@ -1,5 +1,4 @@
 import { LAST_MS } from '../model/stamp.ts'
-import type { WantEntry } from '../wire/message.ts'
 import { TIMES, type Core } from './core.ts'
 import { isEarlyThere } from './early.ts'
 import type { FeedState } from './feeds.ts'
@@ -175,28 +174,7 @@ export function ask<Token>(core: Core<Token>, link: LinkState, state: FeedState)
   state.attempts += 1
   // What didn't come may wait for credit that was given, and lost on its way.
   if (state.attempts > 1) link.isAckDue = true
-  core.say(link, { type: 'want', entries: [wantOf(link, state, alias)] })
-}
-
-/**
- * All that follows, as it grows. Of a feed whose batches wait one after another for their times just some more than came in time since:
- * what follows those would come in vain.
- */
-function wantOf(link: LinkState, state: FeedState, alias: number): WantEntry {
-  const inTime = state.tip.seq - state.deferredBehind
-  const isOnTrial = state.deferrals > 0 && state.deferredBy.has(link) && inTime >= 0 && state.attempts === 1
-  state.askedTo = 0
-  if (!isOnTrial) return [alias, state.tip.seq + 1, 1]
-  const from = Math.max(state.tip.seq + 1, link.peerLow(state))
-  state.askedTo = Math.max(from, Math.min(from + 1 + 2 * inTime, link.peerHead(state)))
-  return [alias, from, 0, [from, state.askedTo]]
-}
-
-/** A batch came in time, of a feed of which perhaps not all that follows was asked for: then the next ones are. */
-export function askOn<Token>(core: Core<Token>, link: LinkState, state: FeedState, seq: number): void {
-  if (seq !== state.askedTo) return
-  considerFeed(core, state)
-  ask(core, link, state)
+  core.say(link, { type: 'want', entries: [[alias, state.tip.seq + 1, 1]] })
 }
 
 /** Tells a link that pushes what another pushes already to tell its heads only. */
