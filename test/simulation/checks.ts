@@ -268,9 +268,11 @@ function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway, pl
   const expected = new Map([...naiveFold(valid)].filter(isAsked))
   const found = new Map([...cellsAt(gateway, place)].filter(isAsked))
   for (const name of onceVoidDocuments(simulation)) voided.add(name)
-  const deleted = new Set(valid.filter(({ value }) => value === null).map(({ name, cell }) => cellName(name, cell)))
-  const isFault = ([cell, { mayBeDeleted }]: [string, CellChange]): boolean =>
-    !mayBeDeleted || !(deleted.has(cell) || deleted.has(documentOf(cell)))
+  const deleted = lastDeletes(valid)
+  // Who had not heard of a delete, when all was settled, sees that what it killed is dead by what its author says.
+  const isDeleted = (what: string, gone: Stamp): boolean => compareStamps(deleted.get(what) ?? gone, gone) > 0
+  const isFault = ([cell, { gone }]: [string, CellChange]): boolean =>
+    gone === null || !(isDeleted(cell, gone) || isDeleted(documentOf(cell), gone))
   const faultsIn = (changes: ReadonlyMap<string, CellChange>, rule: string): string[] =>
     [...changes]
       .filter((change) => isAsked(change) && isFault(change))
@@ -280,6 +282,17 @@ function oracleDifferences(simulation: Simulation, gateway: SimulatedGateway, pl
     ...faultsIn(simulation.changedByDrops, 'I3'),
     ...faultsIn(simulation.wentBack, 'I4'),
   ]
+}
+
+/** By document or cell, the last that took it away. */
+function lastDeletes(writes: readonly CellWrite[]): Map<string, Stamp> {
+  const last = new Map<string, Stamp>()
+  for (const { name, cell, value, stamp } of writes) {
+    const what = cellName(name, cell)
+    const known = last.get(what)
+    if (value === null && (known === undefined || compareStamps(known, stamp) < 0)) last.set(what, stamp)
+  }
+  return last
 }
 
 function documentOf(cell: string): string {

@@ -15,6 +15,7 @@ import type { Place } from '../../runtime/model/interest.ts'
 import { isSystemName, placeOf } from '../../runtime/model/names.ts'
 import { COUNTED_KEY } from './writes.ts'
 import { SequenceSet } from '../../runtime/model/sequences.ts'
+import type { Stamp } from '../../runtime/model/stamp.ts'
 import { historyKey } from '../../runtime/sync/history.ts'
 import { partOf } from '../../runtime/store/fold.ts'
 
@@ -539,6 +540,12 @@ function addCells(cells: Map<string, string>, name: string, document: Document):
     const value = document.values[i]
     if (value !== null) cells.set(`${name} ${path}`, `${JSON.stringify(value)} ${hlc}.${index}@${origin}`)
   })
+}
+
+/** The stamp of what such a cell shows. */
+export function stampShown(shown: string): Stamp {
+  const [hlc, index, origin] = shown.slice(shown.lastIndexOf(' ') + 1).split(/[.@]/)
+  return { hlc: Number(hlc), index: Number(index), origin: String(origin) }
 }
 
 function headOf({ feed, head, lsn, retained, bytes, batches }: DiskFeed): FeedHead {

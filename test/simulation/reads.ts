@@ -10,7 +10,8 @@ interface Read {
 interface Change {
   readonly cell: string
   readonly how: string
-  readonly isGone: boolean
+  /** What it showed, where that vanished. */
+  readonly gone: Stamp | null
 }
 
 /**
@@ -38,7 +39,7 @@ export class Reads {
       const before = known.get(path)
       const order = before === undefined ? 1 : compareStamps(stamp, before.stamp)
       if (order < 0 || (order === 0 && before?.isGone)) {
-        found.push({ cell: `${name} ${path}`, how: `${stamp.hlc} shows after ${before?.stamp.hlc}`, isGone: false })
+        found.push({ cell: `${name} ${path}`, how: `${stamp.hlc} shows after ${before?.stamp.hlc}`, gone: null })
       }
       known.set(path, { stamp, isGone: false })
     }
@@ -46,7 +47,7 @@ export class Reads {
       const before = known.get(path)
       if (before === undefined || before.isGone) continue
       if (by === null || compareStamps(by, before.stamp) < 0) {
-        found.push({ cell: `${name} ${path}`, how: `${before.stamp.hlc} vanished`, isGone: true })
+        found.push({ cell: `${name} ${path}`, how: `${before.stamp.hlc} vanished`, gone: before.stamp })
       }
       known.set(path, { stamp: before.stamp, isGone: true })
     }

@@ -315,6 +315,13 @@ test('what was deleted, and the delete collected, before an old store is put bac
   assert.deepEqual(violations(simulation), [])
 })
 
+/** Once blamed: for what was shown by a gateway that a delete had not come to, and that went when its author called it dead. */
+test('what a delete had killed goes too where that was collected before it came (seed 9001203)', () => {
+  const simulation = new Simulation(scenarioOf(9001203))
+  simulation.run()
+  assert.deepEqual(violations(simulation), [])
+})
+
 /** Once behind for ever: who waited for 2099, as a copied card had stamped it that went back and wrote something else. */
 test('a mesh with copied cards whose clocks had run ahead waits for nothing that nobody has any more (seed 2201069)', () => {
   const simulation = new Simulation(scenarioOf(2201069, { gateways: 4, overruns: true, forks: true }))

@@ -6,7 +6,7 @@ import { peerIdOf } from '../../runtime/crypto/identity.ts'
 import type { Batch, Feed, Ops } from '../../runtime/model/batch.ts'
 import type { Place } from '../../runtime/model/interest.ts'
 import { placeOf, SELF_COLLECTION } from '../../runtime/model/names.ts'
-import { msOfHlc, type Hlc } from '../../runtime/model/stamp.ts'
+import { msOfHlc, type Hlc, type Stamp } from '../../runtime/model/stamp.ts'
 import { HELD_PREFIX } from '../../runtime/sync/statements.ts'
 import { Keyring } from '../../runtime/access/keyring.ts'
 import { sealsAbove, type Holding } from '../../runtime/access/removals.ts'
@@ -16,7 +16,7 @@ import { Byzantine } from './byzantine.ts'
 import { checkDelivered, checkFrame, isNeeded, isOnOthersDisks, violations } from './checks.ts'
 import { lastingDeletes } from './deletes.ts'
 import { Confirmed } from './confirmed.ts'
-import type { SimulatedDisk } from './disk.ts'
+import { stampShown, type SimulatedDisk } from './disk.ts'
 import { fakeKey, fakeSignature, SimulatedGateway, type Acknowledged, type World } from './gateway.ts'
 import { Progress } from './histories.ts'
 import { falseHoldings } from './holdings.ts'
@@ -215,8 +215,8 @@ interface Issued {
 /** How a cell changed that should not. */
 export interface CellChange {
   readonly how: string
-  /** It is gone, where an old store was put back: what had deleted it may have left by right in between. */
-  readonly mayBeDeleted: boolean
+  /** Of what it showed, where that is gone; else null. */
+  readonly gone: Stamp | null
 }
 
 /** A feed's batches by their hash: of a copied card there may be two with one sequence. */
@@ -647,7 +647,7 @@ export class Simulation implements World {
     after: ReadonlyMap<string, string>,
     mayChange: boolean,
   ): void {
-    const { index, peerId } = gateway
+    const { index } = gateway
     this.note('dead batches dropped')
     // What overtook them may be among what rotted, or was altered.
     if (mayChange) return
@@ -655,22 +655,21 @@ export class Simulation implements World {
     for (const [cell, value] of before) {
       if (!isSeen(cell)) continue
       const now = after.get(cell)
-      const mayBeDeleted = now === undefined && this.copied.has(peerId)
-      if (now !== value)
-        this.changedByDrops.set(cell, { how: `gateway ${index}: it was ${value}, is ${now}`, mayBeDeleted })
+      const how = `gateway ${index}: it was ${value}, is ${now}`
+      if (now !== value) this.changedByDrops.set(cell, { how, gone: now === undefined ? stampShown(value) : null })
     }
     for (const [cell, value] of after) {
       if (!before.has(cell) && isSeen(cell))
-        this.changedByDrops.set(cell, { how: `gateway ${index}: it is back with ${value}`, mayBeDeleted: false })
+        this.changedByDrops.set(cell, { how: `gateway ${index}: it is back with ${value}`, gone: null })
     }
   }
 
   shown(gateway: SimulatedGateway, name: string, mayGoBack: boolean): void {
-    const { index, disk, peerId } = gateway
+    const { index, disk } = gateway
     const reads = this.#reads.get(disk) ?? new Reads()
     this.#reads.set(disk, reads)
-    for (const { cell, how, isGone } of reads.changed(disk, name, mayGoBack || gateway.hasLeft(name)))
-      this.wentBack.set(cell, { how: `gateway ${index}: ${how}`, mayBeDeleted: isGone && this.copied.has(peerId) })
+    for (const { cell, how, gone } of reads.changed(disk, name, mayGoBack || gateway.hasLeft(name)))
+      this.wentBack.set(cell, { how: `gateway ${index}: ${how}`, gone })
   }
 
   isSigned(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
