@@ -109,6 +109,8 @@ export class Gateway {
   readonly #log: Log
   readonly #identity: Identity
   readonly #peerId: string
+  /** As its profile said at the start: links greet by it once. */
+  readonly #name: string
   readonly #clock: SystemClock
   readonly #verifier = createVerifier()
   readonly #authority: MeshAuthority
@@ -148,6 +150,7 @@ export class Gateway {
     this.#parsed = parsed
     this.#profile = inForce(parsed)
     this.#peerId = peerIdOf(identity.keys.publicKey)
+    this.#name = gatewayName(this.#profile.node)
     this.#drafts = new Drafts(this.#peerId)
     this.#incarnation = new Incarnation(options.dir, options.log)
     this.#clones = new Clones(options.log, (fields) => this.#devices?.door.publishEvent('alert', fields))
@@ -713,10 +716,6 @@ export class Gateway {
     const now = this.#trustedNow
     if (now === null || this.#running.driver.view.isClockAhead) return
     await this.#members.membership.grantAnew(Math.max(now.hlc, hlcFromMs(now.wallMs + LET_PASS_MS)))
-  }
-
-  get #name(): string {
-    return gatewayName(this.#profile.node)
   }
 
   #pathOf(credential: Credential): string {
