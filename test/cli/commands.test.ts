@@ -71,6 +71,13 @@ test('put of what is no JSON object is refused before or by the gateway', async 
   }
 })
 
+test('put of what is nested too deep to be sent is refused before the gateway is asked', async (t) => {
+  const { run } = await bench(t)
+  const text = `{"a":${'['.repeat(20_000)}1${']'.repeat(20_000)}}`
+  const { code, stderr } = await run('put', 'climate', 'k', text)
+  assert.deepEqual([code, stderr], [1, 'marram: Cannot send the document: it is nested too deep\n'])
+})
+
 test('get prints the document, with provenance when asked, and not-found is 1', async (t) => {
   const { operations, run } = await bench(t)
   await operations.put('climate', 'hall 7/a', { temperature: 21.5 })
