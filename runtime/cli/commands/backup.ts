@@ -30,7 +30,10 @@ export function addBackupCommands(program: Command): void {
     .command('backup')
     .description('write all that the gateway has stored to one new file, while it runs or when it is stopped')
     .argument('<file>', 'the file to make')
-    .option('--with-identity', 'with its profile, device logins and secret keys: whoever has the file can then be this gateway')
+    .option(
+      '--with-identity',
+      'with its profile, device logins and secret keys: whoever has the file can then be this gateway',
+    )
     .addHelpText('after', BACKUP_HELP)
     .action((file: string, options: { withIdentity?: boolean }, command: Command) =>
       run(command, async (context) => {
