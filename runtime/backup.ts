@@ -1,20 +1,22 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createReadStream } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { hex } from './base/bytes.ts'
-import { MarramError, sentenceOf } from './base/errors.ts'
-import { flushFolder, writeDurably } from './identity/files.ts'
+import { MarramError, sentenceOf, unwritten } from './base/errors.ts'
+import { flushFolder, textsOf, writeDurably } from './identity/files.ts'
 import { hasIdentity, loadIdentity } from './identity/identity.ts'
 import { loadKeyring } from './identity/keyring-file.ts'
 import { takeLock } from './identity/lock.ts'
 import { newIncarnation, readMark, writeMark } from './identity/mark.ts'
+import { restoreSettings, settingsOf, type ProfileOrigin } from './identity/settings.ts'
 import { keptStoreKey } from './identity/store-key.ts'
 import { SILENT_LOG } from './ports/log.ts'
-import { decodeBackup, decodeRows, encodeBackup, type BackupHeader } from './store/backup-format.ts'
+import { decodeBackup, decodeRows, encodeBackup, type BackupHeader, type FileTexts } from './store/backup-format.ts'
 import { openStore, restoreStore } from './store/open.ts'
 
-const IDENTITY_FILES = ['root.json', 'mesh.json', 'device.json'] as const
+/** Other keys wait in `next.json`; devices may know the certificate. */
+const IDENTITY_FILES = ['root.json', 'next.json', 'tls.pem', 'mesh.json', 'device.json'] as const
 
 /** The bytes of a backup of what the stopped gateway in `dir` has stored, without keys; encrypted as the store is. */
 export async function* backupOf(dir: string): AsyncGenerator<Uint8Array> {
@@ -37,9 +39,9 @@ export async function* backupOf(dir: string): AsyncGenerator<Uint8Array> {
 }
 
 /**
- * Writes a backup that comes as `bytes` to the new file `path`, readable by its owner alone, with the keys in `dir` if asked for. The
- * file is there only when it is whole and on the disk. Resolves to its bytes. Rejects with `already-exists`, `storage-damaged`,
- * `storage-full`, `storage-io`, and with what reading `bytes` rejects with.
+ * Writes a backup that comes as `bytes` to the new file `path`, readable by its owner alone, with the keys and settings in
+ * `dir` if asked for. The file is there only when it is whole and on the disk. Resolves to its bytes. Rejects with `already-exists`,
+ * `bad-profile`, `cannot-create`, `storage-damaged`, `storage-full`, `storage-io`, `too-large`, and with what reading `bytes` rejects with.
  */
 export async function writeBackup(
   dir: string,
@@ -55,14 +57,14 @@ export async function writeBackup(
     rmSync(partial, { force: true })
     const written = await writeNew(
       partial,
-      encodeBackup(hasKeys ? { ...header, identity: identityFiles(dir) } : header, rows),
+      encodeBackup(hasKeys ? { ...header, identity: identityFiles(dir), settings: settingsOf(dir) } : header, rows),
     )
     renameSync(partial, path)
     flushFolder(dirname(resolve(path)))
     return written
   } catch (error) {
     rmSync(partial, { force: true })
-    throw asMarramError(error, path)
+    throw unwritten(path, error)
   }
 }
 
@@ -83,10 +85,10 @@ async function writeNew(path: string, bytes: AsyncIterable<Uint8Array>): Promise
 
 /**
  * Puts the backup `path` into `dir`, whose gateway then starts a new incarnation. Nothing is changed unless all of the file
- * is sound. With `isForced` the store that is there goes. Throws `already-exists`, `in-use`, `no-identity` (none in `dir`
+ * is sound. With `isForced` the store that is there goes; keys and settings that are there stay. Resolves to where its profile is from. Throws `already-exists`, `in-use`, `no-identity` (none in `dir`
  * nor in the file), `not-found`, `not-permitted` (another mesh's), `storage-damaged`, `storage-full`, `storage-io`.
  */
-export async function restoreGateway(dir: string, path: string, isForced: boolean): Promise<void> {
+export async function restoreGateway(dir: string, path: string, isForced: boolean): Promise<ProfileOrigin> {
   if (!existsSync(path)) throw new MarramError('not-found', `Cannot read "${path}": there is no such file`)
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const lock = takeLock(dir)
@@ -104,10 +106,11 @@ export async function restoreGateway(dir: string, path: string, isForced: boolea
     const { header, rows } = await decodeBackup(createReadStream(path), path)
     checkIdentity(dir, header)
     await restoreStore(copy, decodeRows(rows, path), path)
-    const { hlc, identity } = header
+    const { hlc, identity, settings } = header
     const before = readMark(dir)
     // A mark of another incarnation than the store's: the gateway begins a new one.
     writeMark(dir, { incarnation: newIncarnation(), lsn: 0, hlc: Math.max(hlc, before?.hlc ?? 0) })
+    const origin = restoreSettings(dir, settings)
     if (!hasIdentity(dir))
       for (const name of IDENTITY_FILES)
         if (identity[name] !== undefined) writeDurably(join(dir, 'identity', name), identity[name])
@@ -117,6 +120,7 @@ export async function restoreGateway(dir: string, path: string, isForced: boolea
     renameSync(copy, data)
     flushFolder(dir)
     rmSync(replaced, { recursive: true, force: true })
+    return origin
   } catch (error) {
     throw asMarramError(error, path)
   } finally {
@@ -125,11 +129,8 @@ export async function restoreGateway(dir: string, path: string, isForced: boolea
   }
 }
 
-function identityFiles(dir: string): { [name: string]: string } {
-  const paths = IDENTITY_FILES.map((name) => [name, join(dir, 'identity', name)] as const)
-  return Object.fromEntries(
-    paths.filter(([, path]) => existsSync(path)).map(([name, path]) => [name, readFileSync(path, 'utf8')]),
-  )
+function identityFiles(dir: string): FileTexts {
+  return textsOf(join(dir, 'identity'), IDENTITY_FILES)
 }
 
 function checkIdentity(dir: string, { meshId, identity }: BackupHeader): void {

@@ -8,6 +8,7 @@ import { keptStoreKey } from './identity/store-key.ts'
 import { SequenceSet } from './model/sequences.ts'
 import { SILENT_LOG } from './ports/log.ts'
 import type { Store } from './ports/store.ts'
+import { openError } from './store/database.ts'
 import { openStore } from './store/open.ts'
 import type { TableStore } from './store/table-store.ts'
 import { verifyStore, type Verification } from './store/verify.ts'
@@ -49,6 +50,8 @@ export async function verifyGateway(dir: string, isRepair: boolean): Promise<Ver
     const store = await openStore(options)
     try {
       return await checkStore(store, meshId, isRepair)
+    } catch (error) {
+      throw openError(path, error)
     } finally {
       await store.close()
     }

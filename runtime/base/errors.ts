@@ -10,6 +10,7 @@ export const ERROR_CODES = {
   'not-permitted': 'The author or client has no right to do this',
   'not-enrolled': 'This gateway is not a member of the mesh yet',
   'already-exists': 'It is there already and would be overwritten',
+  'cannot-create': 'The file can not be made where it was to be',
   'no-identity': 'The data directory holds no identity',
   'in-use': 'Another process uses the data directory',
   'port-in-use': 'Another process listens on the port',
@@ -62,6 +63,14 @@ export function sentenceOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { code = '', syscall } = error as NodeJS.ErrnoException
   return (syscall !== undefined && FILE_FAULTS[code]) || error.message
+}
+
+/** Why a file that was to be made at `path` isn't there. */
+export function unwritten(path: string, cause: unknown): MarramError {
+  if (cause instanceof MarramError) return cause
+  const { code = '' } = cause as NodeJS.ErrnoException
+  const kind = code === 'ENOSPC' ? 'storage-full' : Object.hasOwn(FILE_FAULTS, code) ? 'cannot-create' : 'storage-io'
+  return new MarramError(kind, `Cannot write "${path}": ${sentenceOf(cause)}`, { cause })
 }
 
 /** The stable code of any thrown value; what is not a MarramError counts as an I/O error of the store. */

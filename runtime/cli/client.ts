@@ -27,7 +27,10 @@ const ANSWER_BYTES_MAX = 67_108_864
 export function clientOf(dir: string): Client {
   const call = (method: string, path: string): Call => new Call(dir, method, path)
   return {
-    json: (method, path, body) => call(method, path).json(body),
+    json: async (method, path, body) => {
+      const text = body === undefined ? undefined : textOf(body)
+      return call(method, path).json(text)
+    },
     lines: (method, path, body) => call(method, path).lines(body),
     // Asked for when they are read: an answer that nobody waits for has nobody to fail.
     bytes: async function* (method, path) {
@@ -53,8 +56,8 @@ class Call {
     this.#request.once('socket', (socket) => socket.on('error', () => {}))
   }
 
-  async json(body: unknown): Promise<unknown> {
-    this.#request.end(body === undefined ? undefined : JSON.stringify(body))
+  async json(body: string | undefined): Promise<unknown> {
+    this.#request.end(body)
     try {
       return JSON.parse(await readBody(await this.#answer(), ANSWER_BYTES_MAX)) as unknown
     } catch (error) {
@@ -109,6 +112,15 @@ class Call {
   #failureOf(error: unknown): MarramError {
     if (this.#bodyFailure instanceof MarramError) return this.#bodyFailure
     return error instanceof MarramError ? error : unreachable(this.#dir, error)
+  }
+}
+
+/** Before there is a request, which would hold up the end of a command that failed. */
+function textOf(body: unknown): string {
+  try {
+    return JSON.stringify(body)
+  } catch (cause) {
+    throw new MarramError('bad-request', 'Cannot send the document: it is nested too deep', { cause })
   }
 }
 

@@ -22,6 +22,7 @@ const EXIT_BY_CODE: { readonly [code in ErrorCode]: number } = {
   'not-permitted': EXIT.notPermitted,
   'not-enrolled': EXIT.failed,
   'already-exists': EXIT.cannotCreate,
+  'cannot-create': EXIT.cannotCreate,
   'no-identity': EXIT.failed,
   'in-use': EXIT.inUse,
   'port-in-use': EXIT.cannotCreate,

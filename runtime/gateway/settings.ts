@@ -23,6 +23,8 @@ export interface SettingsOptions {
 /** The profile in force, and how another takes its place. */
 export class Settings {
   readonly #options: SettingsOptions
+  /** The gateway's, for people, as its profile said at the start: links greet by it once. */
+  readonly name: string
   #parsed: ParsedProfile
   #profile: ResolvedProfile
 
@@ -30,6 +32,7 @@ export class Settings {
     this.#options = options
     this.#parsed = options.parsed
     this.#profile = inForce(options.parsed)
+    this.name = gatewayName(this.#profile.node)
   }
 
   /** As it was written. */
@@ -39,11 +42,6 @@ export class Settings {
 
   get profile(): ResolvedProfile {
     return this.#profile
-  }
-
-  /** The gateway's, for people. */
-  get name(): string {
-    return gatewayName(this.#profile.node)
   }
 
   get usersFile(): string {

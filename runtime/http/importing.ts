@@ -26,7 +26,8 @@ const PROGRESS_EVERY = 1_000
  * end `{"imported", "skipped"}`, or `{"error"}` when going on made no sense.
  */
 export async function importDocuments(exchange: Exchange): Promise<void> {
-  const { request, response, signal } = exchange
+  const { request, response, signal, operations, collection } = exchange
+  operations.checkWritable(collection)
   response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   response.flushHeaders()
   const work = new Import(exchange)

@@ -17,6 +17,7 @@ const STATUS: { readonly [code in ErrorCode]: number } = {
   'not-permitted': 403,
   'not-enrolled': 409,
   'already-exists': 409,
+  'cannot-create': 409,
   'no-identity': 409,
   'in-use': 409,
   'port-in-use': 409,

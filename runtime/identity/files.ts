@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { MarramError, sentenceOf } from '../base/errors.ts'
 
 /**
@@ -24,6 +24,12 @@ export function writeDurably(path: string, content: string, mode = 0o600): void 
     const code = (cause as NodeJS.ErrnoException).code === 'ENOSPC' ? 'storage-full' : 'storage-io'
     throw new MarramError(code, `Cannot write "${path}": ${sentenceOf(cause)}`, { cause })
   }
+}
+
+/** What is in those of the files that are there, by their paths below `folder`. */
+export function textsOf(folder: string, paths: readonly string[]): { [path: string]: string } {
+  const there = paths.filter((path) => existsSync(resolve(folder, path)))
+  return Object.fromEntries(there.map((path) => [path, readFileSync(resolve(folder, path), 'utf8')]))
 }
 
 export function flushFolder(path: string): void {

@@ -8,7 +8,8 @@ import { writeDurably } from './files.ts'
 
 /** The profile in force: `DIR/profile.json`, another file for one run, or the default one. */
 
-const profileFile = (dir: string): string => join(dir, 'profile.json')
+export const PROFILE_FILE = 'profile.json'
+const profileFile = (dir: string): string => join(dir, PROFILE_FILE)
 
 export interface ProfileChoice {
   readonly dir: string
@@ -20,7 +21,7 @@ export interface ProfileChoice {
 /** Throws `bad-profile` with every error on a line of its own; a broken profile never falls back to the default one. */
 export function loadProfile({ dir, path, set = [] }: ProfileChoice): ParsedProfile {
   const file = path ?? profileFile(dir)
-  if (path === undefined && !existsSync(file))
+  if (path === undefined && !hasProfile(dir))
     return accepted(checkProfile(DEFAULT_PROFILE, { path: 'default profile', set }))
   return accepted(parseProfile(read(file), { path: file, set, readFile: readText }))
 }
@@ -35,7 +36,15 @@ export function checkedProfile(profile: unknown, path: string, set: readonly str
 }
 
 export function keepProfile(dir: string, profile: DeviceProfile): void {
-  writeDurably(profileFile(dir), `${JSON.stringify(profile, null, 2)}\n`, 0o644)
+  writeDurably(profileFile(dir), profileText(profile), 0o644)
+}
+
+export function hasProfile(dir: string): boolean {
+  return existsSync(profileFile(dir))
+}
+
+export function profileText(profile: DeviceProfile): string {
+  return `${JSON.stringify(profile, null, 2)}\n`
 }
 
 function accepted(result: ReturnType<typeof parseProfile>): ParsedProfile {

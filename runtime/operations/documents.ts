@@ -188,9 +188,14 @@ export class DocumentService implements Documents {
   }
 
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } } {
-    if (collection !== undefined) checkCollection(collection)
+    const summaries = this.summaries()
+    if (collection !== undefined) {
+      this.#checkKept(collection)
+      if (!summaries.has(collection))
+        throw new MarramError('not-found', `Cannot digest "${collection}": nothing was ever written to it`)
+    }
     const collections: { [name: string]: string } = {}
-    for (const [name, { digest }] of this.summaries()) {
+    for (const [name, { digest }] of summaries) {
       if (!isNothing(digest) && (collection === undefined || name === collection)) collections[name] = digest
     }
     return { collections }
@@ -216,7 +221,7 @@ export class DocumentService implements Documents {
     return new Map(sorted.map(([name, sum]) => [name, { ...sum, digest: hex(sum.digest) }]))
   }
 
-  #checkWrite(collection: string, key: string): void {
+  checkWritable(collection: string): void {
     checkCollection(collection)
     if (isSystemName(collection)) {
       throw new MarramError(
@@ -229,6 +234,10 @@ export class DocumentService implements Documents {
     const strangeness = this.#with.rules().strangeness(collection)
     if (strangeness) throw new MarramError('not-kept', `Cannot write "${collection}": ${strangeness}`)
     if (this.#with.rules().isLocked(collection)) throw lockedError('write', collection)
+  }
+
+  #checkWrite(collection: string, key: string): void {
+    this.checkWritable(collection)
     const checked = checkDocumentKey(key)
     if (!checked.ok) throw new MarramError(checked.error.code, checked.error.message)
   }

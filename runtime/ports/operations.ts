@@ -137,6 +137,8 @@ export interface Documents {
     writes: readonly BatchWrite[],
     options?: WaitOptions,
   ): Promise<{ readonly stamp: string; readonly held?: number }>
+  /** Throws what every write to the collection would be refused with. */
+  checkWritable(collection: string): void
   /** Resolves when it is on the disk. `not-found` when there is no such document, `not-supported` in a series. */
   delete(collection: string, key: string, options?: WaitOptions): Promise<Receipt>
   /**
@@ -155,7 +157,7 @@ export interface Documents {
   /** Concurrent writes of which one was lost, the latest first. */
   conflicts(options?: { readonly collection?: string; readonly limit?: number }): Iterable<Conflict>
   watch(collection: string, options?: WatchOptions): AsyncIterable<WatchEvent>
-  /** Digests in hexadecimal by collection, names sorted, empty collections left out. */
+  /** Digests in hexadecimal by collection, names sorted, empty collections left out. `not-found` of one that was never written. */
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } }
 }
 

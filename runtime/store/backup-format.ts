@@ -6,7 +6,8 @@ import { MarramError } from '../base/errors.ts'
  * before it. A row is its table's number (1 byte), the lengths of key (2) and value (4, both big-endian), key and value.
  */
 const MAGIC = 'marram-backup 2\n'
-const HEADER_BYTES_MAX = 1_048_576
+/** More than as many users as there may be. */
+const HEADER_BYTES_MAX = 16_777_216
 const HASH_BYTES = 32
 const ROW_HEAD_BYTES = 7
 /** More than any key, and any value. */
@@ -18,7 +19,13 @@ export interface BackupHeader {
   /** The greatest stamp that the gateway knew of. */
   readonly hlc: number
   /** Files of `identity/` by name, `device.json` last; empty when it was left out. */
-  readonly identity: { readonly [name: string]: string }
+  readonly identity: FileTexts
+  /** The kept profile and files of logins that it names, by their paths in the data directory; none when they were left out. */
+  readonly settings?: FileTexts
+}
+
+export interface FileTexts {
+  readonly [name: string]: string
 }
 
 export interface BackupRow {
@@ -37,10 +44,14 @@ export function encodeRow(table: number, key: Buffer, value: Uint8Array): Buffer
   return row
 }
 
-/** `rows` as encoded. */
+/** `rows` as encoded. Rejects with `too-large` when `header` is. */
 export async function* encodeBackup(header: BackupHeader, rows: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
   const head = Buffer.from(`${MAGIC}${JSON.stringify(header)}\n`)
+  if (head.length > HEADER_BYTES_MAX) {
+    const what = `its keys, profile and logins take ${head.length} bytes, they must take at most ${HEADER_BYTES_MAX}`
+    throw new MarramError('too-large', `Cannot back up this gateway: ${what}`)
+  }
   hash.update(head)
   yield head
   for await (const bytes of rows) {
@@ -125,13 +136,17 @@ export async function* decodeRows(pieces: AsyncIterable<Uint8Array>, name: strin
 function parseHeader(text: string): BackupHeader | null {
   try {
     const header = JSON.parse(text) as Partial<BackupHeader> | null
-    const { meshId, hlc, identity } = header ?? {}
+    const { meshId, hlc, identity, settings = {} } = header ?? {}
     if (typeof meshId !== 'string' || !Number.isSafeInteger(hlc)) return null
-    if (typeof identity !== 'object' || identity === null) return null
-    return Object.values(identity).every((content) => typeof content === 'string') ? (header as BackupHeader) : null
+    return areTexts(identity) && areTexts(settings) ? (header as BackupHeader) : null
   } catch {
     return null
   }
+}
+
+function areTexts(files: unknown): boolean {
+  if (typeof files !== 'object' || files === null) return false
+  return Object.values(files).every((content) => typeof content === 'string')
 }
 
 export function damaged(name: string): MarramError {

@@ -45,7 +45,11 @@ export class Database implements Base {
   constructor(dir: string, isReadOnly: boolean) {
     this.#path = join(dir, 'data.mdb')
     this.#root = openRoot(dir, isReadOnly)
-    const table = (name: TableName): Binary => this.#root.openDB({ name, encoding: 'binary', keyEncoding: 'binary' })
+    const table = (name: TableName): Binary => {
+      const opened: Binary | undefined = this.#root.openDB({ name, encoding: 'binary', keyEncoding: 'binary' })
+      if (opened === undefined) throw databaseDamaged(dir, `its table "${name}" is missing`)
+      return opened
+    }
     this.#tables = {
       documents: table('documents'),
       links: table('links'),
@@ -297,9 +301,12 @@ export function openError(dir: string, cause: unknown): MarramError {
   if (isNoSpace(cause)) {
     return new MarramError('storage-full', `Cannot open "${dir}": the disk is full, it must have some room`, { cause })
   }
-  if (/MDB_|corrupt|invalid/i.test(what)) {
-    const sentence = `Cannot open "${dir}": the store is damaged (${what}); run: marram verify --repair`
-    return new MarramError('storage-damaged', sentence, { cause })
-  }
+  if (/MDB_|corrupt|invalid/i.test(what)) return databaseDamaged(dir, what, cause)
   return new MarramError('storage-io', `Cannot open "${dir}": ${what}`, { cause })
+}
+
+/** Where LMDB itself can't find its way there is nothing to derive anything from. */
+function databaseDamaged(dir: string, what: string, cause?: unknown): MarramError {
+  const sentence = `Cannot read "${dir}": the store is damaged (${what}); put a backup back with "marram restore FILE --force", or move the folder away: the gateway goes on with what its neighbours have`
+  return new MarramError('storage-damaged', sentence, { cause })
 }

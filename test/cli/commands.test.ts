@@ -71,6 +71,13 @@ test('put of what is no JSON object is refused before or by the gateway', async 
   }
 })
 
+test('put of what is nested too deep to be sent is refused before the gateway is asked', async (t) => {
+  const { run } = await bench(t)
+  const text = `{"a":${'['.repeat(20_000)}1${']'.repeat(20_000)}}`
+  const { code, stderr } = await run('put', 'climate', 'k', text)
+  assert.deepEqual([code, stderr], [1, 'marram: Cannot send the document: it is nested too deep\n'])
+})
+
 test('get prints the document, with provenance when asked, and not-found is 1', async (t) => {
   const { operations, run } = await bench(t)
   await operations.put('climate', 'hall 7/a', { temperature: 21.5 })
@@ -264,8 +271,8 @@ test('an export that fails leaves the file that was there, and no half of a new 
 test('an export to where nothing can be written says so', async (t) => {
   const { run } = await bench(t)
   const { code, stderr } = await run('export', 'climate', '/nowhere/out.ndjson')
-  assert.equal(code, 74)
-  assert.match(stderr, /Cannot write "\/nowhere\/out\.ndjson"/)
+  assert.equal(code, 73)
+  assert.match(stderr, /Cannot write "\/nowhere\/out\.ndjson": there is no such file or folder/)
 })
 
 test('import names bad lines by their numbers in the file, takes the others, and ends with 1', async (t) => {
@@ -295,6 +302,17 @@ test('an import that is cut short says where to go on, and --skip goes on there'
     skipped: 0,
   })
   assert.equal(operations.count('climate'), 10)
+})
+
+test('import into what can not be written is refused once, whatever the file has', async (t) => {
+  const { operations, run, file } = await bench(t)
+  const path = file('in.ndjson', '{"key":"a","n":1}\n'.repeat(50))
+  operations.checkWritable = () => {
+    throw new MarramError('bad-request', 'Cannot use "Climate!" as a collection')
+  }
+  const { code, stdout, stderr } = await run('import', 'Climate!', path)
+  assert.deepEqual([code, stdout, stderr], [1, '', 'marram: Cannot use "Climate!" as a collection\n'])
+  assert.equal(operations.collections.size, 0)
 })
 
 test('import reads standard input, and refuses what it cannot read', async (t) => {

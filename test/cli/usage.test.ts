@@ -70,6 +70,7 @@ test('every error code has an exit code of its kind', () => {
     'not-permitted': 77,
     'not-enrolled': 1,
     'already-exists': 73,
+    'cannot-create': 73,
     'no-identity': 1,
     'in-use': 75,
     'port-in-use': 73,

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createReadStream, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
+import { decodeBackup, encodeBackup } from '../../runtime/store/backup-format.ts'
 import { found, joined, marram, temporaryFolder, until, untilEqual } from './harness.ts'
 
 const MAIN = join(import.meta.dirname, '../../runtime/cli/main.js')
@@ -109,6 +111,7 @@ test('a damaged or unwanted backup changes nothing', async (t) => {
   const file = `${folder}/host.backup`
   await host.run('backup', file)
   assert.equal((await marram('backup', file, '--dir', host.dir)).code, 73, 'a file is not overwritten')
+  assert.equal((await marram('backup', `${folder}/none/x`, '--dir', host.dir)).code, 73, 'there is no such folder')
   assert.equal((await marram('restore', file, '--dir', host.dir)).code, 73, 'data is not overwritten')
   const nowhere = await marram('restore', file, '--dir', `${folder}/nowhere`)
   assert.match(nowhere.stderr, /neither it nor the backup holds an identity/)
@@ -126,4 +129,59 @@ test('a damaged or unwanted backup changes nothing', async (t) => {
     assert.match(refused.stderr, /no whole backup/, what)
   }
   assert.match(await host.run('get', 'climate', 'kept'), /1/)
+})
+
+test('a gateway is as it was on a new card: profile, device logins and certificate come back with its keys', async (t) => {
+  const folder = temporaryFolder()
+  const host = await found(t, folder, 'host')
+  await host.stop()
+  const profile = `${folder}/given.json`
+  const users = 'file:logins/users.json'
+  writeFileSync(profile, JSON.stringify({ id: 'shed', revision: 7, node: { name: 'shed' }, broker: { users } }))
+  await host.run('profile', 'set', profile)
+  await host.run('user', 'add', 'plug', '--topics', 'tele/#')
+  const kept = ['profile.json', 'logins/users.json', 'identity/tls.pem']
+  await host.start({ protocol: 'mqtts' })
+  const before = kept.map((name) => readFileSync(join(host.dir, name), 'utf8'))
+  const [whole, bare] = [`${folder}/whole.backup`, `${folder}/bare.backup`]
+  assert.match(await host.run('backup', whole, '--with-identity'), /SECRET KEYS/)
+  assert.match(await host.run('backup', bare), /Keys, profile and device logins are not in it/)
+  assert.doesNotMatch(readFileSync(bare, 'latin1'), /scrypt|shed/)
+  await host.stop()
+
+  rmSync(host.dir, { recursive: true })
+  assert.deepEqual(await host.json('restore', whole), { restored: true, profile: 'backup' })
+  assert.deepEqual(
+    kept.map((name) => readFileSync(join(host.dir, name), 'utf8')),
+    before,
+  )
+  assert.equal(statSync(join(host.dir, 'logins/users.json')).mode & 0o777, 0o600)
+  assert.match(await host.run('restore', bare, '--force'), /The profile that is there stays/)
+  rmSync(join(host.dir, 'profile.json'))
+  assert.match(await host.run('restore', bare, '--force'), /Profile and device logins are NOT in the backup/)
+  assert.equal(existsSync(join(host.dir, 'profile.json')), false)
+})
+
+test('a backup from before profiles were in it is restored, and one that names files elsewhere writes none there', async (t) => {
+  const folder = temporaryFolder()
+  const host = await found(t, folder, 'host')
+  await host.stop()
+  const file = `${folder}/host.backup`
+  await host.run('backup', file, '--with-identity')
+  const { header } = await decodeBackup(createReadStream(file), file)
+  assert.deepEqual(header.settings, {}, 'there is no profile of its own')
+  const { settings: _, ...old } = header
+  const others = { '../elsewhere.json': '{}', [`${folder}/elsewhere.json`]: '{}' }
+  for (const [made, profile] of [
+    [old, 'missing'],
+    [{ ...old, settings: others }, 'default'],
+  ] as const) {
+    const { rows } = await decodeBackup(createReadStream(file), file)
+    const copy = `${folder}/${profile}.backup`
+    writeFileSync(copy, await buffer(encodeBackup(made, rows)))
+    rmSync(host.dir, { recursive: true })
+    assert.deepEqual(await host.json('restore', copy), { restored: true, profile })
+  }
+  assert.equal(existsSync(`${folder}/elsewhere.json`), false)
+  await host.start()
 })

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Database, documentKey, Slice } from '../../runtime/store/database.ts'
 import { decodeSpace } from '../../runtime/store/layout.ts'
-import { found, marram, temporaryFolder, until } from './harness.ts'
+import { found, joined, marram, temporaryFolder, until } from './harness.ts'
 
 const COUNT = '{"opened":{"$add":1}}'
 
@@ -53,4 +54,27 @@ test('a gateway whose card has changed documents goes on, shows no wrong value, 
   assert.match((await marram('get', 'climate', 'door', '--dir', gateway.dir, '--json')).stdout, /4/)
   await gateway.stop()
   assert.equal((await marram('verify', '--dir', gateway.dir)).code, 0)
+})
+
+test('a store in which LMDB does not find its way is said to be lost, with what is left to do, and comes back from a neighbour', async (t) => {
+  const folder = temporaryFolder()
+  const gateway = await found(t, folder, 'a')
+  const neighbour = await joined(t, folder, 'b', gateway)
+  await gateway.run('put', 'climate', 'hall', '{"temperature":21}', '--wait', '1')
+  await gateway.stop()
+  const data = join(gateway.dir, 'data')
+  const whole = readFileSync(join(data, 'data.mdb'))
+  // What LMDB's first two pages say of its tables.
+  const isTurned = (at: number): boolean => at < 8_192 && at % 4_096 >= 64 && at % 4_096 < 104
+  const turned = whole.map((byte, at) => (isTurned(at) ? byte ^ 0x5a : byte))
+  writeFileSync(join(data, 'data.mdb'), turned)
+  for (const args of [['verify'], ['verify', '--repair'], ['run']]) {
+    const { code, stderr } = await marram(...args, '--dir', gateway.dir)
+    assert.equal(code, 74, args.join(' '))
+    assert.match(stderr, /the store is damaged .*marram restore FILE --force.* or move the folder away/)
+    assert.doesNotMatch(stderr, /verify --repair/)
+  }
+  renameSync(data, `${data}-damaged`)
+  await gateway.start({ bootstrap: [neighbour.address] })
+  await until('it has it again', async () => (await marram('get', 'climate', 'hall', '--dir', gateway.dir)).code === 0)
 })

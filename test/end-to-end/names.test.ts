@@ -49,3 +49,17 @@ test('status of a gateway that does not run names it as when it does, and says n
   }
   assert.match(stopped, /: offline\n/)
 })
+
+test('a name that needs a restart is told to nobody before it', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const { name } = await a.json<StatusView>('status')
+  const profile = join(folder, 'profile.json')
+  writeFileSync(profile, JSON.stringify({ node: { name: 'roof' } }))
+  assert.match(await a.run('profile', 'set', profile), /need a restart: .*node\.name/)
+  assert.equal((await a.json<StatusView>('status')).name, name)
+  assert.deepEqual(await namesOf(a, 'members'), [name])
+  await a.stop()
+  await a.start()
+  assert.equal((await a.json<StatusView>('status')).name, 'roof')
+})

@@ -110,6 +110,8 @@ export class FakeOperations implements Operations {
     for (const key of wanted.slice(0, query.limit)) yield this.get(collection, key) as DocumentView
   }
 
+  checkWritable(_collection: string): void {}
+
   isKept(): boolean {
     return true
   }

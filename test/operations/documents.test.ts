@@ -133,6 +133,8 @@ test('fields merge, null removes one, replace removes the others, delete removes
   await documents.delete('climate', 'kitchen')
   assert.equal(documents.get('climate', 'kitchen'), undefined)
   assert.deepEqual(documents.digest(), { collections: {} })
+  assert.deepEqual(documents.digest('climate'), { collections: {} })
+  assert.throws(() => documents.digest('unheard-of'), { code: 'not-found' })
   await assert.rejects(documents.delete('climate', 'kitchen'), { code: 'not-found' })
 })
 

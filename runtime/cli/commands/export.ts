@@ -2,7 +2,7 @@ import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Option, type Command } from 'commander'
-import { MarramError, sentenceOf } from '../../base/errors.ts'
+import { unwritten } from '../../base/errors.ts'
 import { csvOf } from '../csv.ts'
 import { run, type Context } from '../context.ts'
 import { Progress } from '../progress.ts'
@@ -68,7 +68,6 @@ async function write(pieces: Readable, target: Writable, end: boolean, name: str
   try {
     await pipeline(pieces, target, { end })
   } catch (cause) {
-    if (cause instanceof MarramError) throw cause
-    throw new MarramError('storage-io', `Cannot write "${name}": ${sentenceOf(cause)}`, { cause })
+    throw unwritten(name, cause)
   }
 }
