@@ -41,6 +41,8 @@ SEEDS.push(301996)
 SEEDS.push(300505)
 /** Once blamed: gateways without clocks, whom one that was lost had told a time an hour behind, which they believe for a day. */
 SEEDS.push(301029, 301724)
+/** In which a gateway cuts an own branch. */
+SEEDS.push(9200400)
 /** Once shown for a while, and then gone for no reason to be seen: what a delete had killed that its author had let go for want of room. */
 SEEDS.push(300638)
 /** Once unsettled, when its dead batches had left: what all had confirmed, by a gateway that began to keep it under a clock behind it. */
