@@ -1,5 +1,4 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
-import { sentenceOf } from '../base/errors.ts'
 
 /** A new file of zeros that are really written and flushed: a hole would hold no room, and writing into it would make metadata. */
 export function fillFile(path: string, bytes: number): void {
@@ -24,5 +23,6 @@ export function flushFolder(dir: string): void {
 }
 
 export function isNoSpace(error: unknown): boolean {
-  return /ENOSPC|EDQUOT|no space left|disk quota/i.test(sentenceOf(error))
+  if (!(error instanceof Error)) return false
+  return /ENOSPC|EDQUOT|no space left|disk quota/i.test(`${(error as NodeJS.ErrnoException).code} ${error.message}`)
 }
