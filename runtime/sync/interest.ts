@@ -271,12 +271,7 @@ export function saidScopeOf<Token>(core: Core<Token>, origin: string): Scope {
   return new Scope(patterns, core.surroundings.authority.readable(origin))
 }
 
-/** Whose acknowledgements settle the feed: of those that may write there, who keep it; of what they kept earlier than that nobody asks them. */
-export function askedOf<Token>(core: Core<Token>, feed: Feed): Asked[] {
-  return core.surroundings.authority.asked(feed).flatMap((one) => askedIn(core, feed, one) ?? [])
-}
-
-/** The same of one of those that may write there; null when nobody asks it. */
+/** Of one that may write there: asked for its acknowledgements since when it keeps the feed; null when nobody asks it, as it doesn't. */
 export function askedIn<Token>(core: Core<Token>, feed: Feed, one: Asked): Asked | null {
   const since = keptSince(core, one.origin, feed.descriptor)
   return since === null ? null : { ...one, since: Math.max(since, one.since) }

@@ -205,7 +205,9 @@ function sendParts<Token>(
     }
   }
   if (seq !== null) return 'more'
-  if (subscription.isOfferDue === true) return sendOffer(core, link, state, credit)
+  // The checkpoint may have been among what was asked for.
+  if (subscription.isOfferDue === true && !wanted.has(state.history.baseSeq))
+    return sendOffer(core, link, state, credit)
   link.subscriptions.delete(state)
   return 'done'
 }

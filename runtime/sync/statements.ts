@@ -1,23 +1,27 @@
 import { settlementOf, type Chain, type Named, type Settlement } from '../access/branches.ts'
 import { equal, fromHex, hex } from '../base/bytes.ts'
-import type { Batch, ChainPosition } from '../model/batch.ts'
+import type { Batch, ChainPosition, Feed } from '../model/batch.ts'
 import { placeOf, SELF_COLLECTION } from '../model/names.ts'
+import type { Hlc } from '../model/stamp.ts'
 import type { Value } from '../model/value.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { beaconOf } from './beacons.ts'
 import type { Core } from './core.ts'
 import type { FeedState, SignatureState } from './feeds.ts'
-import { askedOf } from './interest.ts'
+import { keptSince } from './interest.ts'
 import { signatureOf, voidedOf } from './aside.ts'
 import { batchesFrom, branchesIn } from './cutting.ts'
+import type { Asked } from './types.ts'
 import { addInternalWrite } from './writing.ts'
 
 /**
  * What members say to hold of a sealed feed, in documents of their own: `$self/<peer>`, key `held/<feed id>`, one field for
- * each branch, named by its last batch: `[[seq, hash8, hlc], …]` from the seal on. Nothing said is taken back, and whoever
- * knows the seal says nothing more of what is beyond it: so what all have confirmed is the same for everyone in the end.
+ * each branch, named by its last batch: `[[seq, hash8, hlc], …]` from the seal on, and `since`, the stamp since which it kept the feed then.
+ * Nothing said is taken back, and whoever knows the seal says nothing more of what is beyond it: so what all have confirmed is the same for
+ * everyone in the end. Who keeps the feed no more goes on being asked by what it said: others have let go of what was void for its sake.
  */
 export const HELD_PREFIX = 'held/'
+const SINCE = 'since'
 /** Batches of a branch that are named; of longer ones every second, fourth… */
 const NAMED_MAX = 256
 /** What was said and isn't on the disk after so many milliseconds is said again. */
@@ -56,6 +60,32 @@ export function settle<Token>(
   return { settlement: settlementOf(seal, statements, asked), isFinal }
 }
 
+/**
+ * Whose acknowledgements settle the feed: of those that may write there, who keep it, or have said what they hold of it when they did; of what
+ * was written before that nobody asks them.
+ */
+function askedOf<Token>(core: Core<Token>, feed: Feed): Asked[] {
+  return core.surroundings.authority.asked(feed).flatMap((one) => {
+    const kept = keptSince(core, one.origin, feed.descriptor)
+    const said = saidSince(core, one.origin, feed.id)
+    if (kept === null && said === null) return []
+    return {
+      ...one,
+      since: Math.max(one.since, Math.min(kept ?? Number.POSITIVE_INFINITY, said ?? Number.POSITIVE_INFINITY)),
+    }
+  })
+}
+
+/** The stamp since which a member kept the feed when it said what it holds; null when it hasn't. */
+function saidSince<Token>(core: Core<Token>, origin: string, feedId: Uint8Array): Hlc | null {
+  const document = core.surroundings.document(
+    { collection: SELF_COLLECTION, partition: origin },
+    HELD_PREFIX + hex(feedId),
+  )
+  const since = document?.values[document.paths.indexOf(SINCE)]
+  return typeof since === 'number' ? since : null
+}
+
 /** All that belong: who is not asked may alone know what leads to what all have confirmed, and each counts its own word. */
 function whoMaySay<Token>({ feeds, options, surroundings }: Core<Token>): string[] {
   const prefix = placeOf({ collection: SELF_COLLECTION, partition: '' })
@@ -79,6 +109,8 @@ function say<Token>(core: Core<Token>, state: FeedState): void {
     const isSaid = said !== null && (said[0]?.seq ?? 0) <= (chain[0]?.seq ?? 0)
     if (!isSaid) fields[name] = chain.map(({ seq, hash8, hlc }) => [seq, fromHex(hash8), hlc])
   }
+  const since = keptSince(core, core.options.peerId, state.feed.descriptor)
+  if (since !== null && document?.paths.includes(SINCE) !== true) fields[SINCE] = since
   if (Object.keys(fields).length === 0) return
   state.sayAt = core.now.monotonicMs + SAY_MS
   addInternalWrite(core, SELF_COLLECTION, core.options.peerId, [{ kind: 'put', key, fields }])

@@ -75,6 +75,8 @@ SEEDS.push(10000504)
 SEEDS.push(13001608)
 /** Once back for a while: what a removal had kept dead that left first, for the checkpoint by which the rest was dead was damaged. */
 SEEDS.push(14001355)
+/** Once sent twice: a checkpoint that was asked for by number, and offered by the same answer as one that was asked for with it was dead. */
+SEEDS.push(9304441)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

@@ -46,6 +46,19 @@ function acksOf(played: Played, { feed }: Author): number[] {
   )
 }
 
+/** The branches that the gateway says to hold, by name. */
+function saidOf({ gateway }: Played, { feed }: Author): Map<string, [seq: number, hash8: Uint8Array][]> {
+  const place = { collection: SELF_COLLECTION, partition: gateway.peerId }
+  const { paths = [], values = [] } = gateway.disk.document(place, HELD_PREFIX + hex(feed.id)) ?? {}
+  const branches = paths.map((path, i) => [path, values[i]] as const).filter(([path]) => path !== 'since')
+  return new Map(branches as [string, [number, Uint8Array][]][])
+}
+
+/** The sequences of each. */
+function branchesOf(played: Played, author: Author): number[][] {
+  return [...saidOf(played, author).values()].map((chain) => chain.map(([seq]) => seq))
+}
+
 test('a seal undoes what not everyone had confirmed', () => {
   const { played, author } = confirmed(0)
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, SEAL - 1)
@@ -148,6 +161,46 @@ test('what is void is not asked for, though a neighbour that has not heard of th
   assert.deepEqual(wants, [])
 })
 
+/**
+ * Once back on all, also where deletes of it had been collected: what a member had not confirmed that then kept the feed no more (seed
+ * 7016138).
+ */
+test('who keeps a sealed feed no more is asked by what it said while it did', () => {
+  const heads = [{ since: 0 }, { since: Number.MAX_SAFE_INTEGER }, null].map((said) => {
+    const played = new Played(3)
+    const [author, other] = [new Author(played, 1), new Author(played, 2, SELF_COLLECTION)]
+    for (let n = 0; n < 6; n++) author.put(`hall-${n}`, { n })
+    author.push()
+    other.beacon([])
+    if (said !== null) {
+      const held = author.batches.slice(0, 2).map(({ header, hash }) => [header.seq, hash.slice(0, 8), header.hlc])
+      other.put(HELD_PREFIX + hex(author.feed.id), { some: held, ...said })
+    }
+    other.push()
+    const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 2]]) })
+    played.pass(MINUTE_MS)
+    const before = played.gateway.disk.head(author.feed.key)?.seq
+    other.put('interest', { kept: [['elsewhere', 0]] })
+    other.push()
+    played.pass(MINUTE_MS)
+    return [before, played.gateway.disk.head(author.feed.key)?.seq]
+  })
+  // The second had begun to keep it after all that; the third has said nothing, so that nobody went by it.
+  assert.deepEqual(heads, [
+    [2, 2],
+    [2, 6],
+    [1, 6],
+  ])
+})
+
+test('it says since when it keeps a sealed feed of which it says what it holds', () => {
+  const { played, author } = confirmed(0)
+  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
+  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))
+  assert.equal(said?.values[said.paths.indexOf('since')], 0)
+})
+
 test('what is void is not taken again', () => {
   const { played, author } = confirmed(0)
   played.say({ type: 'data', batches: author.batches.slice(SEAL - 1).map(({ bytes }) => bytes) })
@@ -172,10 +225,7 @@ test('what has come beside the chain, for a fill that is not whole, may be of an
     played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, seal]]) })
     played.pass(MINUTE_MS)
   }
-  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
-  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values
-  const seqs = said?.map((chain) => (chain as [number][]).map(([seq]) => seq))
-  assert.deepEqual(seqs, [
+  assert.deepEqual(branchesOf(played, author), [
     [1, 2, 3, 4],
     [1, 2],
   ])
@@ -196,9 +246,9 @@ test('what was here before a feed jumped may be of another branch, but for what 
   const said = (seal: number): string[] => {
     played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, seal]]) })
     played.pass(MINUTE_MS)
-    const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
-    const chains = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values ?? []
-    return chains.map((chain) => (chain as [number][]).map(([seq]) => seq).join(' ')).sort()
+    return branchesOf(played, author)
+      .map((seqs) => seqs.join(' '))
+      .sort()
   }
   // What was taken out for the first is kept aside, and told of with the second.
   assert.deepEqual(said(3), ['2 3 4 5', '7 8 9'])
@@ -219,10 +269,7 @@ test('of a feed that forked what its author has voided is named too: others may 
   const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
   played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
   played.pass(MINUTE_MS)
-  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
-  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values
-  const chains = said?.map((chain) => (chain as [number][]).map(([seq]) => seq))
-  assert.deepEqual(chains?.at(-1), [2, 3, 4, 5, 6])
+  assert.deepEqual(branchesOf(played, author).at(-1), [2, 3, 4, 5, 6])
 })
 
 /** A feed has jumped by its eighth batch, of which the second, the fifth and the seventh live; then it is sealed there. */
@@ -284,10 +331,9 @@ test('what is said to be held of a sealed feed is what was taken, though the hea
       played.pass(MINUTE_MS)
     }
     const known = new Set(author.batches.map(({ hash }) => hex(hash.subarray(0, 8))))
-    const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
-    const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))
-    assert.ok(said && said.paths.length > 0)
-    for (const name of said.paths) assert.ok(known.has(name), `it says to hold ${name}`)
+    const said = saidOf(played, author)
+    assert.ok(said.size > 0)
+    for (const name of said.keys()) assert.ok(known.has(name), `it says to hold ${name}`)
   }
 })
 
@@ -353,11 +399,7 @@ test('what is said to be held of a sealed feed is what was taken, though headers
   const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
   played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 2]]) })
   played.pass(MINUTE_MS)
-  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
-  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values
-  const names = said?.flatMap((chain) =>
-    (chain as [number, Uint8Array][]).map(([seq, hash8]) => `${seq} ${hex(hash8)}`),
-  )
+  const names = [...saidOf(played, author).values()].flat().map(([seq, hash8]) => `${seq} ${hex(hash8)}`)
   const made = author.batches.map(({ header, hash }) => `${header.seq} ${hex(hash.subarray(0, 8))}`)
   // What comes before two of them nobody here can name.
   assert.deepEqual(names, [made[0], made[1], made[3], made[4], made[5]])
@@ -487,9 +529,7 @@ test('of a feed that is heard of first when it is sealed already nothing void is
   late.push()
   assert.equal(played.gateway.disk.head(author.feed.key)?.seq, SEAL - 1)
   played.pass(MINUTE_MS)
-  const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
-  const said = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))
-  assert.deepEqual(said?.paths, ['none'])
+  assert.deepEqual([...saidOf(played, author).keys()], ['none'])
 })
 
 test('what came while a seal counted no more is said to be held when the feed is sealed at the same place again', () => {
@@ -511,10 +551,7 @@ test('what came while a seal counted no more is said to be held when the feed is
   assert.equal(gateway.disk.head(author.feed.key)?.seq, 6)
   sealAt(SEAL)
   assert.equal(gateway.disk.head(author.feed.key)?.seq, SEAL - 1)
-  const place = { collection: SELF_COLLECTION, partition: gateway.peerId }
-  const said = gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values
-  const chains = said?.map((chain) => (chain as [number][]).map(([seq]) => seq))
-  assert.deepEqual(chains?.at(-1), [3, 4, 5, 6])
+  assert.deepEqual(branchesOf(played, author).at(-1), [3, 4, 5, 6])
 })
 
 test('a feed does not jump by a checkpoint that a seal makes void while it is fetched, or while its signature is checked', () => {
@@ -689,9 +726,9 @@ test('what was here before each of two jumps may be of a branch of its own: they
     const removal = { origin: author.feed.origin, reason: 'revoke', bound: new Set<string>() } as const
     played.gateway.learnRemoval({ ...removal, seals: new Map([[author.feed.key, 3]]) })
     played.pass(MINUTE_MS)
-    const place = { collection: SELF_COLLECTION, partition: played.gateway.peerId }
-    const chains = played.gateway.disk.document(place, HELD_PREFIX + hex(author.feed.id))?.values ?? []
-    const said = chains.map((chain) => (chain as [number][]).map(([seq]) => seq).join(' ')).sort()
+    const said = branchesOf(played, author)
+      .map((seqs) => seqs.join(' '))
+      .sort()
     assert.deepEqual(said, ['11 12 13', '2 3 4 5', '7 8 9'], `applied: ${isApplied}`)
   }
 })
