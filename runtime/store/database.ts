@@ -5,6 +5,7 @@ import { MarramError, sentenceOf } from '../base/errors.ts'
 import type { KeyValue } from '../ports/store.ts'
 import type { Base, BaseBatch, BaseDocument, KeyRange, Referrer } from './base.ts'
 import { isNoSpace } from './file.ts'
+import { metaDamage } from './meta-pages.ts'
 import { Snapshot } from './snapshot.ts'
 import type { ValueCipher } from './value-cipher.ts'
 
@@ -17,6 +18,8 @@ export type TableName = (typeof TABLES)[number]
 /** Those whose values can be encrypted: what users and devices have said, and what is kept of it. */
 export const VALUE_TABLES: readonly TableName[] = ['documents', 'batches', 'records']
 const NOTHING = new Uint8Array(0)
+/** As LMDB calls it. */
+export const DATA_FILE = 'data.mdb'
 
 export const FORMAT_KEY: Buffer = Buffer.from('format')
 export const INSTANCE_KEY: Buffer = Buffer.from('instance')
@@ -43,7 +46,7 @@ export class Database implements Base {
   #hasFailed = false
 
   constructor(dir: string, isReadOnly: boolean) {
-    this.#path = join(dir, 'data.mdb')
+    this.#path = join(dir, DATA_FILE)
     this.#root = openRoot(dir, isReadOnly)
     const table = (name: TableName): Binary => {
       const opened: Binary | undefined = this.#root.openDB({ name, encoding: 'binary', keyEncoding: 'binary' })
@@ -289,6 +292,8 @@ function openRoot(dir: string, isReadOnly: boolean): RootDatabase<Uint8Array, Bu
     ...(process.arch === 'arm' ? { remapChunks: true } : {}),
   } as const
   try {
+    const damage = metaDamage(join(dir, DATA_FILE))
+    if (damage !== null) throw databaseDamaged(dir, damage)
     return open<Uint8Array, Buffer>(options)
   } catch (cause) {
     throw openError(dir, cause)
@@ -306,7 +311,7 @@ export function openError(dir: string, cause: unknown): MarramError {
 }
 
 /** Where LMDB itself can't find its way there is nothing to derive anything from. */
-function databaseDamaged(dir: string, what: string, cause?: unknown): MarramError {
+export function databaseDamaged(dir: string, what: string, cause?: unknown): MarramError {
   const sentence = `Cannot read "${dir}": the store is damaged (${what}); put a backup back with "marram restore FILE --force", or move the folder away: the gateway goes on with what its neighbours have`
   return new MarramError('storage-damaged', sentence, { cause })
 }

@@ -11,6 +11,7 @@ import { TokenBucket } from './bucket.ts'
 import { damaged, type BackupRow } from './backup-format.ts'
 import {
   CIPHER_KEY,
+  DATA_FILE,
   Database,
   FORMAT_KEY,
   INSTANCE_KEY,
@@ -69,7 +70,7 @@ export interface StoreOptions {
 export async function openStore(options: StoreOptions): Promise<DiskStore> {
   const { dir } = options
   const isReadOnly = options.readOnly === true
-  if (isReadOnly && !existsSync(join(dir, 'data.mdb'))) throw notFound(dir)
+  if (isReadOnly && !existsSync(join(dir, DATA_FILE))) throw notFound(dir)
   try {
     if (!isReadOnly) makeReady(options)
     const database = new Database(dir, isReadOnly)

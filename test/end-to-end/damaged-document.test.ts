@@ -64,16 +64,27 @@ test('a store in which LMDB does not find its way is said to be lost, with what 
   await gateway.stop()
   const data = join(gateway.dir, 'data')
   const whole = readFileSync(join(data, 'data.mdb'))
-  // What LMDB's first two pages say of its tables.
   const isTurned = (at: number): boolean => at < 8_192 && at % 4_096 >= 64 && at % 4_096 < 104
-  const turned = whole.map((byte, at) => (isTurned(at) ? byte ^ 0x5a : byte))
-  writeFileSync(join(data, 'data.mdb'), turned)
-  for (const args of [['verify'], ['verify', '--repair'], ['run']]) {
+  const damages: { readonly [what: string]: Buffer } = {
+    'what the first two pages say of tables': Buffer.from(whole.map((byte, at) => (isTurned(at) ? byte ^ 0x5a : byte))),
+    'the first page': Buffer.from(whole).fill(0, 0, 4_096),
+    'the second page': Buffer.from(whole).fill(0xa5, 4_096, 8_192),
+  }
+  const isLost = async (what: string, ...args: readonly string[]): Promise<void> => {
     const { code, stderr } = await marram(...args, '--dir', gateway.dir)
-    assert.equal(code, 74, args.join(' '))
-    assert.match(stderr, /the store is damaged .*marram restore FILE --force.* or move the folder away/)
+    assert.equal(code, 74, `${what}: ${args.join(' ')}`)
+    assert.match(stderr, /the store is damaged .*marram restore FILE --force.* or move the folder away/, what)
     assert.doesNotMatch(stderr, /verify --repair/)
   }
+  for (const [what, bytes] of Object.entries(damages)) {
+    writeFileSync(join(data, 'data.mdb'), bytes)
+    await isLost(what, 'verify')
+    await isLost(what, 'run')
+  }
+  await isLost('the second page', 'verify', '--repair')
+  // By this LMDB may end whatever process it is in.
+  writeFileSync(join(data, 'data.mdb'), Buffer.from(whole).fill(0, 8_192))
+  await isLost('every page of its tables', 'verify')
   renameSync(data, `${data}-damaged`)
   await gateway.start({ bootstrap: [neighbour.address] })
   await until('it has it again', async () => (await marram('get', 'climate', 'hall', '--dir', gateway.dir)).code === 0)

@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
-import { verifyGateway } from '../../repair.ts'
 import { amountText, batchesText } from '../amount.ts'
 import { run } from '../context.ts'
 import { EXIT } from '../exit-codes.ts'
+import { verifyApart } from '../verifying.ts'
 
 export function addVerifyCommand(program: Command): void {
   program
@@ -15,7 +15,7 @@ export function addVerifyCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  marram verify --repair')
     .action((options: { repair?: boolean }, command: Command) =>
       run(command, async (context) => {
-        const { batches, bad, cells, differences } = await verifyGateway(context.dir, options.repair === true)
+        const { batches, bad, cells, differences } = await verifyApart(context.dir, options.repair === true)
         const repaired = options.repair === true ? differences : 0
         const sentence = `${batchesText(batches)} checked, ${bad.length} bad; ${amountText(cells, 'cell')} compared, ${amountText(differences, 'document')} differed${repaired === 0 ? '' : ', put right now'}`
         const lines = bad.map(
