@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
+import type { Credential } from '../profile/resolved.ts'
 import { resolveProfile } from '../profile/resolve.ts'
+import { credentialPath } from './credential.ts'
 import { textsOf, writeDurably } from './files.ts'
 import { hasProfile, loadProfile, profileText, PROFILE_FILE } from './profile-file.ts'
 
@@ -14,9 +16,27 @@ export type ProfileOrigin = 'backup' | 'kept' | 'default' | 'missing'
 export function settingsOf(dir: string): { readonly [path: string]: string } {
   const { profile } = loadProfile({ dir })
   const { broker, mesh } = resolveProfile(profile)
-  const files = [broker.users, mesh.relayLogins].filter(({ from }) => from === 'file')
-  const logins = files.map(({ name }) => name).filter((name) => isWithin(dir, name))
+  const logins = [broker.users, mesh.relayLogins].filter((one) => isOwn(dir, one)).map(({ name }) => name)
   return { ...(hasProfile(dir) && { [PROFILE_FILE]: profileText(profile) }), ...textsOf(dir, logins) }
+}
+
+/**
+ * What the gateway reads and `settingsOf` leaves out: logins that lie elsewhere, and the key of an encrypted store; what systemd keeps as
+ * `cred:NAME`. Throws `bad-profile`.
+ */
+export function leftOutOf(dir: string): string[] {
+  const { broker, mesh, storage } = resolveProfile(loadProfile({ dir }).profile)
+  const elsewhere = [broker.users, mesh.relayLogins].filter((one) => !isOwn(dir, one))
+  const files = storage.key === null ? elsewhere : [...elsewhere, storage.key]
+  return files.flatMap((file) => {
+    if (file.from === 'cred') return [`cred:${file.name}`]
+    const path = credentialPath(dir, file)
+    return existsSync(path) ? [path] : []
+  })
+}
+
+function isOwn(dir: string, { from, name }: Credential): boolean {
+  return from === 'file' && isWithin(dir, name)
 }
 
 /** Files that are there stay. A backup that has no `settings` was made without them. */

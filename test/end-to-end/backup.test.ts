@@ -162,6 +162,29 @@ test('a gateway is as it was on a new card: profile, device logins and certifica
   assert.equal(existsSync(join(host.dir, 'profile.json')), false)
 })
 
+test('a backup with keys names the files that the gateway needs and it has not', async (t) => {
+  const folder = temporaryFolder()
+  const host = await found(t, folder, 'host')
+  await host.stop()
+  const [users, key, profile] = ['users.json', 'store.key', 'given.json'].map((name) => `${folder}/${name}`) as [
+    string,
+    string,
+    string,
+  ]
+  writeFileSync(users, '{}')
+  writeFileSync(key, '00'.repeat(32))
+  const storage = { encryption: 'values', key: `file:${key}` }
+  writeFileSync(profile, JSON.stringify({ broker: { users: `file:${users}` }, storage }))
+  await host.run('profile', 'set', profile)
+  await host.start()
+  await host.stop()
+  const { leftOut } = await host.json<{ leftOut: string[] }>('backup', `${folder}/whole.backup`, '--with-identity')
+  assert.deepEqual(leftOut, [users, key])
+  assert.ok((await host.run('backup', `${folder}/again.backup`, '--with-identity')).includes(`${users}, ${key}`))
+  const bare = await host.json<{ leftOut: string[] }>('backup', `${folder}/bare.backup`)
+  assert.deepEqual(bare.leftOut, [])
+})
+
 test('a backup from before profiles were in it is restored, and one that names files elsewhere writes none there', async (t) => {
   const folder = temporaryFolder()
   const host = await found(t, folder, 'host')

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { backupOf, restoreGateway, writeBackup } from '../../backup.ts'
+import { leftOutOf } from '../../identity/settings.ts'
 import { run, unlessRunning } from '../context.ts'
 
 const BACKUP_HELP = `
@@ -44,10 +45,12 @@ export function addBackupCommands(program: Command): void {
           () => write(context.client.bytes('GET', 'backup')),
           () => write(backupOf(context.dir)),
         )
+        const leftOut = hasKeys ? leftOutOf(context.dir) : []
         const keys = hasKeys
           ? 'It holds the SECRET KEYS of this gateway: keep it safe'
           : 'Keys, profile and device logins are not in it'
-        context.print({ file, bytes, identity: hasKeys }, `${bytes} bytes written to ${file}. ${keys}.`)
+        const rest = leftOut.length === 0 ? '' : ` Not in it, keep them too: ${leftOut.join(', ')}.`
+        context.print({ file, bytes, identity: hasKeys, leftOut }, `${bytes} bytes written to ${file}. ${keys}.${rest}`)
       }),
     )
   program
