@@ -9,7 +9,7 @@ import { positionOfBatch } from '../wire/batch.ts'
 import { isCheckpoint } from '../wire/checkpoint.ts'
 import { encodeDescriptor } from '../wire/descriptor.ts'
 import { encodeDeterministic } from '../wire/deterministic.ts'
-import { signedNameOf, voidPrefix } from './aside.ts'
+import { signatureOf, voidPrefix } from './aside.ts'
 import { forgetBeacon } from './beacons.ts'
 import { giveCreditBack, type Core, type Cut } from './core.ts'
 import { suspect } from './damage.ts'
@@ -33,12 +33,15 @@ export const REISSUE_PREFIX = 'sync/reissue/'
 const VOID_KEPT = 4_096
 const READ_BYTES = 262_144
 
-/** The feed goes back to where it was before the cut. Own writes that are void are kept to be made again. */
-export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): void {
+/**
+ * The feed goes back to where it was before the cut. Own writes that are void are kept to be made again. False while the signature of what
+ * nothing here continues is being checked, for its header may have turned on the card: then it is to be called again.
+ */
+export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number): boolean {
   const history = historyBelow(core, state, cut)
-  const to = completeTo(state, history, cut)
-  const names = namesFrom(core, state, Math.max(1, Math.min(to, state.head.seq)))
-  const head = to < state.head.seq ? positionAt(core, state, history, names, to) : state.head
+  const found = positionUpTo(core, state, history, completeTo(state, history, cut))
+  if (found === null) return false
+  const { to, head, names } = found
   const records: KeyValue[] = [{ key: historyKey(state.feed), value: history.encode() }]
   // What came with the void checkpoint by which the feed had jumped goes with it, as others may not have it, and comes back with it. Parts of
   // a fill beyond the head are of a branch that nobody has proven here: they are fetched again. So is what isn't what it was.
@@ -55,6 +58,7 @@ export function cutFeed<Token>(core: Core<Token>, state: FeedState, cut: number)
   core.verified = core.verified.filter((arrival) => arrival.state !== state)
   state.goBack(head)
   commitCut(core, { state, from: cut, head, stays: state.history.retained.within(1, to) }, records)
+  return true
 }
 
 /**
@@ -166,39 +170,55 @@ export function wholeBelow<Token>(core: Core<Token>, state: FeedState, cut: numb
   return completeTo(state, historyBelow(core, state, cut), cut)
 }
 
-/** What the stored batches from `from` on are called by those that continue them, down from the head. */
-function namesFrom<Token>(core: Core<Token>, state: FeedState, from: number): ReadonlyMap<number, Uint8Array> {
+/** What the stored batches from `from` on are called by those that continue them, down from the head; null while that isn't known. */
+function namesFrom<Token>(core: Core<Token>, state: FeedState, from: number): ReadonlyMap<number, Uint8Array> | null {
   const chain = [...batchesFrom(core, state, from)].filter(({ header }) => header.seq <= state.head.seq)
-  return (
-    namesIn(chain, state.head, (batch) => {
-      return state.signatures.get(signedNameOf(batch)) === 'invalid' ? 'invalid' : 'valid'
-    }) ?? new Map()
-  )
+  return namesIn(chain, state.head, (batch) => signatureOf(core, state, batch))
 }
 
-/** False when its header has turned on the card. Of one that nothing here continues nobody can tell. */
+/** False when its header has turned on the card. */
 function isCalledSo(names: ReadonlyMap<number, Uint8Array>, { header, hash }: Batch): boolean {
   const name = names.get(header.seq)
-  return name === undefined || equal(name, hash)
+  return name !== undefined && equal(name, hash)
 }
 
-/** The batch before a cut, as the chain calls it: whoever has the feed goes on from there, whatever has become of the stored one. */
+/** Where a feed goes back to. */
+interface CutPlace {
+  /** What is behind it is taken out. */
+  readonly to: number
+  readonly head: ChainPosition
+  readonly names: ReadonlyMap<number, Uint8Array>
+}
+
+/**
+ * As far as `whole`, or the last batch before of which is known what the chain calls it: what comes behind that is fetched along the chain,
+ * whatever has become of the stored ones. Null while it isn't known.
+ */
+function positionUpTo<Token>(core: Core<Token>, state: FeedState, after: FeedHistory, whole: number): CutPlace | null {
+  for (let to = whole; ; to = after.retained.within(1, to - 1).last) {
+    const names = namesFrom(core, state, Math.max(1, Math.min(to, state.head.seq)))
+    if (names === null) return null
+    const head = to < state.head.seq ? positionAt(core, state, after, names, to) : state.head
+    if (head !== null) return { to, head, names }
+  }
+}
+
+/** A batch as the chain calls it; null when nothing tells. */
 function positionAt<Token>(
   core: Core<Token>,
   state: FeedState,
   after: FeedHistory,
   names: ReadonlyMap<number, Uint8Array>,
   seq: number,
-): ChainPosition {
+): ChainPosition | null {
   if (seq < 1) return { seq: 0, hash: new Uint8Array(32), hlc: 0 }
   const [batch] = batchesFrom(core, state, seq)
   if (batch?.header.seq === seq && isCalledSo(names, batch)) return positionOfBatch(batch.bytes)
   // It is dead, damaged, or there is none.
   const before = [after.applied, after.base].find((signed) => signed?.checkpoint.before.seq === seq)
   if (before) return before.checkpoint.before
-  const [next] = batchesFrom(core, state, seq + 1)
-  const named = names.get(seq) ?? (next?.header.seq === seq + 1 ? next.header.prev : null)
-  return { seq, hash: named ?? new Uint8Array(32), hlc: 0 }
+  const named = names.get(seq)
+  return named === undefined ? null : { seq, hash: named, hlc: 0 }
 }
 
 /**

@@ -122,7 +122,10 @@ function applySeal<Token>(core: Core<Token>, state: FeedState, seal: number): vo
   const doubted = state.isDoubted ? state.tip.seq + 1 : null
   state.isDoubted = false
   const cut = partingOf(core, state, seal, last) ?? doubted ?? state.cut
-  if (last >= cut) return cutFeed(core, state, cut)
+  if (last >= cut) {
+    if (!cutFeed(core, state, cut)) state.isDoubted = doubted !== null
+    return
+  }
   tellOn(core, state)
   if (state.tip.seq < state.settled || cutBefore < state.cut || state.isRestoreDue) restoreVoided(core, state)
 }

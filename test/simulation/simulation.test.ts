@@ -77,6 +77,8 @@ SEEDS.push(13001608)
 SEEDS.push(14001355)
 /** Once sent twice: a checkpoint that was asked for by number, and offered by the same answer as one that was asked for with it was dead. */
 SEEDS.push(9304441)
+/** Once for ever at odds: a feed that was cut down to a batch of which nothing was left, nor of the one that had called it by its name. */
+SEEDS.push(10003027)
 /** With as much to do as they had when they were chosen, before larger meshes got less. */
 const BUSY = { writesMax: 60, beaconMs: 15_000 }
 const BUSY_SEEDS = [20, 20019]

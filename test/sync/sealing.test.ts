@@ -351,6 +351,38 @@ test('a cut goes back to the batch that others have, though the header of the on
   assert.deepEqual(disk.head(author.feed.key)?.hash, author.batches[1]?.hash)
 })
 
+/** Once for ever at odds: a head of which nothing was left but its sequence (seed 10003027). */
+for (const isTakenOut of [true, false])
+  test(`what was before a cut is fetched where that and what continues it was ${isTakenOut ? 'taken out' : 'turned on the card'}`, () => {
+    const played = new Played(3)
+    const author = new Author(played, 1)
+    for (let n = 0; n < 6; n++) author.put('hall', { n })
+    author.push(5)
+    const { gateway } = played
+    const { feed } = author
+    const seqs = SequenceSet.of([4, 5])
+    if (isTakenOut) {
+      gateway.disk.append({ batches: [], drops: [{ feed, seqs, isDamaged: true }], records: [] })
+      gateway.disk.flushOne()
+      gateway.crash()
+      gateway.start()
+      played.again()
+      author.introduce()
+    } else for (const seq of seqs.values()) gateway.disk.turn(feed.key, seq)
+    const removal = { origin: feed.origin, reason: 'revoke', bound: new Set<string>() } as const
+    gateway.learnRemoval({ ...removal, seals: new Map([[feed.key, 5]]) })
+    played.pass(MINUTE_MS)
+    assert.equal(gateway.disk.head(feed.key)?.seq, 3)
+    const late = new Author(played, 1)
+    late.batches.push(...author.batches)
+    late.push()
+    played.pass(MINUTE_MS)
+    const head = gateway.disk.head(feed.key)
+    assert.equal(head?.seq, 4)
+    assert.deepEqual(head?.hash, author.batches[3]?.hash)
+    assert.deepEqual([...(head?.retained.values() ?? [])], [1, 2, 3, 4])
+  })
+
 test('what has turned on the card is not kept aside with what is void', () => {
   const played = new Played(3)
   const author = new Author(played, 1)
