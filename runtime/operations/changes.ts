@@ -85,7 +85,15 @@ class FieldChange {
 
   /** Null when the value is to be put as it is. */
   opsOf(value: Value): WriteOp[] | null {
-    if (isChange(value) && this.#declared !== 'register') return this.#changeOps(value)
+    if (this.#declared !== 'register') {
+      if (isChange(value)) return this.#changeOps(value)
+      const names = namesIn(value)
+      const other = names.find((name) => !OPERATORS.has(name))
+      if (other !== undefined && names.some((name) => OPERATORS.has(name)))
+        throw this.#fault(
+          `"${other}" is no operator, and what has one of "$add", "$remove" and "$link" has nothing else`,
+        )
+    }
     const kind = this.#declared ?? (value === null ? this.#storedKind() : 'register')
     if (kind === 'register') return null
     if (kind === 'counter' && this.#document.isExact && typeof value === 'number') {
@@ -229,9 +237,13 @@ function referenceOf(item: Value): Reference | null {
   return Object.keys(rest).length === 0 && isReference(reference) ? reference : null
 }
 
+function namesIn(value: Value): string[] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) return []
+  return Object.keys(value)
+}
+
 function isChange(value: Value): value is Change {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) return false
-  const names = Object.keys(value)
+  const names = namesIn(value)
   return names.length > 0 && names.every((name) => OPERATORS.has(name))
 }
 

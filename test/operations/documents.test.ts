@@ -340,6 +340,8 @@ test('changes work in fields that no profile declares, and what can’t be meant
     ['meters', { feeds: [{ collection: 'pumps', key: 'p', more: 1 }] }],
     ['other', { n: null }],
     ['other', { x: { $add: ['a'], $link: ['pumps/p1'] } }],
+    ['other', { x: { $add: ['a'], $remov: ['b'] } }],
+    ['other', { x: { $link: ['pumps/p1'], note: 1 } }],
   ]
   const before = documents.digest()
   for (const [collection, fields] of refused) {
