@@ -43,9 +43,12 @@ export interface LinkingOptions {
 export class Linking {
   readonly neighbours: Neighbours
   readonly #options: LinkingOptions
+  /** The profile's, as it was at the start. */
+  readonly #givenCell: string | null
 
   constructor(options: LinkingOptions) {
     this.#options = options
+    this.#givenCell = options.profile().node.cell
     this.neighbours = this.#makeNeighbours()
   }
 
@@ -166,7 +169,7 @@ export class Linking {
 
   /** The profile's, or else the network's that this machine is in. */
   get #cell(): string {
-    return this.#options.profile().node.cell ?? subnetCell(announcedListener(this.#options.listeners()))
+    return this.#givenCell ?? subnetCell(announcedListener(this.#options.listeners()))
   }
 
   /** Where others can dial this gateway, over one listener. */

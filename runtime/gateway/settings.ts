@@ -69,13 +69,15 @@ export class Settings {
 
   async #apply(parsed: ParsedProfile): Promise<readonly string[]> {
     const before = this.#profile
-    const plan = describeReload(this.#parsed.profile, parsed.profile)
+    const { live } = describeReload(this.#parsed.profile, parsed.profile)
+    // Since the start: what waited for a restart before goes on waiting.
+    const { restart } = describeReload(this.#options.parsed.profile, parsed.profile)
     this.#parsed = parsed
     this.#profile = inForce(parsed)
     const { id, revision } = this.#profile
-    this.#options.log.info('profile-applied', { id, revision, ...plan })
+    this.#options.log.info('profile-applied', { id, revision, live, restart })
     await this.#options.onApplied(before)
-    return plan.restart
+    return restart
   }
 }
 

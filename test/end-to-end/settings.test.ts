@@ -21,3 +21,16 @@ test('what --set overrides stays so for that run, whatever profile is kept meanw
   await gateway.start()
   assert.deepEqual(await inForce(), ['mine', ['readings']])
 })
+
+test('what waits for a restart is named until there is one, whatever profile is set meanwhile', async (t) => {
+  const folder = temporaryFolder()
+  const gateway = await found(t, folder, 'a')
+  const profile = join(folder, 'profile.json')
+  const set = async (given: object): Promise<string[]> => {
+    writeFileSync(profile, JSON.stringify(given))
+    return (await gateway.json<{ restart: string[] }>('profile', 'set', profile)).restart
+  }
+  assert.deepEqual(await set({ node: { cell: 'hall' } }), ['node.cell'])
+  assert.deepEqual(await set({ node: { cell: 'hall' }, labels: { row: '7' } }), ['node.cell'])
+  assert.deepEqual(await set({ labels: { row: '7' } }), [])
+})
