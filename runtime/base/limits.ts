@@ -10,6 +10,8 @@ export const PROTOCOL_LIMITS = {
   batchBytesMax: 49_152,
   /** So that its length takes one byte: what is read of a stored batch without decoding it stands at fixed places. */
   batchHeaderBytesMax: 255,
+  /** The last sequence of a feed: one more is still an exact number, which a WANT may name. */
+  sequenceMax: 9_007_199_254_740_990,
   /** A body after inflating, in bytes; beyond the bytes that are always allowed, its greatest ratio to the transmitted body. */
   bodyBytesMax: 1_048_576,
   inflateRatioMax: 64,

@@ -158,8 +158,8 @@ function decodeHeader(bytes: Uint8Array): Result<BatchHeader> {
   const [feedId, seq, prev, hlc] = [map.get(1), map.get(2), map.get(3), map.get(4)]
   const [bodyHash, bodyLength, flags, minReader] = [map.get(5), map.get(6), map.get(7), map.get(10) ?? 1]
   if (!isBytes(feedId, 16) || !isBytes(prev, 32) || !isBytes(bodyHash, 32)) return malformed('header')
-  if (!isCount(seq) || seq < 1 || !isCount(hlc) || !isCount(bodyLength) || !isCount(flags) || !isCount(minReader))
-    return malformed('header')
+  if (!isCount(seq) || seq < 1 || seq > PROTOCOL_LIMITS.sequenceMax) return malformed('sequence')
+  if (!isCount(hlc) || !isCount(bodyLength) || !isCount(flags) || !isCount(minReader)) return malformed('header')
   const [epoch, nonce] = (flags & FLAG_ENCRYPTED) === 0 ? [] : [map.get(8), map.get(9)]
   const encryption = isCount(epoch) && isBytes(nonce, NONCE_BYTES) ? { epoch, nonce } : null
   return ok({ feedId, seq, prev, hlc, bodyHash, bodyLength, flags, ...(encryption && { encryption }), minReader })

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { runSession } from './engine.ts'
 import { fuzz } from './fuzz.ts'
 import { targetsIn } from './targets.ts'
 
@@ -23,3 +24,9 @@ test('SPEC I15: no changed input makes a decoder or the engine throw anything bu
   const idle = Object.entries(report.targets).filter(([, { accepted, refused }]) => accepted + refused === 0)
   assert.deepEqual(idle, [], 'every target was tried')
 })
+
+// A member signed a batch of the last sequence there is: nobody could say what was lacking behind it, and links were closed.
+for (const session of [100_164])
+  test(`no hostile neighbour makes a gateway close a link with another: session ${session}`, () => {
+    assert.equal(runSession(session).fault, null)
+  })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fromHex, hex, utf8 } from '../../runtime/base/bytes.ts'
+import { PROTOCOL_LIMITS } from '../../runtime/base/limits.ts'
 import { randomInteger, seededRandom } from '../../runtime/base/random.ts'
 import { deviceKeysFrom } from '../../runtime/crypto/identity.ts'
 import { createSigner, createVerifier } from '../../runtime/crypto/signature.ts'
@@ -152,13 +153,35 @@ test('a header has room for what later versions say, and none for what moves its
     assert.equal(decodeBatch(MESH, bytes).ok, false)
 })
 
+test('a batch is of a sequence that has a next one: what comes behind it can be asked for', () => {
+  const of = (seq: number): Uint8Array => {
+    const made = encodeBatch({
+      meshId: MESH,
+      feed,
+      seq,
+      prev: new Uint8Array(32),
+      hlc: 1,
+      ops: { body: new Uint8Array(0), flags: 0 },
+      clockClass: 2,
+      sign: () => new Uint8Array(64),
+    })
+    assert.ok(made.ok)
+    return made.value.bytes
+  }
+  const last = decodeBatch(MESH, of(PROTOCOL_LIMITS.sequenceMax))
+  assert.ok(last.ok)
+  const want = encodeMessages([{ type: 'want', entries: [[0, last.value.header.seq + 1, 1]] }])
+  assert.ok(decodeMessages(want).ok)
+  assert.equal(decodeBatch(MESH, of(PROTOCOL_LIMITS.sequenceMax + 1)).ok, false)
+})
+
 test('the longest header that a writer can make is one that everybody reads', () => {
-  const most = Number.MAX_SAFE_INTEGER
+  const [most, last] = [Number.MAX_SAFE_INTEGER, PROTOCOL_LIMITS.sequenceMax]
   const key = { epoch: most, key: new Uint8Array(32), nonce: new Uint8Array(12) }
   const batch = encodeBatch({
     meshId: MESH,
     feed: feedOf(MESH, { ...feed.descriptor, encrypted: true }),
-    seq: most,
+    seq: last,
     prev: new Uint8Array(32).fill(1),
     hlc: most,
     ops: { body: new Uint8Array(40_000), flags: 0 },
@@ -170,7 +193,7 @@ test('the longest header that a writer can make is one that everybody reads', ()
   const read = decodeBatch(MESH, batch.value.bytes)
   assert.ok(read.ok)
   assert.deepEqual(read.value.header, batch.value.header)
-  assert.deepEqual(positionOfBatch(batch.value.bytes), { seq: most, hash: batch.value.hash, hlc: most })
+  assert.deepEqual(positionOfBatch(batch.value.bytes), { seq: last, hash: batch.value.hash, hlc: most })
 })
 
 test('messages come back as they were said; later types and elements are passed over', () => {
