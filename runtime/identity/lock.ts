@@ -7,6 +7,8 @@ export interface Lock {
   release(): void
 }
 
+const WRITING_MS = 500
+
 /**
  * One process a directory: `DIR/lock` names its holder. A holder that is gone (killed, or before a restart of the
  * machine) is replaced. Throws `in-use` when the holder is alive.
@@ -37,7 +39,7 @@ function create(path: string, content: string): boolean {
 }
 
 function removeIfStale(path: string, dir: string): void {
-  const holder = readIfThere(path)
+  const holder = readWritten(path)
   if (holder === null) return
   const pid = Number(holder.split(' ')[0])
   if (pid > 0 && holderText(pid) === holder) {
@@ -56,6 +58,14 @@ function removeIfStale(path: string, dir: string): void {
 
 function releaseOwn(path: string, self: string): void {
   if (readIfThere(path) === self) rmSync(path, { force: true })
+}
+
+/** Whoever makes a lock writes its name next: an empty one is stale only when it stays so, as after a power cut. */
+function readWritten(path: string): string | null {
+  const content = readIfThere(path)
+  if (content !== '') return content
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, WRITING_MS)
+  return readIfThere(path)
 }
 
 function readIfThere(path: string): string | null {

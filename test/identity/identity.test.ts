@@ -16,6 +16,26 @@ function folder(t: TestContext): string {
   return path
 }
 
+test('a lock whose holder is about to write its name is held; one that stays empty is not', async (t) => {
+  const dir = folder(t)
+  const script = `
+    const { openSync, readFileSync, writeSync } = require('node:fs')
+    const lock = openSync(${JSON.stringify(join(dir, 'lock'))}, 'wx')
+    const stat = readFileSync('/proc/self/stat', 'utf8')
+    const started = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+    console.log('made')
+    setTimeout(() => writeSync(lock, process.pid + ' ' + started + ' ' + boot), 50)
+    setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
+  assert.throws(() => takeLock(dir), { code: 'in-use' })
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  writeFileSync(join(dir, 'lock'), '')
+  takeLock(dir).release()
+})
+
 test('a directory has one holder; one that was killed leaves it free, and so does another boot', async (t) => {
   const dir = folder(t)
   const lock = takeLock(dir)
