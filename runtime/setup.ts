@@ -90,16 +90,22 @@ export function joinGateway(options: { readonly dir: string; readonly token: str
 }
 
 function inEmptyDirectory(dir: string, make: () => NewIdentity): NewIdentity {
-  if (hasIdentity(dir)) {
-    throw new MarramError(
-      'already-exists',
-      `Cannot make an identity in "${dir}": it has one already, choose another directory`,
-    )
-  }
+  // Of a gateway that runs it is said that it has an identity, not that its directory is in use.
+  refuseIdentity(dir)
   const lock = takeLock(dir)
   try {
+    // Another process may have made one meanwhile, and have told its peer id.
+    refuseIdentity(dir)
     return make()
   } finally {
     lock.release()
   }
+}
+
+function refuseIdentity(dir: string): void {
+  if (!hasIdentity(dir)) return
+  throw new MarramError(
+    'already-exists',
+    `Cannot make an identity in "${dir}": it has one already, choose another directory`,
+  )
 }
