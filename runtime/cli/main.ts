@@ -1,12 +1,15 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander'
+import { sentenceOf } from '../base/errors.ts'
+import { complain } from './context.ts'
 import { EXIT } from './exit-codes.ts'
 import { makeProgram } from './program.ts'
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // Whoever read our output has had enough (`marram list … | head`).
   if (error.code === 'EPIPE') process.exit(EXIT.done)
-  throw error
+  complain('storage-io', `Cannot write the output: ${sentenceOf(error)}`, process.argv.includes('--json'))
+  process.exit(EXIT.io)
 })
 
 try {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Command } from 'commander'
@@ -125,3 +126,22 @@ test('help is no error', async () => {
     assert.deepEqual([code, stdout.startsWith('Usage: marram')], [0, true], args.join(' '))
   }
 })
+
+test(
+  'output that a full disk does not take is an I/O error, said in one sentence',
+  { skip: !existsSync('/dev/full') },
+  () => {
+    const main = join(import.meta.dirname, '../../runtime/cli/main.js')
+    const full = openSync('/dev/full', 'w')
+    try {
+      const { status, stderr } = spawnSync(process.execPath, [main, '--version'], {
+        stdio: ['ignore', full, 'pipe'],
+        encoding: 'utf8',
+      })
+      assert.deepEqual([status, stderr.split('\n').length], [74, 2], stderr)
+      assert.match(stderr, /^marram: Cannot write the output: .*the disk is full\n$/)
+    } finally {
+      closeSync(full)
+    }
+  },
+)
