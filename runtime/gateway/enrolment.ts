@@ -1,3 +1,4 @@
+import { sentenceOf } from '../base/errors.ts'
 import { saveMembership, type Identity, type MeshMembership } from '../identity/identity.ts'
 import { enrol, firstDecided } from '../mesh/enrolling.ts'
 import { enrolOver } from '../mesh/relay-enrolling.ts'
@@ -79,8 +80,14 @@ export class Enrolment {
   }
 
   #refused(reason: string): void {
+    const { log } = this.#with
     this.#membership = { ...this.#membership, refusal: reason }
-    this.save()
-    this.#with.log.error('enrolment-refused', { reason })
+    log.error('enrolment-refused', { reason })
+    try {
+      this.save()
+    } catch (error) {
+      // Devices are served on; after the next start it asks again, and is told the same.
+      log.warn('refusal-not-kept', { message: sentenceOf(error) })
+    }
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -122,6 +122,22 @@ test('a used invite is refused, says so, and the refused gateway goes on serving
   assert.equal((await marram('get', 'climate', 'own', '--dir', a.dir)).code, 1)
   const tampered = `${token.slice(0, -4)}AAAA`
   assert.notEqual((await marram('join', tampered.slice(0, 30), '--dir', join(folder, 'd'))).code, 0)
+})
+
+test('a gateway that is refused and cannot write that down goes on serving', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const { token } = await a.json<{ token: string }>('invite')
+  await a.run('invite', '--revoke', token)
+  const b = new GatewayProcess(join(folder, 'b'))
+  t.after(() => b.stop('SIGKILL'))
+  await b.run('join', token)
+  mkdirSync(join(b.dir, 'identity/mesh.json.tmp'))
+  await b.start()
+  await until('it was refused', () => b.lines.some(({ event }) => event === 'refusal-not-kept') || !b.isRunning)
+  await b.run('put', 'climate', 'own', '{"x":1}')
+  assert.equal((await b.json<StatusView>('status')).enrolment, 'unknown')
+  assert.equal(await b.stop(), 0)
 })
 
 test('a joiner keeps what its devices said before it was admitted, and shares it afterwards', async (t) => {
