@@ -14,6 +14,7 @@ import { keptStoreKey } from './identity/store-key.ts'
 import { SILENT_LOG } from './ports/log.ts'
 import { decodeBackup, decodeRows, encodeBackup, type BackupHeader, type FileTexts } from './store/backup-format.ts'
 import { openStore, restoreStore } from './store/open.ts'
+import { copyFor, finishReplacing, replaceByCopy } from './store/replacing.ts'
 
 /** Other keys wait in `next.json`; devices may know the certificate. */
 const IDENTITY_FILES = ['root.json', 'next.json', 'tls.pem', 'mesh.json', 'device.json'] as const
@@ -93,9 +94,9 @@ export async function restoreGateway(dir: string, path: string, isForced: boolea
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const lock = takeLock(dir)
   const data = join(dir, 'data')
-  const copy = join(dir, 'data-restored')
-  const replaced = join(dir, 'data-replaced')
+  const copy = copyFor(data)
   try {
+    finishReplacing(data)
     if (existsSync(data) && !isForced)
       throw new MarramError(
         'already-exists',
@@ -114,12 +115,7 @@ export async function restoreGateway(dir: string, path: string, isForced: boolea
     if (!hasIdentity(dir))
       for (const name of IDENTITY_FILES)
         if (identity[name] !== undefined) writeDurably(join(dir, 'identity', name), identity[name])
-    // Power may go at any moment: one of the two is always whole.
-    rmSync(replaced, { recursive: true, force: true })
-    if (existsSync(data)) renameSync(data, replaced)
-    renameSync(copy, data)
-    flushFolder(dir)
-    rmSync(replaced, { recursive: true, force: true })
+    replaceByCopy(data)
     return origin
   } catch (error) {
     throw asMarramError(error, path)

@@ -26,6 +26,7 @@ import { DiskStore } from './disk-store.ts'
 import { agreementOf, encryptValues } from './encrypting.ts'
 import { flushFolder } from './file.ts'
 import { decodeHead, decodeMark, decodeRingShape, decodeSpace, encodeMark, encodeRingShape, FORMAT } from './layout.ts'
+import { finishReplacing } from './replacing.ts'
 import { replay } from './replay.ts'
 import type { Position } from './ring-record.ts'
 import { recoverRing } from './ring-recovery.ts'
@@ -70,8 +71,9 @@ export interface StoreOptions {
 export async function openStore(options: StoreOptions): Promise<DiskStore> {
   const { dir } = options
   const isReadOnly = options.readOnly === true
-  if (isReadOnly && !existsSync(join(dir, DATA_FILE))) throw notFound(dir)
   try {
+    finishReplacing(dir)
+    if (isReadOnly && !existsSync(join(dir, DATA_FILE))) throw notFound(dir)
     if (!isReadOnly) makeReady(options)
     const database = new Database(dir, isReadOnly)
     try {

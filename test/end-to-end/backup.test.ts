@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { createReadStream, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createReadStream, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
@@ -207,4 +207,29 @@ test('a backup from before profiles were in it is restored, and one that names f
   }
   assert.equal(existsSync(`${folder}/elsewhere.json`), false)
   await host.start()
+})
+
+test('a restore that is cut short between the old data and the new is finished by whatever comes next', async (t) => {
+  const folder = temporaryFolder()
+  const a = await found(t, folder, 'a')
+  const file = join(folder, 'a.backup')
+  await a.run('put', 'climate', 'k', '{"x":1}')
+  await a.run('backup', file)
+  await a.stop()
+  const cut = join(folder, 'cut.cjs')
+  writeFileSync(
+    cut,
+    `const fs = require('node:fs')
+    const { renameSync } = fs
+    fs.renameSync = (from, to) => from.endsWith('data-restored') ? process.kill(process.pid, 'SIGKILL') : renameSync(from, to)
+    require('node:module').syncBuiltinESMExports()`,
+  )
+  const { signal } = spawnSync(process.execPath, ['-r', cut, MAIN, 'restore', file, '--force', '--dir', a.dir])
+  assert.equal(signal, 'SIGKILL')
+  await a.start()
+  assert.deepEqual(await a.json('get', 'climate', 'k'), { key: 'k', value: { x: 1 } })
+  assert.deepEqual(
+    readdirSync(a.dir).filter((name) => name.startsWith('data')),
+    ['data'],
+  )
 })
