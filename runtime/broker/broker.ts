@@ -331,6 +331,7 @@ class EmbeddedBroker implements Broker {
   #listenToEvents(): void {
     const { log } = this.#options
     this.#aedes.on('client', (client) => this.#came(client as BrokerClient))
+    this.#aedes.on('clientReady', (client) => this.#caughtUp(client as BrokerClient))
     this.#aedes.on('subscribe', (subscriptions, client) => this.#subscribed(client as BrokerClient, subscriptions))
     this.#aedes.on('unsubscribe', (filters, client) => this.#unsubscribed(client as BrokerClient, filters))
     this.#aedes.on('clientError', ({ id }, error) =>
@@ -345,6 +346,12 @@ class EmbeddedBroker implements Broker {
 
   #came({ id, clean, login }: BrokerClient): void {
     if (!clean) void this.#attempt('mqtt-session-not-stored', this.#persistence.touch(id, login?.user ?? null))
+  }
+
+  /** It was given what its session held for it; what came at the very end of that is still in the queue. */
+  #caughtUp(client: BrokerClient): void {
+    const queue = client.clean ? undefined : this.#persistence.sessions.get(client.id)?.queue
+    for (const packet of queue?.unsent() ?? []) client.deliverQoS({ ...packet }, () => {})
   }
 
   /** aedes notes what was refused as a QoS of 128. */

@@ -36,6 +36,8 @@ export interface BrokerClient extends Client {
   duplicates: object
   /** aedes's own: what is granted, by filter. */
   readonly subscriptions: { readonly [filter: string]: { readonly qos: number } }
+  /** aedes's own: gives it a message as if it had just been published. */
+  deliverQoS(packet: RoutedPacket, done: () => void): void
   /** Found in its CONNECT before the login is looked at. */
   refusal?: Refusal
   login?: Login

@@ -17,8 +17,9 @@ export function judgeDelivery(client: BrokerClient, packet: RoutedPacket, queue:
   if (packet.messageId !== undefined) return resend(packet, packet.messageId, granted, queue)
   packet.qos = Math.min(packet.qos, granted) as 0 | 1 | 2
   if (packet.qos === 0) return client.conn.writableLength > BROKER_LIMITS.bufferedBytesMax ? 'drop' : 'deliver'
-  // Already sent from the queue, by a connection that came meanwhile, or left out of it for want of room.
-  if (queue && !packet.retain && !queue.isUnsent(packet)) return 'drop'
+  // Already sent from the queue, by a connection that came meanwhile, or left out of it for want of room. And while the
+  // client is still given what it missed, this waits in the queue behind that [MQTT-4.6.0-6].
+  if (queue && !packet.retain && (!client.connected || !queue.isUnsent(packet))) return 'drop'
   return client.conn.writableLength > BROKER_LIMITS.bufferedBytesEnd ? 'behind' : 'deliver'
 }
 

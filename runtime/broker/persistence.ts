@@ -184,7 +184,7 @@ export class DurablePersistence extends MemoryPersistence {
     // A retained message is in no queue, and released all the same.
     if (packet.cmd === 'pubrel') return queue?.release(packet)
     const messageId = queue?.assign(packet, packet.messageId)
-    if (messageId === undefined) throw new Error('no such packet')
+    if (messageId === undefined) throw new Error('no such packet, or no identifier is free')
     packet.messageId = messageId
   }
 

@@ -82,13 +82,14 @@ export class Queue {
 
   /**
    * The packet identifier to send the message with: the one it had before, else the one wanted or the next that is free
-   * [MQTT-2.3.1-2]. Undefined when there is no such message.
+   * [MQTT-2.3.1-2]. Undefined when there is no such message, or when all identifiers are in use.
    */
   assign(packet: RoutedPacket, wanted: number): number | undefined {
     const entry = this.#entries.get(nameOf(packet))
     if (!entry) return undefined
     entry.isAgain = entry.messageId !== undefined
     if (entry.messageId !== undefined) return entry.messageId
+    if (this.#byMessageId.size === MESSAGE_IDS) return undefined
     let messageId = wanted
     while (this.#byMessageId.has(messageId)) messageId = (messageId % MESSAGE_IDS) + 1
     entry.messageId = messageId
@@ -111,9 +112,15 @@ export class Queue {
     return { message: entry.message, packet: packetOf(entry) }
   }
 
-  /** As they are to be sent, in order. */
-  packets(): QueuedPacket[] {
-    return Array.from(this.#entries.values(), packetOf)
+  /** As they are to be sent, in order; those as well that come while they are read. */
+  *packets(): Generator<QueuedPacket> {
+    for (const entry of this.#entries.values()) yield packetOf(entry)
+  }
+
+  /** Those that were never sent on any connection, in order. */
+  unsent(): RoutedPacket[] {
+    const waiting = [...this.#entries.values()].filter(({ messageId }) => messageId === undefined)
+    return waiting.map(({ message }) => message.packet)
   }
 
   messages(): KeptMessage[] {

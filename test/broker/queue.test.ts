@@ -48,6 +48,15 @@ test('two messages in flight never share an identifier, not where the numbers be
   assert.equal(queue.assign(three.packet, 65_535), 2)
 })
 
+test('a message that finds every identifier in flight has none, until one is free', () => {
+  const queue = queueOf(...Array.from({ length: 65_536 }, (_, i) => message(i)))
+  for (let i = 0; i < 65_535; i++) queue.assign(message(i).packet, i + 1)
+  assert.equal(queue.assign(message(65_535).packet, 1), undefined)
+  assert.ok(queue.isUnsent(message(65_535).packet))
+  queue.remove(7)
+  assert.equal(queue.assign(message(65_535).packet, 1), 7)
+})
+
 test('a message that is sent again keeps its identifier', () => {
   const one = message(1)
   const queue = queueOf(one)
@@ -63,7 +72,7 @@ test('a message that the client has received is replaced by its release, and goe
   const queue = queueOf(one, two)
   queue.assign(one.packet, 7)
   queue.release({ cmd: 'pubrel', messageId: 7 })
-  assert.deepEqual(queue.packets()[0], { cmd: 'pubrel', messageId: 7 })
+  assert.deepEqual([...queue.packets()][0], { cmd: 'pubrel', messageId: 7 })
   queue.remove(7)
   queue.remove(7)
   assert.deepEqual(queue.messages(), [two])

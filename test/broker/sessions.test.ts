@@ -124,6 +124,32 @@ test('a full queue refuses the newest messages, counts bytes as well, and says s
   await until(() => inbox.payloads().includes('8'))
 })
 
+test('what is said while a client is given what it missed comes to it afterwards, in order', async (t) => {
+  const { broker, port } = await openBroker()
+  t.after(() => broker.close())
+  const panel = await RawClient.open(port, 'panel')
+  panel.subscribe('a/b', 1)
+  await panel.until('suback')
+  panel.end()
+  const say = (number: number): Promise<void> =>
+    broker.publish({ topic: 'a/b', payload: String(number), qos: 1, retain: false })
+  for (let i = 0; i < 500; i++) await say(i)
+  const returned = await RawClient.dial(port)
+  t.after(() => returned.end())
+  returned.connect('panel', { clean: false })
+  await returned.until('publish')
+  for (let i = 500; i < 700; i++) {
+    await say(i)
+    await new Promise(setImmediate)
+  }
+  const heard: number[] = []
+  while (heard.length < 699) heard.push(Number((await returned.until('publish'))?.body.subarray(7).toString()))
+  assert.deepEqual(
+    heard,
+    Array.from({ length: 699 }, (_, i) => i + 1),
+  )
+})
+
 test('a message that is sent again says so, under the identifier it had', async (t) => {
   const { broker, port } = await openBroker()
   t.after(() => broker.close())
