@@ -26,6 +26,7 @@ import type { SessionLimits } from './sessions.ts'
 import type { RecordStore } from './writer.ts'
 import { Lane, Publishing, sink, type Route } from './publishing.ts'
 import type { StoredWill } from './records.ts'
+import { listOnlyConnected, type ClientList } from './registering.ts'
 import { Refusals } from './refusals.ts'
 import { WatchedDocuments } from './watched.ts'
 
@@ -47,9 +48,8 @@ export interface BrokerOptions extends LoginRules {
 }
 
 /** What we use of aedes beyond its types. */
-interface AedesInside {
+interface AedesInside extends ClientList<BrokerClient> {
   readonly mq: { emit(packet: RoutedPacket, done: () => void): void }
-  readonly clients: { readonly [clientId: string]: BrokerClient | undefined }
 }
 
 /** How often sessions grow older, at most. */
@@ -113,6 +113,7 @@ class EmbeddedBroker implements Broker {
     this.#publishing = new Publishing(handler, this.#route, (message) => this.#packet(message), log)
     this.#aedes = this.#createAedes()
     this.#inside = this.#aedes as unknown as AedesInside
+    listOnlyConnected(this.#inside)
   }
 
   async open(): Promise<void> {

@@ -240,8 +240,8 @@ export class DurablePersistence extends MemoryPersistence {
   }
 
   override async delWill(client: PersistentClient): Promise<object | undefined> {
-    // Called for a connection that comes as well, where the one that goes is still to say its own.
-    if (client.connecting === true) return undefined
+    // Called with a client for a connection that comes, which may have ended already: the one before says its own itself.
+    if (client.connecting !== undefined) return undefined
     await this.wills.take(client.id)
     return super.delWill(client)
   }

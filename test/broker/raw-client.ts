@@ -59,6 +59,10 @@ export class RawClient {
     this.send(0x10, text('MQTT'), Buffer.from([4, flags, 0, 0]), ...texts)
   }
 
+  connectWithWill(clientId: string, topic: string, payload: string): void {
+    this.send(0x10, text('MQTT'), Buffer.from([4, 6, 0, 0]), ...[clientId, topic, payload].map(text))
+  }
+
   publish(
     messageId: number,
     topic: string,

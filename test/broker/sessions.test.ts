@@ -314,6 +314,35 @@ test('a connection that replaces another keeps its own will', async (t) => {
   second.end(true)
 })
 
+test('a client that goes before it is answered is not counted, and leaves no two of one name', async (t) => {
+  const memory = createMemoryStore()
+  const store = {
+    scanRecords: (prefix: string) => memory.scanRecords(prefix),
+    append: async (append: Parameters<typeof memory.append>[0]) => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      await memory.append(append)
+    },
+  }
+  const { broker, port } = await openBroker({ store })
+  t.after(() => broker.close())
+  const first = await RawClient.dial(port)
+  first.connectWithWill('pump', 'pump/state', 'gone')
+  await first.until('connack')
+  for (const name of ['pump', 'valve', 'fan']) {
+    const hasty = await RawClient.dial(port)
+    hasty.connectWithWill(name, 'hasty', 'gone')
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    hasty.end()
+  }
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  // [MQTT-3.1.4-2]
+  await first.closed()
+  assert.equal(broker.status().clients, 0)
+  const second = await connect(port, { clientId: 'pump' })
+  t.after(() => second.end(true))
+  assert.equal(broker.status().clients, 1)
+})
+
 test('nothing is acknowledged that the disk refused, and nothing of it is left in memory', async (t) => {
   const store = createMemoryStore()
   const { broker, port } = await openBroker({
