@@ -272,7 +272,10 @@ class EmbeddedBroker implements Broker {
     if (!client || !login || this.#isClosing) return done(new Error('nobody is served'))
     if (login.kind === 'gateway') {
       if (!login.frames.receive(packet)) return done(new Error('a gateway may only send frames to this one'))
-    } else if (!mayPublish(login, packet.topic)) {
+      sink(packet)
+      return done()
+    }
+    if (!mayPublish(login, packet.topic)) {
       this.#refusals.publishRefused(packet.topic, client.id, login.user)
     } else if (
       packet.qos < 2 ||
@@ -281,8 +284,7 @@ class EmbeddedBroker implements Broker {
     ) {
       return this.#publishing.take(client, login, packet, done)
     }
-    sink(packet)
-    done()
+    this.#publishing.drop(client, packet, done)
   }
 
   #granted(client: BrokerClient, subscription: Subscription): Subscription | null {

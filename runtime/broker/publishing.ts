@@ -49,17 +49,36 @@ export class Publishing {
       clientId: client.id,
       user,
     })
-    client.lane.pass(handled, routed, this.#route).then(
+    this.#pass(client, handled, routed, done)
+  }
+
+  /** Acknowledged in its turn [MQTT-4.6.0-2], and otherwise as if it had not come. */
+  drop(client: BrokerClient, packet: PublishPacket, done: (error?: Error) => void): void {
+    sink(packet)
+    this.#pass(client, Promise.resolve('consume'), this.#packetOf(packet), done)
+  }
+
+  #pass(
+    { id, lane: its, closed }: BrokerClient,
+    handled: ReturnType<BrokerHandler['publish']>,
+    routed: RoutedPacket,
+    done: (error?: Error) => void,
+  ): void {
+    // A client that is closed has its will published: behind what it said itself, whatever became of that.
+    const lane = closed ? new Lane(its.idle()) : its
+    lane.pass(handled, routed, this.#route).then(
       () => done(),
-      (error: unknown) => this.#failed(client, topic, error, done),
+      (error: unknown) => {
+        // What came after it on the same connection fails with it, and the connection ends once.
+        if (lane.hasFailed) return
+        lane.hasFailed = true
+        this.#failed(id, routed.topic, error, done)
+      },
     )
   }
 
-  /** What came after it on the same connection fails with it, and the connection ends once. */
-  #failed({ id, lane }: BrokerClient, topic: string, error: unknown, done: (error: Error) => void): void {
-    if (lane.hasFailed) return
-    lane.hasFailed = true
-    this.#log.warn('mqtt-publish-failed', { clientId: id, topic, message: sentenceOf(error) })
+  #failed(clientId: string, topic: string, error: unknown, done: (error: Error) => void): void {
+    this.#log.warn('mqtt-publish-failed', { clientId, topic, message: sentenceOf(error) })
     setTimeout(() => done(new Error('the message could not be stored')), FAILED_PAUSE_MS).unref()
   }
 }
@@ -77,13 +96,24 @@ export function sink(packet: PublishPacket): void {
  */
 export class Lane {
   hasFailed = false
-  #begun: Promise<unknown> = Promise.resolve()
-  #through: Promise<unknown> = Promise.resolve()
+  #begun: Promise<unknown>
+  #through: Promise<unknown>
   #underWay = 0
+
+  /** Nothing goes on before `after`. */
+  constructor(after: Promise<unknown> = Promise.resolve()) {
+    this.#begun = after
+    this.#through = after
+  }
 
   /** True while nothing more of this client is to be read. */
   get isFull(): boolean {
     return this.hasFailed || this.#underWay >= BROKER_LIMITS.publishesAtOnce
+  }
+
+  /** Resolves when all that was passed so far is through, or has failed. */
+  async idle(): Promise<void> {
+    await this.#through.catch(() => {})
   }
 
   /** Rejects when the message failed, or one before it did. */

@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import { BROKER_LIMITS } from '../../runtime/base/limits.ts'
 import type { ClientMessage } from '../../runtime/ports/broker.ts'
+import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { connect, Inbox, openBroker, RecordingHandler, recordingLog, until } from './fixture.ts'
 import { RawClient } from './raw-client.ts'
 
@@ -139,6 +140,44 @@ test('a device whose messages wait for the disk is not read on without end', asy
     }
   }
   for (let i = 0; i < max + 50; i++) assert.ok(await device.until('puback'))
+})
+
+test('the will of a client whose message could not be stored is said, and none is left for the next start', async (t) => {
+  const handler = new HeldHandler()
+  const store = createMemoryStore()
+  const { broker, port } = await openBroker({ handler, store })
+  t.after(() => broker.close())
+  const panel = await connect(port)
+  t.after(() => panel.end(true))
+  const inbox = new Inbox(panel)
+  await panel.subscribeAsync('pump/state')
+  const pump = await RawClient.dial(port)
+  pump.connectWithWill('pump', 'pump/state', 'gone')
+  await pump.until('connack')
+  pump.publish(1, 'a/b', 'x', { qos: 1 })
+  await until(() => handler.failures.length === 1)
+  handler.failures[0]?.(new Error('the disk is full'))
+  await pump.closed()
+  await until(() => handler.answers.length === 2)
+  handler.answers[1]?.('forward')
+  await inbox.until(1)
+  assert.deepEqual(inbox.payloads(), ['gone'])
+  await until(() => store.scanRecords('broker/will/').length === 0)
+})
+
+test('a publish that is not allowed is acknowledged in its turn', async (t) => {
+  const handler = new HeldHandler()
+  const { broker, port } = await openBroker({ handler })
+  t.after(() => broker.close())
+  const device = await RawClient.open(port, 'plug')
+  t.after(() => device.end())
+  device.publish(1, 'a/b', 'x', { qos: 1 })
+  device.publish(2, '$SYS/x', 'x', { qos: 1 })
+  await until(() => handler.answers.length === 1)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  handler.answers[0]?.('consume')
+  assert.deepEqual((await device.until('puback'))?.body, Buffer.from([0, 1]))
+  assert.deepEqual((await device.until('puback'))?.body, Buffer.from([0, 2]))
 })
 
 test('a publish that is not allowed is dropped, told on marram/error, and disconnects nobody', async (t) => {
