@@ -1,8 +1,13 @@
 import { strict as assert } from 'node:assert'
 import { scryptSync } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { BROKER_LIMITS } from '../../runtime/base/limits.ts'
 import { PasswordChecker } from '../../runtime/broker/passwords.ts'
+import { usersOf } from '../../runtime/broker/users-file.ts'
+import { SILENT_LOG } from '../../runtime/ports/log.ts'
 import { formatUsers, hashPassword, isUserName, parseUsers, verifyPassword } from '../../runtime/broker/users.ts'
 
 const CHEAP = cheapHash('right')
@@ -63,6 +68,25 @@ test('a broken users file says what is wrong', () => {
     assert.ok(!parsed.ok, text)
     assert.match(parsed.error.message, sentence)
   }
+})
+
+test('a changed users file that cannot be read lets nobody in by what it said before, until it can be read', (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'marram-users-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  const path = join(dir, 'users.json')
+  const write = (name: string): void =>
+    writeFileSync(path, formatUsers(new Map([[name, { password: CHEAP, topics: [] }]])))
+  write('plug')
+  const users = usersOf(path, SILENT_LOG)
+  assert.deepEqual([...users().keys()], ['plug'])
+  // Stands for a file of another user, which root could read all the same.
+  rmSync(path)
+  mkdirSync(path)
+  assert.throws(() => users())
+  assert.throws(() => users())
+  rmSync(path, { recursive: true })
+  write('lamp')
+  assert.deepEqual([...users().keys()], ['lamp'])
 })
 
 test('no user can have the name of a gateway or of a joiner', () => {
