@@ -3,7 +3,14 @@ import type { Client, PublishPacket } from 'aedes'
 import type { PacketLengthGuard } from '../wire/packet-length.ts'
 import type { FrameConnection } from './frames.ts'
 import type { Lane } from './publishing.ts'
-import { isCovered, isReservedForForward, isReservedForPublish, isReservedForSubscribe, matches } from './topics.ts'
+import {
+  isCovered,
+  isReservedForForward,
+  isReservedForPublish,
+  isReservedForSubscribe,
+  isTopic,
+  matches,
+} from './topics.ts'
 
 /** An ordinary client, as it logged in. Null topics: all that aren't reserved. */
 export interface DeviceLogin {
@@ -61,7 +68,11 @@ export interface RoutedPacket extends PublishPacket {
 }
 
 export function mayPublish({ publish }: DeviceLogin, topic: string): boolean {
-  return !isReservedForPublish(topic) && (publish === null || publish.some((filter) => matches(filter, topic)))
+  return (
+    isTopic(topic) &&
+    !isReservedForPublish(topic) &&
+    (publish === null || publish.some((filter) => matches(filter, topic)))
+  )
 }
 
 export function maySubscribe({ subscribe }: DeviceLogin, filter: string): boolean {

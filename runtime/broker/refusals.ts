@@ -1,5 +1,6 @@
 import { BROKER_LIMITS } from '../base/limits.ts'
 import type { Log } from '../ports/log.ts'
+import { isTopic } from './topics.ts'
 
 /** Says what was refused or dropped: so often a second, then it only counts, because a device may repeat it for ever. */
 export class Refusals {
@@ -28,7 +29,10 @@ export class Refusals {
   publishRefused(topic: string, clientId: string, user: string | null): void {
     const isSaid = this.#isFree()
     if (!isSaid) return
-    const message = `Cannot publish to "${topic}": the login ${user === null ? 'is anonymous and' : `"${user}"`} has no right to, use a topic that it is allowed`
+    const who = user === null ? 'is anonymous and' : `"${user}"`
+    const message = isTopic(topic)
+      ? `Cannot publish to "${topic}": the login ${who} has no right to, use a topic that it is allowed`
+      : `Cannot publish to ${JSON.stringify(topic)}: it is no topic, which has neither wildcards nor control characters and at most 100 levels`
     this.#log.warn('mqtt-publish-refused', { clientId, user, topic })
     this.#publish(JSON.stringify({ topic, clientId, code: 'not-permitted', message }))
   }

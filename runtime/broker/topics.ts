@@ -42,6 +42,17 @@ export function mayMatchDocuments(filter: string): boolean {
   return overlap(filter, `${DOCUMENTS}+/+`)
 }
 
+/** aedes matches no deeper ones. */
+const LEVELS_MAX = 100
+
+/**
+ * What a message can be published to [MQTT-3.3.2-2], [MQTT-1.5.3-2]. Control characters and what Unicode calls no characters are
+ * optional to refuse; Mosquitto's clients end their connection when they are sent one.
+ */
+export function isTopic(text: string): boolean {
+  return text.length > 0 && !/[+#\p{Cc}\p{NChar}]/u.test(text) && text.split('/').length <= LEVELS_MAX
+}
+
 /** What an ordinary client may never publish: the system's topics, and those that only the gateway itself speaks on. */
 export function isReservedForPublish(topic: string): boolean {
   if (topic.startsWith('$')) return true

@@ -165,6 +165,38 @@ test('the will of a client whose message could not be stored is said, and none i
   await until(() => store.scanRecords('broker/will/').length === 0)
 })
 
+test('what is no topic reaches nobody, as a will neither', async (t) => {
+  const { broker, port } = await openBroker()
+  t.after(() => broker.close())
+  const panel = await RawClient.open(port, 'panel')
+  t.after(() => panel.end())
+  panel.subscribe('#', 0)
+  await panel.until('suback')
+  const device = await RawClient.open(port, 'plug')
+  for (const [i, topic] of ['a\0b', 'a\u0007b'].entries()) {
+    device.publish(i + 1, topic, 'x', { qos: 1 })
+    await device.until('puback')
+  }
+  device.end()
+  for (const topic of ['a/#', '', `a${'/a'.repeat(100)}`]) {
+    const lost = await RawClient.dial(port)
+    lost.connectWithWill('lost', topic, 'gone')
+    await lost.until('connack')
+    lost.end()
+    await until(() => broker.status().clients === 1)
+  }
+  await broker.publish({ topic: 'last', payload: 'x', qos: 0, retain: false })
+  const heard: string[] = []
+  while (heard.at(-1) !== 'last') {
+    const { body } = (await panel.until('publish')) ?? assert.fail('the panel was disconnected')
+    heard.push(body.subarray(2, 2 + body.readUInt16BE()).toString())
+  }
+  assert.deepEqual(
+    heard.filter((topic) => topic !== 'marram/error'),
+    ['last'],
+  )
+})
+
 test('a publish that is not allowed is acknowledged in its turn', async (t) => {
   const handler = new HeldHandler()
   const { broker, port } = await openBroker({ handler })

@@ -7,6 +7,7 @@ import {
   isReservedForForward,
   isReservedForPublish,
   isReservedForSubscribe,
+  isTopic,
   matches,
   overlap,
 } from '../../runtime/broker/topics.ts'
@@ -57,6 +58,13 @@ test('filters with nothing in common do not overlap', () => {
   assert.ok(!overlap('a/+', 'b/+'))
   assert.ok(!overlap('a/b', 'a/b/c'))
   assert.ok(!overlap('marram/state', 'marram/data/+/+'))
+})
+
+test('a message is published to what is a topic', () => {
+  for (const topic of ['a', '/', 'a//b', 'größe/°C', '$x', 'a b', 'x'.repeat(65_535), 'a/'.repeat(99)])
+    assert.ok(isTopic(topic), topic)
+  for (const topic of ['', 'a/#', '+/a', 'a\0b', 'a\u0001', 'a\u009f', 'a\ufffe', 'a\ufdd0', 'a/'.repeat(100)])
+    assert.ok(!isTopic(topic), topic)
 })
 
 test('the topics that only the gateway speaks on are closed to publishers', () => {
