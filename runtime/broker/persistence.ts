@@ -260,13 +260,14 @@ export class DurablePersistence extends MemoryPersistence {
     // Documents are answered from the store itself.
     if (topic.startsWith(DOCUMENTS)) return null
     const retained = { ...packet }
-    const fault = payload.length > BROKER_LIMITS.keptMessageBytesMax ? 'too-large' : 'retained-full'
-    if (fault === 'too-large' || !this.#retained.hasRoom(retained)) {
-      this.#options.onDropped(fault, topic)
+    const isTooLarge = payload.length > BROKER_LIMITS.keptMessageBytesMax
+    const change = isTooLarge ? null : this.#retained.reserve(retained)
+    if (!change) {
+      this.#options.onDropped(isTooLarge ? 'too-large' : 'retained-full', topic)
       return null
     }
     const value = payload.length === 0 ? null : encodePacket(packet)
-    return { records: [{ key: retainedKey(topic), value }], apply: () => this.#retained.set(retained), undo: () => {} }
+    return { records: [{ key: retainedKey(topic), value }], ...change }
   }
 
   #enqueue(subscriptions: readonly { clientId: string }[], packet: RoutedPacket): Change | null {

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import { BROKER_LIMITS } from '../../runtime/base/limits.ts'
+import { encodePacket, retainedKey } from '../../runtime/broker/records.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { connect, Inbox, openBroker, until } from './fixture.ts'
 import { RawClient } from './raw-client.ts'
@@ -200,6 +201,29 @@ test('a message too large to keep is handed on, not retained, and said', async (
   await client.publishAsync('t/a', 'x'.repeat(BROKER_LIMITS.keptMessageBytesMax + 1), { qos: 1, retain: true })
   await inbox.until(1)
   assert.equal(broker.status().retained, 0)
+})
+
+test('what is on its way to the disk counts among the retained', async (t) => {
+  const { broker } = await openBroker({ store: slowStore() })
+  t.after(() => broker.close())
+  const payload = 'x'.repeat(500_000)
+  const publish = (i: number): Promise<void> => broker.publish({ topic: `t/${i}`, payload, qos: 0, retain: true })
+  await Promise.all(Array.from({ length: 100 }, (_, i) => publish(i)))
+  assert.equal(broker.status().retained, Math.floor(BROKER_LIMITS.retainedBytesMax / 500_004))
+})
+
+test('of more retained messages than there may be each can be removed', async (t) => {
+  const store = createMemoryStore()
+  const payload = 'x'.repeat(500_000)
+  for (let i = 0; i < 80; i++) {
+    const topic = `t/${i}`
+    const value = encodePacket({ topic, qos: 0, retain: true, payload })
+    await store.append({ batches: [], records: [{ key: retainedKey(topic), value }] })
+  }
+  const { broker } = await openBroker({ store })
+  t.after(() => broker.close())
+  await broker.publish({ topic: 't/1', payload: '', qos: 0, retain: true })
+  assert.equal(broker.status().retained, 79)
 })
 
 test('what the gateway publishes reaches those who subscribe, and is kept when it is to be retained', async (t) => {
