@@ -1,3 +1,4 @@
+import { PROTOCOL_LIMITS } from '../base/limits.ts'
 import type { Fields, Value } from '../model/value.ts'
 import { members, type Mapper } from './mapping.ts'
 import { compilePattern, type TopicPattern } from './pattern.ts'
@@ -61,15 +62,23 @@ function dotted(message: Value): Fields | string {
   const top = members(message)
   if (typeof top === 'string') return top
   const fields: { [path: string]: Value } = {}
-  const spread = (prefix: string, object: { readonly [key: string]: Value }): void => {
-    for (const [name, value] of Object.entries(object)) {
-      const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
-      if (isObject) spread(`${prefix}${name}.`, value as { readonly [key: string]: Value })
-      else fields[prefix + name] = value
-    }
-  }
-  spread('', top)
-  return fields
+  return spread('', top, 1, fields) ? fields : `it is nested deeper than ${PROTOCOL_LIMITS.valueDepthMax}`
+}
+
+/** False when objects are too deep within each other. */
+function spread(
+  prefix: string,
+  object: { readonly [key: string]: Value },
+  depth: number,
+  fields: { [path: string]: Value },
+): boolean {
+  if (depth > PROTOCOL_LIMITS.valueDepthMax) return false
+  return Object.entries(object).every(([name, value]) => {
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+    if (isObject) return spread(`${prefix}${name}.`, value as { readonly [key: string]: Value }, depth + 1, fields)
+    fields[prefix + name] = value
+    return true
+  })
 }
 
 /** A tail pattern whose topics end in one of `words`; the word is no part of the tail. */

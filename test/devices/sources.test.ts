@@ -65,6 +65,13 @@ test('Tasmota’s telemetry becomes dotted fields, its switch and last will fiel
     assert.deepEqual(map(topic, {}), [], topic)
 })
 
+test('Tasmota’s telemetry that is nested without end is refused with a reason', () => {
+  const map = sourcesOf({ id: 'plugs', preset: 'tasmota', collection: 'plugs' })
+  const nested = (depth: number): string => `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`
+  assert.deepEqual(shown(map('tele/plug-1/SENSOR', nested(3))), ['plug-1 {"a.a.a":1}'])
+  assert.deepEqual(shown(map('tele/plug-1/SENSOR', nested(5_000))), ['plug-1: it is nested deeper than 16'])
+})
+
 test('a source of its own picks, maps, scales, offsets and rounds in that order, and takes the time of the message', () => {
   const map = sourcesOf({
     id: 'ruuvi',
