@@ -47,6 +47,10 @@ export interface DoorOptions {
 
 const DATA = 'marram/data/'
 const REQUEST = 'marram/request/'
+/** One byte longer. */
+const RESPONSE = 'marram/response/'
+/** [MQTT-1.5.3] */
+const TOPIC_BYTES_MAX = 65_535
 const ERRORS_PER_SECOND = 20
 const CHANGES_AT_ONCE = 64
 /** What may pass by itself: the device is not acknowledged and sends its message again. */
@@ -103,7 +107,7 @@ class Door implements DeviceDoor {
       return 'consume'
     }
     if (message.topic.startsWith(REQUEST)) {
-      await this.#answer(message.topic.slice(REQUEST.length), message.payload)
+      await this.#answer(message)
       return 'consume'
     }
     if (this.#bridge?.isGivenOut(message.topic)) return this.#giveOut(this.#bridge, message)
@@ -115,7 +119,9 @@ class Door implements DeviceDoor {
   }
 
   *retained(filter: string): Iterable<{ readonly topic: string; readonly payload: string }> {
-    const [, , collection, key, ...rest] = filter.split('/')
+    const [, , collection, key, ...below] = filter.split('/')
+    // MQTT 4.7.1.2: what stands for all below a topic stands for the topic as well.
+    const rest = below.join('/') === '#' ? [] : below
     const isAnyCollection = collection === undefined || collection === '#' || collection === '+'
     const names = isAnyCollection ? Object.keys(this.#operations.digest().collections) : [collection]
     if (rest.length > 0 || (key === undefined && collection !== '#' && !filter.endsWith('#'))) return
@@ -212,9 +218,15 @@ class Door implements DeviceDoor {
     return isTold ? 'consume' : 'forward'
   }
 
-  async #answer(operation: string, payload: Uint8Array): Promise<void> {
+  async #answer({ topic: asked, payload }: ClientMessage): Promise<void> {
+    const operation = asked.slice(REQUEST.length)
+    const topic = RESPONSE + operation
+    if (Buffer.byteLength(topic) > TOPIC_BYTES_MAX) {
+      const message = `Cannot answer the request: its topic must have at most ${TOPIC_BYTES_MAX - 1} bytes`
+      return this.#putAside({ topic: asked, source: null, code: 'bad-request', message })
+    }
     const response = await answerRequest(this.#operations, operation, payload)
-    await this.#broker?.publish({ topic: `marram/response/${operation}`, payload: response, qos: 1, retain: false })
+    await this.#broker?.publish({ topic, payload: response, qos: 1, retain: false })
   }
 
   async #store(topic: string, mapped: Mapped): Promise<void> {
