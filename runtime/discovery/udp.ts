@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { networkInterfaces } from 'node:os'
+import { sentenceOf } from '../base/errors.ts'
 import { DISCOVERY_LIMITS } from '../base/limits.ts'
 import type { Log } from '../ports/log.ts'
 import type { Network } from './network.ts'
@@ -21,6 +22,7 @@ interface Sender {
  */
 export class UdpNetwork implements Network {
   readonly #log: Log
+  readonly #interfaces: typeof networkInterfaces
   readonly #senders = new Map<string, Sender>()
   #receiver: Socket | null = null
   #isListening = false
@@ -28,8 +30,9 @@ export class UdpNetwork implements Network {
   /** What was logged last: a failure that stays is told once. */
   #failure = ''
 
-  constructor(log: Log) {
+  constructor(log: Log, interfaces: typeof networkInterfaces = networkInterfaces) {
     this.#log = log
+    this.#interfaces = interfaces
   }
 
   listen(onPacket: (packet: Buffer, source: string) => void): void {
@@ -37,7 +40,7 @@ export class UdpNetwork implements Network {
   }
 
   refresh(): readonly string[] {
-    const addresses = interfaceAddresses()
+    const addresses = this.#addresses()
     for (const [address, { socket }] of this.#senders) {
       if (addresses.includes(address)) continue
       this.#senders.delete(address)
@@ -61,6 +64,16 @@ export class UdpNetwork implements Network {
       attempt(() => socket?.close())
     this.#senders.clear()
     this.#receiver = null
+  }
+
+  /** Those of before where the machine doesn't say: it takes a file descriptor, and a kind of socket that a sandbox may forbid. */
+  #addresses(): readonly string[] {
+    try {
+      return addressesOf(this.#interfaces())
+    } catch (error) {
+      this.#tell(`multicast DNS cannot look at the interfaces: ${sentenceOf(error)}`)
+      return [...this.#senders.keys()]
+    }
   }
 
   #openReceiver(): void {
@@ -112,8 +125,8 @@ export class UdpNetwork implements Network {
   }
 }
 
-function interfaceAddresses(): string[] {
-  const all = Object.values(networkInterfaces()).flatMap((addresses) => {
+function addressesOf(interfaces: ReturnType<typeof networkInterfaces>): string[] {
+  const all = Object.values(interfaces).flatMap((addresses) => {
     const first = addresses?.find(({ family, internal }) => family === 'IPv4' && !internal)
     return first ? [first.address] : []
   })
