@@ -98,7 +98,8 @@ export class DurablePersistence extends MemoryPersistence {
     const session = this.sessions.get(clientId)
     if (!session) return
     session.absentMs = 0
-    if (session.owner === user) return
+    // Its absence so far is taken back on the disk as well, or it would go on where it was after a power cut.
+    if (session.owner === user && session.storedAbsentMs === 0) return
     session.owner = user
     await this.sessions.save(session)
   }

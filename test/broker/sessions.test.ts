@@ -6,7 +6,7 @@ import type { KeyValue } from '../../runtime/ports/store.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { MarramError } from '../../runtime/base/errors.ts'
 import { connect, Inbox, openBroker, RecordingHandler, recordingLog, until } from './fixture.ts'
-import { encodePacket, retainedKey } from '../../runtime/broker/records.ts'
+import { decodeSession, encodePacket, encodeSession, retainedKey, sessionKey } from '../../runtime/broker/records.ts'
 import { RawClient } from './raw-client.ts'
 
 const LASTING = { clientId: 'panel', clean: false }
@@ -254,6 +254,19 @@ test('a session whose client stays away is forgotten, whatever the clock says, a
   await until(() => broker.status().sessions === 1)
   assert.equal(broker.status().clients, 1)
   there.end(true)
+})
+
+test('an absence that has ended is over after a power cut as well', async (t) => {
+  const store = createMemoryStore()
+  const session = { id: 'panel', owner: null, filters: [['a/b', 1]] as const, absentMs: 80_000_000 }
+  await store.append({ batches: [], records: [{ key: sessionKey(1), value: encodeSession(session) }] })
+  const { broker, port } = await openBroker({ store })
+  t.after(() => broker.close())
+  const panel = await connect(port, { clientId: 'panel', clean: false })
+  t.after(() => panel.end(true))
+  const absentMs = (): number | undefined =>
+    store.scanRecords('broker/session/').map(({ value }) => value && decodeSession(value).absentMs)[0] ?? undefined
+  await until(() => absentMs() === 0)
 })
 
 test('a stored will is said at the next start, once, through the handler', async (t) => {
