@@ -157,7 +157,9 @@ export class Sessions {
     const lost = store.scanRecords(QUEUES).filter(({ key }) => !isLoaded(key, sessions, messages))
     const unwanted = [...messages.values()].filter((message) => message.sessions === 0)
     const keys = [...lost.map(({ key }) => key), ...unwanted.map(({ number }) => messageKey(number))]
-    await this.#writer.write(keys.map(removal))
+    // Nothing new may have the number of what stays when the disk takes nothing: the next start removes it then.
+    for (const { key } of lost) this.#numbers = Math.max(this.#numbers, ...numbersOf(key, QUEUES))
+    await this.#writer.write(keys.map(removal)).catch(() => {})
   }
 
   /** The sessions that have room for a message, with their places taken. */

@@ -87,12 +87,12 @@ class Door implements DeviceDoor {
 
   async start(broker: Broker): Promise<void> {
     this.#broker = broker
-    await broker.publish({ topic: 'marram/state', payload: '{"state":"online"}', qos: 1, retain: true })
+    await this.#sayState('online')
     await this.publishHealth()
   }
 
   async stop(): Promise<void> {
-    await this.#broker?.publish({ topic: 'marram/state', payload: '{"state":"offline"}', qos: 1, retain: true })
+    await this.#sayState('offline')
     this.#broker = null
   }
 
@@ -286,9 +286,14 @@ class Door implements DeviceDoor {
     void this.#say('marram/error', { topic, source, code, message })
   }
 
-  async #say(topic: string, content: object, retain = false): Promise<void> {
+  /** Where the disk takes nothing any more it is not said: the gateway starts and stops all the same. */
+  #sayState(state: 'online' | 'offline'): Promise<void> {
+    return this.#say('marram/state', { state }, true, 1)
+  }
+
+  async #say(topic: string, content: object, retain = false, qos: 0 | 1 = 0): Promise<void> {
     try {
-      await this.#broker?.publish({ topic, payload: JSON.stringify(content), qos: 0, retain })
+      await this.#broker?.publish({ topic, payload: JSON.stringify(content), qos, retain })
     } catch (error) {
       this.#log.debug('not-published', { topic, message: sentenceOf(error) })
     }

@@ -6,7 +6,14 @@ import type { KeyValue } from '../../runtime/ports/store.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { MarramError } from '../../runtime/base/errors.ts'
 import { connect, Inbox, openBroker, RecordingHandler, recordingLog, until } from './fixture.ts'
-import { decodeSession, encodePacket, encodeSession, retainedKey, sessionKey } from '../../runtime/broker/records.ts'
+import {
+  decodeSession,
+  encodePacket,
+  encodeSession,
+  queueKey,
+  retainedKey,
+  sessionKey,
+} from '../../runtime/broker/records.ts'
 import { RawClient } from './raw-client.ts'
 
 const LASTING = { clientId: 'panel', clean: false }
@@ -254,6 +261,30 @@ test('a session whose client stays away is forgotten, whatever the clock says, a
   await until(() => broker.status().sessions === 1)
   assert.equal(broker.status().clients, 1)
   there.end(true)
+})
+
+test('what a power cut left of a session that was ending stops no start on a full disk, and is nobody else’s', async (t) => {
+  const memory = createMemoryStore()
+  await memory.append({ batches: [], records: [{ key: queueKey(7, 8), value: new Uint8Array([1]) }] })
+  let isFull = true
+  const store = {
+    scanRecords: (prefix: string) => memory.scanRecords(prefix),
+    append: async (append: Parameters<typeof memory.append>[0]) => {
+      if (isFull) throw new MarramError('storage-full', 'the disk is full')
+      await memory.append(append)
+    },
+  }
+  const { broker, port } = await openBroker({ store })
+  t.after(() => broker.close())
+  isFull = false
+  const panel = await RawClient.open(port, 'panel')
+  t.after(() => panel.end())
+  panel.subscribe('a/b', 1)
+  await panel.until('suback')
+  assert.deepEqual(
+    store.scanRecords('broker/session/').map(({ key }) => key),
+    [sessionKey(9)],
+  )
 })
 
 test('an absence that has ended is over after a power cut as well', async (t) => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { MarramError } from '../../runtime/base/errors.ts'
 import { createDeviceDoor, type DeviceDoor, type Quarantined } from '../../runtime/devices/door.ts'
 import type { Broker, OutgoingMessage } from '../../runtime/ports/broker.ts'
 import { SILENT_LOG } from '../../runtime/ports/log.ts'
@@ -9,6 +10,7 @@ import { FakeOperations } from '../http/fake-operations.ts'
 
 async function openDoor(): Promise<{
   door: DeviceDoor
+  broker: { -readonly [name in keyof Broker]: Broker[name] }
   operations: FakeOperations
   said: OutgoingMessage[]
   putAside: Quarantined[]
@@ -26,8 +28,8 @@ async function openDoor(): Promise<{
     putAside: (message) => putAside.push(message),
     log: SILENT_LOG,
   })
-  const broker: Broker = {
-    publish: async (message) => void said.push(message),
+  const broker = {
+    publish: async (message: OutgoingMessage): Promise<void> => void said.push(message),
     isWatched: () => true,
     listeners: () => [],
     useCredentials: () => {},
@@ -36,8 +38,18 @@ async function openDoor(): Promise<{
   }
   await door.start(broker)
   said.length = 0
-  return { door, operations, said, putAside }
+  return { door, broker, operations, said, putAside }
 }
+
+test('a gateway starts and stops although its disk takes nothing', async () => {
+  const { door, broker, said } = await openDoor()
+  broker.publish = async () => {
+    throw new MarramError('storage-full', 'the disk is full')
+  }
+  await door.stop()
+  await door.start(broker)
+  assert.deepEqual(said, [])
+})
 
 test('a document is told to whoever subscribes to its topic, to wildcards above it, and to all below it', async () => {
   const { door, operations } = await openDoor()
