@@ -173,6 +173,8 @@ export const BROKER_LIMITS = {
   keptMessageBytesMax: 524_288,
   /** QoS 2 messages whose PUBREL has not come, of all clients; when full, one client's are forgotten and may be heard twice. */
   unreleasedMax: 65_536,
+  /** Of one client: then it is disconnected. Those that send all they have before they read an answer stay below. */
+  unreleasedPerClientMax: 16_384,
   /** What waits in the socket of a client that reads too slowly, in bytes: then QoS 0 is dropped, then it is disconnected. */
   bufferedBytesMax: 1_048_576,
   bufferedBytesEnd: 4_194_304,

@@ -169,6 +169,7 @@ class EmbeddedBroker implements Broker {
       concurrency: 0,
       connectTimeout: BROKER_LIMITS.connectMs,
       drainTimeout: BROKER_LIMITS.drainMs,
+      maxInflightInbound: BROKER_LIMITS.unreleasedPerClientMax,
       preConnect: (client, packet, done) => done(null, this.#prepare(client as BrokerClient, packet)),
       authenticate: (client, user, password, done) =>
         void this.#authenticate(client as BrokerClient, user, password, done),

@@ -261,6 +261,16 @@ test('a device that is refused again and again fills no log', async (t) => {
   assert.ok(refused >= 20 && refused < 200, `${refused} lines`)
 })
 
+test('thousands of QoS 2 messages that are sent at once are handled once each', async (t) => {
+  const handler = new RecordingHandler()
+  const { broker, port } = await openBroker({ handler })
+  t.after(() => broker.close())
+  const device = await connect(port)
+  t.after(() => device.end(true))
+  await Promise.all(Array.from({ length: 3_000 }, (_, i) => device.publishAsync('a/b', String(i), { qos: 2 })))
+  assert.equal(handler.messages.length, 3_000)
+})
+
 test('a QoS 2 message that is sent again, because its PUBREC was lost, is handled once', async (t) => {
   const handler = new RecordingHandler()
   const { broker, port } = await openBroker({ handler })
