@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { MarramError } from '../base/errors.ts'
 
 type Bytes = AsyncIterable<Uint8Array>
@@ -5,7 +6,7 @@ type Bytes = AsyncIterable<Uint8Array>
 const LINE_END = 10
 const CARRIAGE_RETURN = 13
 
-/** The whole stream as text. Throws `too-large`. */
+/** The whole stream as text. Throws `too-large`, and `bad-request` for what is no UTF-8. */
 export async function readBody(stream: Bytes, bytesMax: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let bytes = 0
@@ -14,7 +15,9 @@ export async function readBody(stream: Bytes, bytesMax: number): Promise<string>
     if (bytes > bytesMax) throw new MarramError('too-large', `Cannot read the body: it is over ${bytesMax} bytes`)
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  const body = Buffer.concat(chunks)
+  if (!isUtf8(body)) throw new MarramError('bad-request', 'Cannot read the body: it must be UTF-8')
+  return body.toString('utf8')
 }
 
 /**

@@ -49,3 +49,8 @@ test('a body over the bound is refused before all of it is in memory', async () 
   assert.equal(given, 11)
   assert.equal(await readBody(Readable.from([Buffer.alloc(1_000, 'a')]), 1_000), 'a'.repeat(1_000))
 })
+
+test('a body that is no UTF-8 is refused, a letter in two pieces is read', async () => {
+  await assert.rejects(readBody(Readable.from([Buffer.from([98, 255, 99])]), 10), { code: 'bad-request' })
+  assert.equal(await readBody(Readable.from([Buffer.from([0xc3]), Buffer.from([0xa4])]), 10), 'ä')
+})
