@@ -45,6 +45,8 @@ export interface BrokerClient extends Client {
   readonly subscriptions: { readonly [filter: string]: { readonly qos: number } }
   /** aedes's own: gives it a message as if it had just been published. */
   deliverQoS(packet: RoutedPacket, done: () => void): void
+  /** aedes's own: the packet identifier that it takes next. */
+  _nextId: number
   /** Found in its CONNECT before the login is looked at. */
   refusal?: Refusal
   login?: Login

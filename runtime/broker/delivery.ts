@@ -1,6 +1,6 @@
 import { BROKER_LIMITS } from '../base/limits.ts'
 import { grantedQos, mayReceive, type BrokerClient, type RoutedPacket } from './clients.ts'
-import type { Queue } from './queue.ts'
+import { nextId, type Queue } from './queue.ts'
 
 /** `behind`: the client takes nothing for so long that only its end helps. */
 export type Verdict = 'deliver' | 'drop' | 'behind'
@@ -20,7 +20,20 @@ export function judgeDelivery(client: BrokerClient, packet: RoutedPacket, queue:
   // Already sent from the queue, by a connection that came meanwhile, or left out of it for want of room. And while the
   // client is still given what it missed, this waits in the queue behind that [MQTT-4.6.0-6].
   if (queue && !packet.retain && (!client.connected || !queue.isUnsent(packet))) return 'drop'
+  if (queue && packet.retain && !numberRetained(client, packet, queue)) return 'drop'
   return client.conn.writableLength > BROKER_LIMITS.bufferedBytesEnd ? 'behind' : 'deliver'
+}
+
+/**
+ * A retained message is in no queue: aedes would give it any identifier, also one under which the client still has a message of
+ * the queue, and its acknowledgement would remove that.
+ */
+function numberRetained(client: BrokerClient, packet: RoutedPacket, queue: Queue): boolean {
+  const messageId = queue.freeId(client._nextId)
+  if (messageId === undefined) return false
+  packet.messageId = messageId
+  client._nextId = nextId(messageId)
+  return true
 }
 
 /** What is in the queue stays there until it is acknowledged, so QoS 0 is none to send it with. */

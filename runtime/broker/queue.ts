@@ -89,11 +89,18 @@ export class Queue {
     if (!entry) return undefined
     entry.isAgain = entry.messageId !== undefined
     if (entry.messageId !== undefined) return entry.messageId
-    if (this.#byMessageId.size === MESSAGE_IDS) return undefined
-    let messageId = wanted
-    while (this.#byMessageId.has(messageId)) messageId = (messageId % MESSAGE_IDS) + 1
+    const messageId = this.freeId(wanted)
+    if (messageId === undefined) return undefined
     entry.messageId = messageId
     this.#byMessageId.set(messageId, entry)
+    return messageId
+  }
+
+  /** The identifier that is wanted, or the next one that no message here was sent with; undefined when all are in use. */
+  freeId(wanted: number): number | undefined {
+    if (this.#byMessageId.size === MESSAGE_IDS) return undefined
+    let messageId = wanted
+    while (this.#byMessageId.has(messageId)) messageId = nextId(messageId)
     return messageId
   }
 
@@ -126,6 +133,10 @@ export class Queue {
   messages(): KeptMessage[] {
     return Array.from(this.#entries.values(), ({ message }) => message)
   }
+}
+
+export function nextId(messageId: number): number {
+  return (messageId % MESSAGE_IDS) + 1
 }
 
 function packetOf({ message, messageId, release }: Entry): QueuedPacket {

@@ -1,6 +1,9 @@
 import { strict as assert } from 'node:assert'
 import { test } from 'node:test'
 import { BROKER_LIMITS } from '../../runtime/base/limits.ts'
+import type { BrokerClient, RoutedPacket } from '../../runtime/broker/clients.ts'
+import { judgeDelivery } from '../../runtime/broker/delivery.ts'
+import { Queue } from '../../runtime/broker/queue.ts'
 import { encodePacket, retainedKey } from '../../runtime/broker/records.ts'
 import { createMemoryStore } from '../../runtime/store/memory.ts'
 import { connect, Inbox, openBroker, until } from './fixture.ts'
@@ -178,6 +181,29 @@ test('a lasting session takes a retained QoS 2 message without being disconnecte
   await client.publishAsync('t/a', 'l', { qos: 2 })
   await inbox.until(2)
   assert.deepEqual(inbox.payloads(), ['r', 'l'])
+})
+
+test('a retained message takes no identifier under which the client has one of its queue', () => {
+  const packet = { cmd: 'publish', topic: 't/a', payload: 'x', qos: 1, dup: false, brokerId: 'b' } as const
+  const queue = new Queue()
+  for (const brokerCounter of [1, 2]) {
+    const queued = { ...packet, retain: false, brokerCounter }
+    queue.add({ number: brokerCounter, packet: queued, bytes: 1, sessions: 1 })
+    queue.assign(queued, 65_535)
+  }
+  const client = {
+    login: { kind: 'device', user: null, publish: null, subscribe: null },
+    subscriptions: { 't/+': { qos: 1 } },
+    connected: true,
+    conn: { writableLength: 0 },
+    _nextId: 65_535,
+  } as unknown as BrokerClient
+  const given = [3, 4].map((brokerCounter) => {
+    const retained: RoutedPacket = { ...packet, retain: true, brokerCounter }
+    assert.equal(judgeDelivery(client, retained, queue), 'deliver')
+    return retained.messageId
+  })
+  assert.deepEqual(given, [2, 3])
 })
 
 test('an empty retained message removes the one before', async (t) => {
