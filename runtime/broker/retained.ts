@@ -60,7 +60,9 @@ export class RetainedMessages<P extends RetainedPacket> {
 
   *#matching(filters: readonly string[]): Generator<P> {
     for (const filter of filters) {
-      for (const packet of this.#packets.values()) if (matches(filter, packet.topic)) yield packet
+      // Dashboards name hundreds of topics at once, each of them whole.
+      const named = /[+#]/.test(filter) ? this.#packets.values() : [this.#packets.get(filter)]
+      for (const packet of named) if (packet && matches(filter, packet.topic)) yield packet
     }
   }
 }

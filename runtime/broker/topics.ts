@@ -1,15 +1,31 @@
 /** MQTT topic filters [MQTT-4.7], and which topics are the gateway's own. */
 
+/** Asked for each filter of a client with each message for it, so nothing is taken apart. */
 export function matches(filter: string, topic: string): boolean {
   // [MQTT-4.7.2-1] Wildcards at the start don't match topics that begin with $.
   if (topic.startsWith('$') && !filter.startsWith('$')) return false
-  const pattern = filter.split('/')
-  const levels = topic.split('/')
-  for (let i = 0; i < pattern.length; i++) {
-    if (pattern[i] === '#') return true
-    if (i >= levels.length || (pattern[i] !== '+' && pattern[i] !== levels[i])) return false
+  let at = 0
+  for (let from = 0; from <= filter.length;) {
+    const to = endOfLevel(filter, from)
+    const wildcard = to === from + 1 ? filter[from] : undefined
+    if (wildcard === '#') return true
+    if (at > topic.length) return false
+    const end = endOfLevel(topic, at)
+    if (wildcard !== '+' && (to - from !== end - at || !isSame(filter, from, to, topic, at))) return false
+    from = to + 1
+    at = end + 1
   }
-  return pattern.length === levels.length
+  return at > topic.length
+}
+
+function endOfLevel(text: string, from: number): number {
+  const slash = text.indexOf('/', from)
+  return slash === -1 ? text.length : slash
+}
+
+function isSame(a: string, from: number, to: number, b: string, at: number): boolean {
+  for (let i = from; i < to; i++) if (a.charCodeAt(i) !== b.charCodeAt(at + i - from)) return false
+  return true
 }
 
 /** True when every topic that `filter` matches is matched by `by` as well. */
