@@ -4,7 +4,7 @@ import { RIGHT_DELETE, RIGHT_READ, RIGHT_RELAY, RIGHT_WRITE, type Grant } from '
 import { isName, isPartition } from '../model/names.ts'
 import { HLC_MAX, hlcFromMs, type Hlc } from '../model/stamp.ts'
 import type { GrantOptions } from '../ports/operations.ts'
-import { parseDuration } from '../profile/units.ts'
+import { parseDuration, parseTime } from '../profile/units.ts'
 
 /** What an administrator gives a member beside what it has. */
 export interface Granted {
@@ -80,9 +80,11 @@ export function rightsText(rights: number): string {
 /** Unix milliseconds: a time, or how long from now. */
 function timeFrom(name: string, text: string | undefined, nowMs: number, doing = DOING): number | null {
   if (text === undefined) return null
-  const later = typeof text === 'string' ? parseDuration(text) : null
-  const ms = later?.ok ? nowMs + later.value : Date.parse(text)
-  if (Number.isFinite(ms)) return ms
+  // It may be anything that a program says.
+  const later = parseDuration(String(text))
+  if (later.ok) return nowMs + later.value
+  const time = parseTime(String(text))
+  if (time.ok) return time.value
   throw refused(text, `"${name}" must be a time like 2026-12-24T17:00Z, or how long from now like 30d`, doing)
 }
 

@@ -6,7 +6,7 @@ import { isLive, type Document } from '../model/document.ts'
 import { fieldsOf } from '../model/fields.ts'
 import type { DocumentView, Query } from '../ports/operations.ts'
 import type { Documents, Space } from '../ports/store.ts'
-import { parseDuration } from '../profile/units.ts'
+import { parseDuration, parseTime } from '../profile/units.ts'
 
 /** Reading the rows of a series. */
 
@@ -86,8 +86,9 @@ function lastBefore(store: Documents, space: Space, row: Row, toMs: number | nul
 export function timeOf(name: string, text: string | undefined): number | null {
   if (text === undefined) return null
   const ago = parseDuration(text)
-  const ms = ago.ok ? Date.now() - ago.value : Date.parse(text)
-  if (Number.isFinite(ms)) return ms
+  if (ago.ok) return Date.now() - ago.value
+  const time = parseTime(text)
+  if (time.ok) return time.value
   const sentence = `Cannot use a time: "${name}" is "${text.slice(0, 60)}", it must be a time like 2026-11-23T17:00Z or how long ago like 2h`
   throw new MarramError('bad-request', sentence)
 }

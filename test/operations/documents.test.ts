@@ -451,7 +451,7 @@ test('a series takes rows, gives the last of a key, and rows by time', async () 
   await assert.rejects(documents.put('readings', 'a', { x: null }), { code: 'bad-request' })
   await assert.rejects(documents.put('readings', 'a', { x: { $add: 1 } }), { code: 'bad-request' })
   await assert.rejects(documents.put('readings', 'a', { x: 1 }, { row: 'nonsense' }), { code: 'bad-request' })
-  assert.throws(() => rows({ from: 'yesterday' }), { code: 'bad-request' })
+  for (const from of ['yesterday', '3', 'hour 3']) assert.throws(() => rows({ from }), { code: 'bad-request' })
   assert.throws(() => [...documents.list('climate', { from: '1h' })], { code: 'bad-request' })
 })
 

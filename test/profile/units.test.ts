@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { formatAddress, isConflict, parseAddress, parseHostPort, type Address } from '../../runtime/profile/address.ts'
-import { formatDuration, formatSize, parseDuration, parseSize } from '../../runtime/profile/units.ts'
+import { formatDuration, formatSize, parseDuration, parseSize, parseTime } from '../../runtime/profile/units.ts'
 
 const amount = fc.oneof(
   fc.nat({ max: 10_000 }),
@@ -86,4 +86,18 @@ test('two listeners conflict on one port of one interface or of all, and never o
   assert.ok(!isConflict(at('a'), at('b')))
   assert.ok(!isConflict(at('a'), at('a', 1884)))
   assert.ok(!isConflict(at('::', 0), at('::', 0)))
+})
+
+test('a time is a whole date, and no text that merely has a digit in it', () => {
+  const times = {
+    '2026-12': Date.UTC(2026, 11, 1),
+    '2026-12-24': Date.UTC(2026, 11, 24),
+    '2026-12-24T17:00Z': Date.UTC(2026, 11, 24, 17),
+    '2026-12-24T17:00:30.500+01:00': Date.UTC(2026, 11, 24, 16, 0, 30, 500),
+    '2026-12-24T17:00': new Date(2026, 11, 24, 17).getTime(),
+    '2026-12-24 17:00': new Date(2026, 11, 24, 17).getTime(),
+  }
+  for (const [text, value] of Object.entries(times)) assert.deepEqual(parseTime(text), { ok: true, value }, text)
+  for (const text of ['', '3', '32', '-1', 'foo 1', 'yesterday 3', '2026-13-01', '2026-12-24T25:00Z', ' 2026-12-24'])
+    assert.equal(parseTime(text).ok, false, text)
 })
