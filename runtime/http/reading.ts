@@ -18,7 +18,7 @@ export async function answerPage(exchange: Exchange): Promise<void> {
     last = document.row === undefined ? document.key : `${document.key}\0${document.row}`
     given += 1
   }
-  const hasMore = given === limit && last !== undefined && query.order === undefined
+  const hasMore = given >= limit && last !== undefined && query.order === undefined
   await out.write(`${given === 0 ? '{"documents":[' : ''}]${hasMore ? `,"next":${JSON.stringify(last)}` : ''}}`)
   await out.end()
 }

@@ -1,3 +1,4 @@
+import { utf8 } from '../base/bytes.ts'
 import { MarramError } from '../base/errors.ts'
 import { isLive, type Document } from '../model/document.ts'
 import { fieldsOf, type FieldKinds } from '../model/fields.ts'
@@ -48,8 +49,12 @@ export function* readDocuments(reader: Reader, collection: string, query: Query 
     return
   }
   let given = 0
+  let last: DocumentView | null = null
   for (const view of matching(reader, collection, query, filter)) {
-    if (given++ >= limit) return
+    // The next page begins behind the last key: what other partitions have under it belongs to this one.
+    if (given >= limit && (reader.isSeries || view.key !== last?.key)) return
+    given += 1
+    last = view
     yield view
   }
 }
@@ -106,23 +111,57 @@ export function* entriesOf(
   }
 }
 
+/** One entry of a space as users see it; `name` is its key, or of a row what rows stand in order by. */
+interface Found {
+  readonly name: string
+  readonly view: DocumentView
+}
+
 function* matching(reader: Reader, collection: string, query: Query, filter: Filter | null): Generator<DocumentView> {
-  const { store, kinds } = reader
-  for (const space of spacesOf(reader, collection)) {
-    if (reader.isSeries) {
-      for (const view of rowsOf(store, space, query)) if (filter === null || filter(view.value)) yield view
-      continue
-    }
-    for (const { key, document } of entriesOf(store, space, query.prefix, query.after)) {
-      if (!isLive(document)) continue
-      const value = fieldsOf(document, kinds)
-      if (filter === null || filter(value)) yield { key, value }
-    }
+  const found = inOneOrder(spacesOf(reader, collection).map((space) => foundIn(reader, space, query)))
+  for (const { view } of reader.isSeries && query.latest === true ? lastOfEachKey(found) : found)
+    if (filter === null || filter(view.value)) yield view
+}
+
+function* foundIn({ store, kinds, isSeries }: Reader, space: Space, query: Query): Generator<Found> {
+  if (isSeries) {
+    for (const row of rowsIn(store, space, query)) yield { name: row.name, view: viewOfRow(row) }
+    return
+  }
+  for (const { key, document } of entriesOf(store, space, query.prefix, query.after))
+    if (isLive(document)) yield { name: key, view: { key, value: fieldsOf(document, kinds) } }
+}
+
+/** What several partitions hold, as if it lay in one: a page ends at a key, and the next begins behind it in all of them. */
+function* inOneOrder(sources: readonly Generator<Found>[]): Generator<Found> {
+  if (sources.length === 1) return yield* sources[0] as Generator<Found>
+  const heads = sources.flatMap((source) => headOf(source) ?? [])
+  while (heads.length > 0) {
+    const least = heads.reduce((a, b) => (compareNames(b.found.name, a.found.name) < 0 ? b : a))
+    const next = headOf(least.source)
+    heads.splice(heads.indexOf(least), 1, ...(next ? [next] : []))
+    yield least.found
   }
 }
 
-function* rowsOf(store: Documents, space: Space, query: Query): Generator<DocumentView> {
-  for (const row of rowsIn(store, space, query)) yield viewOfRow(row)
+function headOf(source: Generator<Found>): { readonly found: Found; readonly source: Generator<Found> } | null {
+  const { done, value } = source.next()
+  return done === true ? null : { found: value as Found, source }
+}
+
+/** As the store orders keys: by their UTF-8 bytes. */
+function compareNames(a: string, b: string): number {
+  return Buffer.compare(utf8(a), utf8(b))
+}
+
+/** Each partition gives its own last row of a key. */
+function* lastOfEachKey(rows: Iterable<Found>): Generator<Found> {
+  let last: Found | null = null
+  for (const row of rows) {
+    if (last !== null && last.view.key !== row.view.key) yield last
+    last = row
+  }
+  if (last !== null) yield last
 }
 
 function ordered(reader: Reader, collection: string, query: Query, filter: Filter | null): DocumentView[] {

@@ -58,6 +58,7 @@ export interface Query {
   readonly where?: string
   /** A field to sort by, `-field` for descending; without it by key. */
   readonly order?: string
+  /** Documents of one key in several partitions are not parted: the last ones may be more. */
   readonly limit?: number
   /** Begin after this key (pages); only without `order`. In a series after this row: its key, a NUL and its `row`. */
   readonly after?: string
