@@ -5,6 +5,7 @@ import { isLive, type Document, type Write } from '../model/document.ts'
 import { fieldsOf, shownCells, totalOf, type Field, type FieldKinds } from '../model/fields.ts'
 import type { Place } from '../model/interest.ts'
 import { checkDocumentKey, isSystemName } from '../model/names.ts'
+import { rowPrefix } from '../model/rows.ts'
 import { compareStamps, formatStamp } from '../model/stamp.ts'
 import type { Fields, Value } from '../model/value.ts'
 import type {
@@ -79,7 +80,7 @@ export class DocumentService implements Documents {
 
   async put(collection: string, key: string, fields: Fields, options: PutOptions = {}): Promise<Receipt> {
     this.#checkWrite(collection, key)
-    if (this.#isSeries(collection)) return this.#write(collection, key, [rowOp(key, fields, options.row)], options)
+    if (this.#isSeries(collection)) return this.#addRow(collection, key, fields, options)
     const stored = (): Document | undefined => this.#with.store.get(this.#ownSpace(collection), key)
     const isExact = options.exact === true
     const ops = opsOfFields({ key, kinds: this.#kindsOf(collection), stored, isExact }, fields)
@@ -117,8 +118,13 @@ export class DocumentService implements Documents {
       const sentence = `Cannot delete "${key}": "${collection}" is a series, whose rows go by its "retain" in the profile`
       throw new MarramError('not-supported', sentence)
     }
-    if (!this.get(collection, key))
-      throw new MarramError('not-found', `Cannot delete "${key}": there is no such document`)
+    const place = this.#place(collection, key)
+    if (!place) throw new MarramError('not-found', `Cannot delete "${key}": there is no such document`)
+    const own = this.#ownSpace(collection)
+    if (place.partition !== own.partition) {
+      const sentence = `Cannot delete "${key}": it is in the partition "${place.partition}", and this gateway writes to "${own.partition}": delete it on one that writes there`
+      throw new MarramError('not-supported', sentence)
+    }
     return this.#write(collection, key, [{ kind: 'delete', key }], options)
   }
 
@@ -262,6 +268,21 @@ export class DocumentService implements Documents {
     const { wait = 0 } = options
     if (wait === 0) return { key, stamp: formatStamp(await write()) }
     return writeAndWait(confirmer, { ...place, key }, write, { ...options, wait })
+  }
+
+  /** A row that was exported is there once, whoever took it. Waiting for others is for what is written now. */
+  async #addRow(collection: string, key: string, fields: Fields, options: PutOptions): Promise<Receipt> {
+    const op = rowOp(key, fields, options.row)
+    const held = options.row === undefined ? undefined : this.#rowOf(collection, key, options.row)
+    const [write] = held?.writes ?? []
+    if (write && (options.wait ?? 0) === 0) return { key, stamp: formatStamp(write) }
+    return this.#write(collection, key, [op], options)
+  }
+
+  #rowOf(collection: string, key: string, row: string): Document | undefined {
+    const spaces = spacesOf({ ...this.#reader(collection), isSeries: true }, collection)
+    const rows = spaces.map((space) => this.#with.store.get(space, rowPrefix(key) + row))
+    return rows.find((found) => found !== undefined && isLive(found))
   }
 
   /** The live document of this gateway's own partition, else of any other. */

@@ -60,3 +60,20 @@ test('of a series the last row of a key is the last one of all partitions', asyn
   const [{ key, row } = { key: '', row: '' }] = [...home.documents.list('readings', { latest: true, limit: 1 })]
   assert.deepEqual(values({ latest: true, after: `${key}\0${row}` }), [4])
 })
+
+test('what is in a partition of others is not said to be deleted', async (t) => {
+  const home = gateway(4, { isSeries: false })
+  t.after(() => home.driver.close())
+  await write(home, [
+    ['north', 'a'],
+    ['', 'b'],
+    ['north', 'b'],
+  ])
+  await assert.rejects(home.documents.delete('climate', 'a'), {
+    code: 'not-supported',
+    message: /in the partition "north"/,
+  })
+  await home.documents.delete('climate', 'b')
+  assert.deepEqual(home.documents.get('climate', 'b')?.value, { partition: 'north' })
+  await assert.rejects(home.documents.delete('climate', 'none'), { code: 'not-found' })
+})

@@ -133,3 +133,24 @@ describe('what a chosen gateway is to have first', () => {
     for (const { driver } of [a, b]) await driver.close()
   })
 })
+
+test('rows that were exported come back once, whoever has taken them', async () => {
+  const [a, b] = [gateway(21), gateway(22)]
+  link(a, b, 21)
+  await write(a, 0, 2)
+  await write(b, 2, 2)
+  await until('all rows are here', () => a.documents.count('readings') === 4)
+  const digest = a.documents.digest()
+  const rows = [...a.documents.list('readings')]
+  for (const { key, value, row = '' } of rows) {
+    const { stamp } = await a.documents.put('readings', key, value, { row })
+    assert.equal(stamp.slice(-23), row.slice(-23), 'its author stays')
+  }
+  assert.deepEqual([...a.documents.list('readings')], rows)
+  assert.deepEqual(a.documents.digest(), digest)
+  const elsewhere = gateway(23)
+  for (let times = 0; times < 2; times++)
+    for (const { key, value, row = '' } of rows) await elsewhere.documents.put('readings', key, value, { row })
+  assert.deepEqual(numbers(elsewhere), [0, 1, 2, 3])
+  for (const { driver } of [a, b, elsewhere]) await driver.close()
+})
