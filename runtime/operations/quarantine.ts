@@ -64,10 +64,12 @@ export class Quarantine {
 
   constructor(surroundings: QuarantineSurroundings) {
     this.#with = surroundings
-    const kept = surroundings.store.scanRecords(PREFIX).map(({ key, value }): Kept => {
-      return { key, entry: JSON.parse(Buffer.from(value as Uint8Array).toString()) as QuarantineEntry }
+    const records = surroundings.store.scanRecords(PREFIX)
+    for (const { key } of records) this.#lastNumber = Math.max(this.#lastNumber, Number(key.slice(PREFIX.length)) || 0)
+    const kept = records.flatMap(({ key, value }): Kept[] => {
+      const entry = value && entryIn(value)
+      return entry ? [{ key, entry }] : []
     })
-    for (const { key } of kept) this.#lastNumber = Math.max(this.#lastNumber, Number(key.slice(PREFIX.length)))
     kept.sort((a, b) => (a.entry.time < b.entry.time ? -1 : 1))
     for (const each of kept) this.#kept.set(nameOf(each.entry), each)
   }
@@ -142,6 +144,16 @@ export class Quarantine {
     } catch (error) {
       this.#with.onError(error)
     }
+  }
+}
+
+/** Null for one that a card has changed: it is no reason not to start. */
+function entryIn(bytes: Uint8Array): QuarantineEntry | null {
+  try {
+    const entry = JSON.parse(Buffer.from(bytes).toString()) as QuarantineEntry | null
+    return typeof entry?.why === 'string' && typeof entry.time === 'string' ? entry : null
+  } catch {
+    return null
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { hex } from '../../runtime/base/bytes.ts'
+import { hex, utf8 } from '../../runtime/base/bytes.ts'
 import { GATEWAY_LIMITS } from '../../runtime/base/limits.ts'
 import type { FeedHead } from '../../runtime/model/batch.ts'
 import { Quarantine, type Refusal } from '../../runtime/operations/quarantine.ts'
@@ -33,6 +33,21 @@ test('what is refused again and again is one entry that counts; the oldest give 
   assert.ok(!others.some(({ topic }) => topic === MESSAGE.topic), 'the oldest is gone')
   await before.close()
   assert.deepEqual(quarantine(store.crash(true)).list(), before.list())
+})
+
+test('an entry that a card has changed is left out, and keeps no gateway from its start', async () => {
+  const store = createMemoryStore()
+  const before = quarantine(store)
+  before.add(MESSAGE)
+  await before.close()
+  const texts = ['{"kind":"mess', 'null', '7', '{"kind":"message"}']
+  const records = texts.map((text, i) => ({ key: `quarantine/${String(i + 2).padStart(12, '0')}`, value: utf8(text) }))
+  await store.append({ batches: [], records })
+  const after = quarantine(store)
+  assert.deepEqual(after.list(), before.list())
+  after.add({ ...MESSAGE, topic: 'another' })
+  await after.close()
+  assert.equal(quarantine(store).list().length, 2)
 })
 
 test('a batch is listed until it has come all the same', async () => {
