@@ -76,6 +76,7 @@ class Watcher {
   #toldLsn: number
   #mustReadAgain = true
   #wake: (() => void) | null = null
+  readonly #rouse = (): void => this.#wake?.()
 
   constructor(watched: WatchedStore, collection: string, options: WatchOptions) {
     this.#watched = watched
@@ -85,7 +86,7 @@ class Watcher {
     this.#signal = options.signal
     this.#isResumed = options.since !== undefined
     this.#toldLsn = lsnOf(options.since, watched)
-    this.#signal?.addEventListener('abort', () => this.#wake?.())
+    this.#signal?.addEventListener('abort', this.#rouse)
     this.#unsubscribe = watched.store.subscribe((change) => {
       if (change.collection !== collection || (change.isSeries ?? false) !== watched.isSeries) return
       if ((change.isEncrypted ?? false) !== watched.isEncrypted) return
@@ -96,6 +97,8 @@ class Watcher {
 
   stop(): void {
     this.#unsubscribe()
+    // It may be of a caller that watches again and again.
+    this.#signal?.removeEventListener('abort', this.#rouse)
   }
 
   async *events(): AsyncGenerator<WatchEvent> {

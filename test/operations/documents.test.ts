@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'node:test'
 import { GATEWAY_LIMITS } from '../../runtime/base/limits.ts'
@@ -223,6 +224,14 @@ test('so many watch at once and no more, until one of them ends', async () => {
   const another = documents.watch('climate')[Symbol.asyncIterator]()
   assert.equal((await another.next()).done, false)
   for (const events of [...watching, another]) await events.return?.()
+})
+
+test('watchers that have ended leave nothing at a signal that many share', async () => {
+  const documents = service()
+  await documents.put('climate', 'kitchen', { t: 1 })
+  const { signal } = new AbortController()
+  for (let i = 0; i < 5; i++) for await (const _ of documents.watch('climate', { signal })) break
+  assert.deepEqual(getEventListeners(signal, 'abort'), [])
 })
 
 test('a slow watcher is told the latest state of everything that changed, however much it was', async () => {
