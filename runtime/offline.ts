@@ -79,7 +79,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
           version: VERSION,
           isEnrolled: mesh.chain !== null,
           enrolment: mesh.refusal,
-          startedAt: Date.now(),
+          uptimeMs: 0,
           wallMs: Date.now(),
           profile: { id: profile.id, revision: profile.revision },
           interest: profile.interest,

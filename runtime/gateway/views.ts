@@ -51,7 +51,7 @@ const NO_CLOCK =
 /** What the gateway shows of itself and of the others. */
 export class Views {
   readonly #rooms: ViewedRooms
-  readonly #startedAt = Date.now()
+  readonly #startedAtMs = performance.now()
 
   constructor(rooms: ViewedRooms) {
     this.#rooms = rooms
@@ -134,7 +134,7 @@ export class Views {
       version: VERSION,
       isEnrolled: members.belongs,
       enrolment: members.enrolment.membership.refusal,
-      startedAt: this.#startedAt,
+      uptimeMs: performance.now() - this.#startedAtMs,
       wallMs: time.wallMs,
       profile: { id: profile.id, revision: profile.revision },
       interest: profile.interest,

@@ -18,8 +18,9 @@ export interface Observed {
   readonly version: string
   readonly isEnrolled: boolean
   readonly enrolment: string | null
+  /** Since the start, whatever became of the clock. */
+  readonly uptimeMs: number
   /** Unix milliseconds. */
-  readonly startedAt: number
   readonly wallMs: number
   readonly profile: { readonly id: string; readonly revision: number }
   readonly interest: readonly string[]
@@ -116,7 +117,7 @@ export function statusOf(seen: Observed): StatusView {
     enrolled: seen.isEnrolled,
     enrolment: seen.enrolment,
     version: seen.version,
-    uptime: Math.round((Date.now() - seen.startedAt) / 1_000),
+    uptime: Math.round(seen.uptimeMs / 1_000),
     profile: seen.profile,
     interest: seen.interest,
     listeners: seen.listeners,

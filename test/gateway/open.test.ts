@@ -56,3 +56,14 @@ test('a gateway that is closed while its keys are replaced does not begin again'
   assert.deepEqual(await gateway.closed, { code: null, reason: null })
   assert.ok(!said.includes('ready'))
 })
+
+test('how long a gateway runs does not change with its clock', async (t) => {
+  const { gateway, end } = lasting(t)
+  end()
+  await new Promise(setImmediate)
+  await gateway.reload()
+  const now = Date.now()
+  t.mock.method(Date, 'now', () => now + 1_700_000_000_000)
+  const { uptime } = gateway.operations.status()
+  assert.ok(uptime < 600, String(uptime))
+})
