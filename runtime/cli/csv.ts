@@ -74,9 +74,12 @@ function documentLine(cells: readonly string[], header: readonly string[]): stri
     return [[name, name === KEY ? cell : valueOf(cell)] as const]
   })
   const row = cells[header.indexOf(ROW)] ?? ''
-  if (row === '') return JSON.stringify(Object.fromEntries(members))
-  const key = cells[header.indexOf(KEY)]
+  // A field of that name alone would be taken for the whole document.
+  const isNested = row !== '' || members.some(([name]) => name === 'value')
+  if (!isNested) return JSON.stringify(Object.fromEntries(members))
+  const key = cells[header.indexOf(KEY)] || undefined
   const value = Object.fromEntries(members.filter(([name]) => name !== KEY))
+  if (row === '') return JSON.stringify({ key, value })
   return JSON.stringify({ key, value, time: cells[header.indexOf(TIME)] ?? '', row })
 }
 

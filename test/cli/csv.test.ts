@@ -131,3 +131,20 @@ test('documents that CSV has no place for are refused: a field named key, a fiel
     for await (const _ of csvOf(growing));
   }, /"b" is new since the export began/)
 })
+
+test('a field named "value" is not taken for the whole document', async () => {
+  const documents = [
+    { key: 'k', value: { value: { a: 1 } } },
+    { key: 'l', value: { other: 2, value: [3] } },
+  ]
+  const { lines } = await read(await written(documents))
+  assert.deepEqual(
+    lines.filter((line) => line !== '').map((line) => JSON.parse(line) as object),
+    documents,
+  )
+  assert.deepEqual((await read('key,value\n,5\nk,5\n')).lines, [
+    '',
+    '{"value":{"value":5}}',
+    '{"key":"k","value":{"value":5}}',
+  ])
+})
