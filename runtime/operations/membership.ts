@@ -71,6 +71,8 @@ const SPACE: Space = { collection: MESH_COLLECTION, partition: '' }
 const INVITE_PREFIX = 'invite/'
 /** As in rotations.ts; of one member so many are looked at. */
 const INVITE_MS = 3_600_000
+/** A hundred years: what no date can be made of any more is far beyond. */
+const EXPIRES_MS_MAX = 36_500 * 86_400_000
 const SECRET_BYTES = 16
 const INVITE_ID_BYTES = 8
 
@@ -120,6 +122,8 @@ export class Membership {
       throw new MarramError('bad-request', `Cannot invite ${uses} times: it must be 1 to 1000`)
     const { expiresMs = INVITE_MS } = options
     if (expiresMs <= 0) throw new MarramError('bad-request', 'Cannot invite for no time: "expires" must be over 0')
+    if (!(expiresMs <= EXPIRES_MS_MAX))
+      throw new MarramError('bad-request', `Cannot invite for ${expiresMs} ms: it must be at most 36500 days`)
     const nowMs = this.#with.wallMs()
     const expiry = nowMs + expiresMs
     const until = untilOf('Cannot invite until', options.until, nowMs)

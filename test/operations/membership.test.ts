@@ -64,3 +64,10 @@ test('an invite that was taken back is refused for good', async () => {
   await invite(null)
   assert.deepEqual(await membership.admit(request), { refusal: 'unknown' })
 })
+
+test('an invite is for a time of which a date can be made', async () => {
+  const { membership } = administrator()
+  for (const expiresMs of [0, -1, Number.NaN, 99_999_999 * 86_400_000, 'soon' as unknown as number])
+    await assert.rejects(membership.invite({ expiresMs }), { code: 'bad-request' }, String(expiresMs))
+  assert.equal((await membership.invite({ expiresMs: 3_600_000 })).expires, new Date(3_601_000).toISOString())
+})
