@@ -62,6 +62,7 @@ export async function openOffline(dir: string): Promise<OfflineGateway> {
       },
       confirmer: { checkWait: () => {}, confirm: () => Promise.resolve(0) },
       rules: () => rulesOf(profile, EVERYTHING, encryption),
+      wallMs: Date.now,
       instance: '0000000000000000',
       isValid: (feedKey, seq) => isBatchValid(store, mesh.meshId, verifier, feedKey, seq),
     })

@@ -205,7 +205,7 @@ export class Members {
   }
 
   async remove(origin: string, { reason, since, now }: RemovalOptions): Promise<void> {
-    const sinceMs = timeOf('since', since)
+    const sinceMs = timeOf('since', since, this.#options.time.wallMs)
     if (sinceMs !== null && reason === 'retire')
       throw new MarramError(
         'bad-request',

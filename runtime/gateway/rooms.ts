@@ -266,6 +266,7 @@ export class Rooms {
         },
         confirmer: this.running,
         rules: () => this.rights.rules(),
+        wallMs: () => this.time.wallMs,
         instance: hex(this.store.instance),
         isValid: (feedKey, seq) => isBatchValid(this.store, meshId, this.#verifier, feedKey, seq),
       },

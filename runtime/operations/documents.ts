@@ -63,6 +63,8 @@ export interface DocumentSurroundings {
   readonly writer: Writer
   readonly confirmer: Confirmer
   readonly rules: () => CollectionRules
+  /** The time that stamps go by, Unix milliseconds: the system's clock may be another. */
+  readonly wallMs: () => number
   /** The store's identity in hexadecimal. */
   readonly instance: string
   /** Whether a stored batch's hash, chain and signature verify. */
@@ -333,6 +335,7 @@ export class DocumentService implements Documents {
       kinds: this.#kindsOf(collection),
       isSeries: this.#isSeries(collection),
       isEncrypted: this.#with.rules().isEncrypted(collection),
+      wallMs: this.#with.wallMs,
       keeps: (space) => this.#keeps(space),
     }
   }

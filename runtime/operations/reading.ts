@@ -17,6 +17,8 @@ export interface Reader {
   readonly kinds: FieldKinds
   readonly isSeries: boolean
   readonly isEncrypted: boolean
+  /** The time that stamps go by, Unix milliseconds. */
+  readonly wallMs: () => number
   /** Whether this gateway keeps what is written there: else it has just what it wrote itself, and shows nothing. */
   keeps(space: Space): boolean
 }
@@ -123,9 +125,9 @@ function* matching(reader: Reader, collection: string, query: Query, filter: Fil
     if (filter === null || filter(view.value)) yield view
 }
 
-function* foundIn({ store, kinds, isSeries }: Reader, space: Space, query: Query): Generator<Found> {
+function* foundIn({ store, kinds, isSeries, wallMs }: Reader, space: Space, query: Query): Generator<Found> {
   if (isSeries) {
-    for (const row of rowsIn(store, space, query)) yield { name: row.name, view: viewOfRow(row) }
+    for (const row of rowsIn(store, space, query, wallMs())) yield { name: row.name, view: viewOfRow(row) }
     return
   }
   for (const { key, document } of entriesOf(store, space, query.prefix, query.after))

@@ -43,9 +43,9 @@ export function lastRow(store: Documents, spaces: readonly Space[], key: string)
 }
 
 /** Rows by key and then by time; what lies outside the times is passed over without being read, but for a slice. */
-export function* rowsIn(store: Documents, space: Space, query: Query): Generator<Row> {
+export function* rowsIn(store: Documents, space: Space, query: Query, nowMs: number): Generator<Row> {
   const { prefix, latest = false } = query
-  const [fromMs, toMs] = [timeOf('from', query.from), timeOf('to', query.to)]
+  const [fromMs, toMs] = [timeOf('from', query.from, nowMs), timeOf('to', query.to, nowMs)]
   const fromHlc = fromMs === null ? 0 : hlcFromMs(fromMs)
   const toHlc = toMs === null ? Number.POSITIVE_INFINITY : hlcFromMs(toMs)
   let start: { readonly start: string; readonly isAfter: boolean } | null =
@@ -78,15 +78,16 @@ function lastBefore(store: Documents, space: Space, row: Row, toMs: number | nul
     return last ? { name: last.key, document: last.document } : row
   }
   let last = row
-  for (const found of rowsIn(store, space, { prefix: rowPrefix(key), to: new Date(toMs).toISOString() })) last = found
+  for (const found of rowsIn(store, space, { prefix: rowPrefix(key), to: new Date(toMs).toISOString() }, toMs))
+    last = found
   return last
 }
 
-/** Unix milliseconds of a time (ISO 8601) or of how long ago (`2h`); null when nothing was asked for. */
-export function timeOf(name: string, text: string | undefined): number | null {
+/** Unix milliseconds of a time (ISO 8601) or of how long before `nowMs` (`2h`); null when nothing was asked for. */
+export function timeOf(name: string, text: string | undefined, nowMs: number): number | null {
   if (text === undefined) return null
   const ago = parseDuration(text)
-  if (ago.ok) return Date.now() - ago.value
+  if (ago.ok) return nowMs - ago.value
   const time = parseTime(text)
   if (time.ok) return time.value
   const sentence = `Cannot use a time: "${name}" is "${text.slice(0, 60)}", it must be a time like 2026-11-23T17:00Z or how long ago like 2h`

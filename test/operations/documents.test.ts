@@ -89,6 +89,7 @@ function service(): DocumentService {
       keepsSome: (name) => name !== 'strange',
       strangeness: (name) => (name === 'strange' ? 'this gateway does not keep it' : null),
     }),
+    wallMs: () => Date.now(),
     instance: '0011223344556677',
     isValid: (feedKey, seq) => isBatchValid(store, MESH, verifier, feedKey, seq),
   })

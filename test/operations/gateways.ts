@@ -31,11 +31,19 @@ export interface GatewayOptions {
   /** As of a memory store. */
   readonly onFlush?: MemoryStoreOptions['onFlush']
   readonly onEvent?: DriverOptions['onEvent']
+  /** The time that it goes by; left out: this machine's. */
+  readonly wallMs?: () => number
 }
 
 export function gateway(
   name: number,
-  { isSeries = true, permits = () => true, onFlush, onEvent = () => {} }: GatewayOptions = {},
+  {
+    isSeries = true,
+    permits = () => true,
+    onFlush,
+    onEvent = () => {},
+    wallMs = () => Date.now(),
+  }: GatewayOptions = {},
 ): Gateway {
   const signer = createSigner(new Uint8Array(32).fill(name))
   const { publicKey } = signer
@@ -55,7 +63,7 @@ export function gateway(
       batchOpsMax: 1_024,
     },
     store,
-    clock: { wallMs: () => Date.now(), monotonicMs: () => performance.now(), trust: () => 2 },
+    clock: { wallMs, monotonicMs: () => performance.now(), trust: () => 2 },
     authority: {
       isKnown: () => true,
       permits,
@@ -95,6 +103,7 @@ export function gateway(
       keepsSome: () => true,
       strangeness: () => null,
     }),
+    wallMs: () => driver.time.wallMs,
     instance: '0000000000000000',
     isValid: () => true,
   })

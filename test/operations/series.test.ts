@@ -154,3 +154,13 @@ test('rows that were exported come back once, whoever has taken them', async () 
   assert.deepEqual(numbers(elsewhere), [0, 1, 2, 3])
   for (const { driver } of [a, b, elsewhere]) await driver.close()
 })
+
+test('how long ago is by the time that stamps go by, whatever the clock of the machine says', async () => {
+  let aheadMs = 86_400_000
+  const ahead = gateway(24, { wallMs: () => Date.now() + aheadMs })
+  await write(ahead, 0, 2)
+  aheadMs += 7_200_000
+  assert.equal(ahead.documents.count('readings', { from: '1h' }), 0)
+  assert.equal(ahead.documents.count('readings', { from: '3h', to: '1h' }), 2)
+  await ahead.driver.close()
+})
