@@ -163,7 +163,8 @@ function oldestOf(feeds: readonly Trimmed[]): { readonly feed: Trimmed; readonly
 
 /** All but the last, the oldest first. */
 function* batchesOf(store: RetainedStore, { feed, seq: last }: FeedHead): Generator<Oldest, undefined> {
-  for (let from = 1; ;) {
+  for (let from = 1, start = 0; from > start;) {
+    start = from
     const read = store.batches(feed.key, from, READ_BYTES)
     for (const bytes of read) {
       const batch = decodeBatch(ANY_MESH, bytes)
@@ -178,6 +179,6 @@ function* batchesOf(store: RetainedStore, { feed, seq: last }: FeedHead): Genera
       }
       from = header.seq + 1
     }
-    if (read.length === 0) return
+    // Where nothing was read, or only what is damaged and will be mended, nothing further may go now.
   }
 }

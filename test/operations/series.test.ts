@@ -164,3 +164,22 @@ test('how long ago is by the time that stamps go by, whatever the clock of the m
   assert.equal(ahead.documents.count('readings', { from: '3h', to: '1h' }), 2)
   await ahead.driver.close()
 })
+
+test('a damaged batch at the end of a feed holds up nothing but its feed', async () => {
+  const [a, b] = [gateway(25), gateway(26)]
+  link(a, b, 25)
+  await write(a, 0, 3)
+  await write(b, 3, 3)
+  await until('all rows are here', () => a.documents.count('readings') === 6)
+  const [damaged] = [...a.store.heads()].filter(({ feed }) => feed.origin === b.peer.peerId)
+  const { store } = a
+  const batches = store.batches.bind(store)
+  let reads = 0
+  store.batches = (key, from, bytes) => {
+    assert.ok((reads += 1) < 1_000, 'it reads the same again and again')
+    const read = batches(key, from, bytes)
+    return key === damaged?.feed.key ? [...read.slice(0, -1), ...read.slice(-1).map(() => new Uint8Array(9))] : read
+  }
+  assert.equal(await trimmed(store, () => ({ ageMs: 1_000, bytes: null }), Date.now() + 60_000), 4)
+  for (const { driver } of [a, b]) await driver.close()
+})
