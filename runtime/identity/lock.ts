@@ -1,6 +1,8 @@
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { utf8 } from '../base/bytes.ts'
 import { MarramError, sentenceOf } from '../base/errors.ts'
+import { sha256Hex } from '../crypto/hash.ts'
 
 /** Held while a process uses a data directory. */
 export interface Lock {
@@ -14,17 +16,20 @@ const WRITING_MS = 500
  * machine) is replaced. Throws `in-use` when the holder is alive.
  */
 export function takeLock(dir: string): Lock {
-  const path = join(dir, 'lock')
-  const self = holderText(process.pid) ?? `${process.pid}`
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
-    for (;;) {
-      if (create(path, self)) return { release: () => releaseOwn(path, self) }
-      removeIfStale(path, dir)
-    }
+    return take(join(dir, 'lock'), dir)
   } catch (cause) {
     if (cause instanceof MarramError) throw cause
     throw new MarramError('storage-io', `Cannot lock "${dir}": ${sentenceOf(cause)}`, { cause })
+  }
+}
+
+function take(path: string, dir: string): Lock {
+  const self = holderText(process.pid) ?? `${process.pid}`
+  for (;;) {
+    if (create(path, self)) return { release: () => releaseOwn(path, self) }
+    removeIfStale(path, dir)
   }
 }
 
@@ -45,14 +50,12 @@ function removeIfStale(path: string, dir: string): void {
   if (pid > 0 && holderText(pid) === holder) {
     throw new MarramError('in-use', `Cannot use "${dir}": the process ${pid} uses it, stop that one first`)
   }
-  // Two processes may find the same stale lock: whoever moves it away looks whether it is still the one it judged.
-  const aside = `${path}.${process.pid}`
+  // Of those that find the same stale lock one alone may remove it: whoever came later would remove the first one's own.
+  const right = take(`${path}.${sha256Hex(utf8(holder)).slice(0, 16)}`, dir)
   try {
-    renameSync(path, aside)
-    if (readIfThere(aside) !== holder) linkSync(aside, path)
-    rmSync(aside, { force: true })
-  } catch (error) {
-    if (!['ENOENT', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+    if (readWritten(path) === holder) rmSync(path)
+  } finally {
+    right.release()
   }
 }
 

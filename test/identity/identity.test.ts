@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { takeLock } from '../../runtime/identity/lock.ts'
 import { loadIdentity } from '../../runtime/identity/identity.ts'
 import { chooseIncarnation, readMark, writeMark } from '../../runtime/identity/mark.ts'
@@ -54,6 +56,56 @@ test('a directory has one holder; one that was killed leaves it free, and so doe
   writeFileSync(join(dir, 'lock'), `${process.pid} 1 00000000-0000-0000-0000-000000000000`)
   takeLock(dir).release()
   assert.deepEqual(readdirSync(dir), [])
+})
+
+test('of three that find a stale lock one alone holds the directory, however slowly one of them takes it away', async (t) => {
+  const dir = folder(t)
+  writeFileSync(join(dir, 'lock'), `${process.pid} 1 00000000-0000-0000-0000-000000000000`)
+  const contender = (isSlow: boolean): ChildProcessByStdio<null, Readable, null> => {
+    const script = `
+      const fs = require('node:fs')
+      const slow = (name) => {
+        const real = fs[name]
+        fs[name] = (...args) => {
+          console.log('slow')
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400)
+          return real(...args)
+        }
+      }
+      if (${isSlow}) for (const name of ['renameSync', 'linkSync', 'rmSync']) slow(name)
+      require('node:module').syncBuiltinESMExports()
+      import('${new URL('../../runtime/identity/lock.js', import.meta.url).href}').then(({ takeLock }) => {
+        try { takeLock(${JSON.stringify(dir)}); console.log('held') } catch ({ code }) { console.log(code) }
+        setInterval(() => {}, 1000)
+      })`
+    const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    t.after(() => child.kill('SIGKILL'))
+    return child
+  }
+  const holders: string[] = []
+  const decided = async (child: ChildProcessByStdio<null, Readable, null>, name: string): Promise<void> => {
+    for await (const said of child.stdout) {
+      if (String(said).includes('held')) holders.push(name)
+      if (/held|in-use/.test(String(said))) return
+    }
+  }
+  const slow = contender(true)
+  await once(slow.stdout, 'readable')
+  const ends = [decided(slow, 'slow')]
+  const quick = contender(false)
+  await decided(quick, 'quick')
+  const isOver = Promise.all(ends).then(() => true)
+  while (!(await Promise.race([isOver, sleep(5, false)]))) {
+    try {
+      takeLock(dir)
+      holders.push('third')
+      break
+    } catch (error) {
+      assert.equal((error as { code: string }).code, 'in-use')
+    }
+  }
+  await isOver
+  assert.equal(holders.length, 1, holders.join())
 })
 
 test('an identity is for its owner’s eyes, comes back as it was made, and a damaged file is named', (t) => {
