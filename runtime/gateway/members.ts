@@ -337,7 +337,7 @@ export class Members {
   }
 
   #rootSigner(): Signer | null {
-    const secretKey = loadRootKey(this.#options.dir)
+    const secretKey = loadRootKey(this.#options.dir, this.mesh)
     return secretKey && createSigner(secretKey)
   }
 }

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { base64url, fromBase64url } from '../base/bytes.ts'
+import { base64url, equal, fromBase64url } from '../base/bytes.ts'
 import { MarramError } from '../base/errors.ts'
 import { deviceKeysFrom, type DeviceKeys } from '../crypto/identity.ts'
+import { createSigner } from '../crypto/signature.ts'
 import { readJson, writeDurably } from './files.ts'
 
 /** Who this gateway is: `DIR/identity/`, readable by its owner alone. */
@@ -76,9 +77,14 @@ export function saveRootKey(dir: string, secretKey: Uint8Array): void {
   writeDurably(rootFile(dir), json({ secretKey: base64url(secretKey) }))
 }
 
-/** The mesh's root key where this gateway holds it; null where it was never, or has been taken away. */
-export function loadRootKey(dir: string): Uint8Array | null {
-  return existsSync(rootFile(dir)) ? new Fields(rootFile(dir)).bytes('secretKey', 32) : null
+/**
+ * The mesh's root key where this gateway holds it; null where it was never, or has been taken away. That of another mesh, as an
+ * `init` leaves behind that power cut short, is none.
+ */
+export function loadRootKey(dir: string, { rootPublicKey }: MeshMembership): Uint8Array | null {
+  if (!existsSync(rootFile(dir))) return null
+  const secretKey = new Fields(rootFile(dir)).bytes('secretKey', 32)
+  return equal(createSigner(secretKey).publicKey, rootPublicKey) ? secretKey : null
 }
 
 export function saveMembership(dir: string, mesh: MeshMembership): void {

@@ -18,7 +18,7 @@ const KIND = 'marram-root-key'
  */
 export function exportRootKey(dir: string, path: string, remove: boolean): void {
   const { mesh } = loadIdentity(dir)
-  const secretKey = loadRootKey(dir)
+  const secretKey = loadRootKey(dir, mesh)
   if (!secretKey)
     throw new MarramError('not-found', `Cannot export the root key of "${dir}": this gateway does not hold it`)
   if (existsSync(path))

@@ -1,16 +1,28 @@
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { takeLock } from '../../runtime/identity/lock.ts'
-import { loadIdentity } from '../../runtime/identity/identity.ts'
+import { loadIdentity, loadRootKey } from '../../runtime/identity/identity.ts'
 import { chooseIncarnation, readMark, writeMark } from '../../runtime/identity/mark.ts'
-import { initGateway } from '../../runtime/setup.ts'
+import { exportRootKey } from '../../runtime/identity/root-key.ts'
+import { initGateway, joinGateway } from '../../runtime/setup.ts'
+import { encodeInvite } from '../../runtime/wire/invite.ts'
 
 function folder(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'marram-identity-'))
@@ -124,6 +136,24 @@ test('an identity is for its owner’s eyes, comes back as it was made, and a da
   }
   assert.throws(() => initGateway({ dir, mesh: 'greenhouse' }), { code: 'already-exists' })
   assert.throws(() => initGateway({ dir: join(dir, 'x'), mesh: 'No Name' }), { code: 'bad-request' })
+})
+
+test('the root key that an init left behind which power cut short is not that of the mesh that is joined then', (t) => {
+  const [cut, dir, other] = [folder(t), folder(t), folder(t)]
+  for (const each of [cut, other]) initGateway({ dir: each, mesh: 'greenhouse' })
+  mkdirSync(join(dir, 'identity'))
+  for (const file of ['identity/root.json', 'identity/mesh.json']) copyFileSync(join(cut, file), join(dir, file))
+  const { mesh } = loadIdentity(other)
+  const { meshId, name: meshName, rootPublicKey } = mesh
+  const [inviteId, secret] = [new Uint8Array(8), new Uint8Array(16)]
+  joinGateway({
+    dir,
+    token: encodeInvite({ meshId, meshName, rootPublicKey, addresses: [], inviteId, secret, expiry: 0 }),
+  })
+  assert.equal(loadRootKey(dir, loadIdentity(dir).mesh), null)
+  assert.throws(() => exportRootKey(dir, join(dir, 'root'), true), { code: 'not-found' })
+  assert.ok(existsSync(join(dir, 'identity/root.json')), 'it may be wanted elsewhere')
+  assert.equal(loadRootKey(other, mesh)?.length, 32)
 })
 
 test('a store goes on with its incarnation only when it is the one that its mark knows, and no older', (t) => {

@@ -23,7 +23,7 @@ export function addKeysCommands(program: Command): void {
           mesh: mesh.name,
           meshId: hex(mesh.meshId),
           rootPublicKey: base64url(mesh.rootPublicKey),
-          holdsRootKey: loadRootKey(context.dir) !== null,
+          holdsRootKey: loadRootKey(context.dir, mesh) !== null,
         }
         const root = shown.holdsRootKey ? 'the root key is here' : 'the root key is not here'
         context.print(
