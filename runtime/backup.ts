@@ -1,10 +1,9 @@
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
-import { open } from 'node:fs/promises'
-import { createReadStream } from 'node:fs'
+import { createReadStream, existsSync, mkdirSync, rmSync } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { hex } from './base/bytes.ts'
 import { MarramError, sentenceOf, unwritten } from './base/errors.ts'
-import { flushFolder, textsOf, writeDurably } from './identity/files.ts'
+import { flushFolder, textsOf, writeDurably, writeWhole } from './identity/files.ts'
 import { hasIdentity, loadIdentity } from './identity/identity.ts'
 import { loadKeyring } from './identity/keyring-file.ts'
 import { takeLock } from './identity/lock.ts'
@@ -42,7 +41,7 @@ export async function* backupOf(dir: string): AsyncGenerator<Uint8Array> {
 /**
  * Writes a backup that comes as `bytes` to the new file `path`, readable by its owner alone, with the keys and settings in
  * `dir` if asked for. The file is there only when it is whole and on the disk. Resolves to its bytes. Rejects with `already-exists`,
- * `bad-profile`, `cannot-create`, `storage-damaged`, `storage-full`, `storage-io`, `too-large`, and with what reading `bytes` rejects with.
+ * `bad-profile`, `cannot-create`, `in-use`, `storage-damaged`, `storage-full`, `storage-io`, `too-large`, and with what reading `bytes` rejects with.
  */
 export async function writeBackup(
   dir: string,
@@ -50,38 +49,39 @@ export async function writeBackup(
   bytes: AsyncIterable<Uint8Array>,
   hasKeys: boolean,
 ): Promise<number> {
-  if (existsSync(path))
-    throw new MarramError('already-exists', `Cannot write "${path}": it is there already, name a new file`)
-  const partial = `${path}.partial`
+  refuseExisting(path)
   try {
     const { header, rows } = await decodeBackup(bytes, path)
-    rmSync(partial, { force: true })
-    const written = await writeNew(
-      partial,
-      encodeBackup(hasKeys ? { ...header, identity: identityFiles(dir), settings: settingsOf(dir) } : header, rows),
+    const backup = encodeBackup(
+      hasKeys ? { ...header, identity: identityFiles(dir), settings: settingsOf(dir) } : header,
+      rows,
     )
-    renameSync(partial, path)
+    const written = await writeWhole(path, 0o600, async (file) => {
+      const count = await writeAll(file, backup)
+      refuseExisting(path)
+      return count
+    })
     flushFolder(dirname(resolve(path)))
     return written
   } catch (error) {
-    rmSync(partial, { force: true })
     throw unwritten(path, error)
   }
 }
 
-async function writeNew(path: string, bytes: AsyncIterable<Uint8Array>): Promise<number> {
-  const file = await open(path, 'wx', 0o600)
-  try {
-    let written = 0
-    for await (const piece of bytes) {
-      await file.appendFile(piece)
-      written += piece.length
-    }
-    await file.sync()
-    return written
-  } finally {
-    await file.close()
+function refuseExisting(path: string): void {
+  if (existsSync(path))
+    throw new MarramError('already-exists', `Cannot write "${path}": it is there already, name a new file`)
+}
+
+/** On the disk when it resolves, to the bytes. */
+async function writeAll(file: FileHandle, bytes: AsyncIterable<Uint8Array>): Promise<number> {
+  let written = 0
+  for await (const piece of bytes) {
+    await file.appendFile(piece)
+    written += piece.length
   }
+  await file.sync()
+  return written
 }
 
 /**

@@ -32,7 +32,7 @@ const HOUSE: House = {
     packages: ['@peculiar/x509', 'reflect-metadata'],
   },
   devices: { floor: 5, builtins: [] },
-  identity: { floor: 5, builtins: ['node:fs', 'node:os', 'node:path'] },
+  identity: { floor: 5, builtins: ['node:fs', 'node:fs/promises', 'node:os', 'node:path'] },
   observe: { floor: 5, packages: ['pino'] },
   http: { floor: 5 },
   clock: { floor: 5, builtins: ['node:dgram', 'node:fs/promises', 'node:path'] },

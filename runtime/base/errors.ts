@@ -12,7 +12,7 @@ export const ERROR_CODES = {
   'already-exists': 'It is there already and would be overwritten',
   'cannot-create': 'The file can not be made where it was to be',
   'no-identity': 'The data directory holds no identity',
-  'in-use': 'Another process uses the data directory',
+  'in-use': 'Another process uses the data directory, or writes the same file',
   'port-in-use': 'Another process listens on the port',
   'not-running': 'No gateway runs on this data directory',
   'storage-full': 'The disk is full; nothing was written',

@@ -1,4 +1,17 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { MarramError, sentenceOf } from '../base/errors.ts'
 
@@ -24,6 +37,38 @@ export function writeDurably(path: string, content: string, mode = 0o600): void 
     const code = (cause as NodeJS.ErrnoException).code === 'ENOSPC' ? 'storage-full' : 'storage-io'
     throw new MarramError(code, `Cannot write "${path}": ${sentenceOf(cause)}`, { cause })
   }
+}
+
+/**
+ * Has a large file written beside its place, as `PATH.partial`, which takes the place once it is whole. Of two that are written to one
+ * place at once the one that began later goes on, and the other rejects with `in-use`: what is there under the name would be
+ * the half of somebody else's. Rejects with what `write` rejects with, and with the file system's errors.
+ */
+export async function writeWhole<T>(path: string, mode: number, write: (file: FileHandle) => Promise<T>): Promise<T> {
+  const partial = `${path}.partial`
+  rmSync(partial, { force: true })
+  const file = await open(partial, 'wx', mode)
+  try {
+    const written = await write(file)
+    if (!isAt(partial, file))
+      throw new MarramError(
+        'in-use',
+        `Cannot write "${path}": another process has begun to write it too, name a new file`,
+      )
+    renameSync(partial, path)
+    return written
+  } catch (error) {
+    if (isAt(partial, file)) rmSync(partial)
+    throw error
+  } finally {
+    await file.close()
+  }
+}
+
+function isAt(path: string, { fd }: FileHandle): boolean {
+  const there = statSync(path, { throwIfNoEntry: false })
+  const { ino, dev } = fstatSync(fd)
+  return there?.ino === ino && there.dev === dev
 }
 
 /** What is in those of the files that are there, by their paths below `folder`. */

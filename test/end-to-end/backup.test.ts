@@ -5,9 +5,11 @@ import { createReadStream, existsSync, readdirSync, readFileSync, rmSync, statSy
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
-import { decodeBackup, encodeBackup } from '../../runtime/store/backup-format.ts'
+import { writeBackup } from '../../runtime/backup.ts'
+import { decodeBackup, encodeBackup, encodeRow } from '../../runtime/store/backup-format.ts'
 import { found, joined, marram, temporaryFolder, until, untilEqual } from './harness.ts'
 
+const NONE = { throwIfNoEntry: false } as const
 const MAIN = join(import.meta.dirname, '../../runtime/cli/main.js')
 
 test('a gateway whose disk was lost is restored, gets its later writes back and goes on', async (t) => {
@@ -101,6 +103,32 @@ test('whoever is killed in the middle of a backup, nothing under its name is hal
   assert.deepEqual([existsSync(file), existsSync(`${file}.partial`)], [false, false])
   await host.start()
   assert.equal((await host.json<{ count: number }>('count', 'climate')).count, 8_000)
+})
+
+test('of two backups that are written to one file at once, no half one takes the place', async () => {
+  const path = `${temporaryFolder()}/gateway.backup`
+  const held = (): { release: () => void; bytes: AsyncGenerator<Uint8Array> } => {
+    let release = (): void => {}
+    const wait = new Promise<void>((resolve) => (release = resolve))
+    const rows = async function* (): AsyncGenerator<Uint8Array> {
+      yield encodeRow(1, Buffer.alloc(8), new Uint8Array(2_000_000))
+      await wait
+      yield encodeRow(1, Buffer.alloc(8, 1), new Uint8Array(8))
+    }
+    return { release, bytes: encodeBackup({ meshId: '00'.repeat(16), hlc: 0, identity: {} }, rows()) }
+  }
+  const [first, second] = [held(), held()]
+  const grows = (): Promise<void> => until('it grows', () => (statSync(`${path}.partial`, NONE)?.size ?? 0) > 0)
+  const early = writeBackup('/nowhere', path, first.bytes, false)
+  await grows()
+  const { ino } = statSync(`${path}.partial`)
+  const late = writeBackup('/nowhere', path, second.bytes, false)
+  await until('the other one grows', () => (statSync(`${path}.partial`, NONE)?.ino ?? ino) !== ino)
+  first.release()
+  await assert.rejects(early, { code: 'in-use' })
+  assert.equal(existsSync(path), false)
+  second.release()
+  assert.equal(await late, statSync(path).size)
 })
 
 test('a damaged or unwanted backup changes nothing', async (t) => {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { writeDurably } from '../../runtime/identity/files.ts'
+import { writeDurably, writeWhole } from '../../runtime/identity/files.ts'
 
 test('a file that a disk has no room for, but for its beginning, stays as it was', (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'marram-test-'))
@@ -20,4 +20,21 @@ test('a file that a disk has no room for, but for its beginning, stays as it was
   ])
   assert.match(limited.stderr.toString(), /storage-io/)
   assert.equal(readFileSync(path, 'latin1'), 'before')
+})
+
+test('of two that write a large file to one place at once the later one is whole, and the other says so', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'marram-files-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'out')
+  const early = writeWhole(path, 0o600, async (file) => {
+    await file.appendFile('the first one')
+    await writeWhole(path, 0o600, (other) => other.appendFile('the second'))
+  })
+  await assert.rejects(early, { code: 'in-use' })
+  assert.equal(readFileSync(path, 'utf8'), 'the second')
+  await assert.rejects(
+    writeWhole(path, 0o600, () => Promise.reject(new Error('no'))),
+    /no/,
+  )
+  assert.deepEqual(readdirSync(folder), ['out'])
 })

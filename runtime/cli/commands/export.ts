@@ -1,8 +1,9 @@
-import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs'
+import { createWriteStream, statSync } from 'node:fs'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Option, type Command } from 'commander'
 import { unwritten } from '../../base/errors.ts'
+import { writeWhole } from '../../identity/files.ts'
 import { csvOf } from '../csv.ts'
 import { run, type Context } from '../context.ts'
 import { Progress } from '../progress.ts'
@@ -55,12 +56,13 @@ async function* counted(lines: AsyncIterable<string>, progress: Progress): Async
 /** A file that was there stays until the new one is whole. What isn't a file, such as a pipe, is written to as it is. */
 async function writeFile(pieces: Readable, file: string): Promise<void> {
   const isFile = statSync(file, { throwIfNoEntry: false })?.isFile() ?? true
-  const target = isFile ? `${file}.partial` : file
+  if (!isFile) return write(pieces, createWriteStream(file), true, file)
   try {
-    await write(pieces, createWriteStream(target), true, file)
-    if (isFile) renameSync(target, file)
-  } finally {
-    if (isFile) rmSync(target, { force: true })
+    await writeWhole(file, 0o666, async (partial) => {
+      for await (const piece of pieces) await partial.appendFile(piece as Uint8Array)
+    })
+  } catch (cause) {
+    throw unwritten(file, cause)
   }
 }
 
