@@ -91,7 +91,6 @@ async function writeAll(file: FileHandle, bytes: AsyncIterable<Uint8Array>): Pro
  */
 export async function restoreGateway(dir: string, path: string, isForced: boolean): Promise<ProfileOrigin> {
   if (!existsSync(path)) throw new MarramError('not-found', `Cannot read "${path}": there is no such file`)
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
   const lock = takeLock(dir)
   const data = join(dir, 'data')
   const copy = copyFor(data)

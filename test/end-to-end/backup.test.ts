@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { createReadStream, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  createReadStream,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { test } from 'node:test'
@@ -144,6 +153,11 @@ test('a damaged or unwanted backup changes nothing', async (t) => {
   const nowhere = await marram('restore', file, '--dir', `${folder}/nowhere`)
   assert.match(nowhere.stderr, /neither it nor the backup holds an identity/)
   assert.equal(existsSync(`${folder}/nowhere/data`), false)
+
+  symlinkSync(`${folder}/unplugged`, `${folder}/disk`)
+  const unplugged = await marram('restore', file, '--dir', `${folder}/disk`)
+  assert.equal(unplugged.code, 74)
+  assert.match(unplugged.stderr, /disk": there is no such file or folder/)
 
   const whole = readFileSync(file)
   for (const [what, bytes] of [
