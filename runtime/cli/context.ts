@@ -17,8 +17,9 @@ export interface Context {
 }
 
 export function defaultDir(): string {
-  const isRoot = process.getuid?.() === 0
-  return process.env['MARRAM_DIR'] ?? (isRoot ? '/var/lib/marram' : join(homedir(), '.local/share/marram'))
+  const { MARRAM_DIR = '' } = process.env
+  if (MARRAM_DIR !== '') return MARRAM_DIR
+  return process.getuid?.() === 0 ? '/var/lib/marram' : join(homedir(), '.local/share/marram')
 }
 
 export function contextOf(command: Command): Context {

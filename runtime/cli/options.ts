@@ -8,6 +8,12 @@ export function wholeNumber(text: string): number {
   throw new InvalidArgumentError('it must be a whole number')
 }
 
+/** Nothing, as of a variable that is not set, would be the working directory. */
+export function folder(text: string): string {
+  if (text !== '') return text
+  throw new InvalidArgumentError('it must name a folder')
+}
+
 /** How long a write is to take. */
 export interface WaitFlags {
   readonly wait: string

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { VERSION } from '../version.ts'
 import { complain } from './context.ts'
+import { folder } from './options.ts'
 
 interface Group {
   readonly names: readonly string[]
@@ -44,17 +45,25 @@ export async function makeProgram(words: readonly string[]): Promise<Command> {
   const program = new Command('marram')
     .description('Gateways that share what their MQTT devices say: stored, signed and synchronised without a cloud')
     .version(VERSION)
-    .option('--dir <dir>', 'data directory (default: $MARRAM_DIR, /var/lib/marram for root, ~/.local/share/marram)')
+    .option(
+      '--dir <dir>',
+      'data directory (default: $MARRAM_DIR, /var/lib/marram for root, ~/.local/share/marram)',
+      folder,
+    )
     .option('--json', 'print JSON: one value, or one per line')
     .exitOverride()
-    .configureOutput({ outputError: (text) => complain('usage', text.trim().replace(/^error: /, ''), isJson) })
+    .configureOutput({
+      outputError: (text) => complain('usage', text.trim().replace(/^error: /, ''), isJson),
+      // Help, where a command is missing.
+      ...(isJson && { writeErr: () => complain('usage', 'missing command', isJson) }),
+    })
     .showHelpAfterError(!isJson && '(marram COMMAND --help explains a command)')
   for (const { load } of groupsOf(words)) (await load())(program)
   for (const command of everyCommand(program)) {
     command.exitOverride()
     // The global options work behind the command's name as well.
     if (command !== program && command.commands.length === 0)
-      command.option('--dir <dir>', 'data directory').option('--json', 'print JSON')
+      command.option('--dir <dir>', 'data directory', folder).option('--json', 'print JSON')
   }
   return program
 }

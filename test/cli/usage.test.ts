@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Command } from 'commander'
 import { ERROR_CODES } from '../../runtime/base/errors.ts'
+import { defaultDir } from '../../runtime/cli/context.ts'
 import { exitCodeOf } from '../../runtime/cli/exit-codes.ts'
 import { makeProgram } from '../../runtime/cli/program.ts'
 import { VERSION } from '../../runtime/version.ts'
@@ -109,6 +110,11 @@ test('wrong usage is 2 and one sentence on stderr: as JSON where that was asked 
     ['replicate', 'readings'],
     ['replicate', 'readings', '--list'],
     ['replicate', '--list', '--to', 'hub'],
+    [],
+    ['keys'],
+    ['profile'],
+    ['--dir', '', 'status'],
+    ['init', '--mesh', 'greenhouse', '--dir', ''],
   ]
   const ends = await Promise.all(wrong.map((args) => marram([...args, '--dir', dir, '--json'])))
   ends.forEach(({ code, stdout, stderr }, i) => {
@@ -118,6 +124,18 @@ test('wrong usage is 2 and one sentence on stderr: as JSON where that was asked 
   const { code, stderr } = await marram(['put'])
   assert.equal(code, 2)
   assert.match(stderr, /^marram: missing required argument 'collection'\n/)
+})
+
+test('a data directory that nothing names is the usual one, never the working directory', (t) => {
+  const { MARRAM_DIR } = process.env
+  t.after(() => {
+    if (MARRAM_DIR === undefined) delete process.env['MARRAM_DIR']
+    else process.env['MARRAM_DIR'] = MARRAM_DIR
+  })
+  process.env['MARRAM_DIR'] = ''
+  assert.match(defaultDir(), /marram$/)
+  process.env['MARRAM_DIR'] = '/data'
+  assert.equal(defaultDir(), '/data')
 })
 
 test('help is no error', async () => {
