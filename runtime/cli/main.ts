@@ -12,6 +12,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(EXIT.io)
 })
 
+// What nobody reads any more changes neither what is done nor how it ended.
+process.stderr.on('error', () => {})
+
 try {
   const program = await makeProgram(process.argv.slice(2))
   await program.parseAsync()

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -163,3 +164,17 @@ test(
     }
   },
 )
+
+test('a reader of stderr that has gone changes no exit code', async (t) => {
+  const dir = temporaryFolder(t)
+  const main = join(import.meta.dirname, '../../runtime/cli/main.js')
+  for (const [args, expected] of [
+    [['fly'], 2],
+    [['put', 'climate', 'k', '{"a":1}', '--dir', dir], 69],
+  ] as const) {
+    const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'ignore', 'pipe'] })
+    child.stderr.destroy()
+    const [code] = (await once(child, 'exit')) as [number | null]
+    assert.equal(code, expected, args.join(' '))
+  }
+})
