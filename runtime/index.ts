@@ -71,7 +71,10 @@ export interface Collection {
   count(query?: Query): number
   /** Documents reached over links, or that lead here, nearest first. */
   walk(key: string, options?: WalkOptions): Iterable<WalkStep>
-  /** Current matches, then changes; ends with `options.signal` or by leaving the loop. */
+  /**
+   * Current matches, then changes; ends with `options.signal`, by leaving the loop, and when the gateway stops, also to begin again
+   * under other keys.
+   */
   watch(options?: WatchOptions): AsyncIterable<WatchEvent>
 }
 

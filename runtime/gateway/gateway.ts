@@ -151,6 +151,7 @@ export class Gateway {
       () => rooms?.enrolment.stop(),
       () => rooms?.succession.stop(),
       () => this.#control?.close(),
+      () => rooms?.operations.endWatches(),
       () => rooms?.devices.stop(),
       () => rooms?.running.endWrites(),
       () => rooms?.rotation.finish(),

@@ -57,7 +57,7 @@ export async function streamChanges(exchange: Exchange): Promise<void> {
     await out.write(`id: ${event.cursor}\ndata: ${JSON.stringify(event)}\n\n`)
     await out.flush()
   }
-  // A watch ends only by its signal: whoever still listens is told why.
+  // Whoever still listens is told why it ends.
   signal.throwIfAborted()
   await out.end()
 }

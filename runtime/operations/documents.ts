@@ -29,7 +29,7 @@ import { checkCollection, countDocuments, readDocuments, spacesOf, type Reader }
 import { writeAndWait } from './confirming.ts'
 import { lastRow, stampOfRow, viewOfRow, type Row } from './rows.ts'
 import { walkLinks, type Graph } from './walking.ts'
-import { watchDocuments } from './watching.ts'
+import { watchDocuments, Watchers } from './watching.ts'
 
 export interface Summary {
   readonly kind: 'state' | 'series'
@@ -73,7 +73,7 @@ export interface DocumentSurroundings {
 
 /** Documents as users see them: whole JSON objects whose fields are merged. */
 export class DocumentService implements Documents {
-  readonly #watching = new Set<object>()
+  readonly #watching = new Watchers()
   readonly #with: DocumentSurroundings
 
   constructor(surroundings: DocumentSurroundings) {
@@ -193,6 +193,11 @@ export class DocumentService implements Documents {
       collection,
       options,
     )
+  }
+
+  /** The gateway stops: who watches is told nothing more. */
+  endWatches(): void {
+    this.#watching.end()
   }
 
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } } {

@@ -24,8 +24,36 @@ export interface WatchedStore {
   keeps(space: Space): boolean
   /** The store's number of its last batch. */
   lastLsn(): number
-  /** Those that watch now, over all collections. */
-  readonly watching: Set<object>
+  readonly watching: Watchers
+}
+
+/** Those that watch now, over all collections. */
+export class Watchers {
+  readonly #all = new Set<Watcher>()
+  #areOver = false
+
+  /** The gateway stops: nothing more will come. */
+  get areOver(): boolean {
+    return this.#areOver
+  }
+
+  get count(): number {
+    return this.#all.size
+  }
+
+  add(watcher: Watcher): void {
+    this.#all.add(watcher)
+  }
+
+  delete(watcher: Watcher): void {
+    this.#all.delete(watcher)
+  }
+
+  /** Each ends when it has been told what it is being told. */
+  end(): void {
+    this.#areOver = true
+    for (const watcher of this.#all) watcher.rouse()
+  }
 }
 
 /** Throws `bad-request` and `overloaded` at once, not when the first event is pulled. */
@@ -41,9 +69,9 @@ export function watchDocuments(
   return watch(watched, collection, options)
 }
 
-function checkRoom({ size }: Set<object>): void {
-  if (size < GATEWAY_LIMITS.watchersMax) return
-  const sentence = `Cannot watch: ${size} others do already, end one of them or try again later`
+function checkRoom({ count }: Watchers): void {
+  if (count < GATEWAY_LIMITS.watchersMax) return
+  const sentence = `Cannot watch: ${count} others do already, end one of them or try again later`
   throw new MarramError('overloaded', sentence)
 }
 
@@ -76,7 +104,7 @@ class Watcher {
   #toldLsn: number
   #mustReadAgain = true
   #wake: (() => void) | null = null
-  readonly #rouse = (): void => this.#wake?.()
+  readonly rouse = (): void => this.#wake?.()
 
   constructor(watched: WatchedStore, collection: string, options: WatchOptions) {
     this.#watched = watched
@@ -86,7 +114,7 @@ class Watcher {
     this.#signal = options.signal
     this.#isResumed = options.since !== undefined
     this.#toldLsn = lsnOf(options.since, watched)
-    this.#signal?.addEventListener('abort', this.#rouse)
+    this.#signal?.addEventListener('abort', this.rouse)
     this.#unsubscribe = watched.store.subscribe((change) => {
       if (change.collection !== collection || (change.isSeries ?? false) !== watched.isSeries) return
       if ((change.isEncrypted ?? false) !== watched.isEncrypted) return
@@ -95,14 +123,18 @@ class Watcher {
     })
   }
 
+  get #isOver(): boolean {
+    return this.#signal?.aborted === true || this.#watched.watching.areOver
+  }
+
   stop(): void {
     this.#unsubscribe()
     // It may be of a caller that watches again and again.
-    this.#signal?.removeEventListener('abort', this.#rouse)
+    this.#signal?.removeEventListener('abort', this.rouse)
   }
 
   async *events(): AsyncGenerator<WatchEvent> {
-    while (!this.#signal?.aborted) {
+    while (!this.#isOver) {
       if (this.#mustReadAgain) {
         this.#mustReadAgain = false
         yield* this.#read()
@@ -119,7 +151,7 @@ class Watcher {
     let held: WatchEvent | null = null
     for (const space of spacesOf(this.#watched, this.#collection)) {
       for (const { key, document } of entriesOf(this.#watched.store, space, this.#prefix)) {
-        if (this.#signal?.aborted) return
+        if (this.#isOver) return
         const name = nameOf(space, key)
         const event = document.lsn > since ? this.#eventOf(name, key, document) : this.#remember(name, document)
         if (event && held) yield held
@@ -137,7 +169,7 @@ class Watcher {
       this.#toldLsn = next ? next.lsn - 1 : this.#watched.lastLsn()
       const event = this.#eventOf(name, key, this.#watched.store.get(space, key))
       if (event) yield event
-      if (this.#signal?.aborted || this.#mustReadAgain) return
+      if (this.#isOver || this.#mustReadAgain) return
     }
   }
 
@@ -183,7 +215,7 @@ class Watcher {
   }
 
   async #sleep(): Promise<void> {
-    if (this.#changed.size > 0 || this.#mustReadAgain || this.#signal?.aborted) return
+    if (this.#changed.size > 0 || this.#mustReadAgain || this.#isOver) return
     await new Promise<void>((resolve) => {
       this.#wake = resolve
     })

@@ -157,6 +157,7 @@ export interface Documents {
   walk(collection: string, key: string, options?: WalkOptions): Iterable<WalkStep>
   /** Concurrent writes of which one was lost, the latest first. */
   conflicts(options?: { readonly collection?: string; readonly limit?: number }): Iterable<Conflict>
+  /** Ends by `options.signal` and when the gateway stops. */
   watch(collection: string, options?: WatchOptions): AsyncIterable<WatchEvent>
   /** Digests in hexadecimal by collection, names sorted, empty collections left out. `not-found` of one that was never written. */
   digest(collection?: string): { readonly collections: { readonly [name: string]: string } }

@@ -58,3 +58,16 @@ test('a gateway that is to stop while it starts leaves nothing open', async (t) 
   const again = await openGateway(options)
   await again.close()
 })
+
+test('who watches a gateway is told nothing more when it has stopped, and does not wait for it', async (t) => {
+  const gateway = await openGateway(made(t))
+  const { operations } = gateway
+  await operations.put('climate', 'kitchen', { temperature: 21 })
+  const events = operations.watch('climate')[Symbol.asyncIterator]()
+  const begunLater = operations.watch('climate')[Symbol.asyncIterator]()
+  assert.equal(((await events.next()).value as { key: string }).key, 'kitchen')
+  const next = events.next()
+  await gateway.close()
+  assert.equal((await next).done, true)
+  assert.equal((await begunLater.next()).done, true)
+})
