@@ -66,7 +66,8 @@ const LEVELS_MAX = 100
  * optional to refuse; Mosquitto's clients end their connection when they are sent one.
  */
 export function isTopic(text: string): boolean {
-  return text.length > 0 && !/[+#\p{Cc}\p{NChar}]/u.test(text) && text.split('/').length <= LEVELS_MAX
+  const isShallow = text.length < LEVELS_MAX || text.split('/').length <= LEVELS_MAX
+  return text.length > 0 && isShallow && !/[+#\p{Cc}\p{NChar}]/u.test(text)
 }
 
 /** What an ordinary client may never publish: the system's topics, and those that only the gateway itself speaks on. */

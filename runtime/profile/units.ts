@@ -25,11 +25,13 @@ export function parseSize(text: string): Result<number> {
 
 /**
  * A time of ISO 8601, from `2026-12` to `2026-12-24T17:00:30.5+01:00`, in Unix milliseconds. `Date.parse` alone takes nearly
- * every text with a digit in it: `3` for March 2001.
+ * every text with a digit in it, `3` for March 2001, and 30 February for 2 March.
  */
 export function parseTime(text: string): Result<number> {
   const isTime = /^\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?)?$/.test(text)
-  const ms = isTime ? Date.parse(text) : Number.NaN
+  const day = text.slice(0, 10)
+  const isDay = day.length < 10 || new Date(day).getUTCDate() === Number(day.slice(8))
+  const ms = isTime && isDay ? Date.parse(text) : Number.NaN
   if (Number.isFinite(ms)) return ok(ms)
   return fail('bad-request', `Cannot use "${text.slice(0, 60)}" as a time: it must be one like 2026-12-24T17:00Z`)
 }

@@ -98,6 +98,18 @@ test('a time is a whole date, and no text that merely has a digit in it', () => 
     '2026-12-24 17:00': new Date(2026, 11, 24, 17).getTime(),
   }
   for (const [text, value] of Object.entries(times)) assert.deepEqual(parseTime(text), { ok: true, value }, text)
-  for (const text of ['', '3', '32', '-1', 'foo 1', 'yesterday 3', '2026-13-01', '2026-12-24T25:00Z', ' 2026-12-24'])
+  for (const text of [
+    '',
+    '3',
+    '32',
+    '-1',
+    'foo 1',
+    'yesterday 3',
+    '2026-13-01',
+    '2026-02-30',
+    '2026-02-30T10:00+01:00',
+    '2026-12-24T25:00Z',
+    ' 2026-12-24',
+  ])
     assert.equal(parseTime(text).ok, false, text)
 })
